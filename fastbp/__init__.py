@@ -1,0 +1,37 @@
+"""fastbp: the fastest way to train and run a multilayer perceptron on a CPU."""
+
+import os
+from importlib.metadata import version
+
+try:
+    from . import _core
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "fastbp's compiled core is missing. This is probably the source folder, which hides the installed package: "
+        "change to another folder, or install in place with pip install -e ."
+    ) from error
+
+__version__ = version("fastbp")
+ISA = _core.choose_isa(os.environ.get("FASTBP_ISA"))
+
+# from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
+from .layers import Dense  # noqa: E402
+from .network import Network  # noqa: E402
+from .optimizers import SGD, Adam  # noqa: E402
+
+__all__ = ["SGD", "Adam", "Dense", "Network", "show_config"]
+
+
+def show_config():
+    """Print version, instruction sets built and chosen, BLAS libraries and threads."""
+    from threadpoolctl import threadpool_info
+
+    from .threads import default_n_threads
+
+    built, usable = _core.isas()
+    print(f"fastbp {__version__}")
+    print(f"instruction sets: built {', '.join(built)}; this processor has {', '.join(usable)}; chosen {ISA}")
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            print(f"BLAS: {library['internal_api']} {library['version']} ({library['filepath']})")
+    print(f"threads: {default_n_threads()} of {os.cpu_count()} processors")

@@ -1,0 +1,54 @@
+"""Layers: immutable settings. A network owns the weights."""
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+_ALIASES = {"sigmoid": "logistic", "linear": "identity"}
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A fully connected layer, ``A = f(H W + b)``.
+
+    Parameters
+    ----------
+    n_units : int
+        Number of units, the columns of ``W (n_in, n_units)``.
+    activation : {"identity", "logistic", "tanh", "relu"}, default="identity"
+        The unit ``f``: ``z``, ``1 / (1 + exp(-z))`` (also called "sigmoid"), ``tanh(z)`` or ``max(0, z)``. The
+        derivative of ReLU at 0 is taken as 0.
+    l1, l2 : float or None, default=None
+        Penalties ``l1 sum|w| + l2/2 sum w^2`` on this layer's weights; None takes the network's.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    Notes
+    -----
+    Weighted input and activation are the notes' ``z^l`` and ``a^l`` (001), with samples in rows.
+    """
+
+    n_units: int
+    activation: str = "identity"
+    l1: float | None = None
+    l2: float | None = None
+
+    def __post_init__(self):
+        if not isinstance(self.n_units, Integral) or isinstance(self.n_units, bool) or self.n_units < 1:
+            raise ValueError(f"n_units must be an integer of at least 1, got {self.n_units!r}")
+        activation = _ALIASES.get(self.activation, self.activation)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {ACTIVATIONS}, got {self.activation!r}")
+        object.__setattr__(self, "activation", activation)
+        for name in ("l1", "l2"):
+            if getattr(self, name) is not None:
+                check_penalty(name, getattr(self, name))
+
+
+def check_penalty(name, value):
+    """Raise ValueError unless value is a finite number of at least 0."""
+    if not isinstance(value, Real) or not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")

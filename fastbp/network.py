@@ -1,0 +1,610 @@
+"""The network: its parameters, and the training loop as Python sees it."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from numbers import Integral
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import assert_all_finite, check_random_state
+
+from . import threads
+from ._core import Data, Engine
+from .initializers import glorot_uniform
+from .layers import Dense, check_penalty
+from .losses import check_loss, check_targets
+from .optimizers import SGD
+
+_NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
+
+
+@dataclass
+class History:
+    """What happened in a fit, epoch by epoch.
+
+    Attributes
+    ----------
+    loss : ndarray of shape (n_epochs,)
+        Mean training loss over the epoch's batches, each as it was before its update, penalties included.
+    validation_loss : ndarray of shape (n_epochs,)
+        Loss on the validation data after the epoch, without penalties; empty without validation data.
+    seconds : ndarray of shape (n_epochs,)
+        Wall-clock time of the epoch's training.
+    """
+
+    loss: np.ndarray
+    validation_loss: np.ndarray
+    seconds: np.ndarray
+
+
+class Network:
+    """A multilayer perceptron.
+
+    Parameters
+    ----------
+    layers : sequence of Dense
+        From the first hidden layer to the output layer. Each place in the list has weights of its own.
+    n_inputs : int
+        Number of features.
+    loss : {"squared_error", "cross_entropy", "softmax_cross_entropy", "poisson"} or None, default="squared_error"
+        The cost, averaged over samples (with their weights) and summed over outputs ``j``:
+
+        - "squared_error": ``1/2 (y_j - a_j)^2``;
+        - "cross_entropy": ``-y_j ln a_j - (1 - y_j) ln(1 - a_j)`` with logistic outputs;
+        - "softmax_cross_entropy": ``-y_j ln a_j`` with softmax outputs (the log-likelihood cost);
+        - "poisson": half the Poisson deviance, with exponential outputs.
+
+        The last three bring their own output unit and are computed from the last layer's ``z``, which must have the
+        activation "identity". None is for costs of one's own, see `backward`.
+    l1, l2 : float, default=0.0
+        Penalty ``l1 sum|w| + l2/2 sum w^2`` on weights, not biases. The notes' ``lambda/n`` is ``l2 = lambda/n``.
+    dtype : {"float32", "float64"}, default="float64"
+        Of parameters and arithmetic.
+    random_state : int, RandomState instance or None, default=None
+        For initial weights and for shuffling.
+
+    Attributes
+    ----------
+    parameters : ndarray of shape (n_parameters,)
+        All parameters; layer by layer, weights then biases. Writing to it changes the network.
+    weights : list of ndarray of shape (n_in, n_out)
+        Views of `parameters`.
+    biases : list of ndarray of shape (n_out,)
+        Views of `parameters`.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    Notes
+    -----
+    With samples in rows the four equations of backpropagation (notes 001) are
+
+    ``delta^L = (a - y) * f'(z^L)``, ``delta^l = (delta^(l+1) W^T) * f'(z^l)``, ``dC/db = sum of rows of delta``,
+    ``dC/dW = H^T delta``,
+
+    each divided by the weight of the batch.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = fastbp.Network([fastbp.Dense(8, activation="tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+    >>> history = net.fit(X, y, optimizer=fastbp.SGD(0.3, momentum=0.9), epochs=500, batch_size=4)
+    >>> net.predict(X).round(1).ravel().tolist()
+    [0.0, 1.0, 1.0, 0.0]
+    """
+
+    def __init__(self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None):
+        layers = tuple(layers)
+        if not layers or not all(isinstance(layer, Dense) for layer in layers):
+            raise ValueError(f"layers must be a non-empty sequence of Dense, got {layers!r}")
+        if not isinstance(n_inputs, Integral) or n_inputs < 1:
+            raise ValueError(f"n_inputs must be an integer of at least 1, got {n_inputs!r}")
+        if np.dtype(dtype).name not in ("float32", "float64"):
+            raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+        check_loss(loss, layers[-1])
+        self.layers = layers
+        self.n_inputs = int(n_inputs)
+        self.loss = loss
+        self.l1 = l1
+        self.l2 = l2
+        self.dtype = np.dtype(dtype)
+        self.random_state = random_state
+        self._random_state = check_random_state(random_state)
+        self._build()
+        for layer, weights, biases in zip(layers, self.weights, self.biases, strict=True):
+            glorot_uniform(self._random_state, *weights.shape, layers[0].activation, weights, biases)
+
+    def _build(self):
+        """The engine, and parameters of zero with their views."""
+        self._engine = Engine(
+            self.n_inputs, [(layer.n_units, layer.activation) for layer in self.layers], self.dtype.name, self.loss
+        )
+        self._parameters = np.zeros(self._engine.n_parameters, self.dtype)
+        self.weights, self.biases = self._views(self._parameters)
+        self._optimizer_state = None
+        self._forward_data = None
+
+    def _views(self, flat):
+        weights, biases, at, n_in = [], [], 0, self.n_inputs
+        for layer in self.layers:
+            n_out = int(layer.n_units)
+            weights.append(flat[at : at + n_in * n_out].reshape(n_in, n_out))
+            at += n_in * n_out
+            biases.append(flat[at : at + n_out])
+            at += n_out
+            n_in = n_out
+        return weights, biases
+
+    @property
+    def parameters(self):
+        return self._parameters
+
+    @property
+    def l1(self):
+        return self._l1
+
+    @l1.setter
+    def l1(self, value):
+        check_penalty("l1", value)
+        self._l1 = value
+
+    @property
+    def l2(self):
+        return self._l2
+
+    @l2.setter
+    def l2(self, value):
+        check_penalty("l2", value)
+        self._l2 = value
+
+    @property
+    def _penalties(self):
+        return [
+            (self.l1 if layer.l1 is None else layer.l1, self.l2 if layer.l2 is None else layer.l2)
+            for layer in self.layers
+        ]
+
+    def __repr__(self):
+        layers = ", ".join(map(repr, self.layers))
+        return f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, dtype={self.dtype.name!r})"
+
+    def __getstate__(self):
+        return {k: v for k, v in self.__dict__.items() if k not in ("_engine", "weights", "biases", "_forward_data")}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        parameters, optimizer_state = self._parameters, self._optimizer_state
+        self._build()
+        self._parameters[:] = parameters
+        self._optimizer_state = optimizer_state
+
+    # ---- what comes in ----------------------------------------------------------------------------------------------
+
+    def _check_X(self, X):
+        """X as the core reads it: unchanged if it is float32, float64, uint8 or bool, whatever its strides."""
+        if issparse(X):
+            if X.ndim != 2:
+                raise ValueError(f"X must have two dimensions, got shape {X.shape}")
+            X = X.tocsr()
+            if X.data.dtype not in _NATIVE:
+                X = X.astype(self.dtype)
+            if not X.has_sorted_indices:
+                X = X.sorted_indices()
+        else:
+            X = np.asarray(X)
+            if X.dtype not in _NATIVE or not X.dtype.isnative or not X.flags.aligned:
+                if X.dtype.kind not in "biuf":
+                    raise ValueError(f"X must hold real numbers, got dtype {X.dtype}")
+                X = X.astype(self.dtype)
+        if X.ndim != 2 or X.shape[1] != self.n_inputs:
+            raise ValueError(f"X must have shape (n_samples, {self.n_inputs}), got {X.shape}")
+        return X
+
+    def _data(self, X, y, sample_weight=None):
+        """Training data for the engine, checked but for NaN and inf in X and y; nothing is copied that need not be."""
+        X = self._check_X(X)
+        n = X.shape[0]
+        if n == 0:
+            raise ValueError("X must have at least one row, got 0")
+        y, labels = check_targets(self.loss, y, n, int(self.layers[-1].n_units))
+        if sample_weight is not None:
+            sample_weight = np.ascontiguousarray(sample_weight, dtype=np.float64)
+            if sample_weight.shape != (n,):
+                raise ValueError(f"sample_weight must have shape ({n},), got {sample_weight.shape}")
+            if not np.isfinite(sample_weight).all() or (sample_weight < 0).any():
+                raise ValueError("sample_weight must be finite and not negative")
+            if not sample_weight.any():
+                raise ValueError("sample_weight must not be zero for all samples")
+        return Data(X, y, labels, sample_weight)
+
+    def _state_of(self, optimizer):
+        """The optimizer's state so far, new if the last update was by another rule."""
+        state = self._optimizer_state
+        if state is None or len(state["arrays"]) != optimizer.n_states:
+            arrays = [np.zeros_like(self._parameters) for _ in range(optimizer.n_states)]
+            state = self._optimizer_state = {"arrays": arrays, "t": np.zeros(1, np.int64)}
+        return [*state["arrays"], None, None][:2] + [state["t"]]
+
+    def _reset_optimizer(self):
+        self._optimizer_state = None
+
+    # ---- training ---------------------------------------------------------------------------------------------------
+
+    def _train_epoch(
+        self, data, order, batch_size, optimizer, learning_rate=None, penalty_over_weight=False, n_threads=None
+    ):
+        """One epoch over the rows in `order` (int64; None: all as they stand).
+
+        Returns a float64 array (n_batches, 3): data loss, penalty, and sum of weights S of each batch, all before its
+        update. With `penalty_over_weight` the penalty is divided by S, as scikit-learn's alpha is.
+        """
+        n = data.n_rows if order is None else len(order)
+        batch_size = min(batch_size, n)
+        record = np.empty((-(-n // batch_size), 3))
+        s1, s2, t = self._state_of(optimizer)
+        self._forward_data = None
+        with threads.team(n_threads, self._engine.uses_blas(batch_size)) as n_threads:
+            self._engine.train(
+                self._parameters, data, order, batch_size, optimizer.rule,
+                optimizer.learning_rate if learning_rate is None else learning_rate, *optimizer.settings,
+                s1, s2, t, self._penalties, penalty_over_weight, record, n_threads,
+            )  # fmt: skip
+        return record
+
+    def _evaluate(self, data, order=None, gradient=None, n_threads=None):
+        """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`."""
+        self._forward_data = None
+        n = data.n_rows if order is None else len(order)
+        with threads.team(n_threads, self._engine.uses_blas(n)) as n_threads:
+            return self._engine.evaluate(self._parameters, data, order, gradient, n_threads)
+
+    def fit(self, X, y, **settings):
+        """Train from the current parameters, with fresh optimizer state.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
+            float32, float64, uint8 and bool arrays of any strides, memory maps among them, and CSR matrices are read
+            in place, a batch at a time; anything else is converted first.
+        y : array-like
+            Class indices (n_samples,) or probabilities (n_samples, n_outputs) for "softmax_cross_entropy"; else
+            (n_samples, n_outputs), or (n_samples,) for one output.
+        optimizer : SGD or Adam, default=SGD()
+        epochs : int, default=1
+        batch_size : int, default=32
+            From 1 (online learning) to n_samples; larger values mean n_samples.
+        sample_weight : array-like of shape (n_samples,), default=None
+            A batch whose weights sum to zero makes no update.
+        shuffle : bool, default=True
+            Whether to draw the batches anew each epoch, without replacement.
+        validation_data : tuple (X, y) or (X, y, sample_weight), default=None
+        early_stopping : int, default=None
+            Stop when the validation loss has not improved for so many epochs, and return to the best parameters.
+        callback : callable, default=None
+            ``callback(epoch, history)`` is called after each epoch (from 0); returning True ends the training.
+        verbose : bool, default=False
+            Print a line for each epoch.
+        n_threads : int, default=None
+            None: those that are free; -1: all. The result does not depend on it.
+
+        Returns
+        -------
+        history : History
+
+        Raises
+        ------
+        ValueError
+            If an argument has the wrong shape, dtype or values; the network is as it was.
+        FloatingPointError
+            If loss or parameters stop being finite; the parameters are those before the call.
+        KeyboardInterrupt
+            On Ctrl-C, within a second; the parameters are those after the last whole step.
+        """
+        return self._fit(X, y, True, **settings)
+
+    def partial_fit(self, X, y, **settings):
+        """Train on, with the optimizer's state as the last call left it. Arguments, results and errors as in `fit`."""
+        return self._fit(X, y, False, **settings)
+
+    def _fit(
+        self,
+        X,
+        y,
+        fresh,
+        *,
+        optimizer=None,
+        epochs=1,
+        batch_size=32,
+        sample_weight=None,
+        shuffle=True,
+        validation_data=None,
+        early_stopping=None,
+        callback=None,
+        verbose=False,
+        n_threads=None,
+    ):
+        optimizer = SGD() if optimizer is None else optimizer
+        if not hasattr(optimizer, "rule"):
+            raise TypeError(f"optimizer must be SGD or Adam, got {optimizer!r}")
+        for name, value in (("epochs", epochs), ("batch_size", batch_size), ("early_stopping", early_stopping)):
+            if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < 1):
+                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        if early_stopping is not None and validation_data is None:
+            raise ValueError("early_stopping needs validation_data, got None")
+        if self.loss is None:
+            raise ValueError("fit needs a network with a loss; with loss=None use forward, backward and step")
+        threads.check_n_threads(n_threads)
+        data = self._data(X, y, sample_weight)
+        validation = None
+        if validation_data is not None:
+            if not isinstance(validation_data, tuple) or len(validation_data) not in (2, 3):
+                raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
+            assert_all_finite(validation_data[0], input_name="validation_data")
+            assert_all_finite(validation_data[1], input_name="validation_data")
+            validation = self._data(*validation_data)
+
+        before = self._parameters.copy(), self._optimizer_state if fresh else _copied(self._optimizer_state)
+        if fresh:
+            self._reset_optimizer()
+        order = np.arange(data.n_rows) if shuffle else None
+        losses, validation_losses, seconds = [], [], []
+        best, best_parameters, since_best = np.inf, None, 0
+        for epoch in range(epochs):
+            start = time.perf_counter()
+            if shuffle:
+                self._random_state.shuffle(order)
+            record = self._train_epoch(data, order, batch_size, optimizer, n_threads=n_threads)
+            seconds.append(time.perf_counter() - start)
+            losses.append(float(np.average(record[:, 0] + record[:, 1], weights=record[:, 2])))
+            if not np.isfinite(losses[-1]) or not np.isfinite(self._parameters).all():
+                self._parameters[:], self._optimizer_state = before
+                assert_all_finite(X.data if issparse(X) else X, input_name="X")
+                assert_all_finite(y, input_name="y")
+                raise FloatingPointError(
+                    f"the training loss or a parameter is not finite after epoch {epoch}; the parameters are those "
+                    "before the call. A smaller learning_rate or scaled inputs may help."
+                )
+            if validation is not None:
+                validation_losses.append(self._evaluate(validation, n_threads=n_threads))
+            history = History(np.array(losses), np.array(validation_losses), np.array(seconds))
+            if verbose:
+                tail = f", validation loss {validation_losses[-1]:.6f}" if validation is not None else ""
+                print(f"epoch {epoch + 1}/{epochs}: loss {losses[-1]:.6f}{tail}, {seconds[-1]:.3f} s")
+            if callback is not None and callback(epoch, history):
+                break
+            if early_stopping is not None:
+                if validation_losses[-1] < best:
+                    best, best_parameters, since_best = validation_losses[-1], self._parameters.copy(), 0
+                else:
+                    since_best += 1
+                if since_best >= early_stopping:
+                    break
+        if best_parameters is not None:
+            self._parameters[:] = best_parameters
+        return history
+
+    # ---- prediction and gradients -----------------------------------------------------------------------------------
+
+    def predict(self, X, *, order=None, out=None, n_threads=None):
+        """Activations of the output layer.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
+            Read in place as in `fit`. NaN is not looked for: it gives NaN.
+        order : int64 array, default=None
+            Rows to predict; None: all of them.
+        out : ndarray of shape (n_samples, n_outputs), default=None
+            For the result: C-contiguous, of the network's dtype.
+        n_threads : int, default=None
+
+        Returns
+        -------
+        a : ndarray of shape (n_samples, n_outputs)
+
+        Raises
+        ------
+        ValueError
+            If X, order or out does not fit.
+        """
+        X = self._check_X(X)
+        n = X.shape[0]
+        if order is not None:
+            order = np.ascontiguousarray(order, dtype=np.int64)
+            if order.ndim != 1 or (order.size and (order.min() < 0 or order.max() >= n)):
+                raise ValueError(f"order must be a vector of rows from 0 to {n - 1}")
+            n = len(order)
+        shape = n, int(self.layers[-1].n_units)
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous or not out.flags.writeable:
+            raise ValueError(f"out must be a writeable C-contiguous {self.dtype.name} array of shape {shape}")
+        if n:
+            with threads.team(n_threads, self._engine.uses_blas(n)) as n_threads:
+                self._engine.predict(self._parameters, Data(X), order, out, n_threads)
+        return out
+
+    def value_and_gradient(self, X, y, sample_weight=None, *, penalty=False, n_threads=None):
+        """The cost of the data and its gradient.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        penalty : bool, default=False
+            Whether to add the L1 and L2 penalties to both.
+        n_threads : int, default=None
+
+        Returns
+        -------
+        cost : float
+        gradient : ndarray of shape (n_parameters,)
+            In the order of `parameters`. The subgradient of ``|w|`` at 0 is 0.
+
+        Raises
+        ------
+        ValueError
+            If an argument has the wrong shape, dtype or values, or the network has no loss.
+        """
+        if self.loss is None:
+            raise ValueError("value_and_gradient needs a network with a loss, this one has loss=None")
+        data = self._data(X, y, sample_weight)
+        gradient = np.empty_like(self._parameters)
+        cost = self._evaluate(data, None, gradient, n_threads)
+        if not np.isfinite(cost):
+            assert_all_finite(X.data if issparse(X) else X, input_name="X")
+            assert_all_finite(y, input_name="y")
+        if penalty:
+            for (l1, l2), w, g in zip(self._penalties, self.weights, self._views(gradient)[0], strict=True):
+                cost += l1 * float(np.abs(w).sum()) + l2 / 2 * float((w * w).sum())
+                g += l1 * np.sign(w) + l2 * w
+        return cost, gradient
+
+    def forward(self, X, *, n_threads=None):
+        """Activations of the last layer, remembered together with all others for `backward`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
+            Not to be changed before `backward`.
+        n_threads : int, default=None
+
+        Returns
+        -------
+        a : ndarray of shape (n_samples, n_outputs)
+            Without the output unit that a loss from logits brings along.
+        """
+        data = Data(self._check_X(X))
+        out = np.empty((data.n_rows, int(self.layers[-1].n_units)), self.dtype)
+        self._forward_data = None
+        if data.n_rows == 0:
+            raise ValueError("X must have at least one row, got 0")
+        with threads.team(n_threads, self._engine.uses_blas(data.n_rows)) as n_threads:
+            self._engine.forward(self._parameters, data, out, n_threads)
+        self._forward_data = data
+        return out
+
+    def backward(self, dz, *, n_threads=None):
+        """Backpropagate the gradient of one's own cost.
+
+        Parameters
+        ----------
+        dz : array-like of shape (n_samples, n_outputs)
+            ``dC/da``, where ``a`` is what the last `forward` returned.
+        n_threads : int, default=None
+
+        Returns
+        -------
+        gradient : ndarray of shape (n_parameters,)
+            ``dC/d(parameters)``, without penalties.
+        input_gradient : ndarray of shape (n_samples, n_inputs)
+            ``dC/dX``.
+
+        Raises
+        ------
+        RuntimeError
+            Without a `forward` since the last call of anything that trains or evaluates.
+        ValueError
+            If dz does not have the shape of what `forward` returned.
+        """
+        data = self._forward_data
+        if data is None:
+            raise RuntimeError("backward needs a call of forward before it, with nothing trained or evaluated between")
+        dz = np.ascontiguousarray(dz, dtype=self.dtype)
+        shape = data.n_rows, int(self.layers[-1].n_units)
+        if dz.shape != shape:
+            raise ValueError(f"dz must have the shape of what forward returned, {shape}, got {dz.shape}")
+        gradient = np.empty_like(self._parameters)
+        input_gradient = np.empty((data.n_rows, self.n_inputs), self.dtype)
+        with threads.team(n_threads, self._engine.uses_blas(data.n_rows)) as n_threads:
+            self._engine.backward(self._parameters, data, dz, gradient, input_gradient, n_threads)
+        return gradient, input_gradient
+
+    def step(self, gradient, optimizer):
+        """One update of the parameters from a gradient of one's own.
+
+        Parameters
+        ----------
+        gradient : array-like of shape (n_parameters,)
+            Of the cost without penalties, which the update adds.
+        optimizer : SGD or Adam
+            Its state goes on from the last step, if that was by the same rule.
+
+        Raises
+        ------
+        ValueError
+            If gradient does not have the shape of `parameters` or is not finite.
+        """
+        gradient = np.ascontiguousarray(gradient, dtype=self.dtype)
+        if gradient.shape != self._parameters.shape:
+            raise ValueError(f"gradient must have shape {self._parameters.shape}, got {gradient.shape}")
+        assert_all_finite(gradient, input_name="gradient")
+        s1, s2, t = self._state_of(optimizer)
+        self._engine.step(
+            self._parameters, gradient, optimizer.rule, optimizer.learning_rate, *optimizer.settings, s1, s2, t,
+            self._penalties,
+        )  # fmt: skip
+
+    # ---- files ------------------------------------------------------------------------------------------------------
+
+    def save(self, file):
+        """Write settings and parameters to an ``.npz`` file (not the optimizer's state).
+
+        Parameters
+        ----------
+        file : str, path or file object
+        """
+        settings = {
+            "format": 1,
+            "layers": [asdict(layer) for layer in self.layers],
+            "n_inputs": self.n_inputs,
+            "loss": self.loss,
+            "l1": self.l1,
+            "l2": self.l2,
+            "dtype": self.dtype.name,
+        }
+        np.savez(file, settings=np.array(json.dumps(settings)), parameters=self._parameters)
+
+    @classmethod
+    def load(cls, file):
+        """Read what `save` wrote. No code in the file is run.
+
+        Parameters
+        ----------
+        file : str, path or file object
+
+        Returns
+        -------
+        net : Network
+
+        Raises
+        ------
+        ValueError
+            If the file is not one that `save` wrote.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                settings = json.loads(str(archive["settings"]))
+                parameters = archive["parameters"]
+            if settings.pop("format") != 1:
+                raise ValueError("unknown format")
+            layers = [Dense(**layer) for layer in settings.pop("layers")]
+            net = cls(layers, **settings, random_state=0)
+            if parameters.shape != net.parameters.shape or parameters.dtype != net.dtype:
+                raise ValueError("parameters do not fit the settings")
+        except OSError:
+            raise
+        except Exception as error:
+            raise ValueError(f"file must be a network saved by Network.save, got {file!r}: {error}") from error
+        net.parameters[:] = parameters
+        net.random_state = None
+        net._random_state = check_random_state(None)
+        return net
+
+
+def _copied(state):
+    return state and {"arrays": [a.copy() for a in state["arrays"]], "t": state["t"].copy()}

@@ -1,0 +1,85 @@
+"""How many threads a call may use; and BLAS held to one while our own team calls it."""
+
+import os
+import threading
+from contextlib import contextmanager
+
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+from threadpoolctl import ThreadpoolController
+
+_lock = threading.Lock()
+_busy = 0  # threads that running calls were given
+_blas_users = 0
+_blas_limit = None
+_controller = None
+
+
+def default_n_threads():
+    """Threads for one call when nothing else runs.
+
+    What scikit-learn would use (OMP_NUM_THREADS, container quotas, joblib workers, threadpoolctl limits), but never
+    more than the processors this process may run on.
+    """
+    n_threads = _openmp_effective_n_threads()
+    if hasattr(os, "sched_getaffinity"):
+        n_threads = min(n_threads, len(os.sched_getaffinity(0)))
+    return n_threads
+
+
+def check_n_threads(n_threads):
+    """Number of threads asked for, or None; negative numbers count down from all, as in joblib.
+
+    Raises
+    ------
+    ValueError
+        If n_threads is 0 or no integer.
+    """
+    if n_threads is None:
+        return None
+    if not isinstance(n_threads, int) or isinstance(n_threads, bool) or n_threads == 0:
+        raise ValueError(f"n_threads must be None or an integer other than 0, got {n_threads!r}")
+    return n_threads if n_threads > 0 else max(1, default_n_threads() + n_threads + 1)
+
+
+@contextmanager
+def team(n_threads, uses_blas):
+    """Context of one call into the core: yields the number of threads it may use.
+
+    By default those that other calls in this process do not use. If the call uses BLAS, BLAS has one thread from the
+    first such call to the end of the last.
+    """
+    global _busy, _blas_users, _blas_limit, _controller
+    n_threads = check_n_threads(n_threads)
+    with _lock:
+        if n_threads is None:
+            n_threads = max(1, default_n_threads() - _busy)
+        _busy += n_threads
+        if uses_blas:
+            _blas_users += 1
+            if _blas_users == 1:
+                if _controller is None:
+                    _controller = ThreadpoolController()
+                _blas_limit = _controller.limit(limits=1, user_api="blas")
+    try:
+        yield n_threads
+    finally:
+        with _lock:
+            _busy -= n_threads
+            if uses_blas:
+                _blas_users -= 1
+                if _blas_users == 0:
+                    _blas_limit.restore_original_limits()
+
+
+def _reset_after_fork():
+    """A child has none of its parent's calls running; the lock may have been held by one of them."""
+    global _lock, _busy, _blas_users
+    _lock = threading.Lock()
+    _busy = 0
+    if _blas_users:
+        _blas_users = 0
+        _blas_limit.restore_original_limits()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,0 +1,63 @@
+"""The build, and nothing else: metadata is in pyproject.toml.
+
+src_c/kernels.c is compiled once for each instruction set of the target, into objects of their own with flags of their
+own; src_c/dispatch.c picks one of them at import.
+"""
+
+import os
+import platform
+import sys
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-g0"]
+# name: (vector width in bytes, compiler flags)
+BASELINE = {"baseline": (16, [])}
+X86 = {
+    "avx2": (32, ["-mavx2", "-mfma"]),
+    "avx512": (64, ["-mavx512f", "-mavx512dq", "-mfma", "-mprefer-vector-width=512"]),
+}
+
+
+def instruction_sets():
+    machine = os.environ.get("_PYTHON_HOST_PLATFORM", platform.machine()).lower()
+    is_x86 = machine.endswith(("x86_64", "amd64"))
+    return {**BASELINE, **X86} if is_x86 else BASELINE
+
+
+class BuildExt(build_ext):
+    """Compiles the kernels once per instruction set before the extension that they are linked into."""
+
+    def build_extension(self, ext):
+        isas = instruction_sets()
+        ext.extra_objects = [self.compile_kernels(isa, *isas[isa]) for isa in isas]
+        ext.define_macros += [(f"HAVE_{isa.upper()}", None) for isa in isas]
+        super().build_extension(ext)
+
+    def compile_kernels(self, isa, width, flags):
+        (compiled,) = self.compiler.compile(
+            ["src_c/kernels.c"],
+            output_dir=os.path.join(self.build_temp, isa),
+            macros=[("ISA", isa), ("VEC_BYTES", str(width))],
+            include_dirs=["src_c"],
+            extra_postargs=FLAGS + flags,
+            depends=["src_c/kernels.h", "src_c/kernels_impl.h", "src_c/simd.h"],
+        )
+        return compiled
+
+
+core = Extension(
+    "fastbp._core",
+    ["fastbp/_core.pyx", "src_c/dispatch.c", "src_c/team.c"],
+    include_dirs=["src_c"],
+    depends=["src_c/kernels.h", "src_c/kernels_impl.h", "src_c/simd.h", "src_c/team.h"],
+    extra_compile_args=["-O2", "-g0"],
+    extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
+)
+
+setup(
+    ext_modules=cythonize([core], language_level=3, build_dir="build/cython"),
+    cmdclass={"build_ext": BuildExt},
+)

@@ -1,0 +1,44 @@
+/* Which instruction sets were built, and which of them this processor has. setup.py defines HAVE_<ISA> for each. */
+#include "kernels.h"
+
+#include <string.h>
+
+extern const Kernels fastbp_kernels_baseline[2];
+#ifdef HAVE_AVX2
+extern const Kernels fastbp_kernels_avx2[2];
+#endif
+#ifdef HAVE_AVX512
+extern const Kernels fastbp_kernels_avx512[2];
+#endif
+
+const char *const fastbp_isas_built[] = {
+    "baseline",
+#ifdef HAVE_AVX2
+    "avx2",
+#endif
+#ifdef HAVE_AVX512
+    "avx512",
+#endif
+    NULL,
+};
+
+const Kernels *fastbp_kernels(const char *isa)
+{
+    const Kernels *best = fastbp_kernels_baseline;
+    if (isa && !strcmp(isa, "baseline"))
+        return best;
+#ifdef HAVE_AVX2
+    __builtin_cpu_init();
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (avx2)
+        best = fastbp_kernels_avx2;
+    if (isa && !strcmp(isa, "avx2"))
+        return avx2 ? fastbp_kernels_avx2 : NULL;
+#endif
+#ifdef HAVE_AVX512
+    /* Never chosen unasked: the tests have not yet run on a processor that has it. */
+    if (isa && !strcmp(isa, "avx512"))
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") ? fastbp_kernels_avx512 : NULL;
+#endif
+    return isa ? NULL : best;
+}

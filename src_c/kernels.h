@@ -1,0 +1,93 @@
+/* The contract between the kernels and those who call them.
+ *
+ * One table of function pointers per dtype and instruction set. Matrices are row-major; `ld*` is the distance between
+ * rows in elements. Arrays of the table's dtype are passed as `void *`, so that callers are written once for all
+ * dtypes. Kernels allocate nothing, validate nothing, and take sizes of zero. Inputs and outputs do not overlap unless
+ * a comment says so.
+ */
+#ifndef FASTBP_KERNELS_H
+#define FASTBP_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum { IDENTITY, LOGISTIC, TANH, RELU, N_ACTIVATIONS } Activation;
+typedef enum { NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON } Loss;
+typedef enum { GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM } Rule;
+typedef enum { FLOAT32, FLOAT64, UINT8 } DType;
+
+/* Settings of one update. */
+typedef struct {
+    Rule rule;
+    double learning_rate; /* for ADAM with the bias correction of this step in it */
+    double momentum, beta_1, beta_2, epsilon;
+    double l1, l2; /* added to the gradient: l1 sign(w) + l2 w */
+} Update;
+
+/* The rows of a strided matrix of any supported dtype; strides are in bytes. */
+typedef struct {
+    const char *data;
+    ptrdiff_t row_stride, column_stride;
+    DType dtype;
+} Strided;
+
+/* The rows of a CSR matrix; column indices ascend within a row. */
+typedef struct {
+    const char *data;
+    const char *indices, *indptr;
+    DType dtype;
+    int wide_indices, wide_indptr; /* int64 rather than int32 */
+} Csr;
+
+typedef struct {
+    const char *isa;
+    size_t itemsize;
+    int lanes; /* elements in a vector */
+
+    /* C (m, n) = A (m, k) B (k, n) + init; A's element (i, p) is a[i*a_row + p*a_column], which serves A and A^T.
+     * init (m, n) has rows ld_init apart: NULL is zero, ld_init = 0 one row for all (a bias), c itself accumulates. */
+    void (*matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, ptrdiff_t a_row, ptrdiff_t a_column,
+                   const void *b, ptrdiff_t ldb, const void *init, ptrdiff_t ld_init, void *c, ptrdiff_t ldc);
+    /* B (n, m) = A (m, n)^T */
+    void (*transpose)(ptrdiff_t m, ptrdiff_t n, const void *a, ptrdiff_t lda, void *b, ptrdiff_t ldb);
+    /* every row of C (m, n) = row (n), or zero where row is NULL */
+    void (*fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c, ptrdiff_t ldc);
+    /* out (n) = (accumulate ? out : 0) + sum of the rows of A (m, n) */
+    void (*column_sums)(ptrdiff_t m, ptrdiff_t n, const void *a, ptrdiff_t lda, int accumulate, void *out);
+    /* out (m, n) = rows order[0..m) of x, or rows first..first+m where order is NULL, converted to the dtype */
+    void (*gather)(ptrdiff_t m, ptrdiff_t n, const Strided *x, const int64_t *order, ptrdiff_t first, void *out,
+                   ptrdiff_t ld);
+    /* C (m, n) = X[rows] W + bias; rows as in gather */
+    void (*csr_matmul)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first, const void *w,
+                       ptrdiff_t ldw, const void *bias, void *c, ptrdiff_t ldc);
+    /* G (end-begin, n) = (accumulate ? G : 0) + X[rows, begin:end]^T D (m, n) */
+    void (*csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first,
+                         ptrdiff_t begin, ptrdiff_t end, const void *d, ptrdiff_t ldd, int accumulate, void *g,
+                         ptrdiff_t ldg);
+
+    /* a (n) <- f(a) */
+    void (*activate[N_ACTIVATIONS])(ptrdiff_t n, void *a);
+    /* d (n) <- d * f'(z), the Hadamard product, with f' written in terms of a = f(z) */
+    void (*derivative[N_ACTIVATIONS])(ptrdiff_t n, const void *a, void *d);
+    /* a (n) <- exp(a) */
+    void (*exp)(ptrdiff_t n, void *a);
+    /* each row of a (m, n) <- softmax(row) */
+    void (*softmax)(ptrdiff_t m, ptrdiff_t n, void *a);
+    /* Loss of m rows and its gradient d (m, n) with respect to z (m, n). Row i's loss and gradient are multiplied by
+     * weights[i] (1 where NULL), the gradient further by scale. Targets: y (m, n), or class indices labels (m) for
+     * SOFTMAX_CROSS_ENTROPY (then y is NULL). Returns the weighted sum of the losses. d may be NULL. z is scratch. */
+    double (*loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z, const void *y, const int64_t *labels,
+                   const double *weights, double scale, void *d);
+
+    /* One optimizer step for w (n) with gradient g (n) and state s1, s2 (n) (NULL where the rule has none). Adds the
+     * old weights' penalty l1 |w| + l2/2 w^2 to *penalty. */
+    void (*update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *s1, void *s2, double *penalty);
+} Kernels;
+
+/* The tables [float32, float64] of an instruction set by name ("baseline", "avx2", "avx512"), if it was built and the
+ * processor has it, else NULL; NULL asks for the best one that may be chosen without being asked for. */
+const Kernels *fastbp_kernels(const char *isa);
+/* Names of the instruction sets built, in ascending order, ended by NULL. */
+extern const char *const fastbp_isas_built[];
+
+#endif

@@ -1,0 +1,564 @@
+/* Every kernel, written once in REAL and VEC. Contracts are in kernels.h. */
+#include "simd.h"
+
+/* ---- products --------------------------------------------------------------------------------------------------- */
+
+enum { NAME(TILE_ROWS) = 6 };
+
+/* One register tile: mr rows and nv vectors of C, of which the last is partial if `masked`. mr, nv and masked are
+ * constants where this is called, so the loops over them unroll and acc lives in registers. */
+INLINE void NAME(tile)(const int mr, const int nv, const int masked, NAME(mask) mask, ptrdiff_t k, const REAL *a,
+                       ptrdiff_t a_row, ptrdiff_t a_column, const REAL *b, ptrdiff_t ldb, const REAL *init,
+                       ptrdiff_t ld_init, REAL *c, ptrdiff_t ldc)
+{
+    VEC acc[NAME(TILE_ROWS)][TILE_VECTORS];
+#define LOAD(p, v) (masked && (v) == nv - 1 ? NAME(load_masked)((p) + (v) * LANES, mask) : NAME(load)((p) + (v) * LANES))
+    for (int r = 0; r < mr; r++)
+        for (int v = 0; v < nv; v++)
+            acc[r][v] = init ? LOAD(init + r * ld_init, v) : (VEC){0};
+    for (ptrdiff_t p = 0; p < k; p++) {
+        VEC row[TILE_VECTORS];
+        for (int v = 0; v < nv; v++)
+            row[v] = LOAD(b, v);
+        for (int r = 0; r < mr; r++) {
+            REAL s = a[r * a_row];
+            for (int v = 0; v < nv; v++)
+                acc[r][v] += row[v] * s;
+        }
+        a += a_column;
+        b += ldb;
+    }
+    for (int r = 0; r < mr; r++)
+        for (int v = 0; v < nv; v++) {
+            if (masked && v == nv - 1)
+                NAME(store_masked)(c + r * ldc + v * LANES, mask, acc[r][v]);
+            else
+                NAME(store)(c + r * ldc + v * LANES, acc[r][v]);
+        }
+#undef LOAD
+}
+
+/* A column of tiles: all m rows of nv vectors of C. The rows are dealt out evenly, so that no tile is a sliver. */
+INLINE void NAME(tile_column)(const int nv, const int masked, NAME(mask) mask, ptrdiff_t m, ptrdiff_t k, const REAL *a,
+                              ptrdiff_t a_row, ptrdiff_t a_column, const REAL *b, ptrdiff_t ldb, const REAL *init,
+                              ptrdiff_t ld_init, REAL *c, ptrdiff_t ldc)
+{
+    ptrdiff_t n_tiles = (m + NAME(TILE_ROWS) - 1) / NAME(TILE_ROWS);
+    for (ptrdiff_t t = 0, i = 0; t < n_tiles; t++) {
+        int mr = (int)((m - i + n_tiles - t - 1) / (n_tiles - t));
+        const REAL *ai = a + i * a_row, *ii = init ? init + i * ld_init : NULL;
+        REAL *ci = c + i * ldc;
+#define CASE(MR) \
+    case MR: \
+        NAME(tile)(MR, nv, masked, mask, k, ai, a_row, a_column, b, ldb, ii, ld_init, ci, ldc); \
+        break;
+        switch (mr) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) }
+#undef CASE
+        i += mr;
+    }
+}
+
+static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, ptrdiff_t a_row, ptrdiff_t a_column,
+                         const void *b_, ptrdiff_t ldb, const void *init_, ptrdiff_t ld_init, void *c_, ptrdiff_t ldc)
+{
+    const REAL *b = b_, *init = init_;
+    REAL *c = c_;
+    ptrdiff_t j = 0;
+    for (; j + TILE_VECTORS * LANES <= n; j += TILE_VECTORS * LANES)
+        NAME(tile_column)(TILE_VECTORS, 0, NAME(first)(LANES), m, k, a, a_row, a_column, b + j, ldb,
+                          init ? init + j : NULL, ld_init, c + j, ldc);
+    if (j == n)
+        return;
+    int nv = (int)((n - j + LANES - 1) / LANES);
+    ptrdiff_t last = n - j - (nv - 1) * LANES;
+    NAME(mask) mask = NAME(first)(last);
+#define COLUMN(NV, MASKED) \
+    NAME(tile_column)(NV, MASKED, mask, m, k, a, a_row, a_column, b + j, ldb, init ? init + j : NULL, ld_init, c + j, \
+                      ldc)
+    if (last == LANES)
+        switch (nv) {
+        case 1: COLUMN(1, 0); break;
+#if TILE_VECTORS == 4
+        case 2: COLUMN(2, 0); break;
+        case 3: COLUMN(3, 0); break;
+#endif
+        }
+    else
+        switch (nv) {
+        case 1: COLUMN(1, 1); break;
+        case 2: COLUMN(2, 1); break;
+#if TILE_VECTORS == 4
+        case 3: COLUMN(3, 1); break;
+        case 4: COLUMN(4, 1); break;
+#endif
+        }
+#undef COLUMN
+}
+
+static void NAME(transpose)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t lda, void *b_, ptrdiff_t ldb)
+{
+    const REAL *a = a_;
+    REAL *b = b_;
+    for (ptrdiff_t i = 0; i < m; i++)
+        for (ptrdiff_t j = 0; j < n; j++)
+            b[j * ldb + i] = a[i * lda + j];
+}
+
+static void NAME(fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c_, ptrdiff_t ldc)
+{
+    REAL *c = c_;
+    for (ptrdiff_t i = 0; i < m; i++) {
+        if (row)
+            memcpy(c + i * ldc, row, (size_t)n * sizeof(REAL));
+        else
+            memset(c + i * ldc, 0, (size_t)n * sizeof(REAL));
+    }
+}
+
+/* out += s * row */
+INLINE void NAME(add_scaled)(ptrdiff_t n, REAL s, const REAL *row, REAL *out)
+{
+    ptrdiff_t j = 0;
+    for (; j + LANES <= n; j += LANES)
+        NAME(store)(out + j, NAME(load)(out + j) + NAME(load)(row + j) * s);
+    for (; j < n; j++)
+        out[j] += s * row[j];
+}
+
+static void NAME(column_sums)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t lda, int accumulate, void *out)
+{
+    const REAL *a = a_;
+    if (!accumulate)
+        memset(out, 0, (size_t)n * sizeof(REAL));
+    for (ptrdiff_t i = 0; i < m; i++)
+        NAME(add_scaled)(n, 1, a + i * lda, out);
+}
+
+/* ---- reading the data ------------------------------------------------------------------------------------------- */
+
+INLINE REAL NAME(read)(const char *p, DType dtype)
+{
+    switch (dtype) {
+    case FLOAT32: return (REAL) * (const float *)p;
+    case FLOAT64: return (REAL) * (const double *)p;
+    default: return (REAL) * (const uint8_t *)p;
+    }
+}
+
+INLINE void NAME(read_row)(const char *p, ptrdiff_t stride, DType dtype, ptrdiff_t n, REAL *out)
+{
+    for (ptrdiff_t j = 0; j < n; j++)
+        out[j] = NAME(read)(p + j * stride, dtype);
+}
+
+static void NAME(gather)(ptrdiff_t m, ptrdiff_t n, const Strided *x, const int64_t *order, ptrdiff_t first, void *out_,
+                         ptrdiff_t ld)
+{
+    const ptrdiff_t size = x->dtype == FLOAT32 ? 4 : x->dtype == FLOAT64 ? 8 : 1;
+    REAL *out = out_;
+    for (ptrdiff_t i = 0; i < m; i++, out += ld) {
+        const char *row = x->data + (order ? (ptrdiff_t)order[i] : first + i) * x->row_stride;
+        if (x->column_stride != size)
+            NAME(read_row)(row, x->column_stride, x->dtype, n, out);
+        else if (x->dtype == (sizeof(REAL) == 4 ? FLOAT32 : FLOAT64))
+            memcpy(out, row, (size_t)n * sizeof(REAL));
+        else if (x->dtype == FLOAT32) /* constant strides and types from here on, which vectorize */
+            NAME(read_row)(row, 4, FLOAT32, n, out);
+        else if (x->dtype == FLOAT64)
+            NAME(read_row)(row, 8, FLOAT64, n, out);
+        else
+            NAME(read_row)(row, 1, UINT8, n, out);
+    }
+}
+
+INLINE int64_t NAME(index)(const char *p, int wide, int64_t i)
+{
+    return wide ? ((const int64_t *)p)[i] : ((const int32_t *)p)[i];
+}
+
+INLINE REAL NAME(csr_value)(const Csr *x, int64_t i)
+{
+    return NAME(read)(x->data + i * (x->dtype == FLOAT32 ? 4 : x->dtype == FLOAT64 ? 8 : 1), x->dtype);
+}
+
+static void NAME(csr_matmul)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first,
+                             const void *w_, ptrdiff_t ldw, const void *bias, void *c_, ptrdiff_t ldc)
+{
+    const REAL *w = w_;
+    REAL *c = c_;
+    NAME(fill_rows)(m, n, bias, c, ldc);
+    for (ptrdiff_t i = 0; i < m; i++) {
+        int64_t row = order ? order[i] : first + i;
+        int64_t end = NAME(index)(x->indptr, x->wide_indptr, row + 1);
+        for (int64_t e = NAME(index)(x->indptr, x->wide_indptr, row); e < end; e++)
+            NAME(add_scaled)(n, NAME(csr_value)(x, e), w + NAME(index)(x->indices, x->wide_indices, e) * ldw,
+                             c + i * ldc);
+    }
+}
+
+static void NAME(csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first,
+                               ptrdiff_t begin, ptrdiff_t end, const void *d_, ptrdiff_t ldd, int accumulate, void *g_,
+                               ptrdiff_t ldg)
+{
+    const REAL *d = d_;
+    REAL *g = g_;
+    if (!accumulate)
+        NAME(fill_rows)(end - begin, n, NULL, g, ldg);
+    for (ptrdiff_t i = 0; i < m; i++) {
+        int64_t row = order ? order[i] : first + i;
+        int64_t low = NAME(index)(x->indptr, x->wide_indptr, row);
+        const int64_t stop = NAME(index)(x->indptr, x->wide_indptr, row + 1);
+        for (int64_t high = stop; low < high;) { /* the first element of the row in column `begin` or later */
+            int64_t middle = low + (high - low) / 2;
+            if (NAME(index)(x->indices, x->wide_indices, middle) < begin)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        for (; low < stop; low++) {
+            int64_t column = NAME(index)(x->indices, x->wide_indices, low);
+            if (column >= end)
+                break;
+            NAME(add_scaled)(n, NAME(csr_value)(x, low), d + i * ldd, g + (column - begin) * ldg);
+        }
+    }
+}
+
+/* ---- element-wise functions ------------------------------------------------------------------------------------- */
+
+#if REAL_BITS == 32
+#define MANTISSA 23
+#define BIAS 127
+#define LN2_HIGH 0x1.62e4p-1f /* few enough bits that n * LN2_HIGH is exact */
+#define LN2_LOW 0x1.7f7d1cp-20f
+#define EXP_MIN -104.0f
+#define EXP_MAX 89.0f
+#define EXP_TERMS 8
+#define TANH_ONE 10.0f
+#else
+#define MANTISSA 52
+#define BIAS 1023
+#define LN2_HIGH 0x1.62e42feep-1
+#define LN2_LOW 0x1.a39ef35793c76p-33
+#define EXP_MIN -746.0
+#define EXP_MAX 710.0
+#define EXP_TERMS 14
+#define TANH_ONE 20.0
+#endif
+
+/* x = n ln 2 + r with |r| <= ln(2)/2; returns (exp(r) - 1), by its Taylor series, and n. */
+INLINE VEC NAME(expm1_reduced)(VEC x, IVEC *n)
+{
+    /* 1 / t! for t = 2, 3, ... */
+    static const REAL coefficient[] = {(REAL)(1.0 / 2),          (REAL)(1.0 / 6),         (REAL)(1.0 / 24),
+                                       (REAL)(1.0 / 120),        (REAL)(1.0 / 720),       (REAL)(1.0 / 5040),
+                                       (REAL)(1.0 / 40320),      (REAL)(1.0 / 362880),    (REAL)(1.0 / 3628800),
+                                       (REAL)(1.0 / 39916800),   (REAL)(1.0 / 479001600), (REAL)(1.0 / 6227020800)};
+    /* adding 1.5 * 2^MANTISSA rounds to an integer and leaves that integer in the low bits */
+    const VEC magic = NAME(broadcast)((REAL)1.5 * (REAL)((INT)1 << MANTISSA));
+    VEC shifted = x * (REAL)1.4426950408889634 + magic;
+    VEC rounded = shifted - magic;
+    *n = (IVEC)shifted - (IVEC)magic;
+    VEC r = x - rounded * LN2_HIGH;
+    r = r - rounded * LN2_LOW;
+    VEC q = NAME(broadcast)(coefficient[EXP_TERMS - 3]);
+    for (int t = EXP_TERMS - 4; t >= 0; t--)
+        q = q * r + coefficient[t];
+    return q * r * r + r;
+}
+
+/* 2^n for n in the range of normal numbers */
+INLINE VEC NAME(power_of_two)(IVEC n) { return (VEC)((n + BIAS) << MANTISSA); }
+
+INLINE VEC NAME(vexp)(VEC x)
+{
+    IVEC n;
+    x = NAME(select)(x > EXP_MAX, NAME(broadcast)(EXP_MAX), x);
+    x = NAME(select)(x < EXP_MIN, NAME(broadcast)(EXP_MIN), x);
+    VEC p = NAME(expm1_reduced)(x, &n) + (REAL)1;
+    IVEC half = n >> 1; /* in two steps, for results that overflow or are subnormal */
+    return p * NAME(power_of_two)(half) * NAME(power_of_two)(n - half);
+}
+
+INLINE VEC NAME(vlogistic)(VEC x)
+{
+    VEC e = NAME(vexp)(-NAME(abs)(x));
+    VEC s = (REAL)1 / (e + (REAL)1);
+    return NAME(select)(x < 0, e * s, s);
+}
+
+/* tanh |x| = expm1(2|x|) / (expm1(2|x|) + 2), without cancellation for small x */
+INLINE VEC NAME(vtanh)(VEC x)
+{
+    IVEC n;
+    VEC y = NAME(abs)(x);
+    y = NAME(select)(y > TANH_ONE, NAME(broadcast)(TANH_ONE), y);
+    VEC p = NAME(expm1_reduced)(y + y, &n), power = NAME(power_of_two)(n);
+    VEC e = power * p + (power - (REAL)1);
+    IVEC sign = (IVEC)x & ~((IVEC){0} + INT_MAX_OF);
+    return (VEC)((IVEC)(e / (e + (REAL)2)) | sign);
+}
+
+/* np.maximum(x, 0): a NaN stays one */
+INLINE VEC NAME(vrelu)(VEC x) { return NAME(select)(x < 0, (VEC){0}, x); }
+
+#define ACTIVATE(name, f) \
+    static void NAME(name)(ptrdiff_t n, void *a_) \
+    { \
+        REAL *a = a_; \
+        ptrdiff_t i = 0; \
+        for (; i + LANES <= n; i += LANES) \
+            NAME(store)(a + i, f(NAME(load)(a + i))); \
+        if (i < n) { \
+            NAME(mask) mask = NAME(first)(n - i); \
+            NAME(store_masked)(a + i, mask, f(NAME(load_masked)(a + i, mask))); \
+        } \
+    }
+ACTIVATE(exp, NAME(vexp))
+ACTIVATE(logistic, NAME(vlogistic))
+ACTIVATE(tanh, NAME(vtanh))
+ACTIVATE(relu, NAME(vrelu))
+#undef ACTIVATE
+
+static void NAME(identity)(ptrdiff_t n, void *a) { (void)n, (void)a; }
+static void NAME(identity_derivative)(ptrdiff_t n, const void *a, void *d) { (void)n, (void)a, (void)d; }
+
+INLINE VEC NAME(vlogistic_derivative)(VEC a, VEC d) { return d * a * ((REAL)1 - a); }
+INLINE VEC NAME(vtanh_derivative)(VEC a, VEC d) { return d * ((REAL)1 - a * a); }
+INLINE VEC NAME(vrelu_derivative)(VEC a, VEC d) { return NAME(select)(a == 0, (VEC){0}, d); }
+
+#define DERIVATIVE(name, f) \
+    static void NAME(name)(ptrdiff_t n, const void *a_, void *d_) \
+    { \
+        const REAL *a = a_; \
+        REAL *d = d_; \
+        ptrdiff_t i = 0; \
+        for (; i + LANES <= n; i += LANES) \
+            NAME(store)(d + i, f(NAME(load)(a + i), NAME(load)(d + i))); \
+        if (i < n) { \
+            NAME(mask) mask = NAME(first)(n - i); \
+            NAME(store_masked)(d + i, mask, f(NAME(load_masked)(a + i, mask), NAME(load_masked)(d + i, mask))); \
+        } \
+    }
+DERIVATIVE(logistic_derivative, NAME(vlogistic_derivative))
+DERIVATIVE(tanh_derivative, NAME(vtanh_derivative))
+DERIVATIVE(relu_derivative, NAME(vrelu_derivative))
+#undef DERIVATIVE
+
+/* ---- losses ----------------------------------------------------------------------------------------------------- */
+
+/* a <- exp(a - max a); returns the sum of that and sets *max */
+INLINE REAL NAME(shifted_exp)(ptrdiff_t n, REAL *a, REAL *max)
+{
+    ptrdiff_t j = LANES;
+    REAL m = a[0];
+    if (n >= LANES) {
+        VEC top = NAME(load)(a);
+        for (; j + LANES <= n; j += LANES)
+            top = NAME(select)(NAME(load)(a + j) > top, NAME(load)(a + j), top);
+        m = NAME(largest)(top);
+    } else {
+        j = 1;
+    }
+    for (; j < n; j++)
+        m = a[j] > m ? a[j] : m;
+    for (j = 0; j < n; j++)
+        a[j] -= m;
+    NAME(exp)(n, a);
+    VEC sums = {0};
+    for (j = 0; j + LANES <= n; j += LANES)
+        sums += NAME(load)(a + j);
+    REAL sum = NAME(sum)(sums);
+    for (; j < n; j++)
+        sum += a[j];
+    *max = m;
+    return sum;
+}
+
+static void NAME(softmax)(ptrdiff_t m, ptrdiff_t n, void *a_)
+{
+    REAL *a = a_, max;
+    for (ptrdiff_t i = 0; i < m && n; i++, a += n) {
+        REAL sum = NAME(shifted_exp)(n, a, &max);
+        for (ptrdiff_t j = 0; j < n; j++)
+            a[j] /= sum;
+    }
+}
+
+/* 1/2 |y - z|^2;  d = z - y */
+INLINE double NAME(squared_error)(ptrdiff_t n, const REAL *z, const REAL *y, REAL *d, REAL c)
+{
+    double loss = 0;
+    for (ptrdiff_t j = 0; j < n; j++) {
+        REAL e = z[j] - y[j];
+        loss += (double)e * (double)e;
+        if (d)
+            d[j] = e * c;
+    }
+    return 0.5 * loss;
+}
+
+/* sum of ln(1 + e^z) - y z;  d = logistic(z) - y */
+INLINE double NAME(cross_entropy)(ptrdiff_t n, REAL *z, const REAL *y, REAL *d, REAL c)
+{
+    double loss = 0;
+    for (ptrdiff_t j = 0; j < n; j++) {
+        double x = (double)z[j];
+        loss += (x < 0 ? 0 : x) - x * (double)y[j] + log1p(exp(-fabs(x)));
+    }
+    if (d) {
+        NAME(logistic)(n, z);
+        for (ptrdiff_t j = 0; j < n; j++)
+            d[j] = (z[j] - y[j]) * c;
+    }
+    return loss;
+}
+
+/* ln(sum of e^z) sum(y) - y z;  d = softmax(z) sum(y) - y; y one-hot at `label` if y is NULL */
+INLINE double NAME(softmax_cross_entropy)(ptrdiff_t n, REAL *z, const REAL *y, int64_t label, REAL *d, REAL c)
+{
+    double fit = 0, mass = 1;
+    if (y) {
+        mass = 0;
+        for (ptrdiff_t j = 0; j < n; j++) {
+            mass += (double)y[j];
+            fit += y[j] == 0 ? 0 : (double)y[j] * (double)z[j];
+        }
+    } else {
+        fit = (double)z[label];
+    }
+    REAL max, sum = NAME(shifted_exp)(n, z, &max);
+    if (d) {
+        REAL share = c * (REAL)mass / sum;
+        for (ptrdiff_t j = 0; j < n; j++)
+            d[j] = z[j] * share - (y ? y[j] * c : 0);
+        if (!y)
+            d[label] -= c;
+    }
+    return mass * (log((double)sum) + (double)max) - fit;
+}
+
+/* half the Poisson deviance, sum of e^z - y z + (y ln y - y);  d = e^z - y */
+INLINE double NAME(poisson)(ptrdiff_t n, REAL *z, const REAL *y, REAL *d, REAL c)
+{
+    double loss = 0;
+    for (ptrdiff_t j = 0; j < n; j++) {
+        double t = (double)y[j];
+        loss += (t > 0 ? t * log(t) - t : 0) - t * (double)z[j];
+    }
+    NAME(exp)(n, z);
+    for (ptrdiff_t j = 0; j < n; j++) {
+        loss += (double)z[j];
+        if (d)
+            d[j] = (z[j] - y[j]) * c;
+    }
+    return loss;
+}
+
+static double NAME(loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z_, const void *y_, const int64_t *labels,
+                         const double *weights, double scale, void *d_)
+{
+    REAL *z = z_, *d = d_;
+    const REAL *y = y_;
+    double total = 0;
+    for (ptrdiff_t i = 0; i < m; i++, z += n) {
+        double weight = weights ? weights[i] : 1;
+        REAL c = (REAL)(weight * scale);
+        if (weight == 0) { /* such a row counts for nothing, even if its loss is infinite */
+            if (d)
+                memset(d, 0, (size_t)n * sizeof(REAL));
+        } else {
+            double loss = 0;
+            switch (kind) {
+            case SQUARED_ERROR: loss = NAME(squared_error)(n, z, y, d, c); break;
+            case CROSS_ENTROPY: loss = NAME(cross_entropy)(n, z, y, d, c); break;
+            case SOFTMAX_CROSS_ENTROPY: loss = NAME(softmax_cross_entropy)(n, z, y, labels ? labels[i] : 0, d, c); break;
+            case POISSON: loss = NAME(poisson)(n, z, y, d, c); break;
+            case NO_LOSS: break;
+            }
+            total += weight * loss;
+        }
+        if (y)
+            y += n;
+        if (d)
+            d += n;
+    }
+    return total;
+}
+
+/* ---- update rules ----------------------------------------------------------------------------------------------- */
+
+/* New w from gradient g (penalties included) and state *s1, *s2. */
+INLINE VEC NAME(rule)(const Rule rule, const Update *u, VEC w, VEC g, VEC *s1, VEC *s2)
+{
+    const REAL rate = (REAL)u->learning_rate;
+    if (rule == GRADIENT_DESCENT)
+        return w - g * rate;
+    if (rule == MOMENTUM || rule == NESTEROV) {
+        /* v <- mu v - eta g;  w <- w + v, or after one more such step from v: w + mu v - eta g */
+        const REAL momentum = (REAL)u->momentum;
+        *s1 = *s1 * momentum - g * rate;
+        return rule == MOMENTUM ? w + *s1 : w + (*s1 * momentum - g * rate);
+    }
+    /* m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  w <- w - eta m / (sqrt v + eps) */
+    *s1 = *s1 * (REAL)u->beta_1 + g * (REAL)(1 - u->beta_1);
+    *s2 = *s2 * (REAL)u->beta_2 + g * g * (REAL)(1 - u->beta_2);
+    return w - *s1 * rate / (NAME(sqrt)(*s2) + (REAL)u->epsilon);
+}
+
+INLINE void NAME(update_by)(const Rule rule, const Update *u, ptrdiff_t n, REAL *w, const REAL *g, REAL *s1, REAL *s2,
+                            double *penalty)
+{
+    const int has_s1 = rule != GRADIENT_DESCENT, has_s2 = rule == ADAM;
+    const REAL l1 = (REAL)u->l1, l2 = (REAL)u->l2;
+    const int penalized = l1 != 0 || l2 != 0;
+    const VEC one = NAME(broadcast)(1);
+    VEC squares = {0}, sizes = {0}, v1 = {0}, v2 = {0};
+    NAME(mask) mask = NAME(first)(LANES);
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const int whole = i + LANES <= n;
+        if (!whole)
+            mask = NAME(first)(n - i);
+#define LOAD(p) (whole ? NAME(load)((p) + i) : NAME(load_masked)((p) + i, mask))
+#define STORE(p, v) (whole ? NAME(store)((p) + i, v) : NAME(store_masked)((p) + i, mask, v))
+        VEC wi = LOAD(w), gi = LOAD(g);
+        if (has_s1)
+            v1 = LOAD(s1);
+        if (has_s2)
+            v2 = LOAD(s2);
+        if (penalized) {
+            VEC sign = NAME(select)(wi > 0, one, (VEC){0}) - NAME(select)(wi < 0, one, (VEC){0});
+            squares += wi * wi;
+            sizes += NAME(abs)(wi);
+            gi = gi + wi * l2 + sign * l1;
+        }
+        STORE(w, NAME(rule)(rule, u, wi, gi, &v1, &v2));
+        if (has_s1)
+            STORE(s1, v1);
+        if (has_s2)
+            STORE(s2, v2);
+#undef LOAD
+#undef STORE
+    }
+    if (penalized)
+        *penalty += 0.5 * u->l2 * (double)NAME(sum)(squares) + u->l1 * (double)NAME(sum)(sizes);
+}
+
+static void NAME(update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *s1, void *s2, double *penalty)
+{
+    switch (u->rule) {
+    case GRADIENT_DESCENT: NAME(update_by)(GRADIENT_DESCENT, u, n, w, g, s1, s2, penalty); break;
+    case MOMENTUM: NAME(update_by)(MOMENTUM, u, n, w, g, s1, s2, penalty); break;
+    case NESTEROV: NAME(update_by)(NESTEROV, u, n, w, g, s1, s2, penalty); break;
+    case ADAM: NAME(update_by)(ADAM, u, n, w, g, s1, s2, penalty); break;
+    }
+}
+
+#undef MANTISSA
+#undef BIAS
+#undef LN2_HIGH
+#undef LN2_LOW
+#undef EXP_MIN
+#undef EXP_MAX
+#undef EXP_TERMS
+#undef TANH_ONE

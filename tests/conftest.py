@@ -1,0 +1,28 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for reference.py and kernel_table.py
+
+import fastbp  # noqa: E402
+
+
+def pytest_report_header():
+    return f"fastbp {fastbp.__version__} from {Path(fastbp.__file__).parent}, instruction set {fastbp.ISA}"
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """Real MNIST: X_train (60000, 784) uint8, y_train, X_test (10000, 784), y_test."""
+    file = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
+    if not file.exists():
+        pytest.skip("MNIST is not here (../shared/data/mnist.npz beside the repository)")
+    with np.load(file) as d:
+        return d["X_train"].reshape(-1, 784), d["y_train"], d["X_test"].reshape(-1, 784), d["y_test"]

@@ -1,0 +1,100 @@
+"""The kernel tables of the built extension, seen through ctypes: src_c/kernels.h once more, for the tests."""
+
+import ctypes
+import shutil
+import subprocess
+from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int, c_size_t, c_ssize_t, c_void_p
+from pathlib import Path
+
+import numpy as np
+
+from fastbp import _core
+
+ACTIVATIONS = ["identity", "logistic", "tanh", "relu"]
+LOSSES = [None, "squared_error", "cross_entropy", "softmax_cross_entropy", "poisson"]
+RULES = ["gradient_descent", "momentum", "nesterov", "adam"]
+DTYPES = {np.dtype("float32"): 0, np.dtype("float64"): 1, np.dtype("uint8"): 2, np.dtype("bool"): 2}
+
+
+class Update(Structure):
+    _fields_ = [("rule", c_int)] + [
+        (name, c_double) for name in ("learning_rate", "momentum", "beta_1", "beta_2", "epsilon", "l1", "l2")
+    ]
+
+
+class Strided(Structure):
+    _fields_ = [("data", c_void_p), ("row_stride", c_ssize_t), ("column_stride", c_ssize_t), ("dtype", c_int)]
+
+    @classmethod
+    def of(cls, a):
+        return cls(a.ctypes.data, *a.strides, DTYPES[a.dtype])
+
+
+class Csr(Structure):
+    _fields_ = [
+        ("data", c_void_p), ("indices", c_void_p), ("indptr", c_void_p),
+        ("dtype", c_int), ("wide_indices", c_int), ("wide_indptr", c_int),
+    ]  # fmt: skip
+
+    @classmethod
+    def of(cls, a):
+        return cls(
+            a.data.ctypes.data, a.indices.ctypes.data, a.indptr.ctypes.data, DTYPES[a.data.dtype],
+            a.indices.itemsize == 8, a.indptr.itemsize == 8,
+        )  # fmt: skip
+
+
+P, N = c_void_p, c_ssize_t
+
+
+class Kernels(Structure):
+    _fields_ = [
+        ("isa", c_char_p),
+        ("itemsize", c_size_t),
+        ("lanes", c_int),
+        ("matmul", CFUNCTYPE(None, N, N, N, P, N, N, P, N, P, N, P, N)),
+        ("transpose", CFUNCTYPE(None, N, N, P, N, P, N)),
+        ("fill_rows", CFUNCTYPE(None, N, N, P, P, N)),
+        ("column_sums", CFUNCTYPE(None, N, N, P, N, c_int, P)),
+        ("gather", CFUNCTYPE(None, N, N, POINTER(Strided), P, N, P, N)),
+        ("csr_matmul", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, P, N, P, P, N)),
+        ("csr_gradient", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, N, N, P, N, c_int, P, N)),
+        ("activate", CFUNCTYPE(None, N, P) * 4),
+        ("derivative", CFUNCTYPE(None, N, P, P) * 4),
+        ("exp", CFUNCTYPE(None, N, P)),
+        ("softmax", CFUNCTYPE(None, N, N, P)),
+        ("loss", CFUNCTYPE(c_double, c_int, N, N, P, P, P, P, c_double, P)),
+        ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, P, POINTER(c_double))),
+    ]
+
+
+def pointer(a):
+    return None if a is None else a.ctypes.data
+
+
+_library = ctypes.CDLL(_core.__file__)
+_library.fastbp_kernels.restype = POINTER(Kernels)
+_library.fastbp_kernels.argtypes = [c_char_p]
+
+
+def table(isa, dtype):
+    """The kernels of an instruction set for a dtype; None if this processor cannot run them."""
+    found = _library.fastbp_kernels(isa.encode())
+    return found[DTYPES[np.dtype(dtype)]] if found else None
+
+
+def build_wide(folder):
+    """Tables of 64-byte vectors compiled for AVX2, so that the sources of AVX-512 run on processors without it.
+
+    None where there is no compiler, no source folder, or no AVX2.
+    """
+    source = Path(__file__).parent.parent / "src_c" / "kernels.c"
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if not source.exists() or compiler is None or "avx2" not in _core.isas()[1]:
+        return None
+    library = Path(folder) / "wide.so"
+    flags = "-std=gnu11 -O2 -ffp-contract=fast -fno-math-errno -mavx2 -mfma -shared -fPIC -DISA=wide -DVEC_BYTES=64"
+    subprocess.run([compiler, *flags.split(), "-Wno-psabi", str(source), "-o", str(library), "-lm"], check=True)
+    return (Kernels * 2).in_dll(ctypes.CDLL(str(library)), "fastbp_kernels_wide")
+
+

@@ -1,0 +1,84 @@
+"""Plain NumPy forward and backward passes and updates: the specification that the compiled core is tested against."""
+
+import numpy as np
+from scipy.special import expit, log_softmax, softmax, xlogy
+
+ACTIVATIONS = {
+    "identity": lambda z: z,
+    "logistic": expit,
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+}
+# f'(z) in terms of a = f(z)
+DERIVATIVES = {
+    "identity": np.ones_like,
+    "logistic": lambda a: a * (1 - a),
+    "tanh": lambda a: 1 - a**2,
+    "relu": lambda a: (a != 0).astype(a.dtype),
+}
+OUTPUT_UNITS = {
+    "squared_error": lambda z: z,
+    "cross_entropy": expit,
+    "softmax_cross_entropy": lambda z: softmax(z, axis=1),
+    "poisson": np.exp,
+}
+
+
+def one_hot(labels, k):
+    return np.eye(k)[labels]
+
+
+def losses(name, z, y):
+    """Loss of each sample from the last layer's output z (n, k) and targets y (n, k)."""
+    if name == "squared_error":
+        return 0.5 * ((y - z) ** 2).sum(axis=1)
+    if name == "cross_entropy":
+        return (np.logaddexp(0, z) - y * z).sum(axis=1)
+    if name == "softmax_cross_entropy":
+        return -(y * log_softmax(z, axis=1)).sum(axis=1)
+    return (np.exp(z) - y * z + xlogy(y, y) - y).sum(axis=1)
+
+
+def forward(X, weights, biases, activations):
+    """Activations of all layers, X first."""
+    layers = [X]
+    for W, b, activation in zip(weights, biases, activations, strict=True):
+        layers.append(ACTIVATIONS[activation](layers[-1] @ W + b))
+    return layers
+
+
+def backward(layers, weights, activations, delta):
+    """The four equations: gradients of W and b from the last layer's delta = dC/dz, and dC/dX."""
+    gradients = []
+    for layer in range(len(weights) - 1, -1, -1):
+        gradients.append((layers[layer].T @ delta, delta.sum(axis=0)))
+        delta = delta @ weights[layer].T
+        if layer:
+            delta = delta * DERIVATIVES[activations[layer - 1]](layers[layer])
+    return gradients[::-1], delta
+
+
+def value_and_gradient(X, y, weights, biases, activations, loss, sample_weight=None):
+    """Weighted mean loss and its gradient, flat: W then b, layer by layer."""
+    s = np.ones(len(X)) if sample_weight is None else sample_weight
+    layers = forward(X, weights, biases, activations)
+    z = layers[-1]
+    value = np.average(losses(loss, z, y), weights=s)
+    mass = y.sum(axis=1, keepdims=True) if loss == "softmax_cross_entropy" else 1
+    delta = (OUTPUT_UNITS[loss](z) * mass - y) * (s / s.sum())[:, None]
+    delta = delta * DERIVATIVES[activations[-1]](z)
+    gradients, _ = backward(layers, weights, activations, delta)
+    return value, np.concatenate([np.concatenate([gw.ravel(), gb]) for gw, gb in gradients])
+
+
+def update(rule, w, g, state, t, rate, momentum=0.0, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
+    """New parameters; `state` is a list of arrays that changes in place; t counts from 1."""
+    if rule == "gradient_descent":
+        return w - rate * g
+    if rule in ("momentum", "nesterov"):
+        state[0][:] = momentum * state[0] - rate * g
+        return w + (state[0] if rule == "momentum" else momentum * state[0] - rate * g)
+    m, v = state
+    m[:] = beta_1 * m + (1 - beta_1) * g
+    v[:] = beta_2 * v + (1 - beta_2) * g**2
+    return w - rate * np.sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)
