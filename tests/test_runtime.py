@@ -1,0 +1,347 @@
+"""Threads, interrupts, allocations, fork, instruction sets: what happens around the arithmetic."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import fastbp
+import numpy as np
+import pytest
+from fastbp import SGD, Adam, Dense, Network, _core, threads
+from numpy.testing import assert_array_equal
+from scipy import sparse
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and processes")
+
+# name: sizes, batch, rows. The last one's layers go to BLAS.
+NETWORKS = {
+    "one hidden layer": ([120, 100, 10], 50, 1010),
+    "narrow": ([300, 30, 3], 1000, 3000),
+    "deep": ([64, *[64] * 5, 10], 96, 1000),
+    "BLAS": ([300, 500, 400, 7], 150, 470),
+}
+
+
+def make(sizes, dtype="float32"):
+    layers = [*(Dense(n, "relu") for n in sizes[1:-1]), Dense(sizes[-1])]
+    return Network(layers, n_inputs=sizes[0], loss="softmax_cross_entropy", l2=1e-3, dtype=dtype, random_state=0)
+
+
+def data(sizes, n, dtype="float32"):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n, sizes[0])).astype(dtype), rng.integers(0, sizes[-1], n)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9), Adam()])
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_same_bits_for_any_number_of_threads(name, optimizer, kind):
+    sizes, batch, n = NETWORKS[name]
+    X, y = data(sizes, n)
+    if kind == "sparse":
+        X = sparse.csr_array(X * (X > 1))
+    results = []
+    for n_threads in (1, 2, 3, 7):
+        net = make(sizes)
+        epochs = 0
+        while epochs < 2:
+            epochs += 1
+            net.partial_fit(X, y, optimizer=optimizer, batch_size=batch, n_threads=n_threads)
+            assert net._engine.n_members == n_threads
+        a = net.predict(X, n_threads=n_threads)
+        cost, gradient = net.value_and_gradient(X, y, n_threads=n_threads)
+        results.append([net.parameters, a, cost, gradient])
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert_array_equal(a, b)
+
+
+def test_small_work_runs_on_one_thread():
+    net = make([8, 16, 2])
+    X, y = data([8, 16, 2], 1000)
+    net.fit(X, y, n_threads=2)
+    assert net._engine.n_members == 1
+
+
+def test_threads_left_over_by_other_calls():
+    with threads.team(None, False) as all_of_them:
+        assert all_of_them == threads.default_n_threads()
+        with threads.team(None, False) as rest:
+            assert rest == 1
+        with threads.team(3, False) as asked_for:
+            assert asked_for == 3
+    with threads.team(None, False) as again:
+        assert again == all_of_them
+
+
+def test_n_threads_environment():
+    code = "import fastbp.threads as t; print(t.default_n_threads())"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd="/", check=True,
+    )  # fmt: skip
+    assert run.stdout.strip() == "1"
+
+
+def test_blas_limits_are_restored():
+    from threadpoolctl import threadpool_info
+
+    def limits():
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    before = limits()
+    with threads.team(2, True):
+        with threads.team(2, True):
+            pass
+        assert set(limits()) == {1}
+    assert limits() == before
+
+
+def test_two_python_threads_at_once():
+    """Different networks train, and one network predicts, in two threads, with the results of one."""
+    sizes, batch, n = NETWORKS["one hidden layer"]
+    X, y = data(sizes, n)
+    expected = make(sizes)
+    expected.fit(X, y, batch_size=batch, epochs=5)
+    a = expected.predict(X)
+    results = {}
+
+    def work(i):
+        net = make(sizes)
+        net.fit(X, y, batch_size=batch, epochs=5)
+        results[i] = net.parameters, expected.predict(X)
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert len(results) == 4
+    for parameters, prediction in results.values():
+        assert_array_equal(parameters, expected.parameters)
+        assert_array_equal(prediction, a)
+
+
+def test_training_one_network_twice_at_once_is_an_error():
+    sizes = [200, 300, 10]
+    X, y = data(sizes, 20000)
+    net = make(sizes)
+    errors = []
+
+    def train():
+        try:
+            net.fit(X, y, epochs=3)
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    workers = [threading.Thread(target=train) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert errors == ["this network is already being trained in another thread"]
+
+
+@posix
+@pytest.mark.parametrize("batch", ["mini", "full"])
+def test_interrupt(batch):
+    """Ctrl-C raises KeyboardInterrupt within a second, also within one long step, after whole steps only."""
+    sizes = [400, 600, 600, 10]
+    X, y = data(sizes, 60000)
+    net = make(sizes)
+    start = net.parameters.copy()
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    began = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, y, optimizer=SGD(0.01), batch_size=64 if batch == "mini" else len(X), epochs=1000)
+    assert time.perf_counter() - began < 1.5
+    timer.join()
+    if batch == "full" and net._optimizer_state["t"][0] == 0:
+        assert_array_equal(net.parameters, start)
+    else:
+        assert not np.array_equal(net.parameters, start)
+    assert np.isfinite(net.predict(X[:100])).all()
+    net.fit(X[:1000], y[:1000])
+
+
+@posix
+def test_interrupt_of_evaluate_and_predict():
+    sizes = [400, 600, 600, 10]
+    X, y = data(sizes, 1)
+    X, y = np.broadcast_to(X, (3_000_000, 400)), np.broadcast_to(y, 3_000_000)
+    net = make(sizes)
+    for call in (lambda: net.predict(X), lambda: net.value_and_gradient(X, y)):
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        began = time.perf_counter()
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        assert time.perf_counter() - began < 1.5
+        timer.join()
+
+
+@posix
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_fork_after_training_with_two_threads():
+    sizes, batch, n = NETWORKS["BLAS"]
+    X, y = data(sizes, n)
+    net = make(sizes)
+    net.fit(X, y, batch_size=batch, n_threads=2)
+    expected = net.predict(X)
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(20)  # a hang ends as a failure
+            same = np.array_equal(net.predict(X, n_threads=2), expected)
+            net.fit(X, y, batch_size=batch, n_threads=2)
+            os._exit(0 if same and np.isfinite(net.parameters).all() else 1)
+        finally:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stddef.h>
+#include <sys/types.h>
+static long count;
+long allocations(void) { return __atomic_load_n(&count, __ATOMIC_SEQ_CST); }
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
+#define COUNT __atomic_add_fetch(&count, 1, __ATOMIC_SEQ_CST)
+void *malloc(size_t n) { COUNT; return __libc_malloc(n); }
+void *calloc(size_t n, size_t m) { COUNT; return __libc_calloc(n, m); }
+void *realloc(void *p, size_t n) { COUNT; return __libc_realloc(p, n); }
+"""
+
+COUNTER = """
+import ctypes, sys
+import numpy as np
+from scipy import sparse
+import fastbp
+from fastbp import SGD, Adam, Dense, Network
+
+shim = ctypes.CDLL(sys.argv[1])
+rng = np.random.default_rng(0)
+calls = 0
+
+def profile(frame, event, arg):
+    global calls
+    calls += 1
+
+def measure(sizes, n, optimizer, dtype, kind, n_threads):
+    "Allocations and Python calls of one epoch of n rows in batches of 50, after one epoch to warm up."
+    global calls
+    X = rng.random((n, sizes[0]))
+    X = {"dense": X.astype(dtype), "other dtype": X.astype("f8" if dtype == "float32" else "f4"),
+         "uint8": (X * 255).astype("u1"), "Fortran": np.asfortranarray(X, dtype=dtype),
+         "csr": sparse.csr_array(X * (X > 0.8)).astype(dtype)}[kind]
+    y = rng.integers(0, sizes[-1], n)
+    net = Network([*(Dense(m, "tanh") for m in sizes[1:-1]), Dense(sizes[-1])], n_inputs=sizes[0],
+                  loss="softmax_cross_entropy", l1=1e-6, l2=1e-6, dtype=dtype, random_state=0)
+    data, order = net._data(X, y, np.ones(n)), rng.permutation(n)
+    out = []
+    for _ in range(3):
+        calls = 0
+        before = shim.allocations()
+        sys.setprofile(profile)
+        net._train_epoch(data, order, 50, optimizer, n_threads=n_threads)
+        sys.setprofile(None)
+        out.append((shim.allocations() - before, calls))
+    return out[-1]
+
+small, large = [30, 20, 3], [300, 450, 450, 3]
+for optimizer in (SGD(0.01), SGD(0.01, momentum=0.9), SGD(0.01, momentum=0.9, nesterov=True), Adam()):
+    for dtype in ("float32", "float64"):
+        for kind in ("dense", "other dtype", "uint8", "Fortran", "csr"):
+            for sizes, n, n_threads in ((small, 500, 1), (large, 500, 2)):
+                few = measure(sizes, n, optimizer, dtype, kind, n_threads)
+                many = measure(sizes, 4 * n, optimizer, dtype, kind, n_threads)
+                assert few == many, (optimizer, dtype, kind, sizes, few, many)
+print("counted", few)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts through the GNU C library")
+def test_no_allocation_and_no_python_within_an_epoch(tmp_path):
+    """An epoch of four times as many steps makes as many allocations and Python calls, for every rule, dtype and kind."""
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("the counter needs a C compiler to be built")
+    (tmp_path / "shim.c").write_text(SHIM)
+    shim = tmp_path / "shim.so"
+    subprocess.run([compiler, "-O1", "-shared", "-fPIC", tmp_path / "shim.c", "-o", shim], check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", COUNTER, shim], env={**os.environ, "LD_PRELOAD": str(shim)}, cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert re.search(r"counted \([1-9]", run.stdout)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_memory_map_is_not_copied(tmp_path):
+    """Training on a memory map takes no anonymous memory to speak of."""
+    code = textwrap.dedent("""
+        import re, sys
+        import numpy as np
+        from fastbp import SGD, Dense, Network
+
+        def anonymous():
+            return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+
+        X = np.memmap(sys.argv[1], "float32", "w+", shape=(400_000, 200))  # 320 MB
+        y = np.zeros(len(X), int)
+        net = Network([Dense(8, "relu"), Dense(2)], n_inputs=200, loss="softmax_cross_entropy", dtype="float32")
+        net.fit(X[:100], y[:100])
+        before = anonymous()
+        net.fit(X, y, optimizer=SGD(0.1), batch_size=100)
+        net.fit(X, y, optimizer=SGD(0.1), batch_size=len(X))
+        net.predict(X)
+        print(anonymous() - before)
+    """)
+    run = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "X"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert float(run.stdout) < 100
+
+
+def test_unknown_isa_is_an_error():
+    run = subprocess.run(
+        [sys.executable, "-c", "import fastbp"], env={**os.environ, "FASTBP_ISA": "mmx"}, cwd="/",
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode != 0
+    assert "FASTBP_ISA must be one of" in run.stderr
+    assert "'mmx'" in run.stderr
+
+
+def test_isa_override():
+    if "FASTBP_ISA" in os.environ:
+        assert os.environ["FASTBP_ISA"] == fastbp.ISA
+    for isa in _core.isas()[1]:
+        run = subprocess.run(
+            [sys.executable, "-c", "import fastbp; print(fastbp.ISA)"], env={**os.environ, "FASTBP_ISA": isa}, cwd="/",
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert run.stdout.strip() == isa
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("objdump"), reason="reads the extension with objdump")
+def test_what_the_extension_contains():
+    """FMA contraction is on in AVX2 code, and the C libraries are the only ones linked."""
+    header = subprocess.run(["objdump", "-p", _core.__file__], capture_output=True, text=True, check=True).stdout
+    needed = set(re.findall(r"NEEDED\s+(\S+)", header))
+    assert needed <= {"libc.so.6", "libm.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
+    if "avx2" in _core.isas()[0]:
+        code = subprocess.run(["objdump", "-d", _core.__file__], capture_output=True, text=True, check=True).stdout
+        assert code.count("vfmadd") > 100
