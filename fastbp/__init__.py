@@ -14,12 +14,12 @@ except ModuleNotFoundError as error:
 __version__ = version("fastbp")
 ISA = _core.choose_isa(os.environ.get("FASTBP_ISA"))
 
-# from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
+from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
 from .layers import Dense  # noqa: E402
 from .network import Network  # noqa: E402
 from .optimizers import SGD, Adam  # noqa: E402
 
-__all__ = ["SGD", "Adam", "Dense", "Network", "show_config"]
+__all__ = ["SGD", "Adam", "Dense", "MLPClassifier", "MLPRegressor", "Network", "show_config"]
 
 
 def show_config():

@@ -37,8 +37,7 @@ class Dense:
     l2: float | None = None
 
     def __post_init__(self):
-        if not isinstance(self.n_units, Integral) or isinstance(self.n_units, bool) or self.n_units < 1:
-            raise ValueError(f"n_units must be an integer of at least 1, got {self.n_units!r}")
+        check_size("n_units", self.n_units)
         activation = _ALIASES.get(self.activation, self.activation)
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {ACTIVATIONS}, got {self.activation!r}")
@@ -46,6 +45,12 @@ class Dense:
         for name in ("l1", "l2"):
             if getattr(self, name) is not None:
                 check_penalty(name, getattr(self, name))
+
+
+def check_size(name, value):
+    """Raise ValueError unless value is an integer from 1 to the largest int of BLAS."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value < 2**31:
+        raise ValueError(f"{name} must be an integer of at least 1 (and below 2**31), got {value!r}")
 
 
 def check_penalty(name, value):

@@ -12,7 +12,7 @@ from sklearn.utils import assert_all_finite, check_random_state
 from . import threads
 from ._core import Data, Engine
 from .initializers import glorot_uniform
-from .layers import Dense, check_penalty
+from .layers import Dense, check_penalty, check_size
 from .losses import check_loss, check_targets
 from .optimizers import SGD
 
@@ -101,8 +101,7 @@ class Network:
         layers = tuple(layers)
         if not layers or not all(isinstance(layer, Dense) for layer in layers):
             raise ValueError(f"layers must be a non-empty sequence of Dense, got {layers!r}")
-        if not isinstance(n_inputs, Integral) or n_inputs < 1:
-            raise ValueError(f"n_inputs must be an integer of at least 1, got {n_inputs!r}")
+        check_size("n_inputs", n_inputs)
         if np.dtype(dtype).name not in ("float32", "float64"):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         check_loss(loss, layers[-1])
