@@ -114,7 +114,7 @@ class Network:
         self.random_state = random_state
         self._random_state = check_random_state(random_state)
         self._build()
-        for layer, weights, biases in zip(layers, self.weights, self.biases, strict=True):
+        for weights, biases in zip(self.weights, self.biases, strict=True):
             glorot_uniform(self._random_state, *weights.shape, layers[0].activation, weights, biases)
 
     def _build(self):
@@ -169,7 +169,10 @@ class Network:
 
     def __repr__(self):
         layers = ", ".join(map(repr, self.layers))
-        return f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, dtype={self.dtype.name!r})"
+        return (
+            f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, "
+            f"dtype={self.dtype.name!r})"
+        )
 
     def __getstate__(self):
         return {k: v for k, v in self.__dict__.items() if k not in ("_engine", "weights", "biases", "_forward_data")}

@@ -5,12 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fastbp
 import pytest
+
+import fastbp
 from fastbp import _core
 
 
-@pytest.mark.skipif("FASTBP_ISA" in os.environ, reason="FASTBP_ISA names one instruction set: the others are not asked for")
+@pytest.mark.skipif("FASTBP_ISA" in os.environ, reason="FASTBP_ISA names the only one asked for")
 @pytest.mark.parametrize("isa", [isa for isa in _core.isas()[1] if isa != fastbp.ISA])
 def test_suite(isa):
     run = subprocess.run(

@@ -4,15 +4,16 @@ import copy
 import io
 import pickle
 
-import fastbp
 import numpy as np
 import pytest
 import reference
-from fastbp import SGD, Adam, Dense, Network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+
+import fastbp
+from fastbp import SGD, Adam, Dense, Network
 
 LOSSES = ["squared_error", "cross_entropy", "softmax_cross_entropy", "poisson"]
 ACTIVATIONS = ["identity", "logistic", "tanh", "relu"]
@@ -173,7 +174,8 @@ def test_kinds_of_input(rng, tmp_path, dtype):
     kinds = {
         "uint8": X, "float32": X.astype("f4"), "float64": X.astype("f8"), "int64": X.astype(int),
         "float16": X.astype("f2"), "big-endian": X.astype(">f8"), "Fortran": np.asfortranarray(X_plain),
-        "strided": np.repeat(np.repeat(X_plain, 2, 0), 2, 1)[::2, ::2], "reversed": X_plain[::-1, ::-1].copy()[::-1, ::-1],
+        "strided": np.repeat(np.repeat(X_plain, 2, 0), 2, 1)[::2, ::2],
+        "reversed": X_plain[::-1, ::-1].copy()[::-1, ::-1],
         "memmap": memmap, "read-only": read_only, "list": X.tolist(),
         "unaligned": np.frombuffer(b"x" + X_plain.tobytes(), np.uint8)[1:].view(dtype).reshape(X.shape),
     }  # fmt: skip

@@ -11,12 +11,13 @@ import threading
 import time
 from pathlib import Path
 
-import fastbp
 import numpy as np
 import pytest
-from fastbp import SGD, Adam, Dense, Network, _core, threads
 from numpy.testing import assert_array_equal
 from scipy import sparse
+
+import fastbp
+from fastbp import SGD, Adam, Dense, Network, _core, threads
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and processes")
 
@@ -273,7 +274,7 @@ print("counted", few)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts through the GNU C library")
 def test_no_allocation_and_no_python_within_an_epoch(tmp_path):
-    """An epoch of four times as many steps makes as many allocations and Python calls, for every rule, dtype and kind."""
+    """Four times as many steps make no more allocations and Python calls, for every rule, dtype and kind of input."""
     compiler = shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("the counter needs a C compiler to be built")

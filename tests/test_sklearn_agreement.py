@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 def digits(n_class=10):
     X, y = load_digits(n_class=n_class, return_X_y=True)
-    return X[:300] / 16, np.array([f"class {c}" for c in range(10)])[y[:300]]
+    return X[:300] / 16, y[:300]
 
 
 def regression(n_targets=1):
@@ -113,8 +113,8 @@ def test_sgd(schedule, momentum, nesterov):
         power_t=0.2,
         momentum=momentum,
         nesterovs_momentum=nesterov,
-        # As often as not, so that "adaptive" has something to adapt to.
-        tol=0.05 if schedule == "adaptive" else 1e-4,
+        # So much is not always gained in an epoch: "adaptive" has something to adapt to.
+        tol=0.2 if schedule == "adaptive" else 1e-4,
         n_iter_no_change=2 if schedule == "adaptive" else 10,
         batch_size=32,
     )

@@ -1,0 +1,322 @@
+"""The contenders: one class per library, each the fastest plain way its users would write.
+
+An instance is made for a `grid.Case` and its data and has some of the methods
+
+    train_epoch()   one shuffled epoch over the data, going on with the optimizer's state
+    predict(X)      class probabilities (n, n_classes), from and to NumPy arrays
+    classify(X)     class labels (n,), estimators only
+
+Libraries are imported by the instances, so that this module can be read where some are missing and
+so that a process has only the thread pools of the contender it runs. The number of threads is that
+of the environment (``OMP_NUM_THREADS``) and of the CPUs the process may use.
+
+scikit-learn's and fastbp's `MLPClassifier` have one logistic output where there are two classes:
+the same model as two softmax outputs, with a little less arithmetic.
+"""
+
+import os
+from functools import partial
+from importlib.util import find_spec
+
+import numpy as np
+from grid import data, initial_parameters
+
+
+class Fastbp:
+    """`fastbp.Network`, trained with `partial_fit`."""
+
+    name, module = "fastbp", "fastbp"
+    tasks, sparse = ("train_epoch", "predict"), False
+
+    def __init__(self, case, X, y):
+        import fastbp
+
+        *hidden, n_outputs = case.sizes[1:]
+        layers = [fastbp.Dense(n, activation="relu") for n in hidden] + [fastbp.Dense(n_outputs)]
+        net = fastbp.Network(
+            layers,
+            n_inputs=case.sizes[0],
+            loss="softmax_cross_entropy",
+            dtype=case.dtype,
+            random_state=0,
+        )
+        if case.optimizer == "sgd":
+            optimizer = fastbp.SGD(case.learning_rate, momentum=0.9)
+        else:
+            optimizer = fastbp.Adam(case.learning_rate)
+        self.train_epoch = partial(
+            net.partial_fit, X, y, optimizer=optimizer, epochs=1, batch_size=case.batch_size
+        )
+        self.predict = net.predict
+
+
+class Estimator:
+    """What scikit-learn's and fastbp's `MLPClassifier` share: all but the import."""
+
+    tasks, sparse = ("train_epoch", "predict", "classify"), True
+
+    def __init__(self, case, X, y):
+        model = self.estimator()(
+            hidden_layer_sizes=case.sizes[1:-1],
+            solver=case.optimizer,
+            alpha=0.0,
+            batch_size=min(case.batch_size, case.n_samples),
+            learning_rate_init=case.learning_rate,
+            momentum=0.9,
+            nesterovs_momentum=False,
+            random_state=0,
+        )
+        # One step makes the attributes, which then get the common start.
+        model.partial_fit(
+            X[: case.batch_size], y[: case.batch_size], classes=np.arange(case.sizes[-1])
+        )
+        weights, biases = initial_parameters(case)
+        if case.sizes[-1] == 2:
+            weights[-1], biases[-1] = np.diff(weights[-1]), np.diff(biases[-1])
+        model.coefs_, model.intercepts_ = weights, biases
+        self.train_epoch = partial(model.partial_fit, X, y)
+        self.predict = model.predict_proba
+        self.classify = model.predict
+
+
+class FastbpClassifier(Estimator):
+    """`fastbp.MLPClassifier`."""
+
+    name, module = "fastbp MLPClassifier", "fastbp"
+
+    def estimator(self):
+        from fastbp import MLPClassifier
+
+        return MLPClassifier
+
+
+class ScikitLearn(Estimator):
+    """`sklearn.neural_network.MLPClassifier`."""
+
+    name, module = "scikit-learn", "sklearn"
+
+    def estimator(self):
+        from sklearn.neural_network import MLPClassifier
+
+        return MLPClassifier
+
+
+class PyTorch:
+    """An eager `nn.Sequential`, a fused optimizer, batches by index and no `DataLoader`."""
+
+    name, module = "PyTorch", "torch"
+    tasks, sparse = ("train_epoch", "predict"), False
+
+    def __init__(self, case, X, y):
+        import torch
+        from torch import nn
+
+        layers = []
+        for W, b in zip(*initial_parameters(case), strict=True):
+            layer = nn.Linear(*W.shape, dtype=getattr(torch, case.dtype))
+            layer.load_state_dict(
+                {"weight": torch.from_numpy(W.T.copy()), "bias": torch.from_numpy(b)}
+            )
+            layers += [layer, nn.ReLU()]
+        self.torch, self.batch_size = torch, case.batch_size
+        self.model = self.compiled(nn.Sequential(*layers[:-1]))
+        self.loss = nn.functional.cross_entropy
+        parameters = self.model.parameters()
+        if case.optimizer == "sgd":
+            self.optimizer = torch.optim.SGD(
+                parameters, case.learning_rate, momentum=0.9, fused=True
+            )
+        else:
+            self.optimizer = torch.optim.Adam(parameters, case.learning_rate, fused=True)
+        self.X, self.y = torch.from_numpy(X), torch.from_numpy(y)
+
+    def compiled(self, model):
+        return model
+
+    def train_epoch(self):
+        for rows in self.torch.randperm(len(self.X)).split(self.batch_size):
+            x, y = self.X.index_select(0, rows), self.y.index_select(0, rows)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.loss(self.model(x), y).backward()
+            self.optimizer.step()
+
+    def predict(self, X):
+        with self.torch.inference_mode():
+            return self.model(self.torch.from_numpy(X)).softmax(1).numpy()
+
+
+class CompiledPyTorch(PyTorch):
+    """The same through `torch.compile`, which takes some 20 s a network: only when asked for."""
+
+    name, tasks = "torch.compile", ("train_epoch",)
+
+    def compiled(self, model):
+        return self.torch.compile(model)
+
+
+class Jax:
+    """The whole epoch in one jitted `lax.scan` with donated state, the shuffling inside."""
+
+    name, module = "JAX", "jax"
+    tasks, sparse = ("train_epoch", "predict"), False
+    shuffle_inside, unroll = True, 1
+
+    def __init__(self, case, X, y):
+        import jax
+        import jax.numpy as jnp
+
+        if case.dtype == "float64":
+            jax.config.update("jax_enable_x64", True)
+        n, learning_rate = case.n_samples, case.learning_rate
+
+        def logits(parameters, x):
+            *hidden, (W, b) = parameters
+            for V, c in hidden:
+                x = jax.nn.relu(x @ V + c)
+            return x @ W + b
+
+        def loss(parameters, x, y):
+            log_p = jax.nn.log_softmax(logits(parameters, x))
+            return -jnp.take_along_axis(log_p, y[:, None], axis=1).mean()
+
+        def sgd(parameters, state, gradient):
+            state = jax.tree.map(lambda v, g: 0.9 * v - learning_rate * g, state, gradient)
+            return jax.tree.map(jnp.add, parameters, state), state
+
+        def adam(parameters, state, gradient):
+            m, v, t = state
+            t = t + 1
+            m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, gradient)
+            v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, gradient)
+            rate = learning_rate * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+            parameters = jax.tree.map(
+                lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8), parameters, m, v
+            )
+            return parameters, (m, v, t)
+
+        update = sgd if case.optimizer == "sgd" else adam
+
+        @partial(jax.jit, donate_argnums=0)
+        def epoch(state, order, X, y):
+            parameters, optimizer_state, key = state
+            if order is None:
+                key, subkey = jax.random.split(key)
+                order = jax.random.permutation(subkey, n)
+
+            def step(carry, rows):
+                parameters, optimizer_state = carry
+                value, gradient = jax.value_and_grad(loss)(parameters, X[rows], y[rows])
+                return update(parameters, optimizer_state, gradient), value
+
+            batches = order.reshape(-1, case.batch_size)
+            carry = parameters, optimizer_state
+            carry, losses = jax.lax.scan(step, carry, batches, unroll=self.unroll)
+            return (*carry, key), losses
+
+        parameters = [
+            (jnp.array(W), jnp.array(b)) for W, b in zip(*initial_parameters(case), strict=True)
+        ]
+        zeros = partial(jax.tree.map, jnp.zeros_like, parameters)
+        optimizer_state = (
+            zeros() if case.optimizer == "sgd" else (zeros(), zeros(), jnp.zeros((), case.dtype))
+        )
+        self.state = parameters, optimizer_state, jax.random.key(0)
+        self.rng = np.random.default_rng(0)
+        self.X, self.y = jnp.array(X), jnp.array(y.astype(np.int32))
+        self.epoch, self.wait = epoch, jax.block_until_ready
+        self.probabilities = jax.jit(lambda parameters, x: jax.nn.softmax(logits(parameters, x)))
+
+    def train_epoch(self):
+        order = None if self.shuffle_inside else self.rng.permutation(len(self.X)).astype(np.int32)
+        self.state, losses = self.epoch(self.state, order, self.X, self.y)
+        self.wait((self.state, losses))
+
+    def predict(self, X):
+        return np.asarray(self.probabilities(self.state[0], X))
+
+
+class TunedJax(Jax):
+    """The same with NumPy's permutation, much faster than XLA's, and four steps unrolled."""
+
+    name, tasks = "JAX tuned", ("train_epoch",)
+    shuffle_inside, unroll = False, 4
+
+
+class OnnxRuntime:
+    """One `Gemm` a layer, which the session fuses with its `Relu`. Prediction only."""
+
+    name, module = "ONNX Runtime", "onnxruntime"
+    tasks, sparse = ("predict",), False
+    also_needs = ("onnx",)
+
+    def __init__(self, case, X, y):
+        import onnxruntime
+        from onnx import TensorProto, helper, numpy_helper
+
+        nodes, constants, value = [], [], "x"
+        last = len(case.sizes) - 2
+        for i, (W, b) in enumerate(zip(*initial_parameters(case), strict=True)):
+            constants += [numpy_helper.from_array(W, f"W{i}"), numpy_helper.from_array(b, f"b{i}")]
+            nodes.append(helper.make_node("Gemm", [value, f"W{i}", f"b{i}"], [f"z{i}"]))
+            value = f"a{i}" if i < last else "probabilities"
+            nodes.append(helper.make_node("Relu" if i < last else "Softmax", [f"z{i}"], [value]))
+        real = TensorProto.FLOAT if case.dtype == "float32" else TensorProto.DOUBLE
+        graph = helper.make_graph(
+            nodes,
+            "mlp",
+            [helper.make_tensor_value_info("x", real, [None, case.sizes[0]])],
+            [helper.make_tensor_value_info(value, real, [None, case.sizes[-1]])],
+            constants,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
+        self.session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+    def predict(self, X):
+        return self.session.run(None, {"x": X})[0]
+
+
+class Gemm:
+    """A product of two matrices by SciPy's BLAS: the yardstick, as a layer without bias."""
+
+    name, module = "gemm", "scipy"
+
+    def __init__(self, case, X, y):
+        from scipy.linalg import get_blas_funcs
+
+        (W,), _ = initial_parameters(case)
+        out = np.empty((len(X), W.shape[1]), case.dtype)
+        # BLAS counts by columns, so the row-major X W is asked for as the transpose of Wᵀ Xᵀ.
+        (gemm,) = get_blas_funcs(["gemm"], [W])
+        self.predict = lambda X: gemm(1.0, W.T, X.T, c=out.T, overwrite_c=True)
+
+
+CONTENDERS = {
+    c.name: c
+    for c in (
+        Fastbp,
+        FastbpClassifier,
+        ScikitLearn,
+        PyTorch,
+        CompiledPyTorch,
+        Jax,
+        TunedJax,
+        OnnxRuntime,
+    )
+    if all(find_spec(module) for module in (c.module, *getattr(c, "also_needs", ())))
+}
+
+
+def takes(contender, case):
+    """Whether a contender has the case's task and takes its kind of input."""
+    return case.task in contender.tasks and (case.density is None or contender.sparse)
+
+
+def work(contender, case):
+    """The call to be timed, without arguments, on the data of the case."""
+    X, y = data(case)
+    method = getattr(contender(case, X, y), case.task)
+    return method if case.task == "train_epoch" else partial(method, X)

@@ -1,0 +1,1125 @@
+"""scikit-learn estimators on top of `Network`: validation and the estimator contract."""
+
+import copy
+import functools
+import operator
+import warnings
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+import scipy.optimize
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.optimize import _check_optimize_result
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from .layers import Dense
+from .network import Network
+from .optimizers import SGD, Adam
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # scikit-learn < 1.9
+
+    class CallbackSupportMixin:
+        """Nothing: this scikit-learn has no callbacks."""
+
+
+_LOSSES = {
+    "softmax": "softmax_cross_entropy",
+    "logistic": "cross_entropy",
+    "identity": "squared_error",
+    "exp": "poisson",
+}
+
+# What the core reads in place; anything else becomes float64.
+_DTYPES = [np.float64, np.float32, np.uint8, np.bool_]
+
+# Attributes that record the training of 'sgd' and 'adam'; those that grow first.
+_CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
+_RECORDS = (*_CURVES, "best_loss_", "best_validation_score_", "_no_improvement_count")
+_OPTIMIZER = ("_optimizer", "_optimizer_state", "_best_parameters")
+
+# Stack level of the line that calls fit or partial_fit, seen from a solver.
+_USER = 6
+
+_PARAMETERS = """\
+    hidden_layer_sizes : int or array-like of int, default=(100,)
+        Number of units of each hidden layer; empty for none.
+    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
+        Activation of the hidden layers.
+    solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
+        'sgd' and 'adam' go through mini-batches; 'lbfgs' is quasi-Newton on all rows at once.
+    alpha : float, default=0.0001
+        Strength of the penalty on the weights (biases are free). It is divided by the sum of the
+        sample weights of the batch.
+    batch_size : int or 'auto', default='auto'
+        Rows of a mini-batch; 'auto' is ``min(200, n_samples)``.
+    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
+        Schedule of 'sgd': the initial rate throughout; ``learning_rate_init / (t_ + 1)**power_t``
+        after each epoch; or a fifth of it each time that training has stopped to improve.
+    learning_rate_init : float, default=0.001
+        Initial learning rate of 'sgd' and 'adam'.
+    power_t : float, default=0.5
+        Exponent of 'invscaling'.
+    max_iter : int, default=200
+        Epochs of 'sgd' and 'adam', iterations of 'lbfgs' at most.
+    shuffle : bool, default=True
+        Whether each epoch of 'sgd' and 'adam' takes the rows in a new order.
+    random_state : int, RandomState instance or None, default=None
+        Source of the initial parameters, the validation split and the order of the rows.
+    tol : float, default=1e-4
+        Least improvement of loss or validation score that counts as one; gradient tolerance of
+        'lbfgs'.
+    verbose : bool or int, default=False
+        Whether to print the loss of each epoch.
+    warm_start : bool, default=False
+        Whether `fit` starts from the parameters of the fit before.
+    momentum : float, default=0.9
+        Momentum of 'sgd'.
+    nesterovs_momentum : bool, default=True
+        Whether the momentum of 'sgd' is Nesterov's.
+    early_stopping : bool, default=False
+        Whether 'sgd' and 'adam' watch the score on a validation set rather than the training loss,
+        and end with the parameters that scored best.
+    validation_fraction : float, default=0.1
+        Share of the rows set aside for validation when `fit` gets no `X_val`.
+    beta_1, beta_2 : float, default=0.9, 0.999
+        Decay rates of the first and second moments of 'adam'.
+    epsilon : float, default=1e-8
+        Added to the denominator of 'adam'.
+    n_iter_no_change : int or inf, default=10
+        Training ends after more than that many epochs in a row without improvement.
+    max_fun : int, default=15000
+        Evaluations of the loss by 'lbfgs' at most.
+    l1_ratio : float, default=0.0
+        Share of L1 in the penalty ``alpha * (l1_ratio * |w|_1 + (1 - l1_ratio) / 2 * |w|_2^2)``.
+        With 'lbfgs', weights reach zero exactly."""
+
+_ATTRIBUTES = """\
+    coefs_ : list of ndarray of shape (n_in, n_out)
+        Weights of each layer. They are live: what is assigned or written to them counts.
+    intercepts_ : list of ndarray of shape (n_out,)
+        Biases of each layer.
+    loss_ : float
+        Training loss of the last epoch, including the penalty.
+    loss_curve_ : list of float
+        Training loss of each epoch ('sgd' and 'adam').
+    best_loss_ : float or None
+        Least training loss ('sgd' and 'adam'); None with early stopping.
+    validation_scores_ : list of float or None
+        Score on the validation set after each epoch; None without early stopping.
+    best_validation_score_ : float or None
+        Best of `validation_scores_`.
+    validation_loss_curve_ : list of float or None
+        Loss on the validation set after each epoch, without penalty; None without early stopping.
+    converged_ : bool
+        Whether the last call ended because there was no further improvement.
+    n_iter_ : int
+        Epochs ('sgd', 'adam') or iterations ('lbfgs') of the last call.
+    t_ : int
+        Training rows seen by 'sgd' and 'adam', counting repetitions.
+    n_layers_ : int
+        Number of layers including input and output.
+    n_outputs_ : int
+        Number of output units.
+    out_activation_ : str
+        Activation of the output units.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns of X, when all are strings."""
+
+
+def _set_parameters(arguments):
+    """Store the arguments of an estimator's ``__init__``, given as its ``locals()``."""
+    self = arguments.pop("self")
+    arguments.pop("__class__", None)
+    vars(self).update(arguments)
+
+
+def _undone_on_error(method):
+    """Decorator that puts the estimator back as it was when the method raises.
+
+    Attributes are rebound by training, so a shallow copy of them holds the old values; only what is
+    changed in place (parameters and optimizer of a network that is trained further, growing lists,
+    the learning rate, a random generator) is saved by value.
+    """
+
+    @functools.wraps(method)
+    def wrapper(self, *args, **kwargs):
+        attributes = dict(vars(self))
+        lengths = {a: len(attributes[a]) for a in _CURVES if isinstance(attributes.get(a), list)}
+        optimizer = copy.copy(attributes.get("_optimizer"))
+        random_state = attributes.get("random_state")
+        seeded = isinstance(random_state, np.random.RandomState)
+        draws = random_state.get_state() if seeded else None
+        net = None
+        if "_bound" in attributes and (self.warm_start or method.__name__ == "partial_fit"):
+            net = self._network()
+            parameters, moments = net.parameters.copy(), copy.deepcopy(net._optimizer_state)
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(attributes)
+            for name, length in lengths.items():
+                del attributes[name][length:]
+            if optimizer is not None:
+                vars(self._optimizer).update(vars(optimizer))
+            if seeded:
+                random_state.set_state(draws)
+            if net is not None:
+                net.parameters[:] = parameters
+                net._optimizer_state = moments
+            raise
+
+    return wrapper
+
+
+class _Optimizer:
+    """Update rule of a fit and its current learning rate."""
+
+    def __init__(self, settings):
+        rate = settings.learning_rate_init
+        if settings.solver == "sgd":
+            nesterov = settings.nesterovs_momentum and settings.momentum > 0
+            self.rule = SGD(rate, momentum=settings.momentum, nesterov=nesterov)
+            self.schedule = settings.learning_rate
+        else:
+            self.rule = Adam(rate, settings.beta_1, settings.beta_2, settings.epsilon)
+            self.schedule = "constant"
+        self.power_t = settings.power_t
+        self.learning_rate = float(rate)
+
+    def end_epoch(self, t):
+        """Follow the schedule; `t` is the number of rows seen so far."""
+        if self.schedule == "invscaling":
+            self.learning_rate = float(self.rule.learning_rate) / (t + 1) ** self.power_t
+
+    def stop(self, message, verbose):
+        """Whether to stop now that training doesn't improve; else the learning rate was lowered."""
+        stop = self.schedule != "adaptive" or self.learning_rate <= 1e-6
+        if not stop:
+            self.learning_rate /= 5
+            message += f" Setting learning rate to {self.learning_rate:f}"
+        else:
+            message += " Learning rate too small." if self.schedule == "adaptive" else ""
+            message += " Stopping."
+        if verbose:
+            print(message)
+        return stop
+
+
+class _Tasks:
+    """Reports a fit and its epochs to scikit-learn's callbacks; idle when there are none."""
+
+    def __init__(self, estimator, X, y, sample_weight, max_subtasks):
+        self.root = self.epoch = None
+        if hasattr(estimator, "_init_callback_context"):
+            self.root = estimator._init_callback_context(max_subtasks=max_subtasks)
+        self.active = self.root is not None and hasattr(estimator, "_skl_callbacks")
+        self.arguments = {
+            "estimator": estimator,
+            "X": X,
+            "y": y,
+            "metadata": None if sample_weight is None else {"sample_weight": sample_weight},
+        }
+        self.fitted = {"reconstruction_attributes": estimator._checkpoint}
+        if self.active:
+            self.root.call_on_fit_task_begin(**self.arguments)
+
+    def begin(self, name):
+        """Begin an epoch or iteration, unless one is under way."""
+        if self.active and self.epoch is None:
+            self.epoch = self.root.subcontext(task_name=name)
+            self.epoch.call_on_fit_task_begin(**self.arguments, **self.fitted)
+
+    def end(self):
+        """End the epoch or iteration under way; whether a callback asks to stop."""
+        epoch, self.epoch = self.epoch, None
+        return epoch is not None and epoch.call_on_fit_task_end(**self.arguments, **self.fitted)
+
+    def close(self):
+        """End what is under way and the fit."""
+        if self.active:
+            self.end()
+            self.root.call_on_fit_task_end(**self.arguments, **self.fitted)
+
+
+class _HeldOut(NamedTuple):
+    """Validation set: rows `order` (None for all) of X, and all that belongs to them."""
+
+    X: object
+    order: object
+    data: object
+    target: np.ndarray
+    weight: np.ndarray | None
+
+
+class _BaseMLP(CallbackSupportMixin, BaseEstimator):
+    """What classifier and regressor share. Subclasses encode y, decode outputs and score them."""
+
+    _parameter_constraints: dict = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "n_threads": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Integral, None, -1, closed="right"),
+            None,
+        ],
+    }
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _check_solver(self):
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers."
+                f" {self.solver} is not stochastic."
+            )
+        return True
+
+    # The network behind coefs_ and intercepts_
+
+    def _bind(self, net):
+        """Make the parameters of `net` the fitted attributes."""
+        self.coefs_, self.intercepts_ = list(net.weights), list(net.biases)
+        self._bound = net, self.activation, [*self.coefs_, *self.intercepts_]
+        return net
+
+    def _network(self):
+        """Network that holds what `coefs_` and `intercepts_` hold.
+
+        They are views of its parameters, except after unpickling or when the user has put other
+        arrays in their place; those are copied in, and give way to views with the same values.
+        """
+        net, activation, views = self.__dict__.get("_bound", (None, None, []))
+        arrays = [*self.coefs_, *self.intercepts_]
+        same = len(arrays) == len(views) and all(map(operator.is_, arrays, views))
+        if same and activation == self.activation:
+            return net
+        arrays = [np.asarray(array) for array in arrays]
+        n_layers = len(self.coefs_)
+        n_inputs = n_in = len(arrays[0])
+        for i, (W, b) in enumerate(zip(arrays[:n_layers], arrays[n_layers:], strict=True)):
+            if W.ndim != 2 or len(W) != n_in or b.shape != W.shape[1:]:
+                raise ValueError(
+                    f"coefs_[{i}] of shape {W.shape} and intercepts_[{i}] of shape {b.shape} don't"
+                    f" make a layer with {n_in} inputs."
+                )
+            n_in = W.shape[1]
+        dtype = np.float32 if arrays[0].dtype == np.float32 else np.float64
+        fits = [(v.shape, v.dtype) for v in views] == [(a.shape, dtype) for a in arrays]
+        if activation != self.activation or not fits:
+            state = copy.deepcopy(net._optimizer_state) if fits else None
+            units = [b.size for b in arrays[n_layers:]]
+            net = self._new_network(n_inputs, units, dtype, random_state=0)
+            net._optimizer_state = state
+        for view, array in zip([*net.weights, *net.biases], arrays, strict=True):
+            view[...] = array
+        return self._bind(net)
+
+    def _new_network(self, n_inputs, units, dtype, random_state):
+        layers = [Dense(n, activation=self.activation) for n in units[:-1]] + [Dense(units[-1])]
+        loss = _LOSSES[self.out_activation_]
+        return Network(layers, n_inputs=n_inputs, loss=loss, dtype=dtype, random_state=random_state)
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        net, _, _ = state.pop("_bound", (None, None, None))
+        if net is not None and "_optimizer" in state and "_optimizer_state" not in state:
+            state["_optimizer_state"] = net._optimizer_state
+        return state
+
+    def _checkpoint(self):
+        """Attributes of an estimator as if training ended now (for callbacks)."""
+        names = ("coefs_", "intercepts_", "_optimizer", *_CURVES)
+        return {name: copy.deepcopy(vars(self)[name]) for name in names if name in vars(self)}
+
+    # Validation of the arguments
+
+    def _check(self, X, y="no_validation", reset=False, **options):
+        checked = validate_data(
+            self, X, y, accept_sparse="csr", dtype=_DTYPES, reset=reset, **options
+        )
+        X, y = (checked, None) if isinstance(y, str) else checked
+        if issparse(X) and not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        if y is not None and y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    def _check_weight(self, weight, X, name="sample_weight"):
+        if weight is None:
+            return None
+        weight = _check_sample_weight(weight, X, dtype=np.float64)
+        if (weight < 0).any():
+            raise ValueError(f"Negative values in data passed to `{name}`.")
+        if not weight.any():  # scikit-learn < 1.9 doesn't say it
+            raise ValueError(
+                f"Sample weights must contain at least one non-zero number, `{name}` has none."
+            )
+        return weight
+
+    def _check_validation_set(self, X, y, sample_weight, weigh):
+        """Validated X_val, its encoded y_val and weights."""
+        try:
+            X, y = self._check(X, y, multi_output=True, y_numeric=self._y_numeric)
+            target = self._encode_known(y)
+            weight = weigh(target, self._check_weight(sample_weight, X, "sample_weight_val"))
+            if X.shape[0] < 2:
+                raise ValueError("at least 2 rows are needed, got 1.")
+            if target.shape[1:] not in ((), (self.n_outputs_,)):
+                raise ValueError(f"{target.shape[1]} outputs, but y has {self.n_outputs_}.")
+        except ValueError as error:
+            raise ValueError(f"X_val, y_val, sample_weight_val: {error}") from error
+        return X, target, weight
+
+    def _check_early_stopping(self, X_val, y_val, sample_weight_val, incremental):
+        if (X_val is None) != (y_val is None):
+            given, missing = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
+            raise ValueError(f"{given} is provided, but {missing} was not provided.")
+        if X_val is None and sample_weight_val is not None:
+            raise ValueError("sample_weight_val is provided, but X_val was not provided.")
+        if X_val is not None and (self.solver == "lbfgs" or not self.early_stopping):
+            raise ValueError(
+                "X_val and y_val are for early stopping, which needs early_stopping=True and"
+                f" solver='sgd' or 'adam', got early_stopping={self.early_stopping} and"
+                f" solver={self.solver!r}."
+            )
+        if X_val is None and self.early_stopping and incremental:
+            raise ValueError(
+                "partial_fit does not support early_stopping=True unless X_val and y_val are given."
+            )
+
+    def _hidden_units(self):
+        units = self.hidden_layer_sizes
+        units = list(units) if hasattr(units, "__iter__") else [units]
+        for problem, wrong in (("> 0", lambda n: n <= 0), ("integers", lambda n: n != int(n))):
+            if any(map(wrong, units)):
+                raise ValueError(f"hidden_layer_sizes must be {problem}, got {units}.")
+        return [int(n) for n in units]
+
+    # Training
+
+    @_undone_on_error
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Train; unless `warm_start`, from new parameters.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows. The arithmetic is float32 for float32 and float64 for all else. Arrays of
+            float32, float64, uint8 and bool with any strides, memory maps among them, and canonical
+            CSR matrices of these types are read in place.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Target values or class labels; for several labels per row a matrix of 0 and 1.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, not negative.
+        X_val, y_val, sample_weight_val : array-like, default=None
+            Validation set for early stopping, instead of one split off X.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If an argument is unusable, or training ends with parameters that are not finite. The
+            estimator is then as it was before the call.
+        """
+        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+
+    @available_if(lambda self: self._check_solver())
+    @_undone_on_error
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
+    ):
+        """Train for one epoch, going on from where the last call ended.
+
+        With early stopping each call scores the validation set, which has to be given. The call
+        after which there was no improvement for more than `n_iter_no_change` calls sets
+        `converged_` and restores the best parameters; later calls go on from them.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val, sample_weight_val
+            As in `fit`.
+
+        Returns
+        -------
+        self : object
+        """
+        validation = X_val, y_val, sample_weight_val
+        return self._fit(X, y, sample_weight, validation, incremental=True)
+
+    def _fit(self, X, y, sample_weight, validation, incremental=False):
+        given = X, y, sample_weight
+        hidden = self._hidden_units()
+        self._check_early_stopping(*validation, incremental)
+        stochastic = self.solver != "lbfgs"
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y = self._check(X, y, reset=first, multi_output=True, y_numeric=self._y_numeric)
+        target = self._encode(y, incremental)
+        weight = self._check_weight(sample_weight, X)
+        weigh = self._class_weighting(target, weight)
+        weight = weigh(target, weight)
+        n_outputs = target.shape[1] if target.ndim == 2 else len(self.classes_)
+
+        self._random_state = check_random_state(self.random_state)
+        self.n_outputs_ = n_outputs
+        if first:
+            self.n_iter_ = self.t_ = 0
+            self.n_layers_ = len(hidden) + 2
+            self.out_activation_ = self._output_activation()
+            dtype = np.float32 if X.dtype == np.float32 else np.float64
+            units = [*hidden, n_outputs]
+            net = self._new_network(X.shape[1], units, dtype, self._random_state)
+            if not hidden and self.activation == "logistic":
+                net.parameters[:] *= np.sqrt(2 / 6)  # scikit-learn's range, though no unit has it
+            self._bind(net)
+        net = self._network()
+        if net.biases[-1].size != n_outputs:
+            raise ValueError(
+                f"y has {n_outputs} outputs, but the network was fitted with {net.biases[-1].size}."
+            )
+        net.l1 = self.alpha * self.l1_ratio
+        net.l2 = self.alpha * (1 - self.l1_ratio)
+        data = net._data(X, target, weight)
+
+        order, held_out = np.arange(X.shape[0]), None
+        if stochastic and self.early_stopping:
+            order, held_out = self._hold_out(net, X, target, weight, data, validation, weigh)
+
+        tasks = _Tasks(self, *given, max_subtasks=1 if incremental else self.max_iter)
+        if stochastic:
+            self._fit_stochastic(net, data, order, held_out, incremental, tasks)
+        else:
+            self._fit_lbfgs(net, data, X.shape[0] if weight is None else weight.sum(), tasks)
+        if not np.isfinite(net.parameters).all():
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large"
+                " values and need to be preprocessed."
+            )
+        tasks.close()
+        return self
+
+    def _hold_out(self, net, X, target, weight, data, validation, weigh):
+        """Rows to train on, and the validation set: the one given, or rows split off."""
+        order = np.arange(X.shape[0])
+        if validation[0] is not None:
+            X_val, target_val, weight_val = self._check_validation_set(*validation, weigh)
+            data_val = net._data(X_val, target_val, weight_val)
+            return order, _HeldOut(X_val, None, data_val, target_val, weight_val)
+        order, rows = train_test_split(
+            order,
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            # scikit-learn stratifies for two classes only.
+            stratify=target if target.dtype == bool and self.n_outputs_ == 1 else None,
+        )
+        if len(rows) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        if weight is None:
+            return order, _HeldOut(X, rows, data, target[rows], None)
+        if not weight[order].any() or not weight[rows].any():
+            raise ValueError(
+                "Sample weights must contain at least one non-zero number, both among the training"
+                " and the validation rows; sample_weight has none in one of them."
+            )
+        return order, _HeldOut(X, rows, data, target[rows], weight[rows])
+
+    def _loss_scale(self):
+        """What to divide a network's loss by: scikit-learn reports squared errors per output."""
+        return self.n_outputs_ if self.out_activation_ == "identity" else 1
+
+    def _begin_curves(self, fresh, early_stopping):
+        """Give the attributes that record the progress of training their initial values."""
+        if fresh or not hasattr(self, "loss_curve_"):
+            self.loss_curve_ = []
+            self._no_improvement_count = 0
+        if early_stopping:
+            if fresh or getattr(self, "validation_scores_", None) is None:
+                self.validation_scores_, self.validation_loss_curve_ = [], []
+                self.best_validation_score_ = -np.inf
+            self.best_loss_ = None
+        else:
+            if fresh or getattr(self, "best_loss_", None) is None:
+                self.best_loss_ = np.inf
+            self.validation_scores_ = self.validation_loss_curve_ = None
+            self.best_validation_score_ = None
+
+    def _fit_stochastic(self, net, data, order, held_out, incremental, tasks):
+        fresh = not incremental and not self.warm_start
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer = _Optimizer(self)
+            self.__dict__.pop("_optimizer_state", None)
+            net._reset_optimizer()
+        elif "_optimizer_state" in vars(self):
+            net._optimizer_state = copy.deepcopy(vars(self).pop("_optimizer_state"))
+        self._begin_curves(fresh, held_out is not None)
+        best = vars(self).pop("_best_parameters", None)
+        if held_out is not None:
+            go_on = incremental and best is not None
+            self._best_parameters = best if go_on else net.parameters.copy()
+
+        n_samples = len(order)
+        if self.batch_size == "auto":
+            batch_size = min(200, n_samples)
+        else:
+            if self.batch_size > n_samples:
+                warnings.warn(
+                    "Got `batch_size` less than 1 or larger than sample size. "
+                    "It is going to be clipped",
+                    stacklevel=_USER,
+                )
+            batch_size = min(int(self.batch_size), n_samples)
+        lengths = np.full(-(-n_samples // batch_size), batch_size)
+        lengths[-1] = n_samples - lengths[:-1].sum()
+        optimizer = self._optimizer
+        watched = "Validation score" if held_out is not None else "Training loss"
+        message = (
+            f"{watched} did not improve more than tol={self.tol:f}"
+            f" for {self.n_iter_no_change} consecutive epochs."
+        )
+
+        self.n_iter_, self.converged_ = 0, False
+        try:
+            for _ in range(1 if incremental else self.max_iter):
+                tasks.begin("epoch")
+                if self.shuffle:
+                    order = order[self._random_state.permutation(n_samples)]
+                record = net._train_epoch(
+                    data,
+                    order,
+                    batch_size,
+                    optimizer.rule,
+                    optimizer.learning_rate,
+                    penalty_over_weight=True,
+                    n_threads=self.n_threads,
+                )
+                losses = record[:, 0] / self._loss_scale() + record[:, 1]
+                self._end_epoch(net, float(losses @ lengths) / n_samples, n_samples, held_out)
+                optimizer.end_epoch(self.t_)
+                stop = tasks.end()
+                if self._no_improvement_count > self.n_iter_no_change:
+                    self.converged_ = optimizer.stop(message, self.verbose)
+                    if not self.converged_:
+                        self._no_improvement_count = 0
+                if stop or self.converged_:
+                    break
+            else:
+                if not incremental:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and "
+                        "the optimization hasn't converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=_USER,
+                    )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=_USER)
+
+        if held_out is not None and (self.converged_ or not incremental):
+            net.parameters[:] = vars(self).pop("_best_parameters")
+            if incremental:
+                self._no_improvement_count = 0
+
+    def _end_epoch(self, net, loss, n_samples, held_out):
+        """Record the loss and the validation score of an epoch, and whether it improved."""
+        self.n_iter_ += 1
+        self.t_ += n_samples
+        self.loss_ = loss
+        self.loss_curve_.append(loss)
+        if self.verbose:
+            print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
+        if held_out is None:
+            improved = not loss > self.best_loss_ - self.tol
+            self.best_loss_ = min(self.best_loss_, loss)
+        else:
+            X, rows, data, target, weight = held_out
+            validation_loss = net._evaluate(data, rows, n_threads=self.n_threads)
+            outputs = net.predict(X, order=rows, n_threads=self.n_threads)
+            score = self._score_outputs(target, outputs, weight)
+            self.validation_loss_curve_.append(validation_loss / self._loss_scale())
+            self.validation_scores_.append(score)
+            if self.verbose:
+                print(f"Validation score: {score:f}")
+            improved = not score < self.best_validation_score_ + self.tol
+            if score > self.best_validation_score_:
+                self.best_validation_score_ = score
+                self._best_parameters = net.parameters.copy()
+        self._no_improvement_count = 0 if improved else self._no_improvement_count + 1
+
+    def _fit_lbfgs(self, net, data, total_weight, tasks):
+        """Minimize mean loss plus penalty; L1 by w = w+ - w-, both bounded below by zero."""
+        for name in (*_RECORDS, *_OPTIMIZER):
+            vars(self).pop(name, None)
+        start = net.parameters.astype(np.float64)
+        net.parameters[:] = 0
+        for W in net.weights:
+            W[...] = 1
+        penalized = net.parameters == 1
+        net.parameters[:] = start
+        l1, l2 = net.l1 / total_weight, net.l2 / total_weight
+        # scikit-learn's value, unlike its gradient, averages squared errors over outputs. That is
+        # kept for equal results; L1, which it lacks, has the value that belongs to the gradient.
+        scale = 1 if l1 else self._loss_scale()
+        gradient = np.empty_like(net.parameters)
+        n = start.size
+        lowest = np.inf, start
+        self.n_iter_ = 0
+
+        def merge(u):
+            x = u[:n].copy()
+            if l1:
+                x[penalized] -= u[n:]
+            return x
+
+        def cost(u):
+            nonlocal lowest
+            tasks.begin("iteration")
+            x = merge(u)
+            net.parameters[:] = x
+            value = net._evaluate(data, gradient=gradient, n_threads=self.n_threads) / scale
+            w = np.where(penalized, x, 0.0)
+            value += l2 / 2 * (w @ w)
+            g = gradient + l2 * w
+            if l1:
+                value += l1 * (u[:n][penalized].sum() + u[n:].sum())
+                g = np.concatenate([g + l1 * penalized, l1 - g[penalized]])
+            if value < lowest[0]:
+                lowest = value, x
+            return value, g
+
+        def end_iteration(u):
+            net.parameters[:] = merge(u)
+            self.n_iter_ += 1
+            if self.verbose:
+                print(f"Iteration {self.n_iter_}, loss = {lowest[0]:.8f}")
+            if tasks.end():
+                raise StopIteration
+
+        bounds = None
+        if l1:
+            w = start[penalized]
+            start = np.concatenate([np.where(penalized, start.clip(0), start), (-w).clip(0)])
+            lower = np.concatenate([np.where(penalized, 0, -np.inf), np.zeros(w.size)])
+            bounds = scipy.optimize.Bounds(lower, np.inf)
+        stopped = 99  # scipy's status when the callback raises StopIteration
+        try:
+            result = scipy.optimize.minimize(
+                cost,
+                start,
+                method="L-BFGS-B",
+                jac=True,
+                bounds=bounds,
+                callback=end_iteration,
+                options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
+            )
+            if result.status != stopped:
+                self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+            self.loss_, self.converged_ = float(result.fun), result.status == 0
+            net.parameters[:] = merge(result.x)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=_USER)
+            self.loss_, self.converged_ = float(lowest[0]), False
+            net.parameters[:] = lowest[1]
+
+    # Prediction
+
+    def _outputs(self, X):
+        check_is_fitted(self)
+        X, _ = self._check(X)
+        return self._network().predict(X, n_threads=self.n_threads)
+
+
+class MLPClassifier(ClassifierMixin, _BaseMLP):
+    __doc__ = f"""Multilayer perceptron classifier, a drop-in for scikit-learn's.
+
+    It minimizes the cross-entropy: of softmax outputs for more than two classes, of one sigmoid
+    output for two, of one sigmoid output per label for multilabel y.
+
+    Parameters
+    ----------
+{_PARAMETERS}
+    class_weight : dict, list of dict, 'balanced' or None, default=None
+        Factors ``{{class: weight}}`` on the sample weights, of training and of validation rows;
+        'balanced' makes the weights of all classes in the training data sum to the same. For
+        multilabel y a list with one dict ``{{0: weight, 1: weight}}`` per label.
+    n_threads : int or None, default=None
+        Threads to use; None for those that are free and worth it, -1 for all. Results don't depend
+        on it.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+{_ATTRIBUTES}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = MLPClassifier(random_state=0).fit(X[:1000], y[:1000])
+    >>> clf.score(X[1000:], y[1000:]) > 0.9
+    True
+    """
+
+    loss = "log_loss"
+    _y_numeric = False
+    _parameter_constraints: dict = {
+        **_BaseMLP._parameter_constraints,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        l1_ratio=0.0,
+        class_weight=None,
+        n_threads=None,
+    ):
+        _set_parameters(locals())
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    @available_if(lambda self: self._check_solver())
+    @_undone_on_error
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        classes=None,
+        *,
+        X_val=None,
+        y_val=None,
+        sample_weight_val=None,
+    ):
+        """Train for one epoch, going on from where the last call ended.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val, sample_weight_val
+            As in `fit`, and see `MLPRegressor.partial_fit` for early stopping.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that will occur in any call; needed in the first.
+
+        Returns
+        -------
+        self : object
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit. In order to use"
+                " 'balanced' weights, use compute_class_weight('balanced', classes=classes, y=y) on"
+                " a large enough sample of y, and pass the result as a dict."
+            )
+        if _check_partial_fit_first_call(self, classes):
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+        validation = X_val, y_val, sample_weight_val
+        return self._fit(X, y, sample_weight, validation, incremental=True)
+
+    def _encode(self, y, incremental):
+        """Class indices (softmax), or booleans of shape (n_samples, n_outputs) (sigmoid)."""
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        elif self.warm_start:
+            classes = unique_labels(y)
+            if set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous "
+                    f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+                )
+        return self._encode_known(y)
+
+    def _encode_known(self, y):
+        classes = unique_labels(y)
+        if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                "`y` has classes not in `self.classes_`. "
+                f"`self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+        if y.ndim == 1 and self._label_binarizer.y_type_ == "multiclass":
+            return np.searchsorted(self.classes_, y).astype(np.int64, copy=False)
+        return self._label_binarizer.transform(y).astype(bool)
+
+    def _output_activation(self):
+        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
+
+    def _class_weighting(self, target, weight):
+        """Function (target, weight) -> weight times the class weights, learnt from these rows."""
+        setting = self.class_weight
+        if setting is None:
+            return lambda target, weight: weight
+
+        def columns(target):
+            return [target] if target.ndim == 1 else list(target.T.astype(np.intp))
+
+        n = len(columns(target))
+        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
+        if setting != "balanced" and isinstance(setting, list) != multilabel:
+            raise ValueError(
+                "class_weight must be a list of dicts or 'balanced' for multilabel y, a dict or"
+                f" 'balanced' for other y, got {setting!r}."
+            )
+        if multilabel and setting != "balanced" and len(setting) != n:
+            raise ValueError(f"class_weight has {len(setting)} elements, but y has {n} labels.")
+        classes = np.arange(2) if multilabel else self.classes_
+        tables = []
+        for k, column in enumerate(columns(target)):
+            if setting == "balanced":
+                count = np.bincount(column, weights=weight, minlength=len(classes))
+                seen = count > 0
+                table = np.zeros(len(classes))
+                table[seen] = count.sum() / (seen.sum() * count[seen])
+            else:
+                factors = setting[k] if multilabel else setting
+                table = compute_class_weight(factors, classes=classes, y=classes)
+            if not (np.isfinite(table) & (table >= 0)).all():
+                raise ValueError(f"class_weight must be finite and not negative, got {setting!r}.")
+            tables.append(table)
+
+        def weigh(target, weight):
+            weight = np.ones(len(target)) if weight is None else weight
+            for table, column in zip(tables, columns(target), strict=True):
+                weight = weight * table[column]
+            return weight
+
+        return weigh
+
+    def _score_outputs(self, target, outputs, weight):
+        if target.ndim == 1:
+            hits = outputs.argmax(axis=1) == target
+        else:
+            hits = ((outputs > 0.5) == target).all(axis=1) | (len(self.classes_) == 1)
+        return float(np.average(hits, weights=weight))
+
+    def predict(self, X):
+        """Predict class labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,), or 0/1 matrix of shape (n_samples, n_labels)
+        """
+        outputs = self._outputs(X)
+        if self.out_activation_ == "softmax":
+            return self.classes_[outputs.argmax(axis=1)]
+        if self.n_outputs_ == 1 and len(self.classes_) == 2:
+            return self.classes_[(outputs[:, 0] > 0.5).astype(np.intp)]
+        return self._label_binarizer.inverse_transform(outputs)
+
+    def predict_proba(self, X):
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`. For multilabel y, of each label for itself.
+        """
+        outputs = self._outputs(X)
+        if self.n_outputs_ > 1:
+            return outputs
+        return np.concatenate([1 - outputs, outputs], axis=1)
+
+    def predict_log_proba(self, X):
+        """Predict logarithms of probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_samples, n_classes)
+        """
+        p = self.predict_proba(X)
+        with np.errstate(divide="ignore"):
+            return np.log(p, out=p)
+
+
+class MLPRegressor(RegressorMixin, _BaseMLP):
+    __doc__ = f"""Multilayer perceptron regressor, a drop-in for scikit-learn's.
+
+    Parameters
+    ----------
+    loss : {{'squared_error', 'poisson'}}, default='squared_error'
+        Half the squared error of linear outputs, or half the Poisson deviance of exponential
+        outputs (for y that is not negative).
+{_PARAMETERS}
+    n_threads : int or None, default=None
+        Threads to use; None for those that are free and worth it, -1 for all. Results don't depend
+        on it.
+
+    Attributes
+    ----------
+{_ATTRIBUTES}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> reg = MLPRegressor(solver="lbfgs", alpha=1.0, max_iter=500, random_state=0).fit(X, y)
+    >>> reg.predict(X[:2]).shape
+    (2,)
+    """
+
+    _y_numeric = True
+    _parameter_constraints: dict = {
+        **_BaseMLP._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "poisson"})],
+    }
+
+    def __init__(
+        self,
+        loss="squared_error",
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        l1_ratio=0.0,
+        n_threads=None,
+    ):
+        _set_parameters(locals())
+
+    def _encode(self, y, incremental):
+        return self._encode_known(y)
+
+    def _encode_known(self, y):
+        """Float array of shape (n_samples, n_outputs)."""
+        y = y.toarray() if issparse(y) else y
+        if y.dtype not in (np.float32, np.float64):
+            y = y.astype(np.float64)
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError(
+                "Some value(s) of y are negative which is not allowed for Poisson regression."
+            )
+        return y.reshape(len(y), -1)
+
+    def _output_activation(self):
+        return "exp" if self.loss == "poisson" else "identity"
+
+    def _class_weighting(self, target, weight):
+        return lambda target, weight: weight
+
+    def _score_outputs(self, target, outputs, weight):
+        if not np.isfinite(outputs).all():
+            return np.nan
+        return r2_score(target, outputs, sample_weight=weight)
+
+    def predict(self, X):
+        """Predict target values.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        outputs = self._outputs(X)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs

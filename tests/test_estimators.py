@@ -1,0 +1,1050 @@
+"""MLPClassifier and MLPRegressor: scikit-learn's contract, and what they add to it."""
+
+import copy
+import inspect
+import os
+import pickle
+import signal
+import threading
+import tracemalloc
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.neural_network
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris, make_multilabel_classification, make_regression
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+from sklearn.linear_model import ElasticNet
+from sklearn.metrics import accuracy_score, log_loss, r2_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fastbp.estimators import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X_iris, y_iris = load_iris(return_X_y=True)
+X_iris = (X_iris - X_iris.mean(axis=0)) / X_iris.std(axis=0)
+names_iris = np.array(["setosa", "versicolor", "virginica"])[y_iris]
+X_digits, y_digits = load_digits(return_X_y=True)
+X_digits, y_digits = X_digits[:500], y_digits[:500]  # whole numbers from 0 to 16
+X_reg, y_reg = make_regression(200, 10, n_informative=5, noise=2, random_state=0)
+y_reg = y_reg / y_reg.std()
+X_multi, Y_multi = make_multilabel_classification(150, 10, n_classes=4, random_state=0)
+
+
+def classifier(**settings):
+    return MLPClassifier(8, **{"max_iter": 5, "random_state": 0, **settings})
+
+
+def regressor(**settings):
+    return MLPRegressor(hidden_layer_sizes=8, **{"max_iter": 5, "random_state": 0, **settings})
+
+
+def parameters(estimator):
+    return np.concatenate([a.ravel() for a in estimator.coefs_ + estimator.intercepts_])
+
+
+def assert_same_parameters(a, b, rtol=0):
+    np.testing.assert_allclose(parameters(a), parameters(b), rtol=rtol, atol=rtol * 1e-3)
+
+
+# scikit-learn's checks
+
+
+@parametrize_with_checks(
+    [
+        MLPClassifier(),
+        MLPRegressor(),
+        MLPClassifier(solver="lbfgs", max_iter=30, l1_ratio=0.5),
+        MLPRegressor(solver="sgd"),
+    ]
+)
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("ours", [MLPClassifier, MLPRegressor])
+def test_signature(ours):
+    """scikit-learn's parameters in its order, then keyword-only ones."""
+    theirs = getattr(sklearn.neural_network, ours.__name__)
+    for method in ("__init__", "fit", "partial_fit"):
+        our = list(inspect.signature(getattr(ours, method)).parameters.values())
+        their = list(inspect.signature(getattr(theirs, method)).parameters.values())
+        assert [str(p) for p in our[: len(their)]] == [str(p) for p in their]
+        assert all(p.kind is p.KEYWORD_ONLY for p in our[len(their) :])
+    names = set(ours().get_params())
+    assert names - set(theirs().get_params()) <= {"l1_ratio", "class_weight", "n_threads"}
+    assert ours().loss == theirs().loss
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier(), MLPRegressor()])
+def test_everything_is_documented(estimator):
+    assert not [p for p in estimator.get_params() if f"{p} :" not in estimator.__doc__ and
+                p not in ("beta_1", "beta_2")]  # fmt: skip
+    assert "beta_1, beta_2 :" in estimator.__doc__
+    fitted = (
+        clone(estimator).set_params(max_iter=1).fit(pd.DataFrame(X_iris).add_prefix("x"), y_iris)
+    )
+    public = [name for name in vars(fitted) if name.endswith("_") and name[0] != "_"]
+    assert {"coefs_", "feature_names_in_", "validation_loss_curve_"} <= set(public)
+    assert not [name for name in public if f"    {name} :" not in estimator.__doc__]
+
+
+# Kinds of input
+
+
+def strided(X):
+    wide = np.full((2 * X.shape[0], 3 * X.shape[1]), np.nan)
+    wide[::-2, ::3] = X
+    return wide[::-2, ::3]
+
+
+def memory_map(X, tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    return np.load(tmp_path / "X.npy", mmap_mode="r")
+
+
+def unsorted_csr(X):
+    X = sparse.csr_matrix(X)
+    for start, end in zip(X.indptr, X.indptr[1:], strict=False):
+        X.indices[start:end] = X.indices[start:end][::-1].copy()
+        X.data[start:end] = X.data[start:end][::-1].copy()
+    X.has_sorted_indices = False
+    return X
+
+
+def csr_with_duplicates(X):
+    X = sparse.coo_array(X)
+    rows, cols = np.concatenate([X.row, X.row]), np.concatenate([X.col, X.col])
+    order = np.argsort(rows, kind="stable")
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=X.shape[0]))])
+    data = np.concatenate([X.data / 4, X.data * 0.75])[order]
+    return sparse.csr_array((data, cols[order], indptr), shape=X.shape)
+
+
+KINDS = {
+    "fortran": np.asfortranarray,
+    "strided": strided,
+    "list": np.ndarray.tolist,
+    "DataFrame": lambda X: pd.DataFrame(X, columns=[f"pixel {i}" for i in range(X.shape[1])]),
+    "mixed DataFrame": lambda X: pd.DataFrame(X).astype({0: "int8", 5: "float32", 7: "uint8"}),
+    "object": lambda X: X.astype(object),
+    "int64": lambda X: X.astype(np.int64),
+    "uint8": lambda X: X.astype(np.uint8),
+    "big endian": lambda X: X.astype(">f8"),
+    "csr": sparse.csr_matrix,
+    "csr_array": sparse.csr_array,
+    "csr of uint8": lambda X: sparse.csr_array(X.astype(np.uint8)),
+    "csr with int64 indices": lambda X: sparse.csr_array(
+        (X.ravel(), np.tile(np.arange(64), len(X)), np.arange(0, X.size + 1, 64)), shape=X.shape
+    ),
+    "unsorted csr": unsorted_csr,
+    "csr with duplicates": csr_with_duplicates,
+    "csc": sparse.csc_matrix,
+    "coo": sparse.coo_array,
+    "lil": sparse.lil_matrix,
+}
+
+
+def contents(X):
+    """Bytes that change with the data in X, but not with what scipy has found out about it."""
+    csr = sparse.issparse(X) and X.format == "csr"
+    return pickle.dumps((X.data, X.indices, X.indptr) if csr else X)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "memory map"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_kinds_of_X(kind, solver, tmp_path):
+    X = memory_map(X_digits, tmp_path) if kind == "memory map" else KINDS[kind](X_digits)
+    before = contents(X)
+    clf = classifier(solver=solver, early_stopping=True).fit(X, y_digits)
+    expected = classifier(solver=solver, early_stopping=True).fit(X_digits, y_digits)
+    assert clf.coefs_[0].dtype == np.float64
+    assert_same_parameters(clf, expected, rtol=1e-6 if solver == "lbfgs" else 1e-9)
+    proba = clf.predict_proba(X)
+    np.testing.assert_allclose(proba, expected.predict_proba(X_digits), rtol=1e-6, atol=1e-12)
+    np.testing.assert_array_equal(clf.predict(X), expected.predict(X_digits))
+    assert contents(X) == before
+
+
+def test_bool_X():
+    X = X_digits > 8
+    expected = classifier().fit(X.astype(float), y_digits)
+    assert_same_parameters(classifier().fit(X, y_digits), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("make", [classifier, regressor])
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array])
+def test_float32_stays(make, solver, convert):
+    X = convert(X_digits.astype(np.float32) / 16)
+    single = make(solver=solver).fit(X, y_digits)
+    double = make(solver=solver).fit(convert(X_digits / 16), y_digits)
+    assert {a.dtype for a in single.coefs_ + single.intercepts_} == {np.dtype("float32")}
+    np.testing.assert_allclose(parameters(single), parameters(double), rtol=1e-2, atol=1e-3)
+    outputs = single.predict(X) if make is regressor else single.predict_proba(X)
+    assert outputs.dtype == np.float32
+    # Rows of another dtype are converted to the network's.
+    again = (
+        single.predict(X_digits / 16) if make is regressor else single.predict_proba(X_digits / 16)
+    )
+    np.testing.assert_allclose(again, outputs, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "kind", ["C", "fortran", "strided", "uint8", "float32", "csr", "memory map"]
+)
+@pytest.mark.parametrize(
+    "settings", [{"solver": "adam"}, {"solver": "sgd", "early_stopping": True}, {"solver": "lbfgs"}]
+)
+def test_X_is_not_copied(kind, settings, tmp_path):
+    X = np.random.default_rng(0).integers(0, 3, (5000, 400)).astype(float)
+    kinds = {"C": np.asarray, "float32": lambda X: X.astype(np.float32), **KINDS}
+    X = memory_map(X, tmp_path) if kind == "memory map" else kinds[kind](X)
+    y = np.arange(5000) % 2
+    nbytes = X.data.nbytes if kind == "csr" else X.nbytes
+    clf = MLPClassifier(2, max_iter=2, random_state=0, **settings)
+    clf.fit(X[:40], y[:40])  # what is allocated once
+    tracemalloc.start()
+    try:
+        clf.fit(X, y)
+        clf.predict(X)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.5 * nbytes
+
+
+def test_string_labels_and_feature_names():
+    frame = pd.DataFrame(X_iris, columns=["a", "b", "c", "d"])
+    clf = classifier(max_iter=200, learning_rate_init=0.02).fit(frame, pd.Series(names_iris))
+    assert list(clf.classes_) == ["setosa", "versicolor", "virginica"]
+    assert list(clf.feature_names_in_) == ["a", "b", "c", "d"]
+    assert set(clf.predict(frame)) == set(names_iris)
+    assert clf.score(frame, names_iris) > 0.9
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        clf.predict(X_iris)
+    with pytest.raises(ValueError, match="feature names should match"):
+        clf.predict(frame.rename(columns={"a": "z"}))
+    with pytest.raises(ValueError, match="X has 3 features, but MLPClassifier is expecting 4"):
+        classifier().fit(X_iris, y_iris).predict(X_iris[:, :3])
+
+
+@pytest.mark.parametrize("labels", [[False, True], [-1, 1], [2.0, 5.0], ["no", "yes"], [3]])
+def test_binary_labels(labels):
+    y = np.array(labels)[(y_iris > 0) * (len(labels) - 1)]
+    clf = classifier(max_iter=100, learning_rate_init=0.05).fit(X_iris, y)
+    assert clf.out_activation_ == "logistic" and clf.n_outputs_ == 1
+    assert clf.predict(X_iris).dtype == y.dtype
+    assert clf.score(X_iris, y) == 1
+    assert clf.predict_proba(X_iris).shape == (150, 2)
+    np.testing.assert_allclose(clf.predict_proba(X_iris).sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_matrix])
+def test_multilabel(convert):
+    clf = MLPClassifier(30, solver="lbfgs", random_state=0).fit(X_multi, convert(Y_multi))
+    predicted = clf.predict(X_multi)
+    assert sparse.issparse(predicted) == sparse.issparse(convert(Y_multi))
+    assert accuracy_score(convert(Y_multi), predicted) > 0.95
+    assert clf.predict_proba(X_multi).shape == Y_multi.shape
+    assert list(clf.classes_) == [0, 1, 2, 3]
+
+
+def test_multi_output_regression():
+    Y = np.column_stack([y_reg, -y_reg, X_reg[:, 0]])
+    reg = regressor(max_iter=300, learning_rate_init=0.02).fit(X_reg, Y)
+    assert reg.predict(X_reg).shape == Y.shape
+    assert reg.score(X_reg, Y) > 0.9
+    assert regressor().fit(X_reg, y_reg).predict(X_reg).shape == y_reg.shape
+    with pytest.warns(DataConversionWarning):
+        column = regressor().fit(X_reg, y_reg[:, np.newaxis])
+    assert_same_parameters(column, regressor().fit(X_reg, y_reg))
+
+
+def test_log_proba_of_zero():
+    clf = classifier(max_iter=200, solver="lbfgs", alpha=0).fit(X_iris, y_iris)
+    clf.coefs_[-1] = clf.coefs_[-1] * 1e3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        log_p = clf.predict_log_proba(X_iris)
+    assert (log_p == -np.inf).any() and (log_p.max(axis=1) > -1).all()
+
+
+def test_warnings_point_to_the_caller():
+    for estimator in (classifier(batch_size=1000), regressor(batch_size=1000)):
+        for train in (estimator.fit, estimator.partial_fit):
+            with pytest.warns(UserWarning, match="Got `batch_size` less than 1") as caught:
+                train(X_iris, y_iris)
+            assert {w.filename for w in caught} == {__file__}
+
+
+# Bad input leaves the model as it was
+
+
+def bad_calls(estimator, X, y):
+    """(what to do, with what message) for errors that both kinds of estimators know."""
+    nan, inf = X.copy(), X.copy()
+    nan[3, 1], inf[2, 0] = np.nan, np.inf
+    negative = np.ones(len(y))
+    negative[5] = -1
+    weight = np.ones(len(y))
+    huge = np.sign(X) * 1.7e308
+    split = {"X_val": X, "y_val": y}
+
+    fit, partial_fit = estimator.fit, estimator.partial_fit
+    for train in (fit, partial_fit):
+        yield lambda t=train: t(nan, y), "Input X contains NaN"
+        yield lambda t=train: t(inf, y), "Input X contains infinity"
+        yield lambda t=train: t(X[:0], y[:0]), "0 sample"
+        yield lambda t=train: t(X[0], y), "Expected 2D array"
+        yield lambda t=train: t(X, y[:-1]), "inconsistent numbers of samples"
+        yield lambda t=train: t(X, None), "requires y"
+        yield lambda t=train: t(X.astype(complex), y), "Complex data not supported"
+        yield lambda t=train: t(np.full(X.shape, "a"), y), "could not convert string"
+        yield lambda t=train: t(sparse.csr_array(nan), y), "Input X contains NaN"
+        yield lambda t=train: t(X, y, negative), "`sample_weight`"
+        yield lambda t=train: t(X, y, 0 * weight), "Sample weights must contain"
+        yield lambda t=train: t(X, y, weight[:-1]), "sample_weight.shape"
+        yield lambda t=train: t(X, y, np.nan * weight), "sample_weight contains NaN"
+        yield lambda t=train: t(X, y, X_val=X), "y_val was not provided"
+        yield lambda t=train: t(X, y, y_val=y), "X_val was not provided"
+        yield lambda t=train: t(X, y, sample_weight_val=weight), "X_val was not provided"
+        yield lambda t=train: t(X, y, **split), "needs early_stopping=True"
+        yield lambda t=train: t(huge, y), "non-finite parameter weights"
+    yield lambda: partial_fit(X[:, :2], y), "X has 2 features"
+
+
+SETTINGS = [
+    {"solver": "sgd", "momentum": 0.5},
+    {"warm_start": True, "learning_rate": "adaptive", "random_state": np.random.RandomState(0)},
+]
+
+
+def assert_unharmed(estimator, call, message, exception=ValueError):
+    before = pickle.dumps(estimator)
+    with pytest.raises(exception, match=message), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        call()
+    assert pickle.dumps(estimator) == before
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("continued", [False, True])
+def test_bad_input_to_classifier(settings, continued):
+    clf = classifier(**settings).fit(X_iris, names_iris)
+    if continued:
+        clf.partial_fit(X_iris, names_iris)
+    for call, message in bad_calls(clf, X_iris, names_iris):
+        assert_unharmed(clf, call, message)
+    unknown = names_iris.copy()
+    unknown[0] = "daisy"
+    calls = {
+        "y` has|same classes": lambda: clf.partial_fit(X_iris, unknown),
+        "is not the same as on last call": lambda: clf.partial_fit(
+            X_iris, y_iris, classes=[0, 1, 2]
+        ),
+        "Unknown label type": lambda: clf.fit(X_iris, X_iris[:, 0]),
+        "Multioutput|Unknown label": lambda: clf.fit(X_iris, np.column_stack([y_iris, y_iris])),
+        "has classes not in|same classes": lambda: clf.partial_fit(X_multi[:, :4], Y_multi),
+    }
+    if clf.warm_start:
+        del calls["Multioutput|Unknown label"]
+    for message, call in calls.items():
+        assert_unharmed(clf, call, message)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("continued", [False, True])
+def test_bad_input_to_regressor(settings, continued):
+    reg = regressor(**settings).fit(X_reg, y_reg)
+    if continued:
+        reg.partial_fit(X_reg, y_reg)
+    for call, message in bad_calls(reg, X_reg, y_reg):
+        assert_unharmed(reg, call, message)
+    nan = np.where(y_reg == y_reg.max(), np.nan, y_reg)
+    assert_unharmed(reg, lambda: reg.fit(X_reg, nan), "Input y contains NaN")
+    assert_unharmed(reg, lambda: reg.fit(X_reg, y_reg + 1j), "Complex data not supported")
+    two = np.column_stack([y_reg, y_reg])
+    assert_unharmed(reg, lambda: reg.partial_fit(X_reg, two), "y has 2 outputs, but the network")
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ({"hidden_layer_sizes": (5, 0)}, "hidden_layer_sizes must be > 0, got"),
+        ({"hidden_layer_sizes": (5, 2.5)}, "hidden_layer_sizes must be integers, got"),
+        ({"activation": "swish"}, "'activation' parameter of MLP"),
+        ({"solver": "newton"}, "'solver' parameter of MLP"),
+        ({"alpha": -1}, "'alpha' parameter of MLP"),
+        ({"batch_size": 0}, "'batch_size' parameter of MLP"),
+        ({"momentum": 2}, "'momentum' parameter of MLP"),
+        ({"l1_ratio": 1.5}, "'l1_ratio' parameter of MLP"),
+        ({"n_threads": 0}, "'n_threads' parameter of MLP"),
+        ({"early_stopping": True, "validation_fraction": 0.005}, "validation set is too small"),
+    ],
+)
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_bad_settings(make, setting, message):
+    estimator = make().fit(X_iris, y_iris).set_params(**setting)
+    assert_unharmed(estimator, lambda: estimator.fit(X_iris, y_iris), message)
+
+
+def test_bad_validation_set():
+    clf = classifier(early_stopping=True).fit(X_iris, names_iris)
+    daisy = np.where(y_iris == 0, "daisy", names_iris)
+    for train in (clf.fit, clf.partial_fit):
+        for X, y, w, message in (
+            (X_iris[:, :2], names_iris, None, "X_val.*X has 2 features"),
+            (X_iris, daisy, None, "y_val.*has classes not in"),
+            (X_iris, names_iris[1:], None, "X_val.*inconsistent"),
+            (X_iris * np.nan, names_iris, None, "X_val.*contains NaN"),
+            (X_iris, names_iris, -np.ones(150), "Negative.*sample_weight_val"),
+            (X_iris[:1], names_iris[:1], None, "at least 2 rows"),
+        ):
+            val = {"X_val": X, "y_val": y, "sample_weight_val": w}
+            assert_unharmed(clf, lambda t=train, v=val: t(X_iris, names_iris, **v), message)
+    call = lambda: clf.partial_fit(X_iris, names_iris)  # noqa: E731
+    assert_unharmed(clf, call, "partial_fit does not support early_stopping=True")
+    clf.set_params(solver="lbfgs")
+    call = lambda: clf.fit(X_iris, names_iris, X_val=X_iris, y_val=names_iris)  # noqa: E731
+    assert_unharmed(clf, call, "solver='lbfgs'")
+
+
+def test_weights_that_leave_nothing_to_train_on():
+    weight = np.zeros(150)
+    weight[0] = 1  # in one of the two parts, so that the other has none
+    clf = classifier(early_stopping=True).fit(X_iris, y_iris)
+    assert_unharmed(clf, lambda: clf.fit(X_iris, y_iris, weight), "training and the validation")
+
+
+def test_poisson_refuses_negative_y():
+    reg = regressor(loss="poisson").fit(X_reg, np.abs(y_reg))
+    for train in (reg.fit, reg.partial_fit):
+        assert_unharmed(reg, lambda t=train: t(X_reg, y_reg), "y are negative which is not allowed")
+
+
+def test_bad_first_calls_leave_nothing():
+    for clf in (classifier(), classifier(class_weight="balanced"), classifier(solver="lbfgs")):
+        with pytest.raises((ValueError, AttributeError)):
+            clf.partial_fit(X_iris * np.nan, y_iris, classes=[0, 1, 2])
+        assert set(vars(clf)) == set(clf.get_params())
+        with pytest.raises(NotFittedError):
+            clf.predict(X_iris)
+
+
+def test_diverging_lbfgs():
+    reg = regressor(solver="lbfgs").fit(X_reg, y_reg)
+    call = lambda: reg.fit(X_reg * 1e200, y_reg)  # noqa: E731
+    try:
+        before = pickle.dumps(reg)
+        call()
+    except ValueError as error:
+        assert "non-finite" in str(error)
+        assert pickle.dumps(reg) == before
+    assert np.isfinite(parameters(reg)).all()
+
+
+# Early stopping, partial_fit and warm start
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_given_validation_set(solver):
+    """A validation set that is passed gives what the same rows give when they are split off."""
+    settings = {"solver": solver, "early_stopping": True, "max_iter": 30, "shuffle": False}
+    rows = np.random.RandomState(1).permutation(200)
+    train, val = rows[:150], rows[150:]
+    reg = regressor(n_iter_no_change=3, learning_rate_init=0.05, **settings)
+    weight = np.random.default_rng(0).uniform(0.5, 2, 200)
+    reg.fit(
+        X_reg[train],
+        y_reg[train],
+        weight[train],
+        X_val=X_reg[val],
+        y_val=y_reg[val],
+        sample_weight_val=weight[val],
+    )
+    scores = reg.validation_scores_
+    assert len(scores) == len(reg.validation_loss_curve_) == len(reg.loss_curve_) == reg.n_iter_
+    assert reg.best_validation_score_ == max(scores)
+    assert reg.best_loss_ is None
+    score = r2_score(y_reg[val], reg.predict(X_reg[val]), sample_weight=weight[val])
+    np.testing.assert_allclose(score, max(scores), rtol=1e-12)
+    # The best epoch's model, as trained without a validation set.
+    best = int(np.argmax(scores)) + 1
+    plain = regressor(
+        solver=solver, max_iter=best, shuffle=False, learning_rate_init=0.05, tol=0
+    ).fit(X_reg[train], y_reg[train], weight[train])
+    assert_same_parameters(plain, reg)
+    loss = np.average((plain.predict(X_reg[val]) - y_reg[val]) ** 2, weights=weight[val]) / 2
+    np.testing.assert_allclose(reg.validation_loss_curve_[best - 1], loss, rtol=1e-9)
+
+
+def test_validation_loss_of_classifiers():
+    for y in (names_iris, y_iris > 0):
+        clf = classifier(early_stopping=True, max_iter=3, n_iter_no_change=np.inf)
+        clf.fit(X_iris, y, X_val=X_iris[::2], y_val=y[::2])
+        best = clf.validation_loss_curve_[int(np.argmax(clf.validation_scores_))]
+        np.testing.assert_allclose(
+            best, log_loss(y[::2], clf.predict_proba(X_iris[::2])), rtol=1e-9
+        )
+    assert classifier().fit(X_iris, y_iris).validation_loss_curve_ is None
+    assert regressor(max_iter=3, early_stopping=True).fit(X_reg, y_reg).validation_loss_curve_
+
+
+def test_partial_fit_with_early_stopping():
+    clf = MLPClassifier(
+        8, early_stopping=True, n_iter_no_change=3, random_state=0, learning_rate_init=0.05
+    )
+    scores, models, calls = [], [], 0
+    while calls == 0 or not clf.converged_:
+        clf.partial_fit(
+            X_iris[::2], names_iris[::2], None, np.unique(names_iris),
+            X_val=X_iris[1::2], y_val=names_iris[1::2],
+        )  # fmt: skip
+        calls += 1
+        scores.append(clf.score(X_iris[1::2], names_iris[1::2]))
+        models.append(parameters(clf).copy())
+        assert clf.n_iter_ == 1 and calls < 300
+    assert clf.validation_scores_[:-1] == scores[:-1]
+    assert len(clf.loss_curve_) == len(clf.validation_loss_curve_) == calls
+    best = int(np.argmax(clf.validation_scores_))
+    assert calls - 1 - best >= 3
+    assert clf.best_validation_score_ == clf.validation_scores_[best]
+    np.testing.assert_array_equal(models[-1], models[best])  # restored
+    assert scores[-1] == max(clf.validation_scores_)
+
+    # It goes on from there.
+    clf.partial_fit(X_iris[::2], names_iris[::2], X_val=X_iris[1::2], y_val=names_iris[1::2])
+    assert not clf.converged_
+    assert len(clf.validation_scores_) == calls + 1
+    step = np.abs(parameters(clf) - models[best]).max()
+    assert 0 < step < 0.2
+
+    # A pickle in the middle changes nothing.
+    again = pickle.loads(pickle.dumps(clf))
+    for model in (clf, again):
+        while not model.converged_:
+            model.partial_fit(
+                X_iris[::2], names_iris[::2], X_val=X_iris[1::2], y_val=names_iris[1::2]
+            )
+    assert clf.validation_scores_ == again.validation_scores_
+    assert_same_parameters(clf, again)
+
+
+def test_converged():
+    assert not classifier(max_iter=2).fit(X_iris, y_iris).converged_
+    assert classifier(max_iter=50, tol=1, n_iter_no_change=1).fit(X_iris, y_iris).converged_
+    assert not classifier(max_iter=2, solver="lbfgs").fit(X_iris, y_iris).converged_
+    assert classifier(max_iter=500, solver="lbfgs", alpha=1).fit(X_iris, y_iris).converged_
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_partial_fit_is_an_epoch(solver):
+    """Without shuffling, calls of partial_fit are the epochs of fit."""
+    settings = {"solver": solver, "shuffle": False, "batch_size": 32}
+    whole = classifier(max_iter=6, tol=0, **settings).fit(X_digits, y_digits)
+    parts = classifier(**settings)
+    for _ in range(6):
+        parts.partial_fit(X_digits, y_digits, classes=np.arange(10))
+    assert_same_parameters(whole, parts)
+    assert whole.loss_curve_ == parts.loss_curve_
+
+
+def test_switching_early_stopping_between_calls():
+    clf = classifier()
+    val = {"X_val": X_iris, "y_val": y_iris}
+    clf.partial_fit(X_iris, y_iris, classes=[0, 1, 2])
+    clf.set_params(early_stopping=True).partial_fit(X_iris, y_iris, **val)
+    assert len(clf.validation_scores_) == 1 and clf.best_loss_ is None
+    clf.set_params(early_stopping=False).partial_fit(X_iris, y_iris)
+    assert clf.validation_scores_ is None and np.isfinite(clf.best_loss_)
+    assert len(clf.loss_curve_) == 3
+
+
+def test_changing_solver():
+    clf = classifier(solver="lbfgs").fit(X_iris, y_iris)
+    assert not hasattr(clf, "partial_fit") and not hasattr(clf, "loss_curve_")
+    start = parameters(clf).copy()
+    clf.set_params(solver="adam").partial_fit(X_iris, y_iris)
+    assert 0 < np.abs(parameters(clf) - start).max() < 0.01
+    assert len(clf.loss_curve_) == 1
+    clf.set_params(solver="lbfgs").fit(X_iris, y_iris)
+    assert not hasattr(clf, "loss_curve_")
+    with pytest.raises(AttributeError, match="partial_fit"):
+        regressor(solver="lbfgs").partial_fit  # noqa: B018
+
+
+def test_warm_start_goes_on():
+    clf = classifier(warm_start=True, solver="sgd", shuffle=False, momentum=0, max_iter=3)
+    clf.fit(X_iris, y_iris).fit(X_iris, y_iris)
+    whole = clone(clf).set_params(max_iter=6).fit(X_iris, y_iris)
+    assert_same_parameters(clf, whole)
+    clf.set_params(warm_start=False).fit(X_iris, y_iris)
+    assert_same_parameters(clf, whole.set_params(warm_start=False, max_iter=3).fit(X_iris, y_iris))
+
+
+# Pickling, copying, composing
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("make, y", [(classifier, names_iris), (regressor, X_iris[:, 0])])
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e)), copy.copy]
+)
+def test_copies_go_on_exactly(make, y, solver, duplicate):
+    original = make(solver=solver, batch_size=20, learning_rate="adaptive").fit(X_iris, y)
+    twin = duplicate(original)
+    before = parameters(original).copy()
+    np.testing.assert_array_equal(original.predict(X_iris), twin.predict(X_iris))
+    for _ in range(3):
+        twin.partial_fit(X_iris, y)
+    np.testing.assert_array_equal(parameters(original), before)
+    for _ in range(3):
+        original.partial_fit(X_iris, y)
+    assert_same_parameters(original, twin)
+
+
+def test_pickle_holds_parameters_once():
+    clf = MLPClassifier(1000, solver="sgd", momentum=0, max_iter=1).fit(X_digits, y_digits)
+    data = pickle.dumps(clf)
+    assert b"fastbp.network" not in data
+    assert len(data) < 1.05 * parameters(clf).nbytes + 20_000
+    loaded = pickle.loads(data)
+    np.testing.assert_array_equal(clf.predict_proba(X_digits), loaded.predict_proba(X_digits))
+    assert pickle.dumps(clf) == data
+
+
+def test_memory_mapped_model(tmp_path):
+    clf = classifier().fit(X_iris, y_iris)
+    joblib.dump(clf, tmp_path / "clf.joblib")
+    loaded = joblib.load(tmp_path / "clf.joblib", mmap_mode="r")
+    assert not loaded.coefs_[0].flags.writeable
+    np.testing.assert_array_equal(loaded.predict_proba(X_iris), clf.predict_proba(X_iris))
+    loaded.partial_fit(X_iris, y_iris)
+    clf.partial_fit(X_iris, y_iris)
+    assert_same_parameters(loaded, clf)
+
+
+def test_clone_is_unfitted():
+    clf = classifier(l1_ratio=0.3, class_weight={0: 2, 1: 1, 2: 1}, n_threads=1)
+    twin = clone(clf.fit(X_iris, y_iris))
+    assert set(vars(twin)) == set(clf.get_params()) == set(twin.get_params())
+    assert twin.get_params() == clf.get_params()
+
+
+def test_attributes_set_by_hand():
+    a = classifier(random_state=0).fit(X_iris, y_iris)
+    b = classifier(random_state=1).fit(X_iris, y_iris)
+    expected = b.predict_proba(X_iris)
+    mine = [W.copy() for W in b.coefs_], [v.copy() for v in b.intercepts_]
+    for i in range(2):  # assigned one by one
+        a.coefs_[i] = mine[0][i]
+        a.intercepts_[i] = mine[1][i]
+    np.testing.assert_array_equal(a.predict_proba(X_iris), expected)
+
+    b.coefs_, b.intercepts_ = mine  # or as whole lists
+    for model in (a, b):
+        model.coefs_[0][:, 3] = 0.25  # or in place
+        model.intercepts_[1] += 0.5
+    changed = a.predict_proba(X_iris)
+    assert np.abs(changed - expected).max() > 0.01
+    np.testing.assert_array_equal(b.predict_proba(X_iris), changed)
+    # Training starts from what they hold.
+    b._optimizer, _ = copy.deepcopy(a._optimizer), b.set_params(random_state=0)
+    c = pickle.loads(pickle.dumps(b))
+    c.coefs_[0][:] = 0
+    assert np.abs(c.predict_proba(X_iris) - changed).max() > 0.01
+    d = copy.deepcopy(c)
+    for model in (c, d):
+        model.partial_fit(X_iris, y_iris)
+    assert_same_parameters(c, d)
+    assert np.abs(d.coefs_[0]).max() < 0.01
+
+    # What the user owns is not written to.
+    W = np.zeros((4, 8))
+    a.coefs_[0] = W
+    a.partial_fit(X_iris, y_iris)
+    assert (W == 0).all() and (a.coefs_[0] != 0).any()
+
+
+def test_attributes_of_another_shape():
+    clf = classifier().fit(X_iris, y_iris)
+    rng = np.random.default_rng(0)
+    clf.coefs_ = [rng.normal(size=(4, 5)), rng.normal(size=(5, 3))]
+    clf.intercepts_ = [np.zeros(5), np.zeros(3)]
+    z = np.maximum(X_iris @ clf.coefs_[0], 0) @ clf.coefs_[1]
+    np.testing.assert_array_equal(clf.predict(X_iris), z.argmax(axis=1))
+    clf.partial_fit(X_iris, y_iris)
+    clf.intercepts_[0] = np.zeros(4)
+    with pytest.raises(ValueError, match=r"intercepts_\[0\] of shape \(4,\)"):
+        clf.predict(X_iris)
+
+
+def test_changed_activation_counts():
+    clf = classifier(activation="tanh").fit(X_iris, y_iris)
+    clf.set_params(activation="identity")
+    z = (X_iris @ clf.coefs_[0] + clf.intercepts_[0]) @ clf.coefs_[1] + clf.intercepts_[1]
+    np.testing.assert_array_equal(clf.predict(X_iris), z.argmax(axis=1))
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_prediction_from_many_threads(fresh):
+    clf = MLPClassifier((50, 20), max_iter=3, random_state=0).fit(X_digits, y_digits)
+    expected = [clf.predict_proba(X_digits[i::8]) for i in range(8)]
+    if fresh:
+        clf = pickle.loads(pickle.dumps(clf))
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            results = pool.map(lambda i: clf.predict_proba(X_digits[i::8]), range(8))
+            for result, one in zip(results, expected, strict=True):
+                np.testing.assert_array_equal(result, one)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_grid_search(backend):
+    pipeline = make_pipeline(StandardScaler(), classifier(max_iter=20))
+    grid = {"mlpclassifier__alpha": [1e-4, 10], "mlpclassifier__solver": ["adam", "lbfgs"]}
+    alone = GridSearchCV(pipeline, grid, cv=3).fit(X_iris, names_iris)
+    with joblib.parallel_backend(backend, n_jobs=2):
+        search = GridSearchCV(pipeline, grid, cv=3).fit(X_iris, names_iris)
+        scores = cross_val_score(regressor(), X_reg, y_reg, cv=4)
+    assert search.best_params_ == alone.best_params_
+    for name in ("mean_test_score", "std_test_score"):
+        np.testing.assert_array_equal(search.cv_results_[name], alone.cv_results_[name])
+    np.testing.assert_array_equal(scores, cross_val_score(regressor(), X_reg, y_reg, cv=4))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_fork_after_two_threads():
+    clf = MLPClassifier((200, 200), max_iter=2, batch_size=250, random_state=0, n_threads=2)
+    expected = clf.fit(X_digits, y_digits).predict_proba(X_digits)
+    child = os.fork()
+    if child == 0:
+        # A hanging child ends itself.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(20)
+        same = (clf.predict_proba(X_digits) == expected).all()
+        again = (clf.fit(X_digits, y_digits).predict_proba(X_digits) == expected).all()
+        os._exit(0 if same and again else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    np.testing.assert_array_equal(clf.predict_proba(X_digits), expected)
+
+
+# Weights and penalties
+
+
+@pytest.mark.parametrize("settings", [{"solver": "lbfgs"}, {"solver": "sgd"}, {"solver": "adam"}])
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_weight_zero_is_no_row(make, settings):
+    weight = np.random.default_rng(0).integers(0, 3, 150).astype(float)
+    kept = weight > 0
+    zero = make(shuffle=False, **settings).fit(X_iris, y_iris, weight)
+    removed = make(shuffle=False, **settings).fit(X_iris[kept], y_iris[kept], weight[kept])
+    assert_same_parameters(zero, removed, rtol=1e-6)
+
+
+def test_batches_of_weight_zero_do_nothing():
+    weight = np.repeat([1.0, 0.0, 1.0], 50)
+    settings = {"shuffle": False, "batch_size": 50, "max_iter": 4}
+    zero = classifier(**settings).fit(X_iris[:, :2], y_iris > 0, weight)
+    rows = weight > 0
+    removed = classifier(**settings).fit(X_iris[rows][:, :2], y_iris[rows] > 0)
+    assert_same_parameters(zero, removed, rtol=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("class_weight", ["balanced", {"setosa": 3, "virginica": 0.5}])
+def test_class_weight(class_weight, solver):
+    X, y = X_iris[:120], names_iris[:120]  # few of the last class
+    settings = {"solver": solver, "early_stopping": solver == "adam"}
+    weighted = classifier(class_weight=class_weight, **settings).fit(X, y)
+    by_hand = classifier(**settings).fit(X, y, compute_sample_weight(class_weight, y))
+    assert_same_parameters(weighted, by_hand, rtol=1e-9)
+    # Times the sample weights; balanced are the weighted counts.
+    weight = np.random.default_rng(0).integers(0, 3, 120).astype(float)
+    rows = np.repeat(np.arange(120), weight.astype(int))
+    settings["early_stopping"] = False
+    weighted = classifier(class_weight=class_weight, **settings).fit(X, y, weight)
+    repeated = classifier(class_weight=class_weight, **settings).fit(X[rows], y[rows])
+    assert_same_parameters(weighted, repeated, rtol=1e-5)
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", [{0: 1, 1: k} for k in (1, 2, 3, 4)]])
+def test_class_weight_of_labels(class_weight):
+    weighted = classifier(class_weight=class_weight).fit(X_multi, Y_multi)
+    weight = compute_sample_weight(class_weight, Y_multi)
+    assert_same_parameters(weighted, classifier().fit(X_multi, Y_multi, weight), rtol=1e-9)
+
+
+def test_class_weight_in_partial_fit():
+    weight = {"setosa": 2.0, "versicolor": 3.0, "virginica": 0.5}
+    weighted, by_hand = classifier(class_weight=weight), classifier()
+    for rows in (slice(0, 60), slice(90, 150)):  # two of three classes in each
+        y = names_iris[rows]
+        weighted.partial_fit(X_iris[rows], y, classes=list(weight))
+        sample_weight = [weight[name] for name in y]
+        by_hand.partial_fit(X_iris[rows], y, sample_weight, classes=list(weight))
+    assert_same_parameters(weighted, by_hand)
+
+
+@pytest.mark.parametrize(
+    "class_weight, X, y, message",
+    [
+        ({"rose": 2}, X_iris, names_iris, "not in class_weight"),
+        ({"setosa": -1}, X_iris, names_iris, "class_weight must be finite and not negative"),
+        ([{0: 1, 1: 1}], X_iris, names_iris, "class_weight must be a list"),
+        ({0: 1}, X_multi, Y_multi, "class_weight must be a list"),
+        ([{0: 1}], X_multi, Y_multi, "class_weight has 1 elements"),
+        ("unfair", X_iris, names_iris, "'class_weight' parameter"),
+    ],
+)
+def test_bad_class_weight(class_weight, X, y, message):
+    clf = classifier().fit(X, y).set_params(class_weight=class_weight)
+    assert_unharmed(clf, lambda: clf.fit(X, y), message)
+
+
+def test_balanced_is_refused_by_partial_fit():
+    clf = classifier(class_weight="balanced").fit(X_iris, y_iris)
+    assert_unharmed(
+        clf, lambda: clf.partial_fit(X_iris, y_iris), "'balanced' is not supported for partial_fit"
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_elastic_net_in_a_step(weighted):
+    """One full-batch step of plain gradient descent, with and without the penalty."""
+    weight = np.linspace(0.5, 2, 150) if weighted else None
+    settings = {"solver": "sgd", "momentum": 0, "learning_rate_init": 0.1, "max_iter": 1}
+    start = classifier(learning_rate_init=1e-300, solver="sgd", max_iter=1).fit(X_iris, y_iris)
+    bare = classifier(alpha=0, **settings).fit(X_iris, y_iris, weight)
+    net = classifier(alpha=3, l1_ratio=0.3, **settings).fit(X_iris, y_iris, weight)
+    S = 150 if weight is None else weight.sum()
+    penalty = 0
+    for w, plain, penalized in zip(start.coefs_, bare.coefs_, net.coefs_, strict=True):
+        gradient = 3 * (0.3 * np.sign(w) + 0.7 * w) / S
+        np.testing.assert_allclose(penalized, plain - 0.1 * gradient, rtol=1e-9, atol=1e-12)
+        penalty += 3 * (0.3 * np.abs(w).sum() + 0.35 * (w**2).sum()) / S
+    for plain, penalized in zip(bare.intercepts_, net.intercepts_, strict=True):
+        np.testing.assert_allclose(penalized, plain, rtol=1e-12)
+    np.testing.assert_allclose(net.loss_, bare.loss_ + penalty, rtol=1e-12)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.2, 1.0])
+@pytest.mark.parametrize("n_targets", [1, 3])
+def test_elastic_net_by_lbfgs(l1_ratio, n_targets):
+    """Without hidden layer it is the convex problem that ElasticNet solves, zeros included."""
+    X, y = make_regression(200, 10, n_informative=4, n_targets=n_targets, noise=5, random_state=0)
+    y = y / 50
+    theirs = ElasticNet(alpha=0.1, l1_ratio=l1_ratio, tol=1e-12, max_iter=10_000).fit(X, y)
+    ours = MLPRegressor(
+        hidden_layer_sizes=(), solver="lbfgs", alpha=0.1 * 200, l1_ratio=l1_ratio, tol=1e-9,
+        random_state=0, max_iter=1000,
+    ).fit(X, y)  # fmt: skip
+    coef = np.atleast_2d(theirs.coef_).T
+    np.testing.assert_allclose(ours.coefs_[0], coef, atol=1e-4)
+    np.testing.assert_allclose(ours.intercepts_[0], theirs.intercept_, atol=1e-4)
+    assert (coef == 0).any()
+    np.testing.assert_array_equal(ours.coefs_[0] == 0, coef == 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_l1_by_lbfgs_selects_inputs(dtype):
+    """Pixels of the digits that are always zero get weights of exactly zero, and some others."""
+    clf = MLPClassifier(10, solver="lbfgs", alpha=5, l1_ratio=1, max_iter=200, random_state=0)
+    clf.fit((X_digits / 16).astype(dtype), y_digits)
+    assert clf.coefs_[0].dtype == dtype
+    assert (clf.coefs_[0][X_digits.max(axis=0) == 0] == 0).all()
+    assert 0.3 < np.mean(clf.coefs_[0] == 0) < 0.95
+    assert clf.score(X_digits / 16, y_digits) > 0.9
+
+
+def test_penalty_spares_biases():
+    clf = classifier(solver="lbfgs", alpha=1e6, l1_ratio=1, max_iter=100).fit(X_iris, y_iris > 0)
+    assert all((W == 0).all() for W in clf.coefs_)
+    np.testing.assert_allclose(clf.predict_proba(X_iris)[:, 1], 2 / 3, rtol=1e-3)
+
+
+# Interrupts
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signals")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"solver": "adam", "tol": 0, "n_iter_no_change": np.inf},
+        {"solver": "sgd", "tol": 0, "early_stopping": True, "n_iter_no_change": np.inf},
+        {"solver": "lbfgs", "tol": 0, "max_fun": 10**9},
+        {"solver": "lbfgs", "tol": 0, "max_fun": 10**9, "l1_ratio": 0.5},
+    ],
+)
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_interrupt(make, settings):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20_000, 30))
+    y = rng.integers(0, 2, 20_000)
+    estimator = make(max_iter=10**6, **settings).set_params(hidden_layer_sizes=(300, 300))
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        with pytest.warns(UserWarning, match="Training interrupted by user."):
+            estimator.fit(X, y)
+    finally:
+        timer.cancel()
+    assert np.isfinite(parameters(estimator)).all()
+    assert estimator.predict(X[:10]).shape == (10,)
+    assert not estimator.converged_ and estimator.n_iter_ < 10**6
+    estimator.set_params(max_iter=1, max_fun=2, hidden_layer_sizes=2).fit(X[:100], y[:100])
+
+
+# Callbacks
+
+try:
+    import sklearn.callback as callback
+except ImportError:
+    callback = None
+needs_callbacks = pytest.mark.skipif(callback is None, reason="this scikit-learn has no callbacks")
+
+
+class Recorder:
+    """A callback that keeps what it is told, and asks to stop after `stop_after` epochs."""
+
+    def __init__(self, stop_after=None, fail_after=None):
+        self.stop_after, self.fail_after = stop_after, fail_after
+        self.begun, self.ended, self.models, self.log = 0, 0, [], []
+
+    def setup(self, estimator, context):
+        self.log.append("setup")
+
+    def teardown(self, estimator, context):
+        self.log.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context, *, X=None, y=None, metadata=None):
+        if context.parent is None:
+            self.root = context
+        else:
+            self.begun += 1
+            assert self.begun == self.ended + 1
+        self.data = X, y, metadata
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        if context.parent is None:
+            self.log.append("end")
+            return False
+        self.ended += 1
+        self.models.append(fitted_estimator)
+        if self.ended == self.fail_after:
+            raise RuntimeError("callback failed")
+        return self.ended == self.stop_after
+
+
+@needs_callbacks
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("make, y", [(classifier, names_iris), (regressor, X_iris[:, 0] * 2)])
+def test_callbacks(make, y, solver):
+    recorder = Recorder()
+    weight = np.linspace(1, 2, 150)
+    estimator = make(solver=solver).set_callbacks(recorder).fit(X_iris, y, weight)
+    assert recorder.log == ["setup", "end", "teardown"]
+    assert recorder.root.task_name == "fit" and recorder.root.max_subtasks == 5
+    assert recorder.begun == recorder.ended == estimator.n_iter_ == 5
+    X, y_seen, metadata = recorder.data
+    assert X is X_iris and y_seen is y and metadata["sample_weight"] is weight
+    for k, model in enumerate(recorder.models, start=1):
+        expected = make(solver=solver, max_iter=k).fit(X_iris, y, weight)
+        assert_same_parameters(model, expected)
+        np.testing.assert_array_equal(model.predict(X_iris), expected.predict(X_iris))
+    assert_same_parameters(recorder.models[-1], estimator)
+    if solver != "lbfgs":
+        assert len(recorder.models[1].loss_curve_) == 2
+
+
+@needs_callbacks
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_callback_stops(solver):
+    recorder = Recorder(stop_after=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        clf = classifier(solver=solver, max_iter=50).set_callbacks(recorder).fit(X_iris, y_iris)
+    assert clf.n_iter_ == recorder.ended == 3 and not clf.converged_
+    assert recorder.log == ["setup", "end", "teardown"]
+    assert_same_parameters(clf, classifier(solver=solver, max_iter=3).fit(X_iris, y_iris))
+
+
+@needs_callbacks
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_failing_callback(solver, warm_start):
+    clf = classifier(solver=solver, warm_start=warm_start).fit(X_iris, y_iris)
+    recorder = Recorder(fail_after=2)
+    state = parameters(clf).copy(), {k: copy.deepcopy(v) for k, v in vars(clf).items()}
+    with pytest.raises(RuntimeError, match="callback failed"):
+        clf.set_callbacks(recorder).fit(X_iris, y_iris)
+    assert recorder.log == ["setup", "teardown"]
+    np.testing.assert_array_equal(parameters(clf), state[0])
+    assert set(vars(clf)) - {"_skl_callbacks"} == set(state[1])
+    assert clf.n_iter_ == 5
+
+
+@needs_callbacks
+def test_callbacks_of_partial_fit_and_early_stopping():
+    recorder = Recorder()
+    clf = classifier(early_stopping=True, max_iter=4).set_callbacks(recorder)
+    clf.fit(X_iris, names_iris)
+    assert recorder.ended == 4
+    for k in range(3):
+        clf.partial_fit(X_iris, names_iris, X_val=X_iris, y_val=names_iris)
+        assert recorder.root.max_subtasks == 1
+        assert recorder.ended == 5 + k
+
+
+@needs_callbacks
+def test_scoring_monitor():
+    monitor = callback.ScoringMonitor(scoring="accuracy")
+    frame = pd.DataFrame(X_iris, columns=["a", "b", "c", "d"])
+    clf = classifier(max_iter=8, learning_rate_init=0.05).set_callbacks(monitor)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clf.fit(frame, names_iris)
+    log = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    scores = [
+        classifier(max_iter=k, learning_rate_init=0.05)
+        .fit(frame, names_iris)
+        .score(frame, names_iris)
+        for k in range(1, 9)
+    ]
+    assert [row["accuracy"] for row in log] == scores
+    assert scores[-1] > scores[0]
+
+
+@needs_callbacks
+def test_progress_bar(capfd):
+    pytest.importorskip("rich")
+    monitor = callback.ScoringMonitor(scoring="r2")
+    regressor().set_callbacks(callback.ProgressBar(), monitor).fit(X_reg, y_reg)
+    assert "MLPRegressor - fit" in capfd.readouterr().out
+    grid = GridSearchCV(classifier(), {"alpha": [0.1, 1]}, cv=2)
+    grid.set_callbacks(callback.ProgressBar()).fit(X_iris, y_iris)
+    assert "GridSearchCV - fit" in capfd.readouterr().out
+
+
+@needs_callbacks
+def test_no_callback_no_cost(monkeypatch):
+    def forbidden(*args, **kwargs):
+        raise AssertionError("called without callbacks")
+
+    monkeypatch.setattr(callback.CallbackContext, "subcontext", forbidden)
+    monkeypatch.setattr(callback.CallbackContext, "_call_hooks", forbidden)
+    for solver in ("adam", "lbfgs"):
+        assert classifier(solver=solver).fit(X_iris, y_iris).n_iter_ == 5
