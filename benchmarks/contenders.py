@@ -44,9 +44,7 @@ class Fastbp:
             optimizer = fastbp.SGD(case.learning_rate, momentum=0.9)
         else:
             optimizer = fastbp.Adam(case.learning_rate)
-        self.train_epoch = partial(
-            net.partial_fit, X, y, optimizer=optimizer, epochs=1, batch_size=case.batch_size
-        )
+        self.train_epoch = partial(net.partial_fit, X, y, optimizer=optimizer, epochs=1, batch_size=case.batch_size)
         self.predict = net.predict
 
 
@@ -67,9 +65,7 @@ class Estimator:
             random_state=0,
         )
         # One step makes the attributes, which then get the common start.
-        model.partial_fit(
-            X[: case.batch_size], y[: case.batch_size], classes=np.arange(case.sizes[-1])
-        )
+        model.partial_fit(X[: case.batch_size], y[: case.batch_size], classes=np.arange(case.sizes[-1]))
         weights, biases = initial_parameters(case)
         if case.sizes[-1] == 2:
             weights[-1], biases[-1] = np.diff(weights[-1]), np.diff(biases[-1])
@@ -114,18 +110,14 @@ class PyTorch:
         layers = []
         for W, b in zip(*initial_parameters(case), strict=True):
             layer = nn.Linear(*W.shape, dtype=getattr(torch, case.dtype))
-            layer.load_state_dict(
-                {"weight": torch.from_numpy(W.T.copy()), "bias": torch.from_numpy(b)}
-            )
+            layer.load_state_dict({"weight": torch.from_numpy(W.T.copy()), "bias": torch.from_numpy(b)})
             layers += [layer, nn.ReLU()]
         self.torch, self.batch_size = torch, case.batch_size
         self.model = self.compiled(nn.Sequential(*layers[:-1]))
         self.loss = nn.functional.cross_entropy
         parameters = self.model.parameters()
         if case.optimizer == "sgd":
-            self.optimizer = torch.optim.SGD(
-                parameters, case.learning_rate, momentum=0.9, fused=True
-            )
+            self.optimizer = torch.optim.SGD(parameters, case.learning_rate, momentum=0.9, fused=True)
         else:
             self.optimizer = torch.optim.Adam(parameters, case.learning_rate, fused=True)
         self.X, self.y = torch.from_numpy(X), torch.from_numpy(y)
@@ -189,9 +181,7 @@ class Jax:
             m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, gradient)
             v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, gradient)
             rate = learning_rate * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-            parameters = jax.tree.map(
-                lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8), parameters, m, v
-            )
+            parameters = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8), parameters, m, v)
             return parameters, (m, v, t)
 
         update = sgd if case.optimizer == "sgd" else adam
@@ -213,13 +203,9 @@ class Jax:
             carry, losses = jax.lax.scan(step, carry, batches, unroll=self.unroll)
             return (*carry, key), losses
 
-        parameters = [
-            (jnp.array(W), jnp.array(b)) for W, b in zip(*initial_parameters(case), strict=True)
-        ]
+        parameters = [(jnp.array(W), jnp.array(b)) for W, b in zip(*initial_parameters(case), strict=True)]
         zeros = partial(jax.tree.map, jnp.zeros_like, parameters)
-        optimizer_state = (
-            zeros() if case.optimizer == "sgd" else (zeros(), zeros(), jnp.zeros((), case.dtype))
-        )
+        optimizer_state = zeros() if case.optimizer == "sgd" else (zeros(), zeros(), jnp.zeros((), case.dtype))
         self.state = parameters, optimizer_state, jax.random.key(0)
         self.rng = np.random.default_rng(0)
         self.X, self.y = jnp.array(X), jnp.array(y.astype(np.int32))

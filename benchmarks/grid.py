@@ -61,23 +61,23 @@ def training(sizes, batch_size, n_samples, **settings):
 
 
 TRAINING = [
-    training((8, 32, 32, 2), 32, 32_000),
-    training((784, 30, 10), 10, 10_000),
-    training((784, 100, 10), 32, 9_600),
-    training((784, 100, 10), 200, 20_000),
-    training((54, 256, 256, 7), 256, 20_480),
-    training((784, 512, 512, 10), 128, 3_840),
-    training((64, *[64] * 8, 10), 64, 16_000),
-    training((1024, 2048, 2048, 10), 256, 768),
-    training((784, 128, 10), 128, 9_600, optimizer="adam", learning_rate=0.001),
+    training((8, 32, 32, 2), 32, 16_000),
+    training((784, 30, 10), 10, 8_000),
+    training((784, 100, 10), 32, 6_400),
+    training((784, 100, 10), 200, 10_000),
+    training((54, 256, 256, 7), 256, 12_800),
+    training((784, 512, 512, 10), 128, 1_920),
+    training((64, *[64] * 8, 10), 64, 9_600),
+    training((1024, 2048, 2048, 10), 256, 512),
+    training((784, 128, 10), 128, 6_400, optimizer="adam", learning_rate=0.001),
     training((50_000, 100, 10), 200, 20_000, optimizer="adam", learning_rate=0.001, density=0.002),
 ]
 
+NETWORKS = [(4, 64, 64, 2), (784, 100, 10), (54, 256, 256, 7), (784, 512, 512, 10)]
 PREDICTION = [
-    Case(task, sizes, n_samples)
-    for n_samples in (1, 20_000)
-    for task in ("predict", "classify")
-    for sizes in [(4, 64, 64, 2), (784, 100, 10), (54, 256, 256, 7), (784, 512, 512, 10)]
+    *[Case("predict", sizes, 1) for sizes in NETWORKS],
+    *[Case("classify", sizes, 1) for sizes in NETWORKS],
+    *[Case("predict", sizes, 20_000) for sizes in NETWORKS],
 ]
 
 

@@ -33,22 +33,19 @@ from contenders import CONTENDERS, CompiledPyTorch, Gemm, takes, work
 from grid import PREDICTION, TRAINING, Case
 
 LEAST_SECONDS = 0.05
+DISTURBED = 0.1
 YARDSTICK = Case("predict", (2048, 2048), 2048)
 SECTIONS = {
     "Training, thousand samples per second": TRAINING,
     "Prediction of one row, microseconds": [c for c in PREDICTION if c.n_samples == 1],
-    "Prediction of 20,000 rows, thousand rows per second": [
-        c for c in PREDICTION if c.n_samples > 1
-    ],
+    "Prediction of 20,000 rows, thousand rows per second": [c for c in PREDICTION if c.n_samples > 1],
 }
 
 
 @contextmanager
 def threads_limited(n_threads):
     """Environment and CPU affinity as processes started meanwhile shall inherit them."""
-    variables = dict.fromkeys(
-        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(n_threads)
-    )
+    variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(n_threads))
     environment, cpus = os.environ.copy(), os.sched_getaffinity(0)
     os.environ.update(variables)
     os.sched_setaffinity(0, sorted(cpus)[-n_threads:])
@@ -100,8 +97,9 @@ class Worker:
         self.contender, self.n_threads, self.version = contender, n_threads, None
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, contender), daemon=True)
         with threads_limited(n_threads):
-            context.Process(target=serve, args=(theirs, contender), daemon=True).start()
+            self.process.start()
         theirs.close()
 
     def ask(self, request):
@@ -118,39 +116,54 @@ class Worker:
         return self.ask(None)
 
 
+def cpu_seconds_of_others(workers):
+    """CPU seconds that the machine has spent on anything but this process and the workers."""
+    with open("/proc/stat") as stat:
+        user, nice, system, _idle, _iowait, *rest = map(int, stat.readline().split()[1:9])
+    ticks = user + nice + system + sum(rest)
+    for pid in [os.getpid(), *(worker.process.pid for worker in workers)]:
+        with open(f"/proc/{pid}/stat") as stat:
+            ticks -= sum(map(int, stat.read().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def measure(cases, contenders, threads, rounds, dtype):
-    """Median samples/s by (case, name, threads), the yardstick's by threads, versions by module."""
-    workers = [Worker(c, n) for n in threads for c in contenders]
+    """Measure the cases one by one; dicts of
+
+    - median samples/s by (case, name, threads)
+    - the yardstick's by threads
+    - the CPUs that others kept busy during the rounds, by case
+    - the libraries' versions by module
+    """
+    contending = [Worker(c, n) for n in threads for c in contenders]
     yardsticks = [Worker(Gemm, n) for n in threads]
+    workers = contending + yardsticks
     for yardstick in yardsticks:
         yardstick.prepare(replace(YARDSTICK, dtype=dtype))
-    rates, gemm = defaultdict(list), defaultdict(list)
+    rates, gemm, others = defaultdict(list), defaultdict(list), {}
     for i, case in enumerate(cases, 1):
-        start = time.monotonic()
-        racing = [w for w in workers if takes(w.contender, case)]
+        print(f"{i}/{len(cases)} {case}", file=sys.stderr)
+        racing = [w for w in contending if takes(w.contender, case)]
         for worker in racing:
             worker.prepare(replace(case, dtype=dtype))
+        start, used = time.monotonic(), cpu_seconds_of_others(workers)
         for _ in range(rounds):
             for worker in racing:
                 rates[case, worker.contender.name, worker.n_threads].append(worker.rate())
             if case.n_samples > 1:
                 for yardstick in yardsticks:
                     gemm[yardstick.n_threads].append(yardstick.rate())
-        print(f"{i}/{len(cases)} {case}: {time.monotonic() - start:.0f} s", file=sys.stderr)
-    versions = {w.contender.module: w.version for w in workers + yardsticks if w.version}
-    medians = [{key: median(values) for key, values in d.items()} for d in (rates, gemm)]
-    return *medians, versions
+        others[case] = (cpu_seconds_of_others(workers) - used) / (time.monotonic() - start)
+    versions = {w.contender.module: w.version for w in workers if w.version}
+    rates, gemm = ({key: median(values) for key, values in d.items()} for d in (rates, gemm))
+    return rates, gemm, others, versions
 
 
-def section(title, cases, names, threads, rates, gemm):
+def section(title, cases, names, threads, rates, gemm, others):
     """Lines of a markdown table, each cell with the best of the given numbers of threads."""
 
     def best(case, *names):
-        found = [
-            (rates[key], key[2])
-            for key in rates
-            if key[0] == case and key[1] in names and key[2] in threads
-        ]
+        found = [(rates[key], key[2]) for key in rates if key[0] == case and key[1] in names and key[2] in threads]
         return max(found, default=None)
 
     def number(x):
@@ -169,7 +182,7 @@ def section(title, cases, names, threads, rates, gemm):
         "|---" + "|---:" * (len(head) - 1) + "|",
     ]
     for case in cases:
-        row, fastest = [str(case)], best(case, *names)
+        row, fastest = [f"{case}{' †' * (others[case] > DISTURBED)}"], best(case, *names)
         for name in names:
             found = best(case, name)
             text = number(1e6 / found[0] if one_row else found[0] / 1e3) if found else "–"
@@ -205,15 +218,9 @@ def main():
     default = [name for name in peers if CONTENDERS[name] is not CompiledPyTorch]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each row (default 5)")
-    parser.add_argument(
-        "--rows", default="", help="only rows with this in their section's title or label"
-    )
-    parser.add_argument(
-        "--peers", nargs="*", choices=peers, default=default, help=f"default: {default}"
-    )
-    parser.add_argument(
-        "--threads", type=int, nargs="+", default=sorted({1, n_cpus}), help="default: 1 and all"
-    )
+    parser.add_argument("--rows", default="", help="only rows with this in their section's title or label")
+    parser.add_argument("--peers", nargs="*", choices=peers, default=default, help=f"default: {default}")
+    parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, n_cpus}), help="default: 1 and all")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     options = parser.parse_args()
 
@@ -226,32 +233,28 @@ def main():
         parser.error(f"no row has {options.rows!r} in its section's title or its label")
     if max(options.threads) > n_cpus:
         parser.error(f"--threads {max(options.threads)}: this process may use {n_cpus} CPUs")
-    names = [
-        name for name, c in CONTENDERS.items() if c.module == "fastbp" or name in options.peers
-    ]
+    names = [name for name, c in CONTENDERS.items() if c.module == "fastbp" or name in options.peers]
 
     load, start = os.getloadavg()[0], time.monotonic()
     cases = [case for cases in sections.values() for case in cases]
     contenders = [CONTENDERS[name] for name in names]
-    rates, gemm, versions = measure(
-        cases, contenders, options.threads, options.rounds, options.dtype
-    )
+    rates, gemm, others, versions = measure(cases, contenders, options.threads, options.rounds, options.dtype)
 
     speeds = [f"{rate * YARDSTICK.flops / 1e9:.0f} with {n}" for n, rate in gemm.items()]
+    disturbed = ", ".join(f"{x:.2f}" for x in others.values() if x > DISTURBED)
     libraries = [f"{module} {version}" for module, version in sorted(versions.items())]
     print(f"- {cpu_model()}, {n_cpus} CPUs, load {load:.2f} before the run")
     print(f"- Python {platform.python_version()}, {', '.join(libraries)}")
-    print(
-        f"- {options.dtype}; medians of {options.rounds} rounds; {time.monotonic() - start:.0f} s"
-    )
-    print(f"- gemm in GFLOP/s by threads: {', '.join(speeds)}\n")
+    print(f"- {options.dtype}; medians of {options.rounds} rounds; {time.monotonic() - start:.0f} s")
+    print(f"- gemm in GFLOP/s by threads: {', '.join(speeds)}")
+    print(f"- † others kept more than {DISTURBED} CPUs busy during the row: {disturbed or 'none'}\n")
     for title, cases in sections.items():
         for n in options.threads:
             threads = "one thread" if n == 1 else f"{n} threads"
-            print(*section(f"{title}; {threads}", cases, names, [n], rates, gemm), sep="\n")
+            print(*section(f"{title}; {threads}", cases, names, [n], rates, gemm, others), sep="\n")
         if len(options.threads) > 1:
             best = f"{title}; each library's best of these"
-            print(*section(best, cases, names, options.threads, rates, gemm), sep="\n")
+            print(*section(best, cases, names, options.threads, rates, gemm, others), sep="\n")
 
 
 if __name__ == "__main__":

@@ -148,6 +148,14 @@ def _set_parameters(arguments):
     vars(self).update(arguments)
 
 
+def _canonical(X):
+    """X; if it is a CSR matrix with unsorted or repeated indices, a copy without."""
+    if issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
+
+
 def _undone_on_error(method):
     """Decorator that puts the estimator back as it was when the method raises.
 
@@ -222,7 +230,10 @@ class _Optimizer:
 
 
 class _Tasks:
-    """Reports a fit and its epochs to scikit-learn's callbacks; idle when there are none."""
+    """Reports a fit and its epochs to scikit-learn's callbacks; idle when there are none.
+
+    Tearing them down after the fit, or after an error in it, is the work of `_fit_context`.
+    """
 
     def __init__(self, estimator, X, y, sample_weight, max_subtasks):
         self.root = self.epoch = None
@@ -372,22 +383,30 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _checkpoint(self):
         """Attributes of an estimator as if training ended now (for callbacks)."""
-        names = ("coefs_", "intercepts_", "_optimizer", *_CURVES)
-        return {name: copy.deepcopy(vars(self)[name]) for name in names if name in vars(self)}
+        names = ("coefs_", "intercepts_", "_optimizer", "_optimizer_state", *_CURVES)
+        state = self.__getstate__()
+        return {name: copy.deepcopy(state[name]) for name in names if name in state}
 
     # Validation of the arguments
 
-    def _check(self, X, y="no_validation", reset=False, **options):
-        checked = validate_data(
-            self, X, y, accept_sparse="csr", dtype=_DTYPES, reset=reset, **options
+    def _check_X(self, X):
+        X = validate_data(self, X, accept_sparse="csr", dtype=_DTYPES, reset=False)
+        return _canonical(X)
+
+    def _check_X_y(self, X, y, reset):
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=_DTYPES,
+            reset=reset,
+            multi_output=True,
+            y_numeric=self._y_numeric,
         )
-        X, y = (checked, None) if isinstance(y, str) else checked
-        if issparse(X) and not X.has_canonical_format:
-            X = X.copy()
-            X.sum_duplicates()
-        if y is not None and y.ndim == 2 and y.shape[1] == 1:
+        if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        return X, y
+        return _canonical(X), y
 
     def _check_weight(self, weight, X, name="sample_weight"):
         if weight is None:
@@ -404,7 +423,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _check_validation_set(self, X, y, sample_weight, weigh):
         """Validated X_val, its encoded y_val and weights."""
         try:
-            X, y = self._check(X, y, multi_output=True, y_numeric=self._y_numeric)
+            X, y = self._check_X_y(X, y, reset=False)
             target = self._encode_known(y)
             weight = weigh(target, self._check_weight(sample_weight, X, "sample_weight_val"))
             if X.shape[0] < 2:
@@ -446,6 +465,8 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Train; unless `warm_start`, from new parameters.
+
+        Ctrl-C ends the training with a warning, and leaves a usable model.
 
         Parameters
         ----------
@@ -502,7 +523,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         self._check_early_stopping(*validation, incremental)
         stochastic = self.solver != "lbfgs"
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        X, y = self._check(X, y, reset=first, multi_output=True, y_numeric=self._y_numeric)
+        X, y = self._check_X_y(X, y, reset=first)
         target = self._encode(y, incremental)
         weight = self._check_weight(sample_weight, X)
         weigh = self._class_weighting(target, weight)
@@ -605,9 +626,12 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
             net._optimizer_state = copy.deepcopy(vars(self).pop("_optimizer_state"))
         self._begin_curves(fresh, held_out is not None)
         best = vars(self).pop("_best_parameters", None)
+        best = best if incremental else None
         if held_out is not None:
-            go_on = incremental and best is not None
-            self._best_parameters = best if go_on else net.parameters.copy()
+            # As in scikit-learn, a warm start that never beats the best score of earlier fits keeps
+            # the parameters it ends with: that score may be from other data.
+            warm = not incremental and self.validation_scores_
+            self._best_parameters = net.parameters.copy() if best is None and not warm else best
 
         n_samples = len(order)
         if self.batch_size == "auto":
@@ -666,7 +690,9 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
             warnings.warn("Training interrupted by user.", stacklevel=_USER)
 
         if held_out is not None and (self.converged_ or not incremental):
-            net.parameters[:] = vars(self).pop("_best_parameters")
+            best = vars(self).pop("_best_parameters")
+            if best is not None:
+                net.parameters[:] = best
             if incremental:
                 self._no_improvement_count = 0
 
@@ -699,7 +725,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _fit_lbfgs(self, net, data, total_weight, tasks):
         """Minimize mean loss plus penalty; L1 by w = w+ - w-, both bounded below by zero."""
         for name in (*_RECORDS, *_OPTIMIZER):
-            vars(self).pop(name, None)
+            vars(self).pop(name, None)  # of another solver's fit
         start = net.parameters.astype(np.float64)
         net.parameters[:] = 0
         for W in net.weights:
@@ -775,7 +801,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _outputs(self, X):
         check_is_fitted(self)
-        X, _ = self._check(X)
+        X = self._check_X(X)
         return self._network().predict(X, n_threads=self.n_threads)
 
 
@@ -819,35 +845,14 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
     }
 
     def __init__(
-        self,
-        hidden_layer_sizes=(100,),
-        activation="relu",
-        *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        l1_ratio=0.0,
-        class_weight=None,
-        n_threads=None,
-    ):
+        self, hidden_layer_sizes=(100,), activation="relu", *,
+        solver="adam", alpha=0.0001, batch_size="auto",
+        learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
+        random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
+        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
+        beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, l1_ratio=0.0,
+        class_weight=None, n_threads=None,
+    ):  # fmt: skip
         _set_parameters(locals())
 
     def __sklearn_tags__(self):
@@ -1040,11 +1045,11 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> X, y = load_diabetes(return_X_y=True)
-    >>> reg = MLPRegressor(solver="lbfgs", alpha=1.0, max_iter=500, random_state=0).fit(X, y)
-    >>> reg.predict(X[:2]).shape
-    (2,)
+    >>> from sklearn.datasets import make_regression
+    >>> X, y = make_regression(200, 5, random_state=0)
+    >>> reg = MLPRegressor(hidden_layer_sizes=20, solver="lbfgs", random_state=0).fit(X, y)
+    >>> reg.score(X, y) > 0.99
+    True
     """
 
     _y_numeric = True
@@ -1054,35 +1059,14 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
     }
 
     def __init__(
-        self,
-        loss="squared_error",
-        hidden_layer_sizes=(100,),
-        activation="relu",
-        *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        l1_ratio=0.0,
+        self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *,
+        solver="adam", alpha=0.0001, batch_size="auto",
+        learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
+        random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
+        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
+        beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, l1_ratio=0.0,
         n_threads=None,
-    ):
+    ):  # fmt: skip
         _set_parameters(locals())
 
     def _encode(self, y, incremental):

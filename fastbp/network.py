@@ -194,8 +194,8 @@ class Network:
             X = X.tocsr()
             if X.data.dtype not in _NATIVE:
                 X = X.astype(self.dtype)
-            if not X.has_sorted_indices:
-                X = X.sorted_indices()
+            if X.shape[1] == self.n_inputs:
+                X = _readable_csr(X)
         else:
             X = np.asarray(X)
             if X.dtype not in _NATIVE or not X.dtype.isnative or not X.flags.aligned:
@@ -606,6 +606,19 @@ class Network:
         net.random_state = None
         net._random_state = check_random_state(None)
         return net
+
+
+def _readable_csr(X):
+    """X with columns ascending in each row; ValueError if its index arrays would lead out of bounds."""
+    if (
+        len(X.indptr) != X.shape[0] + 1
+        or X.indptr[0] != 0
+        or (np.diff(X.indptr) < 0).any()
+        or X.indptr[-1] > min(len(X.indices), len(X.data))
+        or (X.nnz and not 0 <= X.indices[: X.nnz].min() <= X.indices[: X.nnz].max() < X.shape[1])
+    ):
+        raise ValueError("X must be a valid CSR matrix, got one whose indptr or indices are out of bounds")
+    return X if X.has_sorted_indices else X.sorted_indices()
 
 
 def _copied(state):

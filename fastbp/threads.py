@@ -3,6 +3,7 @@
 import os
 import threading
 from contextlib import contextmanager
+from numbers import Integral
 
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from threadpoolctl import ThreadpoolController
@@ -36,8 +37,9 @@ def check_n_threads(n_threads):
     """
     if n_threads is None:
         return None
-    if not isinstance(n_threads, int) or isinstance(n_threads, bool) or n_threads == 0:
+    if not isinstance(n_threads, Integral) or isinstance(n_threads, bool) or n_threads == 0:
         raise ValueError(f"n_threads must be None or an integer other than 0, got {n_threads!r}")
+    n_threads = int(n_threads)
     return n_threads if n_threads > 0 else max(1, default_n_threads() + n_threads + 1)
 
 

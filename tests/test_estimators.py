@@ -361,6 +361,9 @@ def test_bad_input_to_classifier(settings, continued):
         del calls["Multioutput|Unknown label"]
     for message, call in calls.items():
         assert_unharmed(clf, call, message)
+    numbered = classifier().fit(X_iris, y_iris)
+    call = lambda: numbered.partial_fit(X_iris, np.eye(3, dtype=int)[y_iris])  # noqa: E731
+    assert_unharmed(numbered, call, "not fitted with multilabel input")
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
@@ -390,6 +393,7 @@ def test_bad_input_to_regressor(settings, continued):
         ({"momentum": 2}, "'momentum' parameter of MLP"),
         ({"l1_ratio": 1.5}, "'l1_ratio' parameter of MLP"),
         ({"n_threads": 0}, "'n_threads' parameter of MLP"),
+        ({"n_iter_no_change": 0}, "'n_iter_no_change' parameter of MLP"),
         ({"early_stopping": True, "validation_fraction": 0.005}, "validation set is too small"),
     ],
 )
@@ -569,6 +573,12 @@ def test_switching_early_stopping_between_calls():
     clf.set_params(early_stopping=False).partial_fit(X_iris, y_iris)
     assert clf.validation_scores_ is None and np.isfinite(clf.best_loss_)
     assert len(clf.loss_curve_) == 3
+    # A fit begins afresh, whatever was there.
+    clf.set_params(early_stopping=True).partial_fit(X_iris, y_iris, **val)
+    clf.set_params(early_stopping=False).fit(X_iris, y_iris)
+    new = classifier().fit(X_iris, y_iris)
+    assert_same_parameters(clf, new)
+    assert set(vars(clf)) == set(vars(new))
 
 
 def test_changing_solver():
@@ -965,8 +975,10 @@ def test_callbacks(make, y, solver):
         assert_same_parameters(model, expected)
         np.testing.assert_array_equal(model.predict(X_iris), expected.predict(X_iris))
     assert_same_parameters(recorder.models[-1], estimator)
-    if solver != "lbfgs":
-        assert len(recorder.models[1].loss_curve_) == 2
+    if solver != "lbfgs":  # a model that was handed out can be trained further
+        second = make(solver=solver, max_iter=2).fit(X_iris, y, weight).partial_fit(X_iris, y)
+        assert_same_parameters(recorder.models[1].partial_fit(X_iris, y), second)
+        assert recorder.models[1].loss_curve_ == second.loss_curve_
 
 
 @needs_callbacks

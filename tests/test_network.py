@@ -209,6 +209,17 @@ def test_unsorted_csr_is_not_modified(rng):
     assert_array_equal(X.indices, before)
 
 
+@pytest.mark.parametrize("part", ["indices", "indptr"])
+@pytest.mark.parametrize("value", [-1, 99])
+def test_corrupt_csr_is_an_error(part, value):
+    X = sparse.csr_array(np.eye(4))
+    getattr(X, part)[1] = value
+    net = make([4, 3, 1])
+    for call in (lambda: net.predict(X), lambda: net.fit(X, np.ones(4))):
+        with pytest.raises(ValueError, match="X must be a valid CSR matrix"):
+            call()
+
+
 def test_data_are_not_changed(rng):
     X, y, _ = problem(rng, 50, 6, 2, "squared_error")
     before = X.copy(), y.copy()

@@ -181,12 +181,15 @@ def test_partial_fit(problem, solver):
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
-def test_warm_start(solver):
-    (theirs, ours), (X, y) = both("binary", solver=solver, warm_start=True, max_iter=5)
-    for rows in (slice(0, 200), slice(100, 300)):
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_warm_start(solver, early_stopping):
+    (theirs, ours), (X, y) = both(
+        "multilabel", solver=solver, warm_start=True, max_iter=5, early_stopping=early_stopping
+    )
+    for rows in (slice(0, 200), slice(100, 300), slice(0, 300)):
         theirs.fit(X[rows], y[rows])
         ours.fit(X[rows], y[rows])
-    assert_same(ours, theirs, rtol=1e-6 if solver == "lbfgs" else 1e-9)
+        assert_same(ours, theirs, rtol=1e-6 if solver == "lbfgs" else 1e-9)
 
 
 def test_random_state_is_drawn_from_alike():
@@ -239,7 +242,7 @@ def test_results_do_not_depend_on_threads():
         fastbp.estimators.MLPClassifier(
             (64, 64), max_iter=3, batch_size=128, random_state=0, n_threads=n_threads
         ).fit(X, y)
-        for n_threads in (1, 2, -1, None)
+        for n_threads in (1, 2, -1, None, np.int64(2))
     ]
     for other in fitted[1:]:
         assert other.loss_curve_ == fitted[0].loss_curve_
