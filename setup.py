@@ -53,6 +53,7 @@ core = Extension(
     ["fastbp/_core.pyx", "src_c/dispatch.c", "src_c/team.c"],
     include_dirs=["src_c"],
     depends=["src_c/kernels.h", "src_c/kernels_impl.h", "src_c/simd.h", "src_c/team.h"],
+    libraries=[] if sys.platform == "win32" else ["m"],
     extra_compile_args=["-O2", "-g0"],
     extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
 )

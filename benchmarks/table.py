@@ -246,7 +246,8 @@ def main():
     print(f"- {cpu_model()}, {n_cpus} CPUs, load {load:.2f} before the run")
     print(f"- Python {platform.python_version()}, {', '.join(libraries)}")
     print(f"- {options.dtype}; medians of {options.rounds} rounds; {time.monotonic() - start:.0f} s")
-    print(f"- gemm in GFLOP/s by threads: {', '.join(speeds)}")
+    if speeds:
+        print(f"- gemm in GFLOP/s by threads: {', '.join(speeds)}")
     print(f"- † others kept more than {DISTURBED} CPUs busy during the row: {disturbed or 'none'}\n")
     for title, cases in sections.items():
         for n in options.threads:

@@ -4,15 +4,17 @@ import os
 from importlib.metadata import version
 
 try:
-    from . import _core
+    from fastbp._core import choose_isa, isas
 except ModuleNotFoundError as error:
+    if error.name != "fastbp._core":
+        raise
     raise ImportError(
         "fastbp's compiled core is missing. This is probably the source folder, which hides the installed package: "
         "change to another folder, or install in place with pip install -e ."
     ) from error
 
 __version__ = version("fastbp")
-ISA = _core.choose_isa(os.environ.get("FASTBP_ISA"))
+ISA = choose_isa(os.environ.get("FASTBP_ISA"))
 
 from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
 from .layers import Dense  # noqa: E402
@@ -28,7 +30,7 @@ def show_config():
 
     from .threads import default_n_threads
 
-    built, usable = _core.isas()
+    built, usable = isas()
     print(f"fastbp {__version__}")
     print(f"instruction sets: built {', '.join(built)}; this processor has {', '.join(usable)}; chosen {ISA}")
     for library in threadpool_info():

@@ -51,7 +51,6 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct Kernels:
         const char *isa
         size_t itemsize
-        int lanes
         void (*matmul)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t,
                        const void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*transpose)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
@@ -169,7 +168,6 @@ cdef class Data:
     """
 
     cdef readonly Py_ssize_t n_rows, n_features
-    cdef readonly bint has_targets
     cdef bint sparse
     cdef Strided x, y
     cdef Csr csr
@@ -197,7 +195,6 @@ cdef class Data:
             self.labels = <const int64_t *>self.borrow(labels).pointer()
         if weights is not None:
             self.weights = <const double *>self.borrow(weights).pointer()
-        self.has_targets = y is not None or labels is not None
 
     cdef Buffer borrow(self, array):
         cdef Buffer b = Buffer(array)
@@ -261,7 +258,6 @@ cdef struct Run:
     size_t scratch_size
     # the team
     bint stop
-    int n_members
     double next_check
 
 
@@ -459,6 +455,8 @@ cdef void weight_panels(Run *run, const Update *update, int member, int n_member
     for i in range(run.n_layers):
         layer = run.layers + i
         for panel in range(layer.n_panels):
+            if run.mode == BACKWARD and interrupted(run, member):
+                return
             if before * n_members // run.n_weights == member:
                 run.panel_penalty[q] = 0
                 weight_panel(run, update, run.scratch + member * run.scratch_size, first, rows, layer, panel,
@@ -477,7 +475,6 @@ cdef void train_member(void *arg, Team *team, int member, int n_members) noexcep
     cdef int64_t t = run.t
     cdef bint whole
     cdef Update update = run.update
-    run.n_members = n_members
     for batch in range(n_batches):
         start = batch * run.batch
         m = min(run.batch, run.n_rows - start)
@@ -500,6 +497,7 @@ cdef void train_member(void *arg, Team *team, int member, int n_members) noexcep
         while first < start + m:
             rows = min(run.chunk, start + m - first)
             blocks = n_blocks_of(rows, run.block)
+            interrupted(run, member)  # member 0 may have no block of its own
             for b in range(blocks * member // n_members, blocks * (member + 1) // n_members):
                 if interrupted(run, member):
                     break
@@ -538,7 +536,6 @@ cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noex
     cdef Run *run = <Run *>arg
     cdef Layer *last = run.layers + run.n_layers - 1
     cdef Py_ssize_t blocks = n_blocks_of(run.n_rows, run.block), b, row, size, bytes_of_row = last.n_out * run.k.itemsize
-    run.n_members = n_members
     for b in range(blocks * member // n_members, blocks * (member + 1) // n_members):
         if interrupted(run, member):
             break
@@ -572,7 +569,6 @@ cdef void predict_member(void *arg, Team *team, int member, int n_members) noexc
     cdef int i
     buffers[0] = scratch
     buffers[1] = scratch + (run.scratch_size // 2)
-    run.n_members = n_members
     for b in range(blocks * member // n_members, blocks * (member + 1) // n_members):
         if interrupted(run, member):
             return
@@ -650,7 +646,6 @@ cdef class Engine:
     cdef Loss loss
     cdef Py_ssize_t n_weights, n_panels
     cdef Memory workspace
-    cdef bint busy
     cdef readonly Py_ssize_t n_parameters
     cdef readonly int n_members  # of the last run's team
 
@@ -789,24 +784,18 @@ cdef class Engine:
         most = max(64, min((1 << 26) // (width * <Py_ssize_t>self.k.itemsize), (1 << 32) // (self.n_weights + 1)))
         return min(batch, most)
 
-    cdef int team_size(self, Run *run, Py_ssize_t rows, int n_threads):
+    cdef int team_size(self, Py_ssize_t batch, Py_ssize_t rows, int n_threads):
         """Threads are used only where the work repays them: some 400 kflop a step, 50 Mflop in all."""
-        if 4 * self.n_weights * rows < 400000 or 4 * self.n_weights * run.n_rows < 50000000:
+        if 4 * self.n_weights * batch < 400000 or 4 * self.n_weights * rows < 50000000:
             return 1
         return n_threads
 
     cdef int go(self, Run *run, TeamTask task, int n_threads) except -1:
         with nogil:
-            team_run(n_threads, task, run)
-        self.n_members = run.n_members
+            n_threads = team_run(n_threads, task, run)
+        self.n_members = n_threads
         if run.stop:
             raise_pending()
-        return 0
-
-    cdef int acquire(self) except -1:
-        if self.busy:
-            raise RuntimeError("this network is already being trained in another thread")
-        self.busy = True
         return 0
 
     def train(self, parameters, Data data, order, Py_ssize_t batch_size, rule, double learning_rate, double momentum,
@@ -820,32 +809,28 @@ cdef class Engine:
         cdef Memory copy = Memory()
         cdef Buffer p = Buffer(parameters, True), r = Buffer(record, True), steps = Buffer(t, True), v1, v2
         cdef Buffer o = Buffer(order) if order is not None else None
-        self.acquire()
+        layers = <Layer *>copy.reserve(self.n_layers * sizeof(Layer))
+        self.begin(&run, layers, TRAIN, p, data, o, batch_size)
+        for i, (l1, l2) in enumerate(penalties):
+            layers[i].l1, layers[i].l2 = l1, l2
+        run.update.rule = RULES[rule]
+        run.update.learning_rate, run.update.momentum = learning_rate, momentum
+        run.update.beta_1, run.update.beta_2, run.update.epsilon = beta_1, beta_2, epsilon
+        run.penalty_over_weight = penalty_over_weight
+        run.t = (<int64_t *>steps.pointer())[0]
+        run.record = <double *>r.pointer()
+        if s1 is not None:
+            v1 = Buffer(s1, True)
+            run.s1 = v1.pointer()
+        if s2 is not None:
+            v2 = Buffer(s2, True)
+            run.s2 = v2.pointer()
+        n_threads = self.team_size(batch_size, run.n_rows, n_threads)
+        self.place(&run, self.chunk_of(batch_size), n_threads)
         try:
-            layers = <Layer *>copy.reserve(self.n_layers * sizeof(Layer))
-            self.begin(&run, layers, TRAIN, p, data, o, batch_size)
-            for i, (l1, l2) in enumerate(penalties):
-                layers[i].l1, layers[i].l2 = l1, l2
-            run.update.rule = RULES[rule]
-            run.update.learning_rate, run.update.momentum = learning_rate, momentum
-            run.update.beta_1, run.update.beta_2, run.update.epsilon = beta_1, beta_2, epsilon
-            run.penalty_over_weight = penalty_over_weight
-            run.t = (<int64_t *>steps.pointer())[0]
-            run.record = <double *>r.pointer()
-            if s1 is not None:
-                v1 = Buffer(s1, True)
-                run.s1 = v1.pointer()
-            if s2 is not None:
-                v2 = Buffer(s2, True)
-                run.s2 = v2.pointer()
-            n_threads = self.team_size(&run, min(batch_size, run.n_rows), n_threads)
-            self.place(&run, self.chunk_of(batch_size), n_threads)
-            try:
-                self.go(&run, train_member, n_threads)
-            finally:
-                (<int64_t *>steps.pointer())[0] = run.t
+            self.go(&run, train_member, n_threads)
         finally:
-            self.busy = False
+            (<int64_t *>steps.pointer())[0] = run.t
 
     def evaluate(self, parameters, Data data, order, gradient, int n_threads):
         """Weighted mean loss over the rows, and its gradient if an array for it is given."""
@@ -853,21 +838,17 @@ cdef class Engine:
         cdef Memory copy = Memory()
         cdef Buffer p = Buffer(parameters), g, o = Buffer(order) if order is not None else None
         cdef double record[3]
-        self.acquire()
-        try:
-            self.begin(&run, <Layer *>copy.reserve(self.n_layers * sizeof(Layer)),
-                       LOSS_ONLY if gradient is None else GRADIENT, p, data, o,
-                       o.view.shape[0] if o is not None else data.n_rows)
-            if gradient is not None:
-                g = Buffer(gradient, True)
-                run.gradient = g.pointer()
-            run.record = record
-            n_threads = self.team_size(&run, run.n_rows, n_threads)
-            self.place(&run, self.chunk_of(run.batch), n_threads)
-            self.go(&run, train_member, n_threads)
-            return record[0]
-        finally:
-            self.busy = False
+        self.begin(&run, <Layer *>copy.reserve(self.n_layers * sizeof(Layer)),
+                   LOSS_ONLY if gradient is None else GRADIENT, p, data, o,
+                   o.view.shape[0] if o is not None else data.n_rows)
+        if gradient is not None:
+            g = Buffer(gradient, True)
+            run.gradient = g.pointer()
+        run.record = record
+        n_threads = self.team_size(run.n_rows, run.n_rows, n_threads)
+        self.place(&run, self.chunk_of(run.batch), n_threads)
+        self.go(&run, train_member, n_threads)
+        return record[0]
 
     def forward(self, parameters, Data data, out, int n_threads):
         """Activations of the last layer to out (n, n_out); keeps all activations for `backward`."""
@@ -881,21 +862,17 @@ cdef class Engine:
         cdef Run run
         cdef Memory copy = Memory()
         cdef Buffer p = Buffer(parameters), out = Buffer(output, mode == FORWARD), g, gx
-        self.acquire()
-        try:
-            self.begin(&run, <Layer *>copy.reserve(self.n_layers * sizeof(Layer)), mode, p, data, None, data.n_rows)
-            run.output = out.pointer()
-            if gradient is not None:
-                g = Buffer(gradient, True)
-                run.gradient = g.pointer()
-            if input_gradient is not None:
-                gx = Buffer(input_gradient, True)
-                run.input_gradient = gx.pointer()
-            n_threads = self.team_size(&run, run.n_rows, n_threads)
-            self.place(&run, run.n_rows, n_threads)
-            self.go(&run, own_cost_member, n_threads)
-        finally:
-            self.busy = False
+        self.begin(&run, <Layer *>copy.reserve(self.n_layers * sizeof(Layer)), mode, p, data, None, data.n_rows)
+        run.output = out.pointer()
+        if gradient is not None:
+            g = Buffer(gradient, True)
+            run.gradient = g.pointer()
+        if input_gradient is not None:
+            gx = Buffer(input_gradient, True)
+            run.input_gradient = gx.pointer()
+        n_threads = self.team_size(run.n_rows, run.n_rows, n_threads)
+        self.place(&run, run.n_rows, n_threads)
+        self.go(&run, own_cost_member, n_threads)
         return 0
 
     def step(self, parameters, gradient, rule, double learning_rate, double momentum, double beta_1, double beta_2,
@@ -905,7 +882,7 @@ cdef class Engine:
         cdef Update update
         cdef Buffer p = Buffer(parameters, True), g = Buffer(gradient), steps = Buffer(t, True), v1, v2
         cdef double unused = 0
-        cdef Layer *layer
+        cdef Layer layer
         cdef int i
         memset(&run, 0, sizeof(Run))
         memset(&update, 0, sizeof(Update))
@@ -923,11 +900,11 @@ cdef class Engine:
         if update.rule == ADAM:
             update.learning_rate = bias_corrected(&update, (<int64_t *>steps.pointer())[0])
         for i in range(self.n_layers):
-            layer = self.layers + i
+            layer = self.layers[i]
             layer.l1, layer.l2 = penalties[i]
-            update_parameters(&run, &update, layer, layer.b, layer.n_out, run.gradient + layer.b * self.k.itemsize, True,
+            update_parameters(&run, &update, &layer, layer.b, layer.n_out, run.gradient + layer.b * self.k.itemsize, True,
                               1, &unused)
-            update_parameters(&run, &update, layer, layer.w, layer.n_in * layer.n_out,
+            update_parameters(&run, &update, &layer, layer.w, layer.n_in * layer.n_out,
                               run.gradient + layer.w * self.k.itemsize, False, 1, &unused)
 
     def predict(self, parameters, Data data, order, out, int n_threads):
@@ -944,8 +921,9 @@ cdef class Engine:
         # 128 rows at most in a block, two buffers
         cdef Py_ssize_t rows = o.view.shape[0] if o is not None else data.n_rows
         cdef size_t scratch = 2 * aligned(min(128, rows) * widest * self.k.itemsize)
+        n_threads = self.team_size(rows, rows, n_threads)
         base = memory.reserve(layers_size + n_threads * scratch)
         self.begin(&run, <Layer *>base, PREDICT, p, data, o, rows)
         run.scratch, run.scratch_size = base + layers_size, scratch
         run.output = result.pointer()
-        self.go(&run, predict_member, self.team_size(&run, rows, n_threads))
+        self.go(&run, predict_member, n_threads)

@@ -4,6 +4,7 @@ import copy
 import functools
 import operator
 import warnings
+from contextlib import ExitStack
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from . import threads
 from .layers import Dense
 from .network import Network
 from .optimizers import SGD, Adam
@@ -173,24 +175,26 @@ def _undone_on_error(method):
         seeded = isinstance(random_state, np.random.RandomState)
         draws = random_state.get_state() if seeded else None
         net = None
-        if "_bound" in attributes and (self.warm_start or method.__name__ == "partial_fit"):
-            net = self._network()
-            parameters, moments = net.parameters.copy(), copy.deepcopy(net._optimizer_state)
-        try:
-            return method(self, *args, **kwargs)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(attributes)
-            for name, length in lengths.items():
-                del attributes[name][length:]
-            if optimizer is not None:
-                vars(self._optimizer).update(vars(optimizer))
-            if seeded:
-                random_state.set_state(draws)
-            if net is not None:
-                net.parameters[:] = parameters
-                net._optimizer_state = moments
-            raise
+        with ExitStack() as stack:
+            if "_bound" in attributes and (self.warm_start or method.__name__ == "partial_fit"):
+                net = self._network()
+                stack.enter_context(threads.exclusive(net))  # refuses before anything is touched
+                parameters, moments = net.parameters.copy(), copy.deepcopy(net._optimizer_state)
+            try:
+                return method(self, *args, **kwargs)
+            except BaseException:
+                vars(self).clear()
+                vars(self).update(attributes)
+                for name, length in lengths.items():
+                    del attributes[name][length:]
+                if optimizer is not None:
+                    vars(self._optimizer).update(vars(optimizer))
+                if seeded:
+                    random_state.set_state(draws)
+                if net is not None:
+                    net.parameters[:] = parameters
+                    net._optimizer_state = moments
+                raise
 
     return wrapper
 

@@ -37,23 +37,25 @@ class Dense:
     l2: float | None = None
 
     def __post_init__(self):
-        check_size("n_units", self.n_units)
+        object.__setattr__(self, "n_units", check_size("n_units", self.n_units))
         activation = _ALIASES.get(self.activation, self.activation)
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {ACTIVATIONS}, got {self.activation!r}")
         object.__setattr__(self, "activation", activation)
         for name in ("l1", "l2"):
             if getattr(self, name) is not None:
-                check_penalty(name, getattr(self, name))
+                object.__setattr__(self, name, check_penalty(name, getattr(self, name)))
 
 
 def check_size(name, value):
-    """Raise ValueError unless value is an integer from 1 to the largest int of BLAS."""
+    """The value as an int; ValueError unless it is an integer from 1 to the largest int of BLAS."""
     if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value < 2**31:
         raise ValueError(f"{name} must be an integer of at least 1 (and below 2**31), got {value!r}")
+    return int(value)
 
 
 def check_penalty(name, value):
-    """Raise ValueError unless value is a finite number of at least 0."""
+    """The value as a float; ValueError unless it is a finite number of at least 0."""
     if not isinstance(value, Real) or not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+    return float(value)

@@ -1,7 +1,6 @@
 """Losses: their names, and the targets they take. src_c/kernels_impl.h has the formulas."""
 
 import numpy as np
-from sklearn.utils import column_or_1d
 
 # Losses computed from logits, and the output unit each brings along.
 OUTPUT_UNITS = {"cross_entropy": "logistic", "softmax_cross_entropy": "softmax", "poisson": "exp"}
@@ -42,13 +41,15 @@ def check_targets(loss, y, n_samples, n_outputs):
     if y.ndim not in (1, 2) or y.shape[0] != n_samples:
         raise ValueError(f"y must have {n_samples} rows, one for each row of X, got shape {y.shape}")
     if loss == "softmax_cross_entropy" and y.ndim == 1:
-        labels = np.ascontiguousarray(column_or_1d(y), dtype=np.int64)
-        if (y.dtype.kind == "f" and (labels != y).any()) or labels.min() < 0 or labels.max() >= n_outputs:
+        if y.dtype.kind == "f" and not np.isfinite(y).all():
+            raise ValueError("y must hold class indices, got NaN or infinity")
+        labels = np.array(y, dtype=np.int64)  # ours alone: they index memory, and must stay as checked
+        if (labels != y).any() or labels.min() < 0 or labels.max() >= n_outputs:
             raise ValueError(f"y must hold class indices from 0 to {n_outputs - 1}, got {np.unique(y)}")
         return None, labels
     if y.shape[1:] != (n_outputs,) and not (y.ndim == 1 and n_outputs == 1):
         raise ValueError(f"y must have shape ({n_samples}, {n_outputs}), got {y.shape}")
-    if y.dtype not in (np.float32, np.float64, np.uint8, np.bool_) or not y.dtype.isnative or not y.flags.aligned:
+    if y.dtype not in (np.float32, np.float64, np.uint8, np.bool_) or not y.flags.aligned:
         y = y.astype(np.float64)
     if loss == "cross_entropy" and y.dtype != np.bool_ and ((y < 0) | (y > 1)).any():
         raise ValueError("y must lie between 0 and 1 for loss='cross_entropy'")

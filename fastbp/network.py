@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from numbers import Integral
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 from sklearn.utils import assert_all_finite, check_random_state
 
 from . import threads
@@ -14,9 +14,10 @@ from ._core import Data, Engine
 from .initializers import glorot_uniform
 from .layers import Dense, check_penalty, check_size
 from .losses import check_loss, check_targets
-from .optimizers import SGD
+from .optimizers import SGD, Adam
 
 _NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
+_NOT_PICKLED = ("_engine", "weights", "biases", "_forward_data", "_owner")
 
 
 @dataclass
@@ -68,10 +69,12 @@ class Network:
     ----------
     parameters : ndarray of shape (n_parameters,)
         All parameters; layer by layer, weights then biases. Writing to it changes the network.
-    weights : list of ndarray of shape (n_in, n_out)
+    weights : tuple of ndarray of shape (n_in, n_out)
         Views of `parameters`.
-    biases : list of ndarray of shape (n_out,)
+    biases : tuple of ndarray of shape (n_out,)
         Views of `parameters`.
+    l1, l2 : float
+        May be set. The other settings are readable as `layers`, `n_inputs`, `loss` and `dtype`.
 
     Raises
     ------
@@ -101,17 +104,15 @@ class Network:
         layers = tuple(layers)
         if not layers or not all(isinstance(layer, Dense) for layer in layers):
             raise ValueError(f"layers must be a non-empty sequence of Dense, got {layers!r}")
-        check_size("n_inputs", n_inputs)
-        if np.dtype(dtype).name not in ("float32", "float64"):
+        if dtype not in ("float32", "float64", np.float32, np.float64):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         check_loss(loss, layers[-1])
-        self.layers = layers
-        self.n_inputs = int(n_inputs)
-        self.loss = loss
+        self._layers = layers
+        self._n_inputs = check_size("n_inputs", n_inputs)
+        self._loss = loss
+        self._dtype = np.dtype(np.dtype(dtype).name)  # native byte order
         self.l1 = l1
         self.l2 = l2
-        self.dtype = np.dtype(dtype)
-        self.random_state = random_state
         self._random_state = check_random_state(random_state)
         self._build()
         for weights, biases in zip(self.weights, self.biases, strict=True):
@@ -126,21 +127,24 @@ class Network:
         self.weights, self.biases = self._views(self._parameters)
         self._optimizer_state = None
         self._forward_data = None
+        self._owner = None  # see threads.exclusive
 
     def _views(self, flat):
         weights, biases, at, n_in = [], [], 0, self.n_inputs
         for layer in self.layers:
-            n_out = int(layer.n_units)
+            n_out = layer.n_units
             weights.append(flat[at : at + n_in * n_out].reshape(n_in, n_out))
             at += n_in * n_out
             biases.append(flat[at : at + n_out])
             at += n_out
             n_in = n_out
-        return weights, biases
+        return tuple(weights), tuple(biases)
 
-    @property
-    def parameters(self):
-        return self._parameters
+    layers = property(lambda self: self._layers)
+    n_inputs = property(lambda self: self._n_inputs)
+    loss = property(lambda self: self._loss)
+    dtype = property(lambda self: self._dtype)
+    parameters = property(lambda self: self._parameters)
 
     @property
     def l1(self):
@@ -148,8 +152,7 @@ class Network:
 
     @l1.setter
     def l1(self, value):
-        check_penalty("l1", value)
-        self._l1 = value
+        self._l1 = check_penalty("l1", value)
 
     @property
     def l2(self):
@@ -157,8 +160,7 @@ class Network:
 
     @l2.setter
     def l2(self, value):
-        check_penalty("l2", value)
-        self._l2 = value
+        self._l2 = check_penalty("l2", value)
 
     @property
     def _penalties(self):
@@ -175,14 +177,14 @@ class Network:
         )
 
     def __getstate__(self):
-        return {k: v for k, v in self.__dict__.items() if k not in ("_engine", "weights", "biases", "_forward_data")}
+        return {k: v for k, v in self.__dict__.items() if k not in _NOT_PICKLED}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
         parameters, optimizer_state = self._parameters, self._optimizer_state
         self._build()
         self._parameters[:] = parameters
-        self._optimizer_state = optimizer_state
+        self._optimizer_state = _copied(optimizer_state)
 
     # ---- what comes in ----------------------------------------------------------------------------------------------
 
@@ -191,17 +193,14 @@ class Network:
         if issparse(X):
             if X.ndim != 2:
                 raise ValueError(f"X must have two dimensions, got shape {X.shape}")
-            X = X.tocsr()
-            if X.data.dtype not in _NATIVE:
-                X = X.astype(self.dtype)
-            if X.shape[1] == self.n_inputs:
-                X = _readable_csr(X)
         else:
             X = np.asarray(X)
-            if X.dtype not in _NATIVE or not X.dtype.isnative or not X.flags.aligned:
-                if X.dtype.kind not in "biuf":
-                    raise ValueError(f"X must hold real numbers, got dtype {X.dtype}")
-                X = X.astype(self.dtype)
+        if X.dtype.kind not in "biuf":
+            raise ValueError(f"X must hold real numbers, got dtype {X.dtype}")
+        if issparse(X):
+            X = _readable_csr(X.tocsr(), self.dtype)
+        elif X.dtype not in _NATIVE or not X.flags.aligned:
+            X = X.astype(self.dtype)
         if X.ndim != 2 or X.shape[1] != self.n_inputs:
             raise ValueError(f"X must have shape (n_samples, {self.n_inputs}), got {X.shape}")
         return X
@@ -212,8 +211,11 @@ class Network:
         n = X.shape[0]
         if n == 0:
             raise ValueError("X must have at least one row, got 0")
-        y, labels = check_targets(self.loss, y, n, int(self.layers[-1].n_units))
+        y, labels = check_targets(self.loss, y, n, self.layers[-1].n_units)
         if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight)
+            if sample_weight.dtype.kind not in "biuf":
+                raise ValueError(f"sample_weight must hold real numbers, got dtype {sample_weight.dtype}")
             sample_weight = np.ascontiguousarray(sample_weight, dtype=np.float64)
             if sample_weight.shape != (n,):
                 raise ValueError(f"sample_weight must have shape ({n},), got {sample_weight.shape}")
@@ -221,6 +223,10 @@ class Network:
                 raise ValueError("sample_weight must be finite and not negative")
             if not sample_weight.any():
                 raise ValueError("sample_weight must not be zero for all samples")
+            with np.errstate(over="ignore"):
+                total = sample_weight.sum()
+            if not 1e-300 < total < 1e300:
+                raise ValueError(f"sample_weight must have a sum that is not extreme, got {total}")
         return Data(X, y, labels, sample_weight)
 
     def _state_of(self, optimizer):
@@ -244,12 +250,13 @@ class Network:
         Returns a float64 array (n_batches, 3): data loss, penalty, and sum of weights S of each batch, all before its
         update. With `penalty_over_weight` the penalty is divided by S, as scikit-learn's alpha is.
         """
-        n = data.n_rows if order is None else len(order)
+        n = _n_rows(data, order)
         batch_size = min(batch_size, n)
         record = np.empty((-(-n // batch_size), 3))
-        s1, s2, t = self._state_of(optimizer)
-        self._forward_data = None
-        with threads.team(n_threads, self._engine.uses_blas(batch_size)) as n_threads:
+        uses_blas = self._engine.uses_blas(batch_size)
+        with threads.exclusive(self), threads.team(n_threads, uses_blas) as n_threads:
+            s1, s2, t = self._state_of(optimizer)
+            self._forward_data = None
             self._engine.train(
                 self._parameters, data, order, batch_size, optimizer.rule,
                 optimizer.learning_rate if learning_rate is None else learning_rate, *optimizer.settings,
@@ -259,12 +266,29 @@ class Network:
 
     def _evaluate(self, data, order=None, gradient=None, n_threads=None):
         """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`."""
-        self._forward_data = None
-        n = data.n_rows if order is None else len(order)
-        with threads.team(n_threads, self._engine.uses_blas(n)) as n_threads:
+        n = _n_rows(data, order)
+        if gradient is not None:
+            gradient.fill(0)
+        with threads.exclusive(self), threads.team(n_threads, self._engine.uses_blas(n)) as n_threads:
+            self._forward_data = None
             return self._engine.evaluate(self._parameters, data, order, gradient, n_threads)
 
-    def fit(self, X, y, **settings):
+    def fit(
+        self,
+        X,
+        y,
+        *,
+        optimizer=SGD(),  # noqa: B008 (immutable)
+        epochs=1,
+        batch_size=32,
+        sample_weight=None,
+        shuffle=True,
+        validation_data=None,
+        early_stopping=None,
+        callback=None,
+        verbose=False,
+        n_threads=None,
+    ):
         """Train from the current parameters, with fresh optimizer state.
 
         Parameters
@@ -306,19 +330,17 @@ class Network:
         KeyboardInterrupt
             On Ctrl-C, within a second; the parameters are those after the last whole step.
         """
-        return self._fit(X, y, True, **settings)
+        return self._fit(
+            X, y, True, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
+            callback, verbose, n_threads,
+        )  # fmt: skip
 
-    def partial_fit(self, X, y, **settings):
-        """Train on, with the optimizer's state as the last call left it. Arguments, results and errors as in `fit`."""
-        return self._fit(X, y, False, **settings)
-
-    def _fit(
+    def partial_fit(
         self,
         X,
         y,
-        fresh,
         *,
-        optimizer=None,
+        optimizer=SGD(),  # noqa: B008 (immutable)
         epochs=1,
         batch_size=32,
         sample_weight=None,
@@ -329,9 +351,17 @@ class Network:
         verbose=False,
         n_threads=None,
     ):
-        optimizer = SGD() if optimizer is None else optimizer
-        if not hasattr(optimizer, "rule"):
-            raise TypeError(f"optimizer must be SGD or Adam, got {optimizer!r}")
+        """Train on, with the optimizer's state as the last call left it. Arguments, results and errors as in `fit`."""
+        return self._fit(
+            X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
+            callback, verbose, n_threads,
+        )  # fmt: skip
+
+    def _fit(
+        self, X, y, fresh, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
+        callback, verbose, n_threads,
+    ):  # fmt: skip
+        _check_optimizer(optimizer)
         for name, value in (("epochs", epochs), ("batch_size", batch_size), ("early_stopping", early_stopping)):
             if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < 1):
                 raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
@@ -341,18 +371,29 @@ class Network:
             raise ValueError("fit needs a network with a loss; with loss=None use forward, backward and step")
         threads.check_n_threads(n_threads)
         data = self._data(X, y, sample_weight)
-        validation = None
-        if validation_data is not None:
-            if not isinstance(validation_data, tuple) or len(validation_data) not in (2, 3):
-                raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
-            assert_all_finite(validation_data[0], input_name="validation_data")
-            assert_all_finite(validation_data[1], input_name="validation_data")
-            validation = self._data(*validation_data)
+        validation = None if validation_data is None else self._validation(validation_data)
 
-        before = self._parameters.copy(), self._optimizer_state if fresh else _copied(self._optimizer_state)
-        if fresh:
-            self._reset_optimizer()
-        order = np.arange(data.n_rows) if shuffle else None
+        with threads.exclusive(self):
+            before = self._parameters.copy(), self._optimizer_state, self._random_state.get_state()
+            self._optimizer_state = None if fresh else _copied(self._optimizer_state)
+            try:
+                return self._epochs(
+                    X, y, data, validation, optimizer, epochs, batch_size, shuffle, early_stopping, callback, verbose,
+                    n_threads,
+                )  # fmt: skip
+            except BaseException as error:
+                # Ctrl-C leaves what was learnt, anything else the network as it was.
+                if not isinstance(error, KeyboardInterrupt) or not np.isfinite(self._parameters).all():
+                    self._parameters[:], self._optimizer_state = before[:2]
+                    self._random_state.set_state(before[2])
+                raise
+
+    def _epochs(
+        self, X, y, data, validation, optimizer, epochs, batch_size, shuffle, early_stopping, callback, verbose,
+        n_threads,
+    ):  # fmt: skip
+        """The loop over epochs; raises at the first whose results are not finite."""
+        order = np.arange(data.n_rows, dtype=np.int64) if shuffle else None
         losses, validation_losses, seconds = [], [], []
         best, best_parameters, since_best = np.inf, None, 0
         for epoch in range(epochs):
@@ -363,8 +404,7 @@ class Network:
             seconds.append(time.perf_counter() - start)
             losses.append(float(np.average(record[:, 0] + record[:, 1], weights=record[:, 2])))
             if not np.isfinite(losses[-1]) or not np.isfinite(self._parameters).all():
-                self._parameters[:], self._optimizer_state = before
-                assert_all_finite(X.data if issparse(X) else X, input_name="X")
+                assert_all_finite(X, input_name="X")
                 assert_all_finite(y, input_name="y")
                 raise FloatingPointError(
                     f"the training loss or a parameter is not finite after epoch {epoch}; the parameters are those "
@@ -372,22 +412,29 @@ class Network:
                 )
             if validation is not None:
                 validation_losses.append(self._evaluate(validation, n_threads=n_threads))
-            history = History(np.array(losses), np.array(validation_losses), np.array(seconds))
+            if early_stopping is not None:
+                since_best += 1
+                if validation_losses[-1] < best:
+                    best, best_parameters, since_best = validation_losses[-1], self._parameters.copy(), 0
             if verbose:
                 tail = f", validation loss {validation_losses[-1]:.6f}" if validation is not None else ""
                 print(f"epoch {epoch + 1}/{epochs}: loss {losses[-1]:.6f}{tail}, {seconds[-1]:.3f} s")
-            if callback is not None and callback(epoch, history):
+            history = History(np.array(losses), np.array(validation_losses), np.array(seconds))
+            if (callback is not None and callback(epoch, history)) or since_best == early_stopping:
                 break
-            if early_stopping is not None:
-                if validation_losses[-1] < best:
-                    best, best_parameters, since_best = validation_losses[-1], self._parameters.copy(), 0
-                else:
-                    since_best += 1
-                if since_best >= early_stopping:
-                    break
         if best_parameters is not None:
             self._parameters[:] = best_parameters
         return history
+
+    def _validation(self, validation_data):
+        if not isinstance(validation_data, tuple) or len(validation_data) not in (2, 3):
+            raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
+        try:
+            for part in validation_data[:2]:
+                assert_all_finite(part)
+            return self._data(*validation_data)
+        except ValueError as error:
+            raise ValueError(f"validation_data: {error}") from error
 
     # ---- prediction and gradients -----------------------------------------------------------------------------------
 
@@ -416,15 +463,24 @@ class Network:
         X = self._check_X(X)
         n = X.shape[0]
         if order is not None:
-            order = np.ascontiguousarray(order, dtype=np.int64)
-            if order.ndim != 1 or (order.size and (order.min() < 0 or order.max() >= n)):
-                raise ValueError(f"order must be a vector of rows from 0 to {n - 1}")
+            order = np.asarray(order)
+            whole = order.ndim == 1 and (order.size == 0 or order.dtype.kind in "iu")
+            if not whole or (order.size and not 0 <= order.min() <= order.max() < n):
+                raise ValueError(f"order must be a vector of integers from 0 to {n - 1}")
+            order = np.array(order, dtype=np.int64)
             n = len(order)
-        shape = n, int(self.layers[-1].n_units)
+        shape = n, self.layers[-1].n_units
         if out is None:
             out = np.empty(shape, self.dtype)
-        elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous or not out.flags.writeable:
-            raise ValueError(f"out must be a writeable C-contiguous {self.dtype.name} array of shape {shape}")
+        elif (
+            not isinstance(out, np.ndarray)
+            or (out.shape, out.dtype) != (shape, self.dtype)
+            or not out.flags.carray
+            or np.may_share_memory(out, X.data if issparse(X) else X)
+        ):
+            raise ValueError(
+                f"out must be a writeable C-contiguous {self.dtype.name} array of shape {shape} apart from X"
+            )
         if n:
             with threads.team(n_threads, self._engine.uses_blas(n)) as n_threads:
                 self._engine.predict(self._parameters, Data(X), order, out, n_threads)
@@ -457,8 +513,8 @@ class Network:
         data = self._data(X, y, sample_weight)
         gradient = np.empty_like(self._parameters)
         cost = self._evaluate(data, None, gradient, n_threads)
-        if not np.isfinite(cost):
-            assert_all_finite(X.data if issparse(X) else X, input_name="X")
+        if not np.isfinite(cost) or not np.isfinite(gradient).all():
+            assert_all_finite(X, input_name="X")
             assert_all_finite(y, input_name="y")
         if penalty:
             for (l1, l2), w, g in zip(self._penalties, self.weights, self._views(gradient)[0], strict=True):
@@ -481,13 +537,13 @@ class Network:
             Without the output unit that a loss from logits brings along.
         """
         data = Data(self._check_X(X))
-        out = np.empty((data.n_rows, int(self.layers[-1].n_units)), self.dtype)
-        self._forward_data = None
         if data.n_rows == 0:
             raise ValueError("X must have at least one row, got 0")
-        with threads.team(n_threads, self._engine.uses_blas(data.n_rows)) as n_threads:
+        out = np.empty((data.n_rows, self.layers[-1].n_units), self.dtype)
+        with threads.exclusive(self), threads.team(n_threads, self._engine.uses_blas(data.n_rows)) as n_threads:
+            self._forward_data = None
             self._engine.forward(self._parameters, data, out, n_threads)
-        self._forward_data = data
+            self._forward_data = data
         return out
 
     def backward(self, dz, *, n_threads=None):
@@ -517,12 +573,13 @@ class Network:
         if data is None:
             raise RuntimeError("backward needs a call of forward before it, with nothing trained or evaluated between")
         dz = np.ascontiguousarray(dz, dtype=self.dtype)
-        shape = data.n_rows, int(self.layers[-1].n_units)
+        shape = data.n_rows, self.layers[-1].n_units
         if dz.shape != shape:
             raise ValueError(f"dz must have the shape of what forward returned, {shape}, got {dz.shape}")
         gradient = np.empty_like(self._parameters)
         input_gradient = np.empty((data.n_rows, self.n_inputs), self.dtype)
-        with threads.team(n_threads, self._engine.uses_blas(data.n_rows)) as n_threads:
+        # the input gradient's product always goes to BLAS
+        with threads.exclusive(self), threads.team(n_threads, True) as n_threads:
             self._engine.backward(self._parameters, data, dz, gradient, input_gradient, n_threads)
         return gradient, input_gradient
 
@@ -541,15 +598,18 @@ class Network:
         ValueError
             If gradient does not have the shape of `parameters` or is not finite.
         """
+        _check_optimizer(optimizer)
         gradient = np.ascontiguousarray(gradient, dtype=self.dtype)
         if gradient.shape != self._parameters.shape:
             raise ValueError(f"gradient must have shape {self._parameters.shape}, got {gradient.shape}")
         assert_all_finite(gradient, input_name="gradient")
-        s1, s2, t = self._state_of(optimizer)
-        self._engine.step(
-            self._parameters, gradient, optimizer.rule, optimizer.learning_rate, *optimizer.settings, s1, s2, t,
-            self._penalties,
-        )  # fmt: skip
+        with threads.exclusive(self):
+            s1, s2, t = self._state_of(optimizer)
+            self._forward_data = None  # its activations are of other parameters
+            self._engine.step(
+                self._parameters, gradient, optimizer.rule, optimizer.learning_rate, *optimizer.settings, s1, s2, t,
+                self._penalties,
+            )  # fmt: skip
 
     # ---- files ------------------------------------------------------------------------------------------------------
 
@@ -569,7 +629,12 @@ class Network:
             "l2": self.l2,
             "dtype": self.dtype.name,
         }
-        np.savez(file, settings=np.array(json.dumps(settings)), parameters=self._parameters)
+        arrays = {"settings": np.array(json.dumps(settings)), "parameters": self._parameters}
+        if hasattr(file, "write"):
+            np.savez(file, **arrays)
+        else:
+            with open(file, "wb") as stream:  # given a name, savez would add ".npz" to it
+                np.savez(stream, **arrays)
 
     @classmethod
     def load(cls, file):
@@ -603,22 +668,51 @@ class Network:
         except Exception as error:
             raise ValueError(f"file must be a network saved by Network.save, got {file!r}: {error}") from error
         net.parameters[:] = parameters
-        net.random_state = None
         net._random_state = check_random_state(None)
         return net
 
 
-def _readable_csr(X):
-    """X with columns ascending in each row; ValueError if its index arrays would lead out of bounds."""
+def _check_optimizer(optimizer):
+    if not isinstance(optimizer, SGD | Adam):
+        raise TypeError(f"optimizer must be an SGD or Adam, got {optimizer!r}")
+
+
+def _n_rows(data, order):
+    n = data.n_rows if order is None else len(order)
+    if n == 0:
+        raise ValueError("order must name at least one row, got 0")
+    return n
+
+
+def _readable_csr(X, dtype):
+    """X as the kernels read it: contiguous arrays, columns ascending in each row, everything in bounds.
+
+    Raises
+    ------
+    ValueError
+        If the index arrays would lead out of bounds.
+    """
+    data = np.ascontiguousarray(X.data if X.data.dtype in _NATIVE else X.data.astype(dtype))
+    indices, indptr = (
+        np.ascontiguousarray(a, dtype=a.dtype if a.dtype in (np.int32, np.int64) else np.int64)
+        for a in (X.indices, X.indptr)
+    )
+    n = int(indptr[-1]) if len(indptr) == X.shape[0] + 1 else -1
     if (
-        len(X.indptr) != X.shape[0] + 1
-        or X.indptr[0] != 0
-        or (np.diff(X.indptr) < 0).any()
-        or X.indptr[-1] > min(len(X.indices), len(X.data))
-        or (X.nnz and not 0 <= X.indices[: X.nnz].min() <= X.indices[: X.nnz].max() < X.shape[1])
+        not 0 <= n <= min(len(indices), len(data))
+        or indptr[0] != 0
+        or (indptr[1:] < indptr[:-1]).any()
+        or (n and not 0 <= indices[:n].min() <= indices[:n].max() < X.shape[1])
     ):
         raise ValueError("X must be a valid CSR matrix, got one whose indptr or indices are out of bounds")
-    return X if X.has_sorted_indices else X.sorted_indices()
+    descents = np.flatnonzero(indices[1:n] < indices[: max(n - 1, 0)]) + 1
+    if not np.isin(descents, indptr).all():
+        X = csr_array((data, indices, indptr), shape=X.shape, copy=True)
+        X.has_sorted_indices = False
+        X.sort_indices()
+    elif not (data is X.data and indices is X.indices and indptr is X.indptr):
+        X = csr_array((data, indices, indptr), shape=X.shape)
+    return X
 
 
 def _copied(state):

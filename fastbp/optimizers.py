@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from numbers import Real
 
 
-def _check(name, value, low, high, closed_low=True):
-    inside = isinstance(value, Real) and (low <= value if closed_low else low < value) and value < high
-    if not inside:
-        bracket = "[" if closed_low else "("
-        raise ValueError(f"{name} must be a number in {bracket}{low}, {high}), got {value!r}")
+def _check(name, value, interval):
+    """Raise ValueError unless value is a number in an interval like "[0, 1)"."""
+    low, high = map(float, interval[1:-1].split(","))
+    inside = isinstance(value, Real) and low <= value <= high
+    if not inside or (interval[0] == "(" and value == low) or (interval[-1] == ")" and value == high):
+        raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class SGD:
     nesterov: bool = False
 
     def __post_init__(self):
-        _check("learning_rate", self.learning_rate, 0, float("inf"), closed_low=False)
-        _check("momentum", self.momentum, 0, 1.0000000000000002)
+        _check("learning_rate", self.learning_rate, "(0, inf)")
+        _check("momentum", self.momentum, "[0, 1]")
 
     @property
     def rule(self):
@@ -100,10 +101,10 @@ class Adam:
     n_states = 2
 
     def __post_init__(self):
-        _check("learning_rate", self.learning_rate, 0, float("inf"), closed_low=False)
-        _check("beta_1", self.beta_1, 0, 1)
-        _check("beta_2", self.beta_2, 0, 1)
-        _check("epsilon", self.epsilon, 0, float("inf"), closed_low=False)
+        _check("learning_rate", self.learning_rate, "(0, inf)")
+        _check("beta_1", self.beta_1, "[0, 1)")
+        _check("beta_2", self.beta_2, "[0, 1)")
+        _check("epsilon", self.epsilon, "(0, inf)")
 
     @property
     def settings(self):

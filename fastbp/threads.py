@@ -33,12 +33,12 @@ def check_n_threads(n_threads):
     Raises
     ------
     ValueError
-        If n_threads is 0 or no integer.
+        If n_threads is 0, too large or no integer.
     """
     if n_threads is None:
         return None
-    if not isinstance(n_threads, Integral) or isinstance(n_threads, bool) or n_threads == 0:
-        raise ValueError(f"n_threads must be None or an integer other than 0, got {n_threads!r}")
+    if not isinstance(n_threads, Integral) or isinstance(n_threads, bool) or n_threads == 0 or n_threads > 256:
+        raise ValueError(f"n_threads must be None or an integer up to 256 other than 0, got {n_threads!r}")
     n_threads = int(n_threads)
     return n_threads if n_threads > 0 else max(1, default_n_threads() + n_threads + 1)
 
@@ -55,22 +55,40 @@ def team(n_threads, uses_blas):
     with _lock:
         if n_threads is None:
             n_threads = max(1, default_n_threads() - _busy)
+        if uses_blas and _blas_users == 0:
+            _controller = _controller or ThreadpoolController()
+            _blas_limit = _controller.limit(limits=1, user_api="blas")
         _busy += n_threads
-        if uses_blas:
-            _blas_users += 1
-            if _blas_users == 1:
-                if _controller is None:
-                    _controller = ThreadpoolController()
-                _blas_limit = _controller.limit(limits=1, user_api="blas")
+        _blas_users += uses_blas
     try:
         yield n_threads
     finally:
         with _lock:
             _busy -= n_threads
-            if uses_blas:
-                _blas_users -= 1
-                if _blas_users == 0:
-                    _blas_limit.restore_original_limits()
+            _blas_users -= uses_blas
+            if uses_blas and _blas_users == 0:
+                _blas_limit.restore_original_limits()
+
+
+@contextmanager
+def exclusive(network):
+    """Context of all that works in a network's workspace: one thread at a time, which may nest it.
+
+    Raises
+    ------
+    RuntimeError
+        If another thread of this process is in there.
+    """
+    me = os.getpid(), threading.get_ident()
+    with _lock:
+        owner = network._owner
+        if owner is not None and owner != me and owner[0] == me[0]:
+            raise RuntimeError("this network is already being trained in another thread")
+        network._owner = me
+    try:
+        yield
+    finally:
+        network._owner = owner if owner == me else None
 
 
 def _reset_after_fork():

@@ -58,7 +58,7 @@
 
 #define KERNELS(suffix, type) \
     { \
-        .isa = STR(ISA), .itemsize = sizeof(type), .lanes = VEC_BYTES / (int)sizeof(type), .matmul = matmul_##suffix, \
+        .isa = STR(ISA), .itemsize = sizeof(type), .matmul = matmul_##suffix, \
         .transpose = transpose_##suffix, .fill_rows = fill_rows_##suffix, .column_sums = column_sums_##suffix, \
         .gather = gather_##suffix, .csr_matmul = csr_matmul_##suffix, .csr_gradient = csr_gradient_##suffix, \
         .activate = {[IDENTITY] = identity_##suffix, [LOGISTIC] = logistic_##suffix, [TANH] = tanh_##suffix, \

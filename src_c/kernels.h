@@ -42,7 +42,6 @@ typedef struct {
 typedef struct {
     const char *isa;
     size_t itemsize;
-    int lanes; /* elements in a vector */
 
     /* C (m, n) = A (m, k) B (k, n) + init; A's element (i, p) is a[i*a_row + p*a_column], which serves A and A^T.
      * init (m, n) has rows ld_init apart: NULL is zero, ld_init = 0 one row for all (a bias), c itself accumulates. */

@@ -51,7 +51,6 @@ class Kernels(Structure):
     _fields_ = [
         ("isa", c_char_p),
         ("itemsize", c_size_t),
-        ("lanes", c_int),
         ("matmul", CFUNCTYPE(None, N, N, N, P, N, N, P, N, P, N, P, N)),
         ("transpose", CFUNCTYPE(None, N, N, P, N, P, N)),
         ("fill_rows", CFUNCTYPE(None, N, N, P, P, N)),

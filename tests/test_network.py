@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 import pickle
 
 import numpy as np
@@ -190,10 +191,15 @@ def test_kinds_of_input(rng, tmp_path, dtype):
     for name, kind in kinds.items():
         for a, b in zip(train(kind, y), expected, strict=True):
             assert_array_equal(a, b, err_msg=name)
+    assert_array_equal(train(X > 0, y)[0], train((X > 0).astype(dtype), y)[0])
     for targets in (y.astype("u1"), y.astype("f8"), y.tolist(), np.repeat(y, 2)[::2]):
         assert_array_equal(train(X_plain, targets)[0], expected[0])
     assert_allclose(train(X_plain, np.eye(3)[y])[0], expected[0], rtol=1e-4)
-    for kind in (sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.coo_array):
+    def wide(X):
+        X = sparse.csr_array(X)
+        return sparse.csr_array((X.data, X.indices.astype(np.int64), X.indptr.astype(np.int64)), shape=X.shape)
+
+    for kind in (sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.coo_array, sparse.lil_array, wide):
         for source in (X_plain, X.astype("f4"), X):
             for a, b in zip(train(kind(source), y), expected, strict=True):
                 assert_allclose(a, b, rtol=1e-3 if dtype == "float32" else 1e-9, atol=1e-5 if dtype == "float32" else 0)
@@ -218,6 +224,23 @@ def test_corrupt_csr_is_an_error(part, value):
     for call in (lambda: net.predict(X), lambda: net.fit(X, np.ones(4))):
         with pytest.raises(ValueError, match="X must be a valid CSR matrix"):
             call()
+
+
+def test_unusual_csr(rng):
+    """Strided and narrow index arrays, and rows that were reordered behind scipy's back."""
+    X = sparse.random_array((30, 20), density=0.4, format="csr", rng=0)
+    y, net = rng.normal(size=30), make([20, 8, 1])
+    expected = net.value_and_gradient(X.toarray(), y)
+    strided, narrow, reordered = X.copy(), X.copy(), X.copy()
+    strided.indices, strided.data = np.repeat(X.indices, 2)[::2], np.repeat(X.data, 2)[::2]
+    narrow.indices = X.indices.astype(np.int16)
+    assert reordered.has_sorted_indices
+    for a in (reordered.indices, reordered.data):
+        for begin, end in itertools.pairwise(X.indptr):
+            a[begin:end] = a[begin:end][::-1]
+    for kind in (strided, narrow, reordered):
+        for a, b in zip(net.value_and_gradient(kind, y), expected, strict=True):
+            assert_allclose(a, b, rtol=1e-10, atol=1e-14)
 
 
 def test_data_are_not_changed(rng):
@@ -278,9 +301,11 @@ def test_backward_needs_forward(rng):
         net.backward(y[:, :2])
     net.predict(X)  # leaves what forward remembered alone
     net.backward(y)
-    net.value_and_gradient(X, y)
-    with pytest.raises(RuntimeError, match="forward"):
-        net.backward(y)
+    for call in (lambda: net.value_and_gradient(X, y), lambda: net.step(np.ones_like(net.parameters), SGD())):
+        net.forward(X)
+        call()
+        with pytest.raises(RuntimeError, match="forward"):
+            net.backward(y)
 
 
 def test_parameters_are_views():
@@ -333,6 +358,13 @@ def test_callback_and_verbose(rng, capsys):
 
     make([3, 1]).fit(X, y, epochs=10, callback=callback, verbose=True)
     assert seen == [(0, 1), (1, 2), (2, 3)]
+    validation = rng.normal(size=(20, 3)), rng.normal(size=20)
+    net = make([3, 1])
+    history = net.fit(
+        X, y, optimizer=SGD(0.01), epochs=10, early_stopping=5, validation_data=validation,
+        callback=lambda epoch, history: epoch == 3,
+    )  # fmt: skip
+    assert net.value_and_gradient(*validation)[0] == history.validation_loss.min()
     assert capsys.readouterr().out.count("loss") == 3
 
 
@@ -359,9 +391,15 @@ BAD_FITS = {
     "epochs must be an integer": lambda X, y: {"epochs": 0},
     "batch_size must be an integer": lambda X, y: {"batch_size": 2.5},
     "early_stopping needs validation_data": lambda X, y: {"early_stopping": 3},
-    "Input validation_data contains NaN": lambda X, y: {"validation_data": (X * np.nan, y)},
+    "validation_data: Input contains NaN": lambda X, y: {"validation_data": (X * np.nan, y)},
     "validation_data must be a tuple": lambda X, y: {"validation_data": X},
+    "validation_data: X must have shape": lambda X, y: {"validation_data": (X[:, :2], y)},
     "n_threads must be": lambda X, y: {"n_threads": 0},
+    "n_threads must be an integer|n_threads must be None or an integer up to 256": lambda X, y: {"n_threads": 10**9},
+    "y must hold class indices, got NaN": lambda X, y: {"y": y * np.nan},
+    "sample_weight must have a sum": lambda X, y: {"sample_weight": np.full(20, 1e308)},
+    "sample_weight must hold real numbers": lambda X, y: {"sample_weight": ["a"] * 20},
+    "X must hold real numbers, got dtype complex": lambda X, y: {"X": sparse.csr_array(X + 1j)},
 }
 
 
@@ -371,23 +409,60 @@ def test_bad_fit_leaves_the_network_alone(rng, message, method):
     X, y, _ = problem(rng, 20, 5, 3, "softmax_cross_entropy")
     net = make([5, 4, 3], loss="softmax_cross_entropy")
     net.fit(X, y, optimizer=Adam(), epochs=2)
-    before = net.parameters.copy(), pickle.dumps(net._optimizer_state)
+    before = pickle.dumps(net)
     arguments = {"X": X, "y": y, "optimizer": Adam(), **BAD_FITS[message](X, y)}
     with pytest.raises(ValueError, match=message):
         getattr(net, method)(**arguments)
-    assert_array_equal(net.parameters, before[0])
-    assert pickle.dumps(net._optimizer_state) == before[1]
+    assert pickle.dumps(net) == before
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", SGD, Adam])
+def test_bad_optimizer(rng, optimizer):
+    X, y = np.ones((3, 4)), np.ones((3, 2))
+    net = make([4, 2])
+    net.fit(X, y, optimizer=Adam())
+    before = pickle.dumps(net)
+    for call in (net.fit, net.partial_fit):
+        with pytest.raises(TypeError, match="optimizer must be an SGD or Adam"):
+            call(X, y, optimizer=optimizer)
+    with pytest.raises(TypeError, match="optimizer must be an SGD or Adam"):
+        net.step(np.ones_like(net.parameters), optimizer)
+    assert pickle.dumps(net) == before
+
+
+def test_failing_callback_leaves_the_network_alone(rng):
+    net = make([4, 2])
+    before = pickle.dumps(net)
+    with pytest.raises(ZeroDivisionError):
+        net.fit(np.ones((3, 4)), np.ones((3, 2)), callback=lambda epoch, history: 1 / 0)
+    assert pickle.dumps(net) == before
+
+
+def test_callback_may_evaluate_the_network(rng):
+    X, y = rng.normal(size=(20, 3)), rng.normal(size=20)
+    net, costs = make([3, 1]), []
+    net.fit(X, y, epochs=3, callback=lambda epoch, history: costs.append(net.value_and_gradient(X, y)[0]))
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_labels_are_not_read_after_they_were_checked(rng):
+    """A callback that spoils y does no harm."""
+    X, y = rng.normal(size=(20, 3)), rng.integers(0, 2, 20)
+
+    def spoil(epoch, history):
+        y[:] = 10**9
+
+    make([3, 2], loss="softmax_cross_entropy").fit(X, y, epochs=3, callback=spoil)
 
 
 def test_nonfinite_training_restores_the_parameters(rng):
     X, y = rng.normal(size=(50, 5)) * 100, rng.normal(size=50)
     net = make([5, 4, 1], "relu")
     net.fit(X, y, optimizer=SGD(1e-6, momentum=0.9))
-    before = net.parameters.copy(), pickle.dumps(net._optimizer_state)
+    before = pickle.dumps(net)
     with pytest.raises(FloatingPointError, match="not finite after epoch"):
         net.partial_fit(X, y, optimizer=SGD(1e6, momentum=0.9), epochs=50)
-    assert_array_equal(net.parameters, before[0])
-    assert pickle.dumps(net._optimizer_state) == before[1]
+    assert pickle.dumps(net) == before
 
 
 @pytest.mark.parametrize(
@@ -398,6 +473,8 @@ def test_nonfinite_training_restores_the_parameters(rng):
         ({"n_inputs": 0}, "n_inputs must be an integer of at least 1 .*, got 0"),
         ({"loss": "hinge"}, "loss must be one of"),
         ({"dtype": "float16"}, "dtype must be 'float32' or 'float64'"),
+        ({"dtype": ">f4"}, "dtype must be 'float32' or 'float64'"),
+        ({"dtype": "foo"}, "dtype must be 'float32' or 'float64'"),
         ({"l1": -1}, "l1 must be a finite number of at least 0, got -1"),
         ({"l2": np.nan}, "l2 must be a finite number of at least 0"),
         ({"loss": "softmax_cross_entropy", "layers": [Dense(3, "relu")]}, "brings its own output unit"),
@@ -440,10 +517,11 @@ def test_predict_arguments(rng):
     assert net.predict(X, out=out) is out
     assert_array_equal(out, net.predict(X))
     assert net.predict(X[:0]).shape == (0, 2)
-    for bad in (np.empty((6, 2)), np.empty((7, 2), "f4"), np.empty((7, 4))[:, ::2]):
+    overlap = X.reshape(-1)[:14].reshape(7, 2)
+    for bad in (np.empty((6, 2)), np.empty((7, 2), "f4"), np.empty((7, 4))[:, ::2], [1], overlap):
         with pytest.raises(ValueError, match=r"out must be .* \(7, 2\)"):
             net.predict(X, out=bad)
-    for order in ([7], [-1], [[1]]):
+    for order in ([7], [-1], [[1]], [0.5], [True, False]):
         with pytest.raises(ValueError, match="order must be"):
             net.predict(X, order=order)
     assert np.isnan(net.predict(np.full((1, 4), np.nan))).all()
@@ -460,8 +538,21 @@ def test_value_and_gradient_arguments(rng):
     for bad in (np.ones(3), np.full(net.parameters.size, np.nan)):
         with pytest.raises(ValueError, match="gradient"):
             net.step(bad, SGD())
-    with pytest.raises(TypeError, match="optimizer must be"):
-        net.fit(np.ones((3, 4)), np.ones((3, 2)), optimizer="sgd")
+    for X in (np.full((3, 4), np.inf), sparse.csr_array(np.full((3, 4), np.inf))):
+        with pytest.raises(ValueError, match="Input X contains infinity"):
+            make([4, 5, 2], "tanh").value_and_gradient(X, np.ones((3, 2)))
+
+
+def test_settings_that_shape_the_network_are_read_only():
+    net = make([4, 2])
+    for name in ("layers", "n_inputs", "loss", "dtype", "parameters"):
+        with pytest.raises(AttributeError):
+            setattr(net, name, getattr(net, name))
+    with pytest.raises(TypeError):
+        net.weights[0] = np.ones((4, 2))
+    net.l2 = 0.5
+    with pytest.raises(ValueError, match="l2 must be"):
+        net.l2 = -1
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -472,12 +563,12 @@ def test_save_load_pickle_copy(rng, tmp_path, dtype):
         random_state=0,
     )  # fmt: skip
     net.fit(X, y, optimizer=Adam(0.1), epochs=3)
-    net.save(tmp_path / "net.npz")
+    net.save(tmp_path / "net")
     stream = io.BytesIO()
     net.save(stream)
     stream.seek(0)
     for again in (
-        Network.load(tmp_path / "net.npz"), Network.load(stream), pickle.loads(pickle.dumps(net)), copy.deepcopy(net)
+        Network.load(tmp_path / "net"), Network.load(stream), pickle.loads(pickle.dumps(net)), copy.deepcopy(net)
     ):  # fmt: skip
         assert repr(again) == repr(net)
         assert_array_equal(again.predict(X), net.predict(X))

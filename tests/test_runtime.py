@@ -51,14 +51,14 @@ def test_same_bits_for_any_number_of_threads(name, optimizer, kind):
     results = []
     for n_threads in (1, 2, 3, 7):
         net = make(sizes)
-        epochs = 0
-        while epochs < 2:
-            epochs += 1
+        for _ in range(2):
             net.partial_fit(X, y, optimizer=optimizer, batch_size=batch, n_threads=n_threads)
             assert net._engine.n_members == n_threads
         a = net.predict(X, n_threads=n_threads)
         cost, gradient = net.value_and_gradient(X, y, n_threads=n_threads)
-        results.append([net.parameters, a, cost, gradient])
+        forward = net.forward(X, n_threads=n_threads)
+        backward = net.backward(forward, n_threads=n_threads)
+        results.append([net.parameters, a, cost, gradient, forward, *backward])
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert_array_equal(a, b)
@@ -80,6 +80,27 @@ def test_threads_left_over_by_other_calls():
             assert asked_for == 3
     with threads.team(None, False) as again:
         assert again == all_of_them
+
+
+def test_limits_survive_an_error_on_the_way_in(monkeypatch):
+    def broken(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "ThreadpoolController", broken)
+        patch.setattr(threads, "_controller", None)
+        with pytest.raises(KeyboardInterrupt), threads.team(None, True):
+            pass
+    with threads.team(None, True) as n_threads:
+        assert n_threads == threads.default_n_threads()
+
+
+def test_source_folder_without_the_core_says_so(tmp_path):
+    shutil.copytree(Path(fastbp.__file__).parent, tmp_path / "fastbp", ignore=shutil.ignore_patterns("_core*"))
+    run = subprocess.run(  # -S: without any installed package
+        [sys.executable, "-S", "-c", "import fastbp"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "fastbp's compiled core is missing" in run.stderr
 
 
 def test_n_threads_environment():
@@ -131,28 +152,56 @@ def test_two_python_threads_at_once():
 
 
 def test_training_one_network_twice_at_once_is_an_error():
+    """The second call is refused and the first one goes on as if it had not been."""
     sizes = [200, 300, 10]
     X, y = data(sizes, 20000)
-    net = make(sizes)
-    errors = []
-
-    def train():
-        try:
-            net.fit(X, y, epochs=3)
-        except RuntimeError as error:
-            errors.append(str(error))
-
-    workers = [threading.Thread(target=train) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert errors == ["this network is already being trained in another thread"]
+    net, alone = make(sizes), make(sizes)
+    settings = {"optimizer": Adam(), "epochs": 3}
+    started = threading.Event()
+    worker = threading.Thread(
+        target=net.fit, args=(X, y), kwargs={**settings, "callback": lambda *_: started.set()}
+    )
+    worker.start()
+    started.wait(30)
+    for call in (
+        lambda: net.fit(X, y),
+        lambda: net.value_and_gradient(X, y),
+        lambda: net.step(np.zeros_like(net.parameters), SGD()),
+    ):
+        with pytest.raises(RuntimeError, match="already being trained in another thread"):
+            call()
+    worker.join()
+    alone.fit(X, y, **settings)
+    assert_array_equal(net.parameters, alone.parameters)
 
 
 @posix
-@pytest.mark.parametrize("batch", ["mini", "full"])
-def test_interrupt(batch):
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_fork_while_another_thread_trains():
+    sizes = [200, 300, 10]
+    X, y = data(sizes, 20000)
+    net, started = make(sizes), threading.Event()
+    worker = threading.Thread(
+        target=net.fit, args=(X, y), kwargs={"epochs": 4, "callback": lambda *_: started.set()}
+    )
+    worker.start()
+    started.wait(30)
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(20)  # a hang ends as a failure
+            net.fit(X[:1000], y[:1000], n_threads=2)
+            os._exit(0)
+        finally:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    worker.join()
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+@posix
+@pytest.mark.parametrize(("batch", "n_threads"), [(64, None), (32, 3), (60000, None), (60000, 3)])
+def test_interrupt(batch, n_threads):
     """Ctrl-C raises KeyboardInterrupt within a second, also within one long step, after whole steps only."""
     sizes = [400, 600, 600, 10]
     X, y = data(sizes, 60000)
@@ -162,10 +211,10 @@ def test_interrupt(batch):
     timer.start()
     began = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
-        net.fit(X, y, optimizer=SGD(0.01), batch_size=64 if batch == "mini" else len(X), epochs=1000)
+        net.fit(X, y, optimizer=SGD(0.01), batch_size=batch, epochs=1000, n_threads=n_threads)
     assert time.perf_counter() - began < 1.5
     timer.join()
-    if batch == "full" and net._optimizer_state["t"][0] == 0:
+    if batch == len(X) and net._optimizer_state["t"][0] == 0:
         assert_array_equal(net.parameters, start)
     else:
         assert not np.array_equal(net.parameters, start)
@@ -179,7 +228,13 @@ def test_interrupt_of_evaluate_and_predict():
     X, y = data(sizes, 1)
     X, y = np.broadcast_to(X, (3_000_000, 400)), np.broadcast_to(y, 3_000_000)
     net = make(sizes)
-    for call in (lambda: net.predict(X), lambda: net.value_and_gradient(X, y)):
+    rows = X[:60000]
+    a = net.forward(rows)
+    for call in (
+        lambda: [net.backward(a) for _ in range(100)],
+        lambda: net.predict(X),
+        lambda: net.value_and_gradient(X, y),
+    ):
         timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
         began = time.perf_counter()
@@ -342,7 +397,8 @@ def test_what_the_extension_contains():
     """FMA contraction is on in AVX2 code, and the C libraries are the only ones linked."""
     header = subprocess.run(["objdump", "-p", _core.__file__], capture_output=True, text=True, check=True).stdout
     needed = set(re.findall(r"NEEDED\s+(\S+)", header))
+    assert "libm.so.6" in needed
     assert needed <= {"libc.so.6", "libm.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
     if "avx2" in _core.isas()[0]:
         code = subprocess.run(["objdump", "-d", _core.__file__], capture_output=True, text=True, check=True).stdout
-        assert code.count("vfmadd") > 100
+        assert len(re.findall(r"vfmadd.*%ymm", code)) > 100
