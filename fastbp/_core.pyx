@@ -725,7 +725,10 @@ cdef class Engine:
         return 0
 
     cdef int place(self, Run *run, Py_ssize_t chunk, int n_threads) except -1:
-        """Lay out the workspace for chunks of so many rows; bring the transposed weights up to date."""
+        """Lay out the workspace for chunks of so many rows; bring the transposed weights up to date.
+
+        The activations lie at the same places in BACKWARD as in FORWARD before it.
+        """
         cdef Layer *layer
         cdef Py_ssize_t size = 0, most_out = 0, most_panel = 0, blocks = n_blocks_of(chunk, run.block)
         cdef size_t itemsize = self.k.itemsize
@@ -751,10 +754,9 @@ cdef class Engine:
                 p += aligned(chunk * layer.n_out * itemsize)
                 layer.d = p
                 p += aligned(chunk * layer.n_out * itemsize)
-            # What comes before here lies at the same places in BACKWARD as in FORWARD before it.
             for i in range(1, self.n_layers):
                 layer = run.layers + i
-                if not layer.blas and run.mode != LOSS_ONLY and run.mode != FORWARD:
+                if not layer.blas and run.mode != LOSS_ONLY:
                     layer.wt = p
                     p += aligned(layer.n_in * layer.n_out * itemsize)
             if own_gradient:

@@ -253,8 +253,8 @@ def test_data_are_not_changed(rng):
 
 def test_large_batch_in_chunks(rng):
     """A batch beyond the workspace's limit is worked on in chunks; the sum of their gradients is the gradient."""
-    net = make([300, 2000, 1500, 3], "relu", "softmax_cross_entropy")
-    X, y, Y = problem(rng, 3000, 300, 3, "softmax_cross_entropy")
+    net = make([50, 4000, 30, 3], "relu", "softmax_cross_entropy")
+    X, y, Y = problem(rng, 3000, 50, 3, "softmax_cross_entropy")
     value, gradient = net.value_and_gradient(X, y)
     expected = expected_gradient(net, X, Y)
     assert_allclose(value, expected[0])

@@ -319,7 +319,7 @@ small, large = [30, 20, 3], [300, 450, 450, 3]
 for optimizer in (SGD(0.01), SGD(0.01, momentum=0.9), SGD(0.01, momentum=0.9, nesterov=True), Adam()):
     for dtype in ("float32", "float64"):
         for kind in ("dense", "other dtype", "uint8", "Fortran", "csr"):
-            for sizes, n, n_threads in ((small, 500, 1), (large, 500, 2)):
+            for sizes, n, n_threads in ((small, 500, 1), (large, 100, 2)):
                 few = measure(sizes, n, optimizer, dtype, kind, n_threads)
                 many = measure(sizes, 4 * n, optimizer, dtype, kind, n_threads)
                 assert few == many, (optimizer, dtype, kind, sizes, few, many)
