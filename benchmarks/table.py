@@ -26,6 +26,7 @@ import traceback
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from statistics import geometric_mean, median
 from timeit import Timer
 
@@ -69,7 +70,8 @@ def settle(patience=5.0):
 
 
 def serve(connection, contender):
-    """Prepare each case received and answer the library's version; for None time it: samples/s."""
+    """Build and warm up each case received and answer the library's version; for None time it: samples/s."""
+    library = import_module(contender.module)
     while True:
         try:
             case = connection.recv()
@@ -79,11 +81,11 @@ def serve(connection, contender):
             if case is not None:
                 timer, repeats, n_samples = Timer(work(contender, case)), 1, case.n_samples
                 timer.timeit(1)
-                while timer.timeit(repeats) < LEAST_SECONDS:
-                    repeats *= 2
-                answer = sys.modules[contender.module].__version__
+                answer = library.__version__
             else:
-                answer = n_samples * repeats / timer.timeit(repeats)
+                while (seconds := timer.timeit(repeats)) < LEAST_SECONDS:
+                    repeats *= 2
+                answer = n_samples * repeats / seconds
             settle()
         except Exception:
             answer = RuntimeError(f"{contender.name}: {traceback.format_exc()}")
@@ -94,7 +96,7 @@ class Worker:
     """A process running one contender with a number of threads."""
 
     def __init__(self, contender, n_threads):
-        self.contender, self.n_threads, self.version = contender, n_threads, None
+        self.contender, self.n_threads = contender, n_threads
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, contender), daemon=True)
@@ -102,18 +104,25 @@ class Worker:
             self.process.start()
         theirs.close()
 
-    def ask(self, request):
+    def send(self, request):
         self.connection.send(request)
+
+    def receive(self):
         answer = self.connection.recv()
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def prepare(self, case):
-        self.version = self.ask(case)
-
     def rate(self):
-        return self.ask(None)
+        self.send(None)
+        return self.receive()
+
+
+def prepare(workers, case):
+    """Have all workers build a case side by side; their libraries' versions by module."""
+    for worker in workers:
+        worker.send(case)
+    return {worker.contender.module: worker.receive() for worker in workers}
 
 
 def cpu_seconds_of_others(workers):
@@ -138,14 +147,12 @@ def measure(cases, contenders, threads, rounds, dtype):
     contending = [Worker(c, n) for n in threads for c in contenders]
     yardsticks = [Worker(Gemm, n) for n in threads]
     workers = contending + yardsticks
-    for yardstick in yardsticks:
-        yardstick.prepare(replace(YARDSTICK, dtype=dtype))
+    versions = prepare(yardsticks, replace(YARDSTICK, dtype=dtype))
     rates, gemm, others = defaultdict(list), defaultdict(list), {}
     for i, case in enumerate(cases, 1):
-        print(f"{i}/{len(cases)} {case}", file=sys.stderr)
+        begin = time.monotonic()
         racing = [w for w in contending if takes(w.contender, case)]
-        for worker in racing:
-            worker.prepare(replace(case, dtype=dtype))
+        versions |= prepare(racing, replace(case, dtype=dtype))
         start, used = time.monotonic(), cpu_seconds_of_others(workers)
         for _ in range(rounds):
             for worker in racing:
@@ -153,8 +160,9 @@ def measure(cases, contenders, threads, rounds, dtype):
             if case.n_samples > 1:
                 for yardstick in yardsticks:
                     gemm[yardstick.n_threads].append(yardstick.rate())
-        others[case] = (cpu_seconds_of_others(workers) - used) / (time.monotonic() - start)
-    versions = {w.contender.module: w.version for w in workers if w.version}
+        end = time.monotonic()
+        others[case] = (cpu_seconds_of_others(workers) - used) / (end - start)
+        print(f"{i}/{len(cases)} {case}: {start - begin:.0f} + {end - start:.0f} s", file=sys.stderr)
     rates, gemm = ({key: median(values) for key, values in d.items()} for d in (rates, gemm))
     return rates, gemm, others, versions
 

@@ -221,6 +221,11 @@ cdef enum Mode:
     TRAIN, LOSS_ONLY, GRADIENT, FORWARD, BACKWARD, PREDICT
 
 
+cdef struct Pace:
+    double seconds[2]       # that a step took lately with one member, with all
+    double next_trial       # when to try the slower one again
+
+
 cdef struct Run:
     # the network
     const Kernels *k
@@ -258,6 +263,10 @@ cdef struct Run:
     size_t scratch_size
     # the team
     bint stop
+    int active              # members at work in this segment
+    Py_ssize_t segment_begin, segment_end
+    double segment_began
+    Pace *pace
     double next_check
 
 
@@ -266,6 +275,12 @@ cdef Py_ssize_t n_blocks_of(Py_ssize_t rows, Py_ssize_t most) noexcept nogil:
     if rows < 4:
         return 1
     return 2 * ((rows + 2 * most - 1) // (2 * most))
+
+
+cdef inline void barrier(Team *team, int n_members) noexcept nogil:
+    """Of the members at work: all of the team, or one."""
+    if n_members > 1:
+        team_barrier(team)
 
 
 cdef bint interrupted(Run *run, int member) noexcept nogil:
@@ -465,70 +480,105 @@ cdef void weight_panels(Run *run, const Update *update, int member, int n_member
             q += 1
 
 
-cdef void train_member(void *arg, Team *team, int member, int n_members) noexcept nogil:
-    """All batches, as one member of the team sees them (modes TRAIN, GRADIENT, LOSS_ONLY)."""
-    cdef Run *run = <Run *>arg
+cdef bint train_batch(Run *run, Team *team, int member, int n_members, Py_ssize_t batch) noexcept nogil:
+    """One batch (modes TRAIN, GRADIENT, LOSS_ONLY), as one of the members at work sees it; False if it was stopped."""
     cdef char *scratch = run.scratch + member * run.scratch_size
-    cdef Py_ssize_t n_batches = (run.n_rows + run.batch - 1) // run.batch
-    cdef Py_ssize_t batch, start, m, first, rows, blocks, b, row, size, i
-    cdef double S, penalty_S, loss, penalty
-    cdef int64_t t = run.t
-    cdef bint whole
+    cdef Py_ssize_t start = batch * run.batch, m = min(run.batch, run.n_rows - start), first = start
+    cdef Py_ssize_t rows, blocks, b, row, size, i
+    cdef double S = <double>m, loss = 0, penalty = 0, penalty_S
     cdef Update update = run.update
-    for batch in range(n_batches):
-        start = batch * run.batch
-        m = min(run.batch, run.n_rows - start)
-        S = <double>m
-        if run.weights != NULL:
-            S = 0
-            for i in range(start, start + m):
-                S += run.weights[run.order[i] if run.order != NULL else i]
-            if S == 0:
-                if member == 0:
-                    memset(run.record + 3 * batch, 0, 3 * sizeof(double))
-                continue
-        penalty_S = S if run.penalty_over_weight else 1
-        t += 1
-        if update.rule == ADAM:
-            update.learning_rate = bias_corrected(&run.update, t)
-        loss = 0
-        whole = run.mode == TRAIN and m <= run.chunk
-        first = start
-        while first < start + m:
-            rows = min(run.chunk, start + m - first)
-            blocks = n_blocks_of(rows, run.block)
-            interrupted(run, member)  # member 0 may have no block of its own
-            for b in range(blocks * member // n_members, blocks * (member + 1) // n_members):
-                if interrupted(run, member):
-                    break
-                row = rows * b // blocks
-                size = rows * (b + 1) // blocks - row
-                forward_block(run, first, row, size)
-                run.block_loss[b] = loss_block(run, scratch, first, row, size, 1 / S)
-                if run.mode != LOSS_ONLY:
-                    backward_block(run, row, size)
-            team_barrier(team)
-            if run.stop:  # an unfinished step is dropped whole: no parameter has changed yet
-                return
+    cdef bint whole = run.mode == TRAIN and m <= run.chunk
+    if run.weights != NULL:
+        S = 0
+        for i in range(start, start + m):
+            S += run.weights[run.order[i] if run.order != NULL else i]
+        if S == 0:
             if member == 0:
-                for b in range(blocks):
-                    loss += run.block_loss[b]
+                memset(run.record + 3 * batch, 0, 3 * sizeof(double))
+            return True
+    penalty_S = S if run.penalty_over_weight else 1
+    if update.rule == ADAM:
+        update.learning_rate = bias_corrected(&run.update, run.t + 1)
+    while first < start + m:
+        rows = min(run.chunk, start + m - first)
+        blocks = n_blocks_of(rows, run.block)
+        interrupted(run, member)  # member 0 may have no block of its own
+        for b in range(blocks * member // n_members, blocks * (member + 1) // n_members):
+            if interrupted(run, member):
+                break
+            row = rows * b // blocks
+            size = rows * (b + 1) // blocks - row
+            forward_block(run, first, row, size)
+            run.block_loss[b] = loss_block(run, scratch, first, row, size, 1 / S)
             if run.mode != LOSS_ONLY:
-                weight_panels(run, &update if whole else NULL, member, n_members, first, rows, first > start, penalty_S)
-            team_barrier(team)
-            first += rows
-        if run.mode == TRAIN and not whole:
-            weight_panels(run, &update, member, n_members, start, 0, False, penalty_S)
-            team_barrier(team)
+                backward_block(run, row, size)
+        barrier(team, n_members)
+        if run.stop:  # an unfinished step is dropped whole: no parameter has changed yet
+            return False
         if member == 0:
-            penalty = 0
-            if run.mode == TRAIN:
-                for i in range(run.n_panels):
-                    penalty += run.panel_penalty[i]
-            run.t = t
-            run.record[3 * batch] = loss / S
-            run.record[3 * batch + 1] = penalty
-            run.record[3 * batch + 2] = S
+            for b in range(blocks):
+                loss += run.block_loss[b]
+        if run.mode != LOSS_ONLY:
+            weight_panels(run, &update if whole else NULL, member, n_members, first, rows, first > start, penalty_S)
+        barrier(team, n_members)
+        first += rows
+    if run.mode == TRAIN and not whole:
+        weight_panels(run, &update, member, n_members, start, 0, False, penalty_S)
+        barrier(team, n_members)
+    if member == 0:
+        if run.mode == TRAIN:
+            for i in range(run.n_panels):
+                penalty += run.panel_penalty[i]
+        run.record[3 * batch] = loss / S
+        run.record[3 * batch + 1] = penalty
+        run.record[3 * batch + 2] = S
+    return True
+
+
+cdef void choose_pace(Run *run, int n_members, Py_ssize_t done, Py_ssize_t n_batches) noexcept nogil:
+    """Whether all members or one do the next batches, and how many: whichever was faster, the other tried now and then.
+
+    How long it takes to pass memory from core to core, and with it whether threads repay small steps, is a matter of
+    the machine and of what else runs on it. As the bits don't depend on it, it may be measured while training.
+    """
+    cdef Pace *pace = run.pace
+    cdef double now = team_clock(), seconds
+    cdef bint all_ = run.active > 1
+    if done > run.segment_begin:
+        pace.seconds[all_] = (now - run.segment_began) / (done - run.segment_begin)
+    all_ = pace.seconds[0] == 0 or pace.seconds[1] <= pace.seconds[0]
+    seconds = 0.005 if all_ else max(0.0, pace.next_trial - now)
+    if now > pace.next_trial and 0 < pace.seconds[1] < 0.002:  # longer steps surely repay threads
+        all_ = not all_
+        pace.next_trial = now + 0.2
+        seconds = 0
+    run.active = n_members if all_ else 1
+    run.segment_begin = done
+    run.segment_end = n_batches
+    if n_members > 1:
+        run.segment_end = min(n_batches, done + 8 + <Py_ssize_t>(seconds / max(pace.seconds[all_], 1e-4)))
+    run.segment_began = now
+
+
+cdef void train_member(void *arg, Team *team, int member, int n_members) noexcept nogil:
+    """All batches, as one member of the team sees them, in segments for which the pace is chosen."""
+    cdef Run *run = <Run *>arg
+    cdef Py_ssize_t n_batches = (run.n_rows + run.batch - 1) // run.batch, batch, end = 0
+    while end < n_batches and not run.stop:
+        if member == 0:
+            choose_pace(run, n_members, end, n_batches)
+        team_barrier(team)
+        end = run.segment_end
+        if member < run.active:
+            for batch in range(run.segment_begin, end):
+                if not train_batch(run, team, member, run.active, batch):
+                    break
+                if member == 0 and run.record[3 * batch + 2] != 0:
+                    run.t += 1
+                barrier(team, run.active)
+        team_barrier(team)
+    if member == 0:
+        choose_pace(run, n_members, end, n_batches)  # for the next epoch: what the last segment took
 
 
 cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noexcept nogil:
@@ -646,6 +696,8 @@ cdef class Engine:
     cdef Loss loss
     cdef Py_ssize_t n_weights, n_panels
     cdef Memory workspace
+    cdef Pace pace
+    cdef Py_ssize_t paced_batch
     cdef readonly Py_ssize_t n_parameters
     cdef readonly int n_members  # of the last run's team
 
@@ -821,6 +873,10 @@ cdef class Engine:
         run.penalty_over_weight = penalty_over_weight
         run.t = (<int64_t *>steps.pointer())[0]
         run.record = <double *>r.pointer()
+        if batch_size != self.paced_batch:
+            memset(&self.pace, 0, sizeof(Pace))
+            self.paced_batch = batch_size
+        run.pace = &self.pace
         if s1 is not None:
             v1 = Buffer(s1, True)
             run.s1 = v1.pointer()
@@ -840,6 +896,7 @@ cdef class Engine:
         cdef Memory copy = Memory()
         cdef Buffer p = Buffer(parameters), g, o = Buffer(order) if order is not None else None
         cdef double record[3]
+        cdef Pace pace
         self.begin(&run, <Layer *>copy.reserve(self.n_layers * sizeof(Layer)),
                    LOSS_ONLY if gradient is None else GRADIENT, p, data, o,
                    o.view.shape[0] if o is not None else data.n_rows)
@@ -847,6 +904,8 @@ cdef class Engine:
             g = Buffer(gradient, True)
             run.gradient = g.pointer()
         run.record = record
+        memset(&pace, 0, sizeof(Pace))
+        run.pace = &pace
         n_threads = self.team_size(run.n_rows, run.n_rows, n_threads)
         self.place(&run, self.chunk_of(run.batch), n_threads)
         self.go(&run, train_member, n_threads)

@@ -10,7 +10,7 @@ typedef void (*TeamTask)(void *arg, Team *team, int member, int n_members);
 
 /* Run task on up to n members; the caller is member 0. Returns how many there were. */
 int team_run(int n, TeamTask task, void *arg);
-/* Wait until all members are here: spin briefly, then sleep. */
+/* Wait until all members are here: spin for some 100 microseconds, then sleep. */
 void team_barrier(Team *team);
 /* A clock in seconds that does not go back. */
 double team_clock(void);
