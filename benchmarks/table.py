@@ -4,7 +4,7 @@ Each contender runs in a process of its own for each number of threads, held to 
 before it imports anything, so that no library's thread pool or settings touch another's. For each
 row all processes take turns, round by round (A B C A B C ...); a process hands over only when its
 threads have stopped spinning. Quoted are medians over the rounds. Every measurement repeats its
-call until 50 ms have passed.
+call until 150 ms have passed, after one call that does not count.
 
 The yardstick, a product of two 2048×2048 matrices through SciPy's BLAS, takes its turn in every
 round; a share is the rate of the arithmetic of the network's products (`grid.Case.flops`) over the
@@ -24,7 +24,7 @@ import sys
 import time
 import traceback
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from statistics import geometric_mean, median
@@ -33,7 +33,7 @@ from timeit import Timer
 from contenders import CONTENDERS, CompiledPyTorch, Gemm, takes, work
 from grid import PREDICTION, TRAINING, Case
 
-LEAST_SECONDS = 0.05
+LEAST_SECONDS = 0.15
 DISTURBED = 0.1
 YARDSTICK = Case("predict", (2048, 2048), 2048)
 SECTIONS = {
@@ -72,24 +72,22 @@ def settle(patience=5.0):
 def serve(connection, contender):
     """Build and warm up each case received and answer the library's version; for None time it: samples/s."""
     library = import_module(contender.module)
-    while True:
-        try:
+    with suppress(EOFError, BrokenPipeError):  # until the parent has gone
+        while True:
             case = connection.recv()
-        except EOFError:
-            return
-        try:
-            if case is not None:
-                timer, repeats, n_samples = Timer(work(contender, case)), 1, case.n_samples
-                timer.timeit(1)
-                answer = library.__version__
-            else:
-                while (seconds := timer.timeit(repeats)) < LEAST_SECONDS:
-                    repeats *= 2
-                answer = n_samples * repeats / seconds
-            settle()
-        except Exception:
-            answer = RuntimeError(f"{contender.name}: {traceback.format_exc()}")
-        connection.send(answer)
+            try:
+                if case is not None:
+                    timer, repeats, n_samples = Timer(work(contender, case)), 1, case.n_samples
+                    timer.timeit(1)
+                    answer = library.__version__
+                else:
+                    while (seconds := timer.timeit(repeats)) < LEAST_SECONDS:
+                        repeats *= 2
+                    answer = n_samples * repeats / seconds
+                settle()
+            except Exception:
+                answer = RuntimeError(f"{contender.name}: {traceback.format_exc()}")
+            connection.send(answer)
 
 
 class Worker:

@@ -722,8 +722,9 @@ cdef class Engine:
             layer.b = at + layer.n_in * layer.n_out
             at = layer.b + layer.n_out
             self.n_weights += layer.n_in * layer.n_out
-            # Panels are cut here, once: 16 KB of gradient (float32) stay in the L1 cache until the update.
-            target = 4096 if layer.n_in * layer.n_out < 1 << 17 else 1 << 16
+            # Panels are cut here, once: 16 KB of gradient (float32) stay in the L1 cache until the update. For layers
+            # that go to BLAS they are larger, since each product packs all of delta.
+            target = 4096 if layer.n_in * layer.n_out < 1 << 17 else 1 << 16 if layer.n_out < 1024 else 1 << 19
             target = max(1, target // layer.n_out)
             layer.n_panels = (layer.n_in + target - 1) // target
             target = (layer.n_in + layer.n_panels - 1) // layer.n_panels
