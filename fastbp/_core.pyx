@@ -235,6 +235,7 @@ cdef struct Run:
     Py_ssize_t n_weights, n_panels
     # the data
     bint sparse, direct     # direct: rows of X are used where they lie, without a gather
+    bint by_layers          # a barrier after each layer, rather than all layers of a row block in one go
     Strided x, y
     Csr csr
     bint has_y
@@ -325,30 +326,52 @@ cdef void output_unit(Run *run, Py_ssize_t m, Py_ssize_t n, char *z) noexcept no
         run.k.exp(m * n, z)
 
 
-cdef void forward_block(Run *run, Py_ssize_t first, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
-    """Forward pass of rows row..row+m of the chunk that starts at `first`, all activations kept."""
+cdef void gather_block(Run *run, Py_ssize_t first, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
+    """Rows row..row+m of the chunk that starts at `first` to the workspace, unless they are read where they lie."""
+    cdef Py_ssize_t ld = 0
+    cdef char *h
+    if not run.sparse and not run.direct:
+        h = rows_of_x(run, first, row, &ld)
+        run.k.gather(m, ld, &run.x, run.order + first + row if run.order != NULL else NULL, first + row, h, ld)
+
+
+cdef inline char *input_of(Run *run, Layer *layer, Py_ssize_t first, Py_ssize_t row, Py_ssize_t *ld) noexcept nogil:
+    """Row `row` of what the layer reads, and the distance between rows (dense X)."""
+    if layer == run.layers:
+        return rows_of_x(run, first, row, ld)
+    ld[0] = layer.n_in
+    return (layer - 1).a + row * layer.n_in * run.k.itemsize
+
+
+cdef void forward_rows(Run *run, Layer *layer, Py_ssize_t first, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
+    """A = f(H W + b) for rows row..row+m of the chunk that starts at `first`."""
     cdef const Kernels *k = run.k
-    cdef Layer *layer = run.layers
     cdef Py_ssize_t ldh = 0
-    cdef char *h = NULL
-    cdef char *z
-    cdef int i
-    cdef const int64_t *order = run.order + first + row if run.order != NULL else NULL
-    if not run.sparse:
-        h = rows_of_x(run, first, row, &ldh)
-        if not run.direct:
-            k.gather(m, layer.n_in, &run.x, order, first + row, h, ldh)
-    for i in range(run.n_layers):
-        layer = run.layers + i
-        z = layer.a + row * layer.n_out * k.itemsize
-        if i == 0 and run.sparse:
-            k.csr_matmul(m, layer.n_out, &run.csr, order, first + row, run.parameters + layer.w * k.itemsize,
-                         layer.n_out, run.parameters + layer.b * k.itemsize, z, layer.n_out)
-        else:
-            affine(run, layer, m, h, ldh, z)
-        k.activate[<int>layer.activation](m * layer.n_out, z)
-        h = z
-        ldh = layer.n_out
+    cdef char *z = layer.a + row * layer.n_out * k.itemsize
+    cdef char *h
+    if layer == run.layers and run.sparse:
+        k.csr_matmul(m, layer.n_out, &run.csr, run.order + first + row if run.order != NULL else NULL, first + row,
+                     run.parameters + layer.w * k.itemsize, layer.n_out, run.parameters + layer.b * k.itemsize, z,
+                     layer.n_out)
+    else:
+        h = input_of(run, layer, first, row, &ldh)
+        affine(run, layer, m, h, ldh, z)
+    k.activate[<int>layer.activation](m * layer.n_out, z)
+
+
+cdef void forward_columns(Run *run, Layer *layer, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t begin,
+                          Py_ssize_t n) noexcept nogil:
+    """Columns begin..begin+n of A = f(H W + b), for all rows of the chunk: BLAS then packs each weight once."""
+    cdef const Kernels *k = run.k
+    cdef Py_ssize_t ldh = 0, i
+    cdef size_t offset = begin * k.itemsize, stride = layer.n_out * k.itemsize
+    cdef char *z = layer.a + offset
+    cdef char *h = input_of(run, layer, first, 0, &ldh)
+    k.fill_rows(rows, n, run.parameters + layer.b * k.itemsize + offset, z, layer.n_out)
+    gemm(k.itemsize, False, False, rows, n, layer.n_in, h, ldh, run.parameters + layer.w * k.itemsize + offset,
+         layer.n_out, 1, z, layer.n_out)
+    for i in range(rows):
+        k.activate[<int>layer.activation](n, z + i * stride)
 
 
 cdef double loss_block(Run *run, char *scratch, Py_ssize_t first, Py_ssize_t row, Py_ssize_t m, double scale) noexcept nogil:
@@ -376,28 +399,97 @@ cdef double loss_block(Run *run, char *scratch, Py_ssize_t first, Py_ssize_t row
     return loss
 
 
-cdef void backward_block(Run *run, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
-    """delta of layer i-1 = (delta of layer i  W_i^T) * f'(z), from the last layer down."""
+cdef void backward_rows(Run *run, Layer *layer, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
+    """delta of the layer below = (delta W^T) * f'(z) for m rows; of the inputs, for the first layer."""
     cdef const Kernels *k = run.k
-    cdef Layer *layer
-    cdef Layer *below
-    cdef char *d
-    cdef char *target
+    cdef char *d = layer.d + row * layer.n_out * k.itemsize
+    cdef size_t offset = row * layer.n_in * k.itemsize
+    cdef char *target = ((layer - 1).d if layer != run.layers else run.input_gradient) + offset
+    if layer.wt != NULL:
+        k.matmul(m, layer.n_in, layer.n_out, d, layer.n_out, 1, layer.wt, layer.n_in, NULL, 0, target, layer.n_in)
+    else:
+        gemm(k.itemsize, False, True, m, layer.n_in, layer.n_out, d, layer.n_out,
+             run.parameters + layer.w * k.itemsize, layer.n_out, 0, target, layer.n_in)
+    if layer != run.layers:
+        k.derivative[<int>(layer - 1).activation](m * layer.n_in, (layer - 1).a + offset, target)
+
+
+cdef void backward_columns(Run *run, Layer *layer, Py_ssize_t rows, Py_ssize_t begin, Py_ssize_t n) noexcept nogil:
+    """Columns begin..begin+n of the delta of the layer below, for all rows of the chunk."""
+    cdef const Kernels *k = run.k
+    cdef Py_ssize_t i
+    cdef size_t offset = begin * k.itemsize, stride = layer.n_in * k.itemsize
+    cdef char *target = (layer - 1).d + offset
+    gemm(k.itemsize, False, True, rows, n, layer.n_out, layer.d, layer.n_out,
+         run.parameters + (layer.w + begin * layer.n_out) * k.itemsize, layer.n_out, 0, target, layer.n_in)
+    for i in range(rows):
+        k.derivative[<int>(layer - 1).activation](n, (layer - 1).a + offset + i * stride, target + i * stride)
+
+
+cdef void chunk_by_rows(Run *run, int member, int n_members, Py_ssize_t first, Py_ssize_t rows,
+                        double scale) noexcept nogil:
+    """Forward, loss and backward of this member's row blocks, all layers of a block while it is in cache."""
+    cdef Py_ssize_t blocks = n_blocks_of(rows, run.block), b, row, m
     cdef int i
-    for i in range(run.n_layers - 1, -1, -1):
-        layer = run.layers + i
-        if i == 0 and run.input_gradient == NULL:
+    for b in range(blocks * member // n_members, blocks * (member + 1) // n_members):
+        if interrupted(run, member):
+            return
+        row = rows * b // blocks
+        m = rows * (b + 1) // blocks - row
+        gather_block(run, first, row, m)
+        for i in range(run.n_layers):
+            forward_rows(run, run.layers + i, first, row, m)
+        run.block_loss[b] = loss_block(run, run.scratch + member * run.scratch_size, first, row, m, scale)
+        if run.mode != LOSS_ONLY:
+            for i in range(run.n_layers - 1, 0, -1):
+                backward_rows(run, run.layers + i, row, m)
+
+
+cdef enum Pass:
+    GATHER, FORWARD_LAYER, LOSS, BACKWARD_LAYER
+
+
+cdef void shared_pass(Run *run, Team *team, int member, int n_members, Pass which, Layer *layer, Py_ssize_t first,
+                      Py_ssize_t rows, double scale) noexcept nogil:
+    """One pass over the chunk, shared by columns where the layer goes to BLAS, by rows elsewhere; a barrier after."""
+    cdef bint by_columns = layer.blas and (which == FORWARD_LAYER or which == BACKWARD_LAYER)
+    cdef Py_ssize_t width = rows, parts, p, at, n
+    by_columns = by_columns and not (run.sparse and layer == run.layers)
+    if by_columns:
+        width = layer.n_out if which == FORWARD_LAYER else layer.n_in
+    parts = n_blocks_of(width, 512 if by_columns else run.block)
+    for p in range(parts * member // n_members, parts * (member + 1) // n_members):
+        if interrupted(run, member):
             break
-        d = layer.d + row * layer.n_out * k.itemsize
-        below = run.layers + i - 1
-        target = (below.d if i else run.input_gradient) + row * layer.n_in * k.itemsize
-        if layer.wt != NULL:
-            k.matmul(m, layer.n_in, layer.n_out, d, layer.n_out, 1, layer.wt, layer.n_in, NULL, 0, target, layer.n_in)
+        at = width * p // parts
+        n = width * (p + 1) // parts - at
+        if which == GATHER:
+            gather_block(run, first, at, n)
+        elif which == LOSS:
+            run.block_loss[p] = loss_block(run, run.scratch + member * run.scratch_size, first, at, n, scale)
+        elif which == FORWARD_LAYER:
+            if by_columns:
+                forward_columns(run, layer, first, rows, at, n)
+            else:
+                forward_rows(run, layer, first, at, n)
+        elif by_columns:
+            backward_columns(run, layer, rows, at, n)
         else:
-            gemm(k.itemsize, False, True, m, layer.n_in, layer.n_out, d, layer.n_out,
-                 run.parameters + layer.w * k.itemsize, layer.n_out, 0, target, layer.n_in)
-        if i:
-            k.derivative[<int>below.activation](m * layer.n_in, below.a + row * layer.n_in * k.itemsize, target)
+            backward_rows(run, layer, at, n)
+    barrier(team, n_members)
+
+
+cdef void chunk_by_layers(Run *run, Team *team, int member, int n_members, Py_ssize_t first, Py_ssize_t rows,
+                          double scale) noexcept nogil:
+    """Forward, loss and backward layer by layer, a barrier after each: for networks with layers that go to BLAS."""
+    cdef int i
+    shared_pass(run, team, member, n_members, GATHER, run.layers, first, rows, scale)
+    for i in range(run.n_layers):
+        shared_pass(run, team, member, n_members, FORWARD_LAYER, run.layers + i, first, rows, scale)
+    shared_pass(run, team, member, n_members, LOSS, run.layers, first, rows, scale)
+    if run.mode != LOSS_ONLY:
+        for i in range(run.n_layers - 1, 0, -1):
+            shared_pass(run, team, member, n_members, BACKWARD_LAYER, run.layers + i, first, rows, scale)
 
 
 cdef double bias_corrected(const Update *u, int64_t t) noexcept nogil:
@@ -420,13 +512,13 @@ cdef void weight_gradient(Run *run, Layer *layer, Py_ssize_t first, Py_ssize_t r
                           bint accumulate, char *g) noexcept nogil:
     """G = H^T delta for rows begin..begin+size of the layer's W, over the chunk's rows."""
     cdef const Kernels *k = run.k
-    cdef Py_ssize_t n = layer.n_out, ldh = layer.n_in
+    cdef Py_ssize_t n = layer.n_out, ldh = 0
     cdef char *h
     if layer == run.layers and run.sparse:
         k.csr_gradient(rows, n, &run.csr, run.order + first if run.order != NULL else NULL, first, begin, begin + size,
                        layer.d, n, accumulate, g, n)
         return
-    h = (rows_of_x(run, first, 0, &ldh) if layer == run.layers else (layer - 1).a) + begin * k.itemsize
+    h = input_of(run, layer, first, 0, &ldh) + begin * k.itemsize
     if layer.blas:
         gemm(k.itemsize, True, False, size, n, rows, h, ldh, layer.d, n, accumulate, g, n)
     else:
@@ -482,9 +574,7 @@ cdef void weight_panels(Run *run, const Update *update, int member, int n_member
 
 cdef bint train_batch(Run *run, Team *team, int member, int n_members, Py_ssize_t batch) noexcept nogil:
     """One batch (modes TRAIN, GRADIENT, LOSS_ONLY), as one of the members at work sees it; False if it was stopped."""
-    cdef char *scratch = run.scratch + member * run.scratch_size
-    cdef Py_ssize_t start = batch * run.batch, m = min(run.batch, run.n_rows - start), first = start
-    cdef Py_ssize_t rows, blocks, b, row, size, i
+    cdef Py_ssize_t start = batch * run.batch, m = min(run.batch, run.n_rows - start), first = start, rows, i
     cdef double S = <double>m, loss = 0, penalty = 0, penalty_S
     cdef Update update = run.update
     cdef bint whole = run.mode == TRAIN and m <= run.chunk
@@ -501,23 +591,17 @@ cdef bint train_batch(Run *run, Team *team, int member, int n_members, Py_ssize_
         update.learning_rate = bias_corrected(&run.update, run.t + 1)
     while first < start + m:
         rows = min(run.chunk, start + m - first)
-        blocks = n_blocks_of(rows, run.block)
         interrupted(run, member)  # member 0 may have no block of its own
-        for b in range(blocks * member // n_members, blocks * (member + 1) // n_members):
-            if interrupted(run, member):
-                break
-            row = rows * b // blocks
-            size = rows * (b + 1) // blocks - row
-            forward_block(run, first, row, size)
-            run.block_loss[b] = loss_block(run, scratch, first, row, size, 1 / S)
-            if run.mode != LOSS_ONLY:
-                backward_block(run, row, size)
+        if run.by_layers:
+            chunk_by_layers(run, team, member, n_members, first, rows, 1 / S)
+        else:
+            chunk_by_rows(run, member, n_members, first, rows, 1 / S)
         barrier(team, n_members)
         if run.stop:  # an unfinished step is dropped whole: no parameter has changed yet
             return False
         if member == 0:
-            for b in range(blocks):
-                loss += run.block_loss[b]
+            for i in range(n_blocks_of(rows, run.block)):
+                loss += run.block_loss[i]
         if run.mode != LOSS_ONLY:
             weight_panels(run, &update if whole else NULL, member, n_members, first, rows, first > start, penalty_S)
         barrier(team, n_members)
@@ -586,19 +670,23 @@ cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noex
     cdef Run *run = <Run *>arg
     cdef Layer *last = run.layers + run.n_layers - 1
     cdef Py_ssize_t blocks = n_blocks_of(run.n_rows, run.block), b, row, size, bytes_of_row = last.n_out * run.k.itemsize
+    cdef int i
     for b in range(blocks * member // n_members, blocks * (member + 1) // n_members):
         if interrupted(run, member):
             break
         row = run.n_rows * b // blocks
         size = run.n_rows * (b + 1) // blocks - row
         if run.mode == FORWARD:
-            forward_block(run, 0, row, size)
+            gather_block(run, 0, row, size)
+            for i in range(run.n_layers):
+                forward_rows(run, run.layers + i, 0, row, size)
             memcpy(run.output + row * bytes_of_row, last.a + row * bytes_of_row, size * bytes_of_row)
         else:
             memcpy(last.d + row * bytes_of_row, run.output + row * bytes_of_row, size * bytes_of_row)
             run.k.derivative[<int>last.activation](size * last.n_out, last.a + row * bytes_of_row,
                                                    last.d + row * bytes_of_row)
-            backward_block(run, row, size)
+            for i in range(run.n_layers - 1, -1 if run.input_gradient != NULL else 0, -1):
+                backward_rows(run, run.layers + i, row, size)
     team_barrier(team)
     if run.mode == BACKWARD and not run.stop:
         weight_panels(run, NULL, member, n_members, 0, run.n_rows, False, 1)
@@ -774,6 +862,7 @@ cdef class Engine:
             layers[i].blas = self.prefers_blas(layers + i, batch)
             if layers[i].blas:
                 run.block = 128
+                run.by_layers = True
         run.next_check = team_clock() + 0.05
         return 0
 
