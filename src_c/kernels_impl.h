@@ -58,12 +58,57 @@ INLINE void NAME(tile_column)(const int nv, const int masked, NAME(mask) mask, p
     }
 }
 
+static void NAME(fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c_, ptrdiff_t ldc)
+{
+    REAL *c = c_;
+    for (ptrdiff_t i = 0; i < m; i++) {
+        if (row)
+            memcpy(c + i * ldc, row, (size_t)n * sizeof(REAL));
+        else
+            memset(c + i * ldc, 0, (size_t)n * sizeof(REAL));
+    }
+}
+
+/* One row of C, c += a B: B is read row by row as it lies, which is what counts where each of its elements is used
+ * once. The sums are those of the tiles, term by term. */
+static void NAME(row_product)(ptrdiff_t n, ptrdiff_t k, const REAL *a, ptrdiff_t a_column, const REAL *b, ptrdiff_t ldb,
+                              REAL *c)
+{
+    NAME(mask) mask = NAME(first)(n % LANES ? n % LANES : LANES);
+    for (ptrdiff_t p = 0; p < k; p += 4, b += 4 * ldb) {
+        const int rows = k - p < 4 ? (int)(k - p) : 4;
+        REAL s[4];
+        for (int r = 0; r < rows; r++)
+            s[r] = a[(p + r) * a_column];
+        for (ptrdiff_t j = 0; j < n; j += LANES) {
+            const int whole = j + LANES <= n;
+            VEC acc = whole ? NAME(load)(c + j) : NAME(load_masked)(c + j, mask);
+            if (rows == 4 && whole)
+                for (int r = 0; r < 4; r++)
+                    acc += NAME(load)(b + r * ldb + j) * s[r];
+            else
+                for (int r = 0; r < rows; r++)
+                    acc += (whole ? NAME(load)(b + r * ldb + j) : NAME(load_masked)(b + r * ldb + j, mask)) * s[r];
+            if (whole)
+                NAME(store)(c + j, acc);
+            else
+                NAME(store_masked)(c + j, mask, acc);
+        }
+    }
+}
+
 static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, ptrdiff_t a_row, ptrdiff_t a_column,
                          const void *b_, ptrdiff_t ldb, const void *init_, ptrdiff_t ld_init, void *c_, ptrdiff_t ldc)
 {
     const REAL *b = b_, *init = init_;
     REAL *c = c_;
     ptrdiff_t j = 0;
+    if (m == 1 && n >= 256 && n * k > 1 << 17) { /* beyond the L2 cache */
+        if (init != c)
+            NAME(fill_rows)(1, n, init, c, n);
+        NAME(row_product)(n, k, a, a_column, b, ldb, c);
+        return;
+    }
     for (; j + TILE_VECTORS * LANES <= n; j += TILE_VECTORS * LANES)
         NAME(tile_column)(TILE_VECTORS, 0, NAME(first)(LANES), m, k, a, a_row, a_column, b + j, ldb,
                           init ? init + j : NULL, ld_init, c + j, ldc);
@@ -102,17 +147,6 @@ static void NAME(transpose)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t 
     for (ptrdiff_t i = 0; i < m; i++)
         for (ptrdiff_t j = 0; j < n; j++)
             b[j * ldb + i] = a[i * lda + j];
-}
-
-static void NAME(fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c_, ptrdiff_t ldc)
-{
-    REAL *c = c_;
-    for (ptrdiff_t i = 0; i < m; i++) {
-        if (row)
-            memcpy(c + i * ldc, row, (size_t)n * sizeof(REAL));
-        else
-            memset(c + i * ldc, 0, (size_t)n * sizeof(REAL));
-    }
 }
 
 /* out += s * row */

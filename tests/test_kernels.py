@@ -76,6 +76,22 @@ def test_matmul(k, dtype, rng, m, n):
                 check()
 
 
+@pytest.mark.parametrize("n", [256, 301])
+@pytest.mark.parametrize("depth", [512, 611])
+def test_matmul_of_one_row_and_a_large_matrix(k, dtype, rng, n, depth):
+    a = rng.normal(size=depth).astype(dtype)
+    b = rng.normal(size=(depth, n)).astype(dtype)
+    bias = rng.normal(size=n).astype(dtype)
+    for step in (1, 2):
+        x = np.repeat(a, step)
+        for init in (bias, None):
+            c, check = guarded((1, n), dtype)
+            k.matmul(1, n, depth, pointer(x), 7, step, pointer(b), n, pointer(init), 0, pointer(c), n)
+            expected = a.astype(float) @ b.astype(float) + (0 if init is None else init)
+            assert_allclose(c[0], expected, **tolerance(dtype, depth))
+            check()
+
+
 def test_matmul_nonfinite(k, dtype):
     a = np.array([[1, np.inf], [np.nan, 1], [0, 1]], dtype)
     b = np.ones((2, 9), dtype)
