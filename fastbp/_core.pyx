@@ -9,7 +9,9 @@ Everything between `Engine`'s methods and the kernels runs without the GIL and i
     my weight panels: G = H^T delta for a panel of rows of W, then the optimizer on it while it is in cache
     barrier
 
-Blocks and panels are cut by the problem's shape and never by the number of threads, and each is computed whole by one
+or, where a layer goes to BLAS, a pass per layer that is shared by columns, so that each weight is packed once.
+
+Blocks, columns and panels are cut by the problem's shape and never by the number of threads, and each is computed whole by one
 member: the bits of the result do not depend on the number of threads. A batch too large for the workspace runs in chunks
 whose gradients add up in an array before the update.
 """
@@ -596,7 +598,7 @@ cdef bint train_batch(Run *run, Team *team, int member, int n_members, Py_ssize_
             chunk_by_layers(run, team, member, n_members, first, rows, 1 / S)
         else:
             chunk_by_rows(run, member, n_members, first, rows, 1 / S)
-        barrier(team, n_members)
+            barrier(team, n_members)
         if run.stop:  # an unfinished step is dropped whole: no parameter has changed yet
             return False
         if member == 0:
