@@ -2,18 +2,22 @@
 """The training step, where BLAS meets the kernels.
 
 Everything between `Engine`'s methods and the kernels runs without the GIL and is written once for both dtypes: arrays are
-`char *`, sizes are in elements, and the kernel table knows the rest. One pass over a batch is, for each member of the team,
+`char *`, sizes are in elements, and the kernel table knows the rest. For the time of a run the weights lie in packed stripes
+(see kernels.h). A chunk of a batch is, for each member of the team,
 
-    my row blocks:    gather -> Z = H W + b, A = f(Z), layer by layer; loss and output delta; delta <- (delta W^T) * f'(Z)
+    my columns:       A = f(H W + b) of the first, large layers; a barrier after each
+    my row blocks:    the same of all other layers, layer by layer; loss and output delta; delta <- (delta W^T) * f'(Z)
     barrier
-    my weight panels: G = H^T delta for a panel of rows of W, then the optimizer on it while it is in cache
-    barrier
+    my columns:       the deltas of the large layers, from the last one down; a barrier after each
+    my weights:       G = H^T delta a panel at a time, then the optimizer on it while it is in cache
 
-or, where a layer goes to BLAS, a pass per layer that is shared by columns, so that each weight is packed once.
+Of a layer cut by columns only its member ever touches the weights, so that no cache line of them moves from core to core, and
+the next step may begin without waiting for the others: what crosses is activations and deltas, which two chunks in turn keep
+on two sides of the workspace.
 
-Blocks, columns and panels are cut by the problem's shape and never by the number of threads, and each is computed whole by one
-member: the bits of the result do not depend on the number of threads. A batch too large for the workspace runs in chunks
-whose gradients add up in an array before the update.
+Each element of each product is one sum in a fixed order, and losses and penalties are added up over blocks cut by the
+problem's shape: the bits of the result do not depend on the number of threads. A batch too large for the workspace runs in
+chunks whose gradients add up in an array before the update.
 """
 cimport cython
 from cpython.buffer cimport (
@@ -53,21 +57,24 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct Kernels:
         const char *isa
         size_t itemsize
-        void (*matmul)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t,
-                       const void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
-        void (*transpose)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
+        ptrdiff_t lanes
+        void (*matmul)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, int, const void *, ptrdiff_t, ptrdiff_t,
+                       const void *, int, void *, ptrdiff_t, ptrdiff_t) noexcept nogil
+        void (*pack)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
+        void (*unpack)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
+        void (*transpose)(ptrdiff_t, const void *, void *, ptrdiff_t) noexcept nogil
         void (*fill_rows)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, int, void *) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const Strided *, const int64_t *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*csr_matmul)(ptrdiff_t, ptrdiff_t, const Csr *, const int64_t *, ptrdiff_t, const void *, ptrdiff_t,
-                           const void *, void *, ptrdiff_t) noexcept nogil
+                           ptrdiff_t, const void *, void *, ptrdiff_t) noexcept nogil
         void (*csr_gradient)(ptrdiff_t, ptrdiff_t, const Csr *, const int64_t *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
                              const void *, ptrdiff_t, int, void *, ptrdiff_t) noexcept nogil
-        void (**activate)(ptrdiff_t, void *) noexcept nogil
-        void (**derivative)(ptrdiff_t, const void *, void *) noexcept nogil
-        void (*exp)(ptrdiff_t, void *) noexcept nogil
+        void (**activate)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
+        void (**derivative)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t) noexcept nogil
+        void (*exp)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*softmax)(ptrdiff_t, ptrdiff_t, void *) noexcept nogil
-        double (*loss)(Loss, ptrdiff_t, ptrdiff_t, void *, const void *, const int64_t *, const double *, double,
+        double (*loss)(Loss, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, const void *, const int64_t *, const double *, double,
                        void *) noexcept nogil
         void (*update)(const Update *, ptrdiff_t, void *, const void *, void *, void *, double *) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)
@@ -211,12 +218,23 @@ cdef struct Layer:
     Py_ssize_t w, b         # offsets of weights and biases in the flat vector
     Activation activation
     double l1, l2
-    bint blas               # products by BLAS rather than by the register-tiled kernel
-    Py_ssize_t panel        # rows of W in a panel
+    bint blas               # prediction: products by BLAS rather than by the register-tiled kernel
+    Py_ssize_t vectors      # stripes of W
+    Py_ssize_t ld           # distance between rows of a and d
+    Py_ssize_t panel        # rows of W whose gradient is computed at once,
+    Py_ssize_t group        #   and stripes
     Py_ssize_t n_panels
-    char *a                 # workspace: activations (rows, n_out),
-    char *d                 #   deltas (rows, n_out),
-    char *wt                #   and W^T (n_out, n_in), kept up to date by the updates; NULL where BLAS transposes
+    Py_ssize_t slot         # of the first of its n_panels * vectors penalties
+    # the workspace
+    char *packed            # W (n_in, n_out) in stripes, then b;
+    char *s1                #   and, in the same form, the optimizer's state
+    char *s2
+    char *g                 #   and the gradient, NULL where it is consumed panel by panel
+    char *wt                # W^T (n_out, n_in) in stripes, kept up to date by the updates
+    char *a[2]              # activations (rows, n_out) and deltas, on both sides,
+    char *d[2]
+    char **a_rows[2]        #   and pointers to their rows
+    char **d_rows[2]
 
 
 cdef enum Mode:
@@ -233,11 +251,13 @@ cdef struct Run:
     const Kernels *k
     Layer *layers
     int n_layers
+    int n_by_columns        # layers, from the first, that are shared by columns; the others are by row blocks
+    int sides               # of the workspace
     Loss loss
-    Py_ssize_t n_weights, n_panels
+    Py_ssize_t n_weights, n_penalties
     # the data
-    bint sparse, direct     # direct: rows of X are used where they lie, without a gather
-    bint by_layers          # a barrier after each layer, rather than all layers of a row block in one go
+    bint sparse
+    bint direct             # rows of X are used where they lie, without a gather
     Strided x, y
     Csr csr
     bint has_y
@@ -248,29 +268,46 @@ cdef struct Run:
     # what to do
     Mode mode
     Py_ssize_t batch, chunk, block
+    Py_ssize_t window       # rows that a pass by columns works on before it looks for Ctrl-C
     Update update
     bint penalty_over_weight
     int64_t t               # optimizer steps made
     # arrays
     char *parameters
-    char *gradient
+    char *gradient          # GRADIENT, BACKWARD: flat
     char *s1
     char *s2
-    char *input             # workspace: gathered rows of X
+    char *input[2]          # workspace: gathered rows of X, on both sides
+    Py_ssize_t ld_input
     char *output            # PREDICT, FORWARD: (n_rows, n_out); BACKWARD: dC/da of the last layer
     char *input_gradient    # BACKWARD: (n_rows, n_in) or NULL
     double *record
     double *block_loss
-    double *panel_penalty
+    double *penalties
     char *scratch           # scratch_size bytes for each member
     size_t scratch_size
     # the team
     bint stop
+    bint verdict[2]         # whether chunks were stopped, in turn
     int active              # members at work in this segment
     Py_ssize_t segment_begin, segment_end
     double segment_began
     Pace *pace
     double next_check
+
+
+cdef struct Part:           # a chunk of a batch, as one member sees it
+    Run *run
+    Team *team
+    int member, n_members
+    Py_ssize_t first, rows
+    Py_ssize_t row          # of the chunk, from which on weights() takes its rows
+    double scale            # of the deltas
+    int turn                # 0 and 1, chunk by chunk
+    int side                # of the workspace
+    Py_ssize_t pending      # batch whose penalty is still to be recorded, or -1
+    char **x_rows           # pointers to the chunk's rows of X
+    char *scratch
 
 
 cdef Py_ssize_t n_blocks_of(Py_ssize_t rows, Py_ssize_t most) noexcept nogil:
@@ -280,10 +317,10 @@ cdef Py_ssize_t n_blocks_of(Py_ssize_t rows, Py_ssize_t most) noexcept nogil:
     return 2 * ((rows + 2 * most - 1) // (2 * most))
 
 
-cdef inline void barrier(Team *team, int n_members) noexcept nogil:
+cdef inline void barrier(Part *part) noexcept nogil:
     """Of the members at work: all of the team, or one."""
-    if n_members > 1:
-        team_barrier(team)
+    if part.n_members > 1:
+        team_barrier(part.team)
 
 
 cdef bint interrupted(Run *run, int member) noexcept nogil:
@@ -296,288 +333,386 @@ cdef bint interrupted(Run *run, int member) noexcept nogil:
     return run.stop
 
 
-cdef inline char *rows_of_x(Run *run, Py_ssize_t first, Py_ssize_t row, Py_ssize_t *ld) noexcept nogil:
-    """Row `row` of the chunk that starts at `first`, as the products read it, and the distance between rows."""
-    cdef Py_ssize_t n_in = run.layers[0].n_in
-    if run.direct:
-        ld[0] = run.x.row_stride // <Py_ssize_t>run.k.itemsize
-        return <char *>run.x.data + (first + row) * run.x.row_stride
-    ld[0] = n_in
-    return run.input + row * n_in * run.k.itemsize
+cdef inline Py_ssize_t aligned(Py_ssize_t size) noexcept nogil:
+    return (size + 63) & ~63
 
 
-cdef void affine(Run *run, Layer *layer, Py_ssize_t m, const char *h, Py_ssize_t ldh, char *z) noexcept nogil:
-    """Z = H W + b for m rows."""
-    cdef const Kernels *k = run.k
-    cdef char *w = run.parameters + layer.w * k.itemsize
-    cdef char *b = run.parameters + layer.b * k.itemsize
-    if layer.blas:
-        k.fill_rows(m, layer.n_out, b, z, layer.n_out)
-        gemm(k.itemsize, False, False, m, layer.n_out, layer.n_in, h, ldh, w, layer.n_out, 1, z, layer.n_out)
-    else:
-        k.matmul(m, layer.n_out, layer.n_in, h, ldh, 1, w, layer.n_out, b, 0, z, layer.n_out)
+cdef inline Py_ssize_t share(Py_ssize_t n, int member, int n_members) noexcept nogil:
+    """Where the member's share of n things begins, and that of the one before it ends."""
+    return n * member // n_members
 
 
-cdef void output_unit(Run *run, Py_ssize_t m, Py_ssize_t n, char *z) noexcept nogil:
-    """The unit that a loss from logits brings along."""
-    if run.loss == CROSS_ENTROPY:
-        run.k.activate[<int>LOGISTIC](m * n, z)
-    elif run.loss == SOFTMAX_CROSS_ENTROPY:
-        run.k.softmax(m, n, z)
-    elif run.loss == POISSON:
-        run.k.exp(m * n, z)
+# ---- forward and backward -------------------------------------------------------------------------------------------
+
+cdef void find_rows(Part *part) noexcept nogil:
+    """Pointers to the chunk's rows of X, where they lie or where they are gathered."""
+    cdef Run *run = part.run
+    cdef Py_ssize_t i, at
+    if run.sparse:
+        return
+    for i in range(part.rows):
+        if run.direct:
+            at = part.first + i
+            part.x_rows[i] = <char *>run.x.data + (run.order[at] if run.order != NULL else at) * run.x.row_stride
+        else:
+            part.x_rows[i] = run.input[part.side] + i * run.ld_input * run.k.itemsize
 
 
-cdef void gather_block(Run *run, Py_ssize_t first, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
-    """Rows row..row+m of the chunk that starts at `first` to the workspace, unless they are read where they lie."""
-    cdef Py_ssize_t ld = 0
-    cdef char *h
+cdef void gather_rows(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
+    """Rows row..row+m of the chunk to the workspace, unless they are read where they lie."""
+    cdef Run *run = part.run
+    cdef Py_ssize_t at = part.first + row
     if not run.sparse and not run.direct:
-        h = rows_of_x(run, first, row, &ld)
-        run.k.gather(m, ld, &run.x, run.order + first + row if run.order != NULL else NULL, first + row, h, ld)
+        run.k.gather(m, run.layers.n_in, &run.x, run.order + at if run.order != NULL else NULL, at, part.x_rows[row],
+                     run.ld_input)
 
 
-cdef inline char *input_of(Run *run, Layer *layer, Py_ssize_t first, Py_ssize_t row, Py_ssize_t *ld) noexcept nogil:
-    """Row `row` of what the layer reads, and the distance between rows (dense X)."""
-    if layer == run.layers:
-        return rows_of_x(run, first, row, ld)
-    ld[0] = layer.n_in
-    return (layer - 1).a + row * layer.n_in * run.k.itemsize
+cdef inline char **input_rows(Part *part, Layer *layer) noexcept nogil:
+    """Pointers to the rows of what the layer reads (dense X)."""
+    return part.x_rows if layer == part.run.layers else (layer - 1).a_rows[part.side]
 
 
-cdef void forward_rows(Run *run, Layer *layer, Py_ssize_t first, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
-    """A = f(H W + b) for rows row..row+m of the chunk that starts at `first`."""
+cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t v0, Py_ssize_t v1) noexcept nogil:
+    """A = f(H W + b) for rows row..row+m and stripes v0..v1."""
+    cdef Run *run = part.run
     cdef const Kernels *k = run.k
-    cdef Py_ssize_t ldh = 0
-    cdef char *z = layer.a + row * layer.n_out * k.itemsize
-    cdef char *h
+    cdef Py_ssize_t n = (v1 - v0) * k.lanes, stripe = layer.n_in * k.lanes, at = part.first + row
+    cdef char *w = layer.packed + v0 * stripe * k.itemsize
+    cdef char *b = layer.packed + (layer.vectors * stripe + v0 * k.lanes) * k.itemsize
+    cdef char *z = layer.a[part.side] + (row * layer.ld + v0 * k.lanes) * k.itemsize
     if layer == run.layers and run.sparse:
-        k.csr_matmul(m, layer.n_out, &run.csr, run.order + first + row if run.order != NULL else NULL, first + row,
-                     run.parameters + layer.w * k.itemsize, layer.n_out, run.parameters + layer.b * k.itemsize, z,
-                     layer.n_out)
+        k.csr_matmul(m, n, &run.csr, run.order + at if run.order != NULL else NULL, at, w, k.lanes, stripe, b, z, layer.ld)
     else:
-        h = input_of(run, layer, first, row, &ldh)
-        affine(run, layer, m, h, ldh, z)
-    k.activate[<int>layer.activation](m * layer.n_out, z)
+        k.matmul(m, n, layer.n_in, input_rows(part, layer) + row, 0, False, w, k.lanes, stripe, b, False, z, layer.ld,
+                 k.lanes)
+    k.activate[<int>layer.activation](m, n, z, layer.ld)
 
 
-cdef void forward_columns(Run *run, Layer *layer, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t begin,
-                          Py_ssize_t n) noexcept nogil:
-    """Columns begin..begin+n of A = f(H W + b), for all rows of the chunk: BLAS then packs each weight once."""
-    cdef const Kernels *k = run.k
-    cdef Py_ssize_t ldh = 0, i
-    cdef size_t offset = begin * k.itemsize, stride = layer.n_out * k.itemsize
-    cdef char *z = layer.a + offset
-    cdef char *h = input_of(run, layer, first, 0, &ldh)
-    k.fill_rows(rows, n, run.parameters + layer.b * k.itemsize + offset, z, layer.n_out)
-    gemm(k.itemsize, False, False, rows, n, layer.n_in, h, ldh, run.parameters + layer.w * k.itemsize + offset,
-         layer.n_out, 1, z, layer.n_out)
-    for i in range(rows):
-        k.activate[<int>layer.activation](n, z + i * stride)
-
-
-cdef double loss_block(Run *run, char *scratch, Py_ssize_t first, Py_ssize_t row, Py_ssize_t m, double scale) noexcept nogil:
-    """Weighted sum of the losses of m rows, and the output layer's delta times `scale`."""
+cdef double loss_part(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
+    """Weighted sum of the losses of rows row..row+m, and the output layer's delta times `scale`."""
+    cdef Run *run = part.run
     cdef const Kernels *k = run.k
     cdef Layer *last = run.layers + run.n_layers - 1
-    cdef Py_ssize_t n = last.n_out, i, at
-    cdef char *a = last.a + row * n * k.itemsize
-    cdef char *d = NULL if run.mode == LOSS_ONLY else last.d + row * n * k.itemsize
-    cdef double *weights = <double *>scratch
-    cdef int64_t *labels = <int64_t *>(scratch + run.block * sizeof(double))
-    cdef char *y = scratch + 2 * run.block * sizeof(double)
+    cdef Py_ssize_t n = last.n_out, i, at = part.first + row, source
+    cdef size_t offset = row * last.ld * k.itemsize
+    cdef char *a = last.a[part.side] + offset
+    cdef char *d = NULL if run.mode == LOSS_ONLY else last.d[part.side] + offset
+    cdef double *weights = <double *>part.scratch
+    cdef int64_t *labels = <int64_t *>(part.scratch + run.block * sizeof(double))
+    cdef char *y = part.scratch + 2 * run.block * sizeof(double)
     for i in range(m):
-        at = <Py_ssize_t>run.order[first + row + i] if run.order != NULL else first + row + i
+        source = <Py_ssize_t>run.order[at + i] if run.order != NULL else at + i
         if run.weights != NULL:
-            weights[i] = run.weights[at]
+            weights[i] = run.weights[source]
         if run.labels != NULL:
-            labels[i] = run.labels[at]
+            labels[i] = run.labels[source]
     if run.has_y:
-        k.gather(m, n, &run.y, run.order + first + row if run.order != NULL else NULL, first + row, y, n)
-    cdef double loss = k.loss(run.loss, m, n, a, y if run.has_y else NULL, labels if run.labels != NULL else NULL,
-                              weights if run.weights != NULL else NULL, scale, d)
+        k.gather(m, n, &run.y, run.order + at if run.order != NULL else NULL, at, y, n)
+    cdef double loss = k.loss(run.loss, m, n, a, last.ld, y if run.has_y else NULL, labels if run.labels != NULL else NULL,
+                              weights if run.weights != NULL else NULL, part.scale, d)
     if d != NULL:
-        k.derivative[<int>last.activation](m * n, a, d)
+        k.derivative[<int>last.activation](m, n, a, d, last.ld)
     return loss
 
 
-cdef void backward_rows(Run *run, Layer *layer, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
-    """delta of the layer below = (delta W^T) * f'(z) for m rows; of the inputs, for the first layer."""
+cdef void backward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t v0, Py_ssize_t v1) noexcept nogil:
+    """delta of the layer below = (delta W^T) * f'(z) for rows row..row+m and the vectors v0..v1 of its columns."""
+    cdef Run *run = part.run
     cdef const Kernels *k = run.k
-    cdef char *d = layer.d + row * layer.n_out * k.itemsize
-    cdef size_t offset = row * layer.n_in * k.itemsize
-    cdef char *target = ((layer - 1).d if layer != run.layers else run.input_gradient) + offset
-    if layer.wt != NULL:
-        k.matmul(m, layer.n_in, layer.n_out, d, layer.n_out, 1, layer.wt, layer.n_in, NULL, 0, target, layer.n_in)
-    else:
-        gemm(k.itemsize, False, True, m, layer.n_in, layer.n_out, d, layer.n_out,
-             run.parameters + layer.w * k.itemsize, layer.n_out, 0, target, layer.n_in)
-    if layer != run.layers:
-        k.derivative[<int>(layer - 1).activation](m * layer.n_in, (layer - 1).a + offset, target)
+    cdef Layer *below = layer - 1
+    cdef Py_ssize_t n = (v1 - v0) * k.lanes, stripe = layer.vectors * k.lanes * k.lanes
+    cdef size_t offset = (row * below.ld + v0 * k.lanes) * k.itemsize
+    cdef char *d = below.d[part.side] + offset
+    k.matmul(m, n, layer.n_out, layer.d_rows[part.side] + row, 0, False, layer.wt + v0 * stripe * k.itemsize, k.lanes,
+             stripe, NULL, False, d, below.ld, k.lanes)
+    k.derivative[<int>below.activation](m, n, below.a[part.side] + offset, d, below.ld)
 
 
-cdef void backward_columns(Run *run, Layer *layer, Py_ssize_t rows, Py_ssize_t begin, Py_ssize_t n) noexcept nogil:
-    """Columns begin..begin+n of the delta of the layer below, for all rows of the chunk."""
-    cdef const Kernels *k = run.k
+cdef void own_cost(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
+    """Rows row..row+m of the output to the caller (FORWARD), or its gradient from there (BACKWARD)."""
+    cdef Run *run = part.run
+    cdef Layer *last = run.layers + run.n_layers - 1
+    cdef size_t size = last.n_out * run.k.itemsize
     cdef Py_ssize_t i
-    cdef size_t offset = begin * k.itemsize, stride = layer.n_in * k.itemsize
-    cdef char *target = (layer - 1).d + offset
-    gemm(k.itemsize, False, True, rows, n, layer.n_out, layer.d, layer.n_out,
-         run.parameters + (layer.w + begin * layer.n_out) * k.itemsize, layer.n_out, 0, target, layer.n_in)
-    for i in range(rows):
-        k.derivative[<int>(layer - 1).activation](n, (layer - 1).a + offset + i * stride, target + i * stride)
-
-
-cdef void chunk_by_rows(Run *run, int member, int n_members, Py_ssize_t first, Py_ssize_t rows,
-                        double scale) noexcept nogil:
-    """Forward, loss and backward of this member's row blocks, all layers of a block while it is in cache."""
-    cdef Py_ssize_t blocks = n_blocks_of(rows, run.block), b, row, m
-    cdef int i
-    for b in range(blocks * member // n_members, blocks * (member + 1) // n_members):
-        if interrupted(run, member):
-            return
-        row = rows * b // blocks
-        m = rows * (b + 1) // blocks - row
-        gather_block(run, first, row, m)
-        for i in range(run.n_layers):
-            forward_rows(run, run.layers + i, first, row, m)
-        run.block_loss[b] = loss_block(run, run.scratch + member * run.scratch_size, first, row, m, scale)
-        if run.mode != LOSS_ONLY:
-            for i in range(run.n_layers - 1, 0, -1):
-                backward_rows(run, run.layers + i, row, m)
-
-
-cdef enum Pass:
-    GATHER, FORWARD_LAYER, LOSS, BACKWARD_LAYER
-
-
-cdef void shared_pass(Run *run, Team *team, int member, int n_members, Pass which, Layer *layer, Py_ssize_t first,
-                      Py_ssize_t rows, double scale) noexcept nogil:
-    """One pass over the chunk, shared by columns where the layer goes to BLAS, by rows elsewhere; a barrier after."""
-    cdef bint by_columns = layer.blas and (which == FORWARD_LAYER or which == BACKWARD_LAYER)
-    cdef Py_ssize_t width = rows, parts, p, at, n
-    by_columns = by_columns and not (run.sparse and layer == run.layers)
-    if by_columns:
-        width = layer.n_out if which == FORWARD_LAYER else layer.n_in
-    parts = n_blocks_of(width, 512 if by_columns else run.block)
-    for p in range(parts * member // n_members, parts * (member + 1) // n_members):
-        if interrupted(run, member):
-            break
-        at = width * p // parts
-        n = width * (p + 1) // parts - at
-        if which == GATHER:
-            gather_block(run, first, at, n)
-        elif which == LOSS:
-            run.block_loss[p] = loss_block(run, run.scratch + member * run.scratch_size, first, at, n, scale)
-        elif which == FORWARD_LAYER:
-            if by_columns:
-                forward_columns(run, layer, first, rows, at, n)
-            else:
-                forward_rows(run, layer, first, at, n)
-        elif by_columns:
-            backward_columns(run, layer, rows, at, n)
+    for i in range(row, row + m):
+        if run.mode == FORWARD:
+            memcpy(run.output + i * size, last.a_rows[0][i], size)
         else:
-            backward_rows(run, layer, at, n)
-    barrier(team, n_members)
+            memcpy(last.d_rows[0][i], run.output + i * size, size)
+    if run.mode == BACKWARD:
+        run.k.derivative[<int>last.activation](m, last.n_out, last.a_rows[0][row], last.d_rows[0][row], last.ld)
 
 
-cdef void chunk_by_layers(Run *run, Team *team, int member, int n_members, Py_ssize_t first, Py_ssize_t rows,
-                          double scale) noexcept nogil:
-    """Forward, loss and backward layer by layer, a barrier after each: for networks with layers that go to BLAS."""
+cdef void row_blocks(Part *part) noexcept nogil:
+    """Forward, loss and backward of this member's row blocks through the layers that are not shared by columns, all layers
+    of a block while it is in cache."""
+    cdef Run *run = part.run
+    cdef Layer *layer
+    cdef Py_ssize_t blocks = n_blocks_of(part.rows, run.block), b, row, m
     cdef int i
-    shared_pass(run, team, member, n_members, GATHER, run.layers, first, rows, scale)
-    for i in range(run.n_layers):
-        shared_pass(run, team, member, n_members, FORWARD_LAYER, run.layers + i, first, rows, scale)
-    shared_pass(run, team, member, n_members, LOSS, run.layers, first, rows, scale)
-    if run.mode != LOSS_ONLY:
-        for i in range(run.n_layers - 1, 0, -1):
-            shared_pass(run, team, member, n_members, BACKWARD_LAYER, run.layers + i, first, rows, scale)
+    for b in range(share(blocks, part.member, part.n_members), share(blocks, part.member + 1, part.n_members)):
+        if interrupted(run, part.member):
+            return
+        row = part.rows * b // blocks
+        m = part.rows * (b + 1) // blocks - row
+        if run.mode != BACKWARD:
+            if run.n_by_columns == 0:
+                gather_rows(part, row, m)
+            for i in range(run.n_by_columns, run.n_layers):
+                layer = run.layers + i
+                forward_part(part, layer, row, m, 0, layer.vectors)
+        if run.mode == FORWARD or run.mode == BACKWARD:
+            own_cost(part, row, m)
+        else:
+            run.block_loss[b] = loss_part(part, row, m)
+        if run.mode != LOSS_ONLY and run.mode != FORWARD:
+            for i in range(run.n_layers - 1, max(run.n_by_columns, 1) - 1, -1):
+                layer = run.layers + i
+                backward_part(part, layer, row, m, 0, (layer - 1).vectors)
 
+
+cdef void forward_columns(Part *part) noexcept nogil:
+    """The layers shared by columns: this member's columns for all rows of the chunk, a barrier after each layer."""
+    cdef Run *run = part.run
+    cdef Layer *layer
+    cdef Py_ssize_t row, m
+    cdef int i
+    if not run.sparse and not run.direct:
+        gather_rows(part, share(part.rows, part.member, part.n_members),
+                    share(part.rows, part.member + 1, part.n_members) - share(part.rows, part.member, part.n_members))
+        barrier(part)
+    for i in range(run.n_by_columns):
+        layer = run.layers + i
+        row = 0
+        while row < part.rows and not interrupted(run, part.member):
+            m = min(run.window, part.rows - row)
+            forward_part(part, layer, row, m, share(layer.vectors, part.member, part.n_members),
+                         share(layer.vectors, part.member + 1, part.n_members))
+            row += m
+        barrier(part)
+
+
+cdef void backward_columns(Part *part) noexcept nogil:
+    """The deltas below layers shared by columns, with a barrier after each: the updates of W^T have to wait for it."""
+    cdef Run *run = part.run
+    cdef Layer *layer
+    cdef Py_ssize_t vectors, row, m
+    cdef int i
+    for i in range(run.n_by_columns - 1, 0, -1):
+        layer = run.layers + i
+        vectors = (layer - 1).vectors
+        row = 0
+        while row < part.rows and (run.mode == TRAIN or not interrupted(run, part.member)):
+            m = min(run.window, part.rows - row)
+            backward_part(part, layer, row, m, share(vectors, part.member, part.n_members),
+                          share(vectors, part.member + 1, part.n_members))
+            row += m
+        barrier(part)
+
+
+# ---- gradients and updates ------------------------------------------------------------------------------------------
 
 cdef double bias_corrected(const Update *u, int64_t t) noexcept nogil:
     """Adam's learning rate in step t (from 1): eta sqrt(1 - beta_2^t) / (1 - beta_1^t)."""
     return u.learning_rate * sqrt(1 - pow(u.beta_2, <double>t)) / (1 - pow(u.beta_1, <double>t))
 
 
-cdef void update_parameters(Run *run, const Update *update, Layer *layer, Py_ssize_t at, Py_ssize_t n, const char *g,
-                            bint biases, double S, double *penalty) noexcept nogil:
-    """The optimizer on parameters at..at+n, from their gradient."""
-    cdef size_t offset = at * run.k.itemsize
-    cdef Update u = update[0]
-    u.l1 = 0 if biases else layer.l1 / S
-    u.l2 = 0 if biases else layer.l2 / S
-    run.k.update(&u, n, run.parameters + offset, g, run.s1 + offset if run.s1 != NULL else NULL,
-                 run.s2 + offset if run.s2 != NULL else NULL, penalty)
+cdef inline char *at_offset(char *base, size_t offset) noexcept nogil:
+    return base + offset if base != NULL else NULL
 
 
-cdef void weight_gradient(Run *run, Layer *layer, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t begin, Py_ssize_t size,
-                          bint accumulate, char *g) noexcept nogil:
-    """G = H^T delta for rows begin..begin+size of the layer's W, over the chunk's rows."""
-    cdef const Kernels *k = run.k
-    cdef Py_ssize_t n = layer.n_out, ldh = 0
-    cdef char *h
-    if layer == run.layers and run.sparse:
-        k.csr_gradient(rows, n, &run.csr, run.order + first if run.order != NULL else NULL, first, begin, begin + size,
-                       layer.d, n, accumulate, g, n)
-        return
-    h = input_of(run, layer, first, 0, &ldh) + begin * k.itemsize
-    if layer.blas:
-        gemm(k.itemsize, True, False, size, n, rows, h, ldh, layer.d, n, accumulate, g, n)
-    else:
-        k.matmul(size, n, rows, h, 1, ldh, layer.d, n, g if accumulate else NULL, n, g, n)
-
-
-cdef void weight_panel(Run *run, const Update *update, char *scratch, Py_ssize_t first, Py_ssize_t rows, Layer *layer,
-                       Py_ssize_t panel, bint accumulate, double S, double *penalty) noexcept nogil:
-    """One panel of W (with its first panel, a layer's biases): the gradient of these rows (unless there are none), and
-    the update with it (unless `update` is NULL).
-
-    The gradient goes to run.gradient if there is one, otherwise to scratch, where only the update sees it.
-    """
-    cdef const Kernels *k = run.k
-    cdef Py_ssize_t begin = panel * layer.panel, n = layer.n_out
-    cdef Py_ssize_t size = min(layer.panel, layer.n_in - begin)
-    cdef Py_ssize_t at = layer.w + begin * n
-    cdef char *g
+cdef void update_biases(Part *part, const Update *update, Layer *layer, Py_ssize_t v0, Py_ssize_t v1,
+                        bint accumulate) noexcept nogil:
+    """Sums of delta's columns, and the optimizer's step with them."""
+    cdef const Kernels *k = part.run.k
+    cdef Py_ssize_t n = (v1 - v0) * k.lanes
+    cdef size_t offset = (layer.n_in * layer.vectors + v0) * k.lanes * k.itemsize
+    cdef char *g = layer.g + offset if layer.g != NULL else part.scratch
+    cdef Update u
     cdef double none = 0
-    if panel == 0:
-        g = run.gradient + layer.b * k.itemsize if run.gradient != NULL else scratch
-        if rows:
-            k.column_sums(rows, n, layer.d, n, accumulate, g)
-        if update != NULL:
-            update_parameters(run, update, layer, layer.b, n, g, True, S, &none)
-    g = run.gradient + at * k.itemsize if run.gradient != NULL else scratch
-    if rows:
-        weight_gradient(run, layer, first, rows, begin, size, accumulate, g)
+    if part.rows:
+        k.column_sums(part.rows, n, layer.d[part.side] + (part.row * layer.ld + v0 * k.lanes) * k.itemsize, layer.ld,
+                      accumulate, g)
     if update != NULL:
-        update_parameters(run, update, layer, at, size * n, g, False, S, penalty)
-        if layer.wt != NULL:
-            k.transpose(size, n, run.parameters + at * k.itemsize, n, layer.wt + begin * k.itemsize, layer.n_in)
+        u = update[0]
+        u.l1 = u.l2 = 0
+        k.update(&u, n, layer.packed + offset, g, at_offset(layer.s1, offset), at_offset(layer.s2, offset), &none)
 
 
-cdef void weight_panels(Run *run, const Update *update, int member, int n_members, Py_ssize_t first, Py_ssize_t rows,
-                        bint accumulate, double S) noexcept nogil:
-    """This member's share of the weight panels of all layers, by the number of weights in them."""
+cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t p0,
+                         Py_ssize_t p1, bint accumulate) noexcept nogil:
+    """G = H^T delta for stripes v0..v1 and panels p0..p1 of W over the chunk's rows from part.row on (unless there are
+    none), and the optimizer's step with it (unless `update` is NULL), a panel at a time."""
+    cdef Run *run = part.run
+    cdef const Kernels *k = run.k
+    cdef Py_ssize_t lanes = k.lanes, n = (v1 - v0) * lanes, rows = part.rows, first = part.first + part.row
+    cdef Py_ssize_t panel, begin, size, stripe, v, ldd = layer.ld, stripe_d = lanes, stripe_t = layer.vectors * lanes * lanes
+    cdef char *d = layer.d[part.side] + (part.row * layer.ld + v0 * lanes) * k.itemsize
+    cdef char *scratch = part.scratch
+    cdef char *g
+    cdef double *penalty
+    cdef size_t offset
+    cdef bint csr = layer == run.layers and run.sparse
+    if p0 == 0:
+        update_biases(part, update, layer, v0, v1, accumulate)
+    if rows >= 32 and layer.n_in >= 256 and not csr:  # many products with this delta: its rows next to each other
+        k.pack(rows, n, d, layer.ld, scratch, rows * lanes)
+        d, ldd, stripe_d = scratch, lanes, rows * lanes
+        scratch += rows * n * k.itemsize
+    for panel in range(p0, p1):
+        begin = panel * layer.panel
+        size = min(layer.panel, layer.n_in - begin)
+        g, stripe = scratch, size * lanes
+        if layer.g != NULL:
+            stripe = layer.n_in * lanes
+            g = layer.g + (v0 * stripe + begin * lanes) * k.itemsize
+        if rows and csr:
+            k.csr_gradient(rows, n, &run.csr, run.order + first if run.order != NULL else NULL, first, begin,
+                           begin + size, d, ldd, accumulate, g, stripe)
+        elif rows:
+            k.matmul(size, n, rows, input_rows(part, layer) + part.row, begin, True, d, ldd, stripe_d, NULL, accumulate, g,
+                     lanes, stripe)
+        if update == NULL:
+            continue
+        for v in range(v0, v1):
+            offset = (v * layer.n_in + begin) * lanes * k.itemsize
+            penalty = run.penalties + layer.slot + v * layer.n_panels + panel
+            penalty[0] = 0
+            k.update(update, size * lanes, layer.packed + offset, g + (v - v0) * stripe * k.itemsize,
+                     at_offset(layer.s1, offset), at_offset(layer.s2, offset), penalty)
+            if layer.wt != NULL:
+                k.transpose(size, layer.packed + offset,
+                            layer.wt + (begin // lanes * stripe_t + v * lanes * lanes) * k.itemsize, stripe_t)
+
+
+cdef void weights(Part *part, const Update *update, double S, bint accumulate) noexcept nogil:
+    """Gradients and updates of this member's weights: its columns of the layers shared by columns, and of the panels of all
+    others its share by the number of weights."""
+    cdef Run *run = part.run
     cdef Layer *layer
-    cdef Py_ssize_t panel, q = 0, before = 0
+    cdef Update u
+    cdef Py_ssize_t v0, v1, end, p, p0, p1, total = 0, before = 0
+    cdef int i
+    if update != NULL:
+        u = update[0]
+    for i in range(run.n_layers):
+        layer = run.layers + i
+        if i >= run.n_by_columns:
+            total += layer.n_in * layer.vectors
+        u.l1, u.l2 = layer.l1 / S, layer.l2 / S
+        v0 = share(layer.vectors, part.member, part.n_members)
+        v1 = share(layer.vectors, part.member + 1, part.n_members)
+        while i < run.n_by_columns and v0 < v1:
+            end = min(v0 + layer.group, v1)
+            update_weights(part, &u if update != NULL else NULL, layer, v0, end, 0, layer.n_panels, accumulate)
+            v0 = end
+    for i in range(run.n_by_columns, run.n_layers):
+        layer = run.layers + i
+        u.l1, u.l2 = layer.l1 / S, layer.l2 / S
+        end = 0
+        while end < layer.vectors:
+            v0, end = end, min(end + layer.group, layer.vectors)
+            p0, p1 = layer.n_panels, 0
+            for p in range(layer.n_panels):
+                if before * part.n_members // total == part.member:
+                    p0, p1 = min(p0, p), p + 1
+                before += min(layer.panel, layer.n_in - p * layer.panel) * (end - v0)
+            if p0 < p1:
+                update_weights(part, &u if update != NULL else NULL, layer, v0, end, p0, p1, accumulate)
+
+
+cdef void move_parameters(Run *run, Layer *layer, char *flat, char *packed, bint out, Py_ssize_t v0,
+                          Py_ssize_t v1) noexcept nogil:
+    """Stripes v0..v1 of the layer's weights and biases between the flat vector and the packed form."""
+    cdef const Kernels *k = run.k
+    cdef Py_ssize_t stripe = layer.n_in * k.lanes, n = min(v1 * k.lanes, layer.n_out) - v0 * k.lanes
+    cdef char *w = flat + (layer.w + v0 * k.lanes) * k.itemsize
+    cdef char *b = flat + (layer.b + v0 * k.lanes) * k.itemsize
+    cdef char *packed_b = packed + (layer.vectors * stripe + v0 * k.lanes) * k.itemsize
+    packed += v0 * stripe * k.itemsize
+    if out:
+        k.unpack(layer.n_in, n, packed, stripe, w, layer.n_out)
+        k.unpack(1, n, packed_b, k.lanes, b, layer.n_out)
+    else:
+        k.pack(layer.n_in, n, w, layer.n_out, packed, stripe)
+        k.pack(1, n, b, layer.n_out, packed_b, k.lanes)
+
+
+cdef void load_parameters(Run *run, Team *team, int member, int n_members) noexcept nogil:
+    """This member's share of parameters and optimizer state to the workspace; then all wait for each other."""
+    cdef const Kernels *k = run.k
+    cdef Layer *layer
+    cdef Py_ssize_t v0, v1, v, square = k.lanes * k.lanes * k.itemsize, stripes
+    cdef char *column
     cdef int i
     for i in range(run.n_layers):
         layer = run.layers + i
-        for panel in range(layer.n_panels):
-            if run.mode == BACKWARD and interrupted(run, member):
-                return
-            if before * n_members // run.n_weights == member:
-                run.panel_penalty[q] = 0
-                weight_panel(run, update, run.scratch + member * run.scratch_size, first, rows, layer, panel,
-                             accumulate, S, run.panel_penalty + q)
-            before += min(layer.panel, layer.n_in - panel * layer.panel) * layer.n_out
-            q += 1
+        v0 = share(layer.vectors, member, n_members)
+        v1 = share(layer.vectors, member + 1, n_members)
+        if v0 == v1:
+            continue
+        move_parameters(run, layer, run.parameters, layer.packed, False, v0, v1)
+        if layer.s1 != NULL:
+            move_parameters(run, layer, run.s1, layer.s1, False, v0, v1)
+        if layer.s2 != NULL:
+            move_parameters(run, layer, run.s2, layer.s2, False, v0, v1)
+        if layer.wt != NULL:
+            stripes = (layer.n_in + k.lanes - 1) // k.lanes
+            for v in range(v0, v1):
+                column = layer.wt + v * square
+                memset(column + (stripes - 1) * layer.vectors * square, 0, square)
+                k.transpose(layer.n_in, layer.packed + v * layer.n_in * k.lanes * k.itemsize, column,
+                            layer.vectors * k.lanes * k.lanes)
+    team_barrier(team)
 
 
-cdef bint train_batch(Run *run, Team *team, int member, int n_members, Py_ssize_t batch) noexcept nogil:
+cdef void store_parameters(Run *run, int member, int n_members) noexcept nogil:
+    """This member's share of what the run has changed, back to the flat vectors."""
+    cdef Layer *layer
+    cdef Py_ssize_t v0, v1
+    cdef int i
+    for i in range(run.n_layers):
+        layer = run.layers + i
+        v0 = share(layer.vectors, member, n_members)
+        v1 = share(layer.vectors, member + 1, n_members)
+        if v0 == v1:
+            continue
+        if run.gradient != NULL:
+            move_parameters(run, layer, run.gradient, layer.g, True, v0, v1)
+        if run.mode == TRAIN:
+            move_parameters(run, layer, run.parameters, layer.packed, True, v0, v1)
+            if layer.s1 != NULL:
+                move_parameters(run, layer, run.s1, layer.s1, True, v0, v1)
+            if layer.s2 != NULL:
+                move_parameters(run, layer, run.s2, layer.s2, True, v0, v1)
+
+
+# ---- what the members of the team do ----------------------------------------------------------------------------------
+
+cdef void begin_chunk(Part *part, Py_ssize_t first, Py_ssize_t rows, double scale) noexcept nogil:
+    part.first, part.rows, part.scale = first, rows, scale
+    part.turn ^= 1
+    part.side = part.turn if part.n_members > 1 and part.run.sides == 2 else 0
+    find_rows(part)
+
+
+cdef void record_penalty(Part *part) noexcept nogil:
+    """The penalty of the last update, once all members have made theirs."""
+    cdef Run *run = part.run
+    cdef double penalty = 0
+    cdef Py_ssize_t i
+    if part.member == 0 and part.pending >= 0:
+        for i in range(run.n_penalties):
+            penalty += run.penalties[i]
+        run.record[3 * part.pending + 1] = penalty
+        part.pending = -1
+
+
+cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
     """One batch (modes TRAIN, GRADIENT, LOSS_ONLY), as one of the members at work sees it; False if it was stopped."""
+    cdef Run *run = part.run
     cdef Py_ssize_t start = batch * run.batch, m = min(run.batch, run.n_rows - start), first = start, rows, i
-    cdef double S = <double>m, loss = 0, penalty = 0, penalty_S
+    cdef double S = <double>m, loss = 0, penalty_S
     cdef Update update = run.update
     cdef bint whole = run.mode == TRAIN and m <= run.chunk
     if run.weights != NULL:
@@ -585,39 +720,48 @@ cdef bint train_batch(Run *run, Team *team, int member, int n_members, Py_ssize_
         for i in range(start, start + m):
             S += run.weights[run.order[i] if run.order != NULL else i]
         if S == 0:
-            if member == 0:
+            if part.member == 0:
                 memset(run.record + 3 * batch, 0, 3 * sizeof(double))
             return True
     penalty_S = S if run.penalty_over_weight else 1
     if update.rule == ADAM:
-        update.learning_rate = bias_corrected(&run.update, run.t + 1)
+        update.learning_rate = bias_corrected(&run.update, t[0] + 1)
     while first < start + m:
         rows = min(run.chunk, start + m - first)
-        interrupted(run, member)  # member 0 may have no block of its own
-        if run.by_layers:
-            chunk_by_layers(run, team, member, n_members, first, rows, 1 / S)
-        else:
-            chunk_by_rows(run, member, n_members, first, rows, 1 / S)
-            barrier(team, n_members)
-        if run.stop:  # an unfinished step is dropped whole: no parameter has changed yet
+        begin_chunk(part, first, rows, 1 / S)
+        interrupted(run, part.member)  # member 0 may have no block of its own
+        if run.n_by_columns:
+            forward_columns(part)
+            record_penalty(part)
+        row_blocks(part)
+        if part.member == 0:
+            run.verdict[part.turn] = run.stop
+        barrier(part)
+        if run.verdict[part.turn]:  # an unfinished step is dropped whole: no parameter has changed yet
             return False
-        if member == 0:
+        if part.member == 0:
             for i in range(n_blocks_of(rows, run.block)):
                 loss += run.block_loss[i]
         if run.mode != LOSS_ONLY:
-            weight_panels(run, &update if whole else NULL, member, n_members, first, rows, first > start, penalty_S)
-        barrier(team, n_members)
+            backward_columns(part)
+            weights(part, &update if whole else NULL, penalty_S, first > start)
+        if run.n_by_columns == 0:
+            barrier(part)
         first += rows
     if run.mode == TRAIN and not whole:
-        weight_panels(run, &update, member, n_members, start, 0, False, penalty_S)
-        barrier(team, n_members)
-    if member == 0:
-        if run.mode == TRAIN:
-            for i in range(run.n_panels):
-                penalty += run.panel_penalty[i]
+        part.rows = 0
+        weights(part, &update, penalty_S, False)
+        if run.n_by_columns == 0:
+            barrier(part)
+    if part.member == 0:
         run.record[3 * batch] = loss / S
-        run.record[3 * batch + 1] = penalty
+        run.record[3 * batch + 1] = 0
         run.record[3 * batch + 2] = S
+    if run.mode == TRAIN:
+        t[0] += 1
+        part.pending = batch
+        if run.n_by_columns == 0:
+            record_penalty(part)
     return True
 
 
@@ -646,52 +790,94 @@ cdef void choose_pace(Run *run, int n_members, Py_ssize_t done, Py_ssize_t n_bat
     run.segment_began = now
 
 
+cdef void init_part(Part *part, Run *run, Team *team, int member, int n_members) noexcept nogil:
+    memset(part, 0, sizeof(Part))
+    part.run, part.team, part.member, part.n_members, part.pending = run, team, member, n_members, -1
+    part.x_rows = <char **>(run.scratch + member * run.scratch_size)
+    part.scratch = <char *>part.x_rows + aligned(run.chunk * sizeof(char *))
+
+
 cdef void train_member(void *arg, Team *team, int member, int n_members) noexcept nogil:
     """All batches, as one member of the team sees them, in segments for which the pace is chosen."""
     cdef Run *run = <Run *>arg
     cdef Py_ssize_t n_batches = (run.n_rows + run.batch - 1) // run.batch, batch, end = 0
+    cdef int64_t t
+    cdef Part part
+    init_part(&part, run, team, member, n_members)
+    load_parameters(run, team, member, n_members)
     while end < n_batches and not run.stop:
         if member == 0:
             choose_pace(run, n_members, end, n_batches)
         team_barrier(team)
         end = run.segment_end
+        t = run.t
+        part.n_members, part.turn = run.active, 0  # those who did not work have not taken turns
         if member < run.active:
             for batch in range(run.segment_begin, end):
-                if not train_batch(run, team, member, run.active, batch):
+                if not train_batch(&part, batch, &t):
                     break
-                if member == 0 and run.record[3 * batch + 2] != 0:
-                    run.t += 1
-                barrier(team, run.active)
         team_barrier(team)
+        if member == 0:
+            run.t = t
+            record_penalty(&part)
     if member == 0:
         choose_pace(run, n_members, end, n_batches)  # for the next epoch: what the last segment took
+    store_parameters(run, member, n_members)
 
 
 cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noexcept nogil:
     """The forward pass to run.output (FORWARD), or the backward pass from there (BACKWARD), of one batch of all rows."""
     cdef Run *run = <Run *>arg
-    cdef Layer *last = run.layers + run.n_layers - 1
-    cdef Py_ssize_t blocks = n_blocks_of(run.n_rows, run.block), b, row, size, bytes_of_row = last.n_out * run.k.itemsize
-    cdef int i
-    for b in range(blocks * member // n_members, blocks * (member + 1) // n_members):
-        if interrupted(run, member):
-            break
-        row = run.n_rows * b // blocks
-        size = run.n_rows * (b + 1) // blocks - row
-        if run.mode == FORWARD:
-            gather_block(run, 0, row, size)
-            for i in range(run.n_layers):
-                forward_rows(run, run.layers + i, 0, row, size)
-            memcpy(run.output + row * bytes_of_row, last.a + row * bytes_of_row, size * bytes_of_row)
-        else:
-            memcpy(last.d + row * bytes_of_row, run.output + row * bytes_of_row, size * bytes_of_row)
-            run.k.derivative[<int>last.activation](size * last.n_out, last.a + row * bytes_of_row,
-                                                   last.d + row * bytes_of_row)
-            for i in range(run.n_layers - 1, -1 if run.input_gradient != NULL else 0, -1):
-                backward_rows(run, run.layers + i, row, size)
+    cdef Layer *bottom = run.layers
+    cdef Py_ssize_t blocks = n_blocks_of(run.n_rows, 512), b, row
+    cdef size_t itemsize = run.k.itemsize
+    cdef Part part
+    init_part(&part, run, team, member, n_members)
+    load_parameters(run, team, member, n_members)
+    begin_chunk(&part, 0, run.n_rows, 1)
+    if run.mode == FORWARD and run.n_by_columns:
+        forward_columns(&part)
+    row_blocks(&part)
+    if run.mode == FORWARD:
+        return
     team_barrier(team)
-    if run.mode == BACKWARD and not run.stop:
-        weight_panels(run, NULL, member, n_members, 0, run.n_rows, False, 1)
+    backward_columns(&part)
+    while part.row < run.n_rows and not interrupted(run, member):
+        part.rows = min(run.window, run.n_rows - part.row)
+        weights(&part, NULL, 1, part.row > 0)
+        part.row += part.rows
+    if run.input_gradient != NULL:
+        for b in range(share(blocks, member, n_members), share(blocks, member + 1, n_members)):
+            if interrupted(run, member):
+                break
+            row = run.n_rows * b // blocks
+            gemm(itemsize, False, True, run.n_rows * (b + 1) // blocks - row, bottom.n_in, bottom.n_out,
+                 bottom.d_rows[0][row], bottom.ld, run.parameters + bottom.w * itemsize, bottom.n_out, 0,
+                 run.input_gradient + row * bottom.n_in * itemsize, bottom.n_in)
+    team_barrier(team)
+    store_parameters(run, member, n_members)
+
+
+cdef void affine(Run *run, Layer *layer, Py_ssize_t m, char **h, Py_ssize_t ldh, char *z) noexcept nogil:
+    """Z = H W + b for m rows, ldh apart, with W as it lies in the flat vector."""
+    cdef const Kernels *k = run.k
+    cdef char *w = run.parameters + layer.w * k.itemsize
+    cdef char *b = run.parameters + layer.b * k.itemsize
+    if layer.blas and ldh:
+        k.fill_rows(m, layer.n_out, b, z, layer.n_out)
+        gemm(k.itemsize, False, False, m, layer.n_out, layer.n_in, h[0], ldh, w, layer.n_out, 1, z, layer.n_out)
+    else:
+        k.matmul(m, layer.n_out, layer.n_in, h, 0, False, w, layer.n_out, k.lanes, b, False, z, layer.n_out, k.lanes)
+
+
+cdef void output_unit(Run *run, Py_ssize_t m, Py_ssize_t n, char *z) noexcept nogil:
+    """The unit that a loss from logits brings along."""
+    if run.loss == CROSS_ENTROPY:
+        run.k.activate[<int>LOGISTIC](m, n, z, n)
+    elif run.loss == SOFTMAX_CROSS_ENTROPY:
+        run.k.softmax(m, n, z)
+    elif run.loss == POISSON:
+        run.k.exp(m, n, z, n)
 
 
 cdef void predict_member(void *arg, Team *team, int member, int n_members) noexcept nogil:
@@ -701,39 +887,42 @@ cdef void predict_member(void *arg, Team *team, int member, int n_members) noexc
     cdef Layer *layer
     cdef Layer *last = run.layers + run.n_layers - 1
     cdef char *scratch = run.scratch + member * run.scratch_size
-    cdef char *h
-    cdef char *z
+    cdef char *z = NULL
     cdef char *buffers[2]
+    cdef char *h[128]
     cdef const int64_t *order
-    cdef Py_ssize_t blocks = (run.n_rows + run.block - 1) // run.block, b, row, m, ldh
+    cdef Py_ssize_t blocks = (run.n_rows + run.block - 1) // run.block, b, row, m, ldh, j
     cdef int i
     buffers[0] = scratch
     buffers[1] = scratch + (run.scratch_size // 2)
-    for b in range(blocks * member // n_members, blocks * (member + 1) // n_members):
+    for b in range(share(blocks, member, n_members), share(blocks, member + 1, n_members)):
         if interrupted(run, member):
             return
         row = b * run.block
         m = min(run.block, run.n_rows - row)
         order = run.order + row if run.order != NULL else NULL
         ldh = run.layers.n_in
-        h = NULL
         if run.direct:
-            h = rows_of_x(run, 0, row, &ldh)
+            ldh = run.x.row_stride // <Py_ssize_t>k.itemsize if order == NULL else 0
+            for j in range(m):
+                h[j] = <char *>run.x.data + (order[j] if order != NULL else row + j) * run.x.row_stride
         elif not run.sparse:
-            h = buffers[1]
-            k.gather(m, ldh, &run.x, order, row, h, ldh)
+            for j in range(m):
+                h[j] = buffers[1] + j * ldh * k.itemsize
+            k.gather(m, ldh, &run.x, order, row, buffers[1], ldh)
         for i in range(run.n_layers):
             layer = run.layers + i
             z = run.output + row * last.n_out * k.itemsize if layer == last else buffers[i % 2]
             if i == 0 and run.sparse:
                 k.csr_matmul(m, layer.n_out, &run.csr, order, row, run.parameters + layer.w * k.itemsize, layer.n_out,
-                             run.parameters + layer.b * k.itemsize, z, layer.n_out)
+                             k.lanes, run.parameters + layer.b * k.itemsize, z, layer.n_out)
             else:
                 affine(run, layer, m, h, ldh, z)
-            k.activate[<int>layer.activation](m * layer.n_out, z)
-            h = z
+            k.activate[<int>layer.activation](m, layer.n_out, z, layer.n_out)
             ldh = layer.n_out
-        output_unit(run, m, last.n_out, h)
+            for j in range(m):
+                h[j] = z + j * ldh * k.itemsize
+        output_unit(run, m, last.n_out, z)
 
 
 # ---- the engine -----------------------------------------------------------------------------------------------------
@@ -763,10 +952,6 @@ cdef class Memory:
         return self.start
 
 
-cdef Py_ssize_t aligned(Py_ssize_t size) noexcept:
-    return (size + 63) & ~63
-
-
 cdef int raise_pending() except -1:
     return -1  # PyErr_CheckSignals has set the exception
 
@@ -784,7 +969,7 @@ cdef class Engine:
     cdef Layer *layers
     cdef int n_layers
     cdef Loss loss
-    cdef Py_ssize_t n_weights, n_panels
+    cdef Py_ssize_t n_weights
     cdef Memory workspace
     cdef Pace pace
     cdef Py_ssize_t paced_batch
@@ -794,7 +979,7 @@ cdef class Engine:
     def __init__(self, Py_ssize_t n_inputs, layers, dtype, loss):
         """layers: pairs (n_units, activation name); dtype: "float32" or "float64"."""
         cdef Layer *layer
-        cdef Py_ssize_t at = 0, target
+        cdef Py_ssize_t at = 0
         cdef int i
         self.k = &_kernels[0 if dtype == "float32" else 1]
         self.n_layers = len(layers)
@@ -812,15 +997,11 @@ cdef class Engine:
             layer.b = at + layer.n_in * layer.n_out
             at = layer.b + layer.n_out
             self.n_weights += layer.n_in * layer.n_out
-            # Panels are cut here, once: 16 KB of gradient (float32) stay in the L1 cache until the update. For layers
-            # that go to BLAS they are larger, since each product packs all of delta.
-            target = 4096 if layer.n_in * layer.n_out < 1 << 17 else 1 << 16 if layer.n_out < 1024 else 1 << 19
-            target = max(1, target // layer.n_out)
-            layer.n_panels = (layer.n_in + target - 1) // target
-            target = (layer.n_in + layer.n_panels - 1) // layer.n_panels
-            layer.panel = (target + 5) // 6 * 6
-            layer.n_panels = (layer.n_in + layer.panel - 1) // layer.panel
-            self.n_panels += layer.n_panels
+            layer.vectors = (layer.n_out + self.k.lanes - 1) // self.k.lanes
+            # rows of activations begin in cache lines of their own, and not all in the same set of the cache
+            layer.ld = layer.vectors * self.k.lanes
+            if layer.ld * self.k.itemsize % 256 == 0:
+                layer.ld += 64 // self.k.itemsize
         self.n_parameters = at
 
     def __dealloc__(self):
@@ -845,89 +1026,127 @@ cdef class Engine:
         memset(run, 0, sizeof(Run))
         memcpy(layers, self.layers, self.n_layers * sizeof(Layer))
         run.k, run.layers, run.n_layers, run.loss = self.k, layers, self.n_layers, self.loss
-        run.n_weights, run.n_panels, run.mode = self.n_weights, self.n_panels, mode
+        run.n_weights, run.mode = self.n_weights, mode
         run.sparse, run.x, run.csr, run.y = data.sparse, data.x, data.csr, data.y
         run.has_y = data.y.data != NULL and data.labels == NULL
         run.labels, run.weights = data.labels, data.weights
         run.order = <const int64_t *>order.pointer() if order is not None else NULL
         run.n_rows = order.view.shape[0] if order is not None else data.n_rows
         run.direct = (
-            not data.sparse and order is None and data.x.dtype == (FLOAT32 if self.k.itemsize == 4 else FLOAT64)
+            not data.sparse and data.x.dtype == (FLOAT32 if self.k.itemsize == 4 else FLOAT64)
             and data.x.column_stride == <Py_ssize_t>self.k.itemsize
-            and data.x.row_stride >= data.n_features * <Py_ssize_t>self.k.itemsize
             and data.x.row_stride % <Py_ssize_t>self.k.itemsize == 0
         )
         run.parameters = parameters.pointer()
         run.batch = batch
         run.block = 24
-        for i in range(self.n_layers):
-            layers[i].blas = self.prefers_blas(layers + i, batch)
-            if layers[i].blas:
-                run.block = 128
-                run.by_layers = True
         run.next_check = team_clock() + 0.05
         return 0
 
-    cdef int place(self, Run *run, Py_ssize_t chunk, int n_threads) except -1:
-        """Lay out the workspace for chunks of so many rows; bring the transposed weights up to date.
+    cdef int cut(self, Run *run, int n_threads) except -1:
+        """How layers are shared among the members, and the panels that their weights are cut into."""
+        cdef Layer *layer
+        cdef Py_ssize_t lanes = self.k.lanes, panel
+        cdef int i
+        for i in range(self.n_layers):
+            layer = run.layers + i
+            # by columns where the weights are worth keeping in one core's cache, and there are columns for all
+            if layer.n_in * layer.n_out * self.k.itemsize >= 1 << 16 and layer.vectors >= max(2, n_threads):
+                run.n_by_columns = i + 1
+            # 48 rows of gradient are still in the L1 cache when the optimizer takes them; CSR is searched for each panel
+            panel = 1024 if i == 0 and run.sparse else 48 if layer.n_in > 96 else layer.n_in
+            layer.panel = (panel + lanes - 1) // lanes * lanes
+            layer.n_panels = (layer.n_in + layer.panel - 1) // layer.panel
+            layer.group = 8 if i == 0 and run.sparse else max(4, 4096 // (layer.panel * lanes) // 4 * 4)
+            layer.slot = run.n_penalties
+            run.n_penalties += layer.n_panels * layer.vectors
+        # the rows of a batch would share few sets of the L1 cache
+        run.direct = run.direct and run.x.row_stride % 256 != 0
+        run.ld_input = (run.layers.n_in + lanes - 1) // lanes * lanes
+        if run.ld_input * self.k.itemsize % 256 == 0:
+            run.ld_input += 64 // self.k.itemsize
+        return 0
 
-        The activations lie at the same places in BACKWARD as in FORWARD before it.
+    cdef int place(self, Run *run, Py_ssize_t chunk, int n_threads) except -1:
+        """Lay out the workspace for chunks of so many rows.
+
+        FORWARD has all the places that BACKWARD needs, so that the activations stay where they are.
         """
         cdef Layer *layer
-        cdef Py_ssize_t size = 0, most_out = 0, most_panel = 0, blocks = n_blocks_of(chunk, run.block)
+        cdef Layer *last
+        cdef Py_ssize_t size = 0, weights, lanes = self.k.lanes, scratch = 0, i, r
         cdef size_t itemsize = self.k.itemsize
-        cdef bint own_gradient = run.mode == TRAIN and chunk < run.batch
+        cdef bint own_cost = run.mode == FORWARD or run.mode == BACKWARD
+        cdef bint gradient = own_cost or run.mode == GRADIENT or (run.mode == TRAIN and chunk < run.batch)
+        cdef int round_, side
         cdef char *p
-        cdef int i, round_
+        self.cut(run, n_threads)
         run.chunk = chunk
+        run.window = self.chunk_of(chunk)
+        run.sides = 2 if n_threads > 1 and run.n_by_columns and not own_cost else 1
+        last = run.layers + self.n_layers - 1
         for i in range(self.n_layers):
-            layer = self.layers + i
-            most_out = max(most_out, layer.n_out)
-            most_panel = max(most_panel, min(layer.panel, layer.n_in) * layer.n_out)
-        run.scratch_size = aligned(max(max(most_panel, most_out) * itemsize,
-                                       2 * run.block * sizeof(double)
-                                       + run.block * self.layers[self.n_layers - 1].n_out * itemsize))
+            layer = run.layers + i
+            scratch = max(scratch, (chunk + layer.panel + 1) * layer.group * lanes * <Py_ssize_t>itemsize)
+        scratch = max(scratch, run.block * <Py_ssize_t>(2 * sizeof(double) + last.n_out * itemsize))
+        run.scratch_size = aligned(chunk * sizeof(char *)) + aligned(scratch)
         for round_ in range(2):  # first the sizes, then the places
             p = self.workspace.reserve(size) if round_ else NULL
-            if not run.direct and not run.sparse:
-                run.input = p
-                p += aligned(chunk * self.layers[0].n_in * itemsize)
+            for side in range(run.sides):
+                if not run.direct and not run.sparse:
+                    run.input[side] = p
+                    p += aligned(chunk * run.ld_input * itemsize)
+                for i in range(self.n_layers):
+                    layer = run.layers + i
+                    layer.a[side] = p
+                    p += aligned(chunk * layer.ld * itemsize)
+                    layer.d[side] = p
+                    p += aligned(chunk * layer.ld * itemsize)
+                    layer.a_rows[side] = <char **>p
+                    p += aligned(chunk * sizeof(char *))
+                    layer.d_rows[side] = <char **>p
+                    p += aligned(chunk * sizeof(char *))
             for i in range(self.n_layers):
                 layer = run.layers + i
-                layer.a = p
-                p += aligned(chunk * layer.n_out * itemsize)
-                layer.d = p
-                p += aligned(chunk * layer.n_out * itemsize)
-            for i in range(1, self.n_layers):
-                layer = run.layers + i
-                if not layer.blas and run.mode != LOSS_ONLY:
+                weights = aligned((layer.n_in + 1) * layer.vectors * lanes * itemsize)
+                layer.packed = p
+                p += weights
+                if run.s1 != NULL:
+                    layer.s1 = p
+                    p += weights
+                if run.s2 != NULL:
+                    layer.s2 = p
+                    p += weights
+                if gradient:
+                    layer.g = p
+                    p += weights
+                if i and run.mode != LOSS_ONLY:
                     layer.wt = p
-                    p += aligned(layer.n_in * layer.n_out * itemsize)
-            if own_gradient:
-                run.gradient = p
-                p += aligned(self.n_parameters * itemsize)
+                    p += (layer.n_in + lanes - 1) // lanes * layer.vectors * lanes * lanes * itemsize
             run.block_loss = <double *>p
-            p += aligned(blocks * sizeof(double))
-            run.panel_penalty = <double *>p
-            p += aligned(self.n_panels * sizeof(double))
+            p += aligned(n_blocks_of(chunk, run.block) * sizeof(double))
+            run.penalties = <double *>p
+            p += aligned(run.n_penalties * sizeof(double))
             run.scratch = p
             p += n_threads * run.scratch_size
             if round_ == 0:
                 size = <size_t>p
-        for i in range(self.n_layers):
-            layer = run.layers + i
-            if layer.wt != NULL:
-                self.k.transpose(layer.n_in, layer.n_out, run.parameters + layer.w * itemsize, layer.n_out, layer.wt,
-                                 layer.n_in)
+        for side in range(run.sides):
+            memset(last.d[side], 0, chunk * last.ld * itemsize)  # the loss does not write the columns that fill it up
+            for i in range(self.n_layers):
+                layer = run.layers + i
+                for r in range(chunk):
+                    layer.a_rows[side][r] = layer.a[side] + r * layer.ld * itemsize
+                    layer.d_rows[side][r] = layer.d[side] + r * layer.ld * itemsize
         return 0
 
     cdef Py_ssize_t chunk_of(self, Py_ssize_t batch):
-        """Rows of a batch that are worked on at once: bounded in memory (64 MB) and in time (for Ctrl-C)."""
+        """Rows of a batch that are worked on at once: bounded in memory (32 MB a side) and in time (for Ctrl-C)."""
         cdef Py_ssize_t width = self.layers[0].n_in, most
         cdef int i
         for i in range(self.n_layers):
-            width += 2 * self.layers[i].n_out
-        most = max(64, min((1 << 26) // (width * <Py_ssize_t>self.k.itemsize), (1 << 32) // (self.n_weights + 1)))
+            width += 2 * self.layers[i].ld
+        most = max(64, min((1 << 25) // (width * <Py_ssize_t>self.k.itemsize), (1 << 31) // (self.n_weights + 1)))
         return min(batch, most)
 
     cdef int team_size(self, Py_ssize_t batch, Py_ssize_t rows, int n_threads):
@@ -977,6 +1196,8 @@ cdef class Engine:
             run.s2 = v2.pointer()
         n_threads = self.team_size(batch_size, run.n_rows, n_threads)
         self.place(&run, self.chunk_of(batch_size), n_threads)
+        if not any(l1 or l2 for l1, l2 in penalties):
+            run.n_penalties = 0
         try:
             self.go(&run, train_member, n_threads)
         finally:
@@ -1031,21 +1252,21 @@ cdef class Engine:
     def step(self, parameters, gradient, rule, double learning_rate, double momentum, double beta_1, double beta_2,
              double epsilon, s1, s2, t, penalties):
         """One update of all parameters from a given gradient."""
-        cdef Run run
         cdef Update update
         cdef Buffer p = Buffer(parameters, True), g = Buffer(gradient), steps = Buffer(t, True), v1, v2
+        cdef char *s1_ = NULL
+        cdef char *s2_ = NULL
         cdef double unused = 0
-        cdef Layer layer
+        cdef size_t itemsize = self.k.itemsize, offset
+        cdef Layer *layer
         cdef int i
-        memset(&run, 0, sizeof(Run))
         memset(&update, 0, sizeof(Update))
-        run.k, run.parameters, run.gradient = self.k, p.pointer(), g.pointer()
         if s1 is not None:
             v1 = Buffer(s1, True)
-            run.s1 = v1.pointer()
+            s1_ = v1.pointer()
         if s2 is not None:
             v2 = Buffer(s2, True)
-            run.s2 = v2.pointer()
+            s2_ = v2.pointer()
         (<int64_t *>steps.pointer())[0] += 1
         update.rule, update.momentum = RULES[rule], momentum
         update.learning_rate = learning_rate
@@ -1053,12 +1274,15 @@ cdef class Engine:
         if update.rule == ADAM:
             update.learning_rate = bias_corrected(&update, (<int64_t *>steps.pointer())[0])
         for i in range(self.n_layers):
-            layer = self.layers[i]
-            layer.l1, layer.l2 = penalties[i]
-            update_parameters(&run, &update, &layer, layer.b, layer.n_out, run.gradient + layer.b * self.k.itemsize, True,
-                              1, &unused)
-            update_parameters(&run, &update, &layer, layer.w, layer.n_in * layer.n_out,
-                              run.gradient + layer.w * self.k.itemsize, False, 1, &unused)
+            layer = self.layers + i
+            update.l1, update.l2 = penalties[i]
+            offset = layer.w * itemsize
+            self.k.update(&update, layer.n_in * layer.n_out, p.pointer() + offset, g.pointer() + offset,
+                          at_offset(s1_, offset), at_offset(s2_, offset), &unused)
+            update.l1 = update.l2 = 0
+            offset = layer.b * itemsize
+            self.k.update(&update, layer.n_out, p.pointer() + offset, g.pointer() + offset, at_offset(s1_, offset),
+                          at_offset(s2_, offset), &unused)
 
     def predict(self, parameters, Data data, order, out, int n_threads):
         """Output activations of the rows to out (n, n_out), contiguous. Several threads may be in here at once."""
@@ -1077,6 +1301,10 @@ cdef class Engine:
         n_threads = self.team_size(rows, rows, n_threads)
         base = memory.reserve(layers_size + n_threads * scratch)
         self.begin(&run, <Layer *>base, PREDICT, p, data, o, rows)
+        for i in range(self.n_layers):
+            run.layers[i].blas = self.prefers_blas(run.layers + i, rows)
+            if run.layers[i].blas:
+                run.block = 128
         run.scratch, run.scratch_size = base + layers_size, scratch
         run.output = result.pointer()
         self.go(&run, predict_member, n_threads)

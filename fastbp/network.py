@@ -253,8 +253,7 @@ class Network:
         n = _n_rows(data, order)
         batch_size = min(batch_size, n)
         record = np.empty((-(-n // batch_size), 3))
-        uses_blas = self._engine.uses_blas(batch_size)
-        with threads.exclusive(self), threads.team(n_threads, uses_blas) as n_threads:
+        with threads.exclusive(self), threads.team(n_threads, uses_blas=False) as n_threads:
             s1, s2, t = self._state_of(optimizer)
             self._forward_data = None
             self._engine.train(
@@ -266,10 +265,10 @@ class Network:
 
     def _evaluate(self, data, order=None, gradient=None, n_threads=None):
         """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`."""
-        n = _n_rows(data, order)
+        _n_rows(data, order)
         if gradient is not None:
             gradient.fill(0)
-        with threads.exclusive(self), threads.team(n_threads, self._engine.uses_blas(n)) as n_threads:
+        with threads.exclusive(self), threads.team(n_threads, uses_blas=False) as n_threads:
             self._forward_data = None
             return self._engine.evaluate(self._parameters, data, order, gradient, n_threads)
 
@@ -540,7 +539,7 @@ class Network:
         if data.n_rows == 0:
             raise ValueError("X must have at least one row, got 0")
         out = np.empty((data.n_rows, self.layers[-1].n_units), self.dtype)
-        with threads.exclusive(self), threads.team(n_threads, self._engine.uses_blas(data.n_rows)) as n_threads:
+        with threads.exclusive(self), threads.team(n_threads, uses_blas=False) as n_threads:
             self._forward_data = None
             self._engine.forward(self._parameters, data, out, n_threads)
             self._forward_data = data
@@ -578,8 +577,8 @@ class Network:
             raise ValueError(f"dz must have the shape of what forward returned, {shape}, got {dz.shape}")
         gradient = np.empty_like(self._parameters)
         input_gradient = np.empty((data.n_rows, self.n_inputs), self.dtype)
-        # the input gradient's product always goes to BLAS
-        with threads.exclusive(self), threads.team(n_threads, True) as n_threads:
+        # the input gradient's product goes to BLAS
+        with threads.exclusive(self), threads.team(n_threads, uses_blas=True) as n_threads:
             self._engine.backward(self._parameters, data, dz, gradient, input_gradient, n_threads)
         return gradient, input_gradient
 

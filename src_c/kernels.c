@@ -43,6 +43,9 @@
 #undef X86
 #undef SCALAR_SQRT
 #undef LANES
+#undef SHUFFLE
+#undef ZIP_LOW
+#undef ZIP_HIGH
 
 #define REAL double
 #define REAL_BITS 64
@@ -58,9 +61,10 @@
 
 #define KERNELS(suffix, type) \
     { \
-        .isa = STR(ISA), .itemsize = sizeof(type), .matmul = matmul_##suffix, \
-        .transpose = transpose_##suffix, .fill_rows = fill_rows_##suffix, .column_sums = column_sums_##suffix, \
-        .gather = gather_##suffix, .csr_matmul = csr_matmul_##suffix, .csr_gradient = csr_gradient_##suffix, \
+        .isa = STR(ISA), .itemsize = sizeof(type), .lanes = VEC_BYTES / sizeof(type), \
+        .matmul = matmul_##suffix, .pack = pack_##suffix, .unpack = unpack_##suffix, .transpose = transpose_##suffix, \
+        .fill_rows = fill_rows_##suffix, .column_sums = column_sums_##suffix, .gather = gather_##suffix, \
+        .csr_matmul = csr_matmul_##suffix, .csr_gradient = csr_gradient_##suffix, \
         .activate = {[IDENTITY] = identity_##suffix, [LOGISTIC] = logistic_##suffix, [TANH] = tanh_##suffix, \
                      [RELU] = relu_##suffix}, \
         .derivative = {[IDENTITY] = identity_derivative_##suffix, [LOGISTIC] = logistic_derivative_##suffix, \

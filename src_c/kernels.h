@@ -39,16 +39,26 @@ typedef struct {
     int wide_indices, wide_indptr; /* int64 rather than int32 */
 } Csr;
 
+/* A matrix lies in stripes, if its columns 0..lanes are stored row by row, then the next, and so on: element (i, j) is at
+ * [j / lanes * stripe + i * ld + j % lanes]. With ld = lanes and stripe = lanes * rows that is the packed form, in which
+ * each member of the team finds its columns in cache lines of its own; its last stripe is filled up with zeros. With
+ * stripe = lanes it is a row-major matrix whose rows are ld apart. */
 typedef struct {
     const char *isa;
     size_t itemsize;
+    ptrdiff_t lanes;
 
-    /* C (m, n) = A (m, k) B (k, n) + init; A's element (i, p) is a[i*a_row + p*a_column], which serves A and A^T.
-     * init (m, n) has rows ld_init apart: NULL is zero, ld_init = 0 one row for all (a bias), c itself accumulates. */
-    void (*matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, ptrdiff_t a_row, ptrdiff_t a_column,
-                   const void *b, ptrdiff_t ldb, const void *init, ptrdiff_t ld_init, void *c, ptrdiff_t ldc);
-    /* B (n, m) = A (m, n)^T */
-    void (*transpose)(ptrdiff_t m, ptrdiff_t n, const void *a, ptrdiff_t lda, void *b, ptrdiff_t ldb);
+    /* C (m, n) = A (m, k) B (k, n) + (accumulate ? C : bias ? bias : 0); B and C in stripes, bias (n) plain. Element (i, p)
+     * of A is rows[i][offset + p], or rows[p][offset + i] if transposed. Each element of C is one sum in the order of p,
+     * whatever the sizes: cutting the product into blocks does not change a bit. */
+    void (*matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows, ptrdiff_t offset, int transposed,
+                   const void *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c,
+                   ptrdiff_t ldc, ptrdiff_t stripe_c);
+    /* B (m, n) packed = A (m, n) row-major, and back */
+    void (*pack)(ptrdiff_t m, ptrdiff_t n, const void *a, ptrdiff_t lda, void *b, ptrdiff_t stripe);
+    void (*unpack)(ptrdiff_t m, ptrdiff_t n, const void *a, ptrdiff_t stripe, void *b, ptrdiff_t ldb);
+    /* lanes rows of a packed B = A^T, where A (m, lanes) is rows of one stripe */
+    void (*transpose)(ptrdiff_t m, const void *a, void *b, ptrdiff_t stripe);
     /* every row of C (m, n) = row (n), or zero where row is NULL */
     void (*fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c, ptrdiff_t ldc);
     /* out (n) = (accumulate ? out : 0) + sum of the rows of A (m, n) */
@@ -56,26 +66,27 @@ typedef struct {
     /* out (m, n) = rows order[0..m) of x, or rows first..first+m where order is NULL, converted to the dtype */
     void (*gather)(ptrdiff_t m, ptrdiff_t n, const Strided *x, const int64_t *order, ptrdiff_t first, void *out,
                    ptrdiff_t ld);
-    /* C (m, n) = X[rows] W + bias; rows as in gather */
+    /* C (m, n) row-major = X[rows] W + bias; rows as in gather, W in stripes */
     void (*csr_matmul)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first, const void *w,
-                       ptrdiff_t ldw, const void *bias, void *c, ptrdiff_t ldc);
-    /* G (end-begin, n) = (accumulate ? G : 0) + X[rows, begin:end]^T D (m, n) */
+                       ptrdiff_t ldw, ptrdiff_t stripe, const void *bias, void *c, ptrdiff_t ldc);
+    /* G (end-begin, n) packed = (accumulate ? G : 0) + X[rows, begin:end]^T D (m, n); n is a multiple of lanes */
     void (*csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first,
                          ptrdiff_t begin, ptrdiff_t end, const void *d, ptrdiff_t ldd, int accumulate, void *g,
-                         ptrdiff_t ldg);
+                         ptrdiff_t stripe);
 
-    /* a (n) <- f(a) */
-    void (*activate[N_ACTIVATIONS])(ptrdiff_t n, void *a);
-    /* d (n) <- d * f'(z), the Hadamard product, with f' written in terms of a = f(z) */
-    void (*derivative[N_ACTIVATIONS])(ptrdiff_t n, const void *a, void *d);
-    /* a (n) <- exp(a) */
-    void (*exp)(ptrdiff_t n, void *a);
+    /* a (m, n) <- f(a), rows ld apart */
+    void (*activate[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld);
+    /* d (m, n) <- d * f'(z), the Hadamard product, with f' written in terms of a = f(z); rows of both ld apart */
+    void (*derivative[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld);
+    /* a (m, n) <- exp(a), rows ld apart */
+    void (*exp)(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld);
     /* each row of a (m, n) <- softmax(row) */
     void (*softmax)(ptrdiff_t m, ptrdiff_t n, void *a);
-    /* Loss of m rows and its gradient d (m, n) with respect to z (m, n). Row i's loss and gradient are multiplied by
-     * weights[i] (1 where NULL), the gradient further by scale. Targets: y (m, n), or class indices labels (m) for
-     * SOFTMAX_CROSS_ENTROPY (then y is NULL). Returns the weighted sum of the losses. d may be NULL. z is scratch. */
-    double (*loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z, const void *y, const int64_t *labels,
+    /* Loss of m rows and its gradient d (m, n) with respect to z (m, n), rows of both ld apart. Row i's loss and gradient
+     * are multiplied by weights[i] (1 where NULL), the gradient further by scale. Targets: y (m, n), or class indices
+     * labels (m) for SOFTMAX_CROSS_ENTROPY (then y is NULL). Returns the weighted sum of the losses. d may be NULL. z is
+     * scratch. */
+    double (*loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z, ptrdiff_t ld, const void *y, const int64_t *labels,
                    const double *weights, double scale, void *d);
 
     /* One optimizer step for w (n) with gradient g (n) and state s1, s2 (n) (NULL where the rule has none). Adds the

@@ -3,54 +3,62 @@
 
 /* ---- products --------------------------------------------------------------------------------------------------- */
 
-enum { NAME(TILE_ROWS) = 6 };
+/* Blocks of the three loops: a block of B (DEPTH x one tile) fits the L1 cache, a block of A (ROWS x DEPTH) the L2. */
+enum { NAME(TILE_ROWS) = 6, NAME(BLOCK_ROWS) = 192, NAME(BLOCK_DEPTH) = 1024 / sizeof(REAL) };
 
-/* One register tile: mr rows and nv vectors of C, of which the last is partial if `masked`. mr, nv and masked are
- * constants where this is called, so the loops over them unroll and acc lives in registers. */
-INLINE void NAME(tile)(const int mr, const int nv, const int masked, NAME(mask) mask, ptrdiff_t k, const REAL *a,
-                       ptrdiff_t a_row, ptrdiff_t a_column, const REAL *b, ptrdiff_t ldb, const REAL *init,
-                       ptrdiff_t ld_init, REAL *c, ptrdiff_t ldc)
+/* One register tile: mr rows and nv vectors of C, of which the last is partial if `masked`. What is const here is a
+ * constant where this is called, so the loops over it unroll and acc lives in registers. */
+INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int transposed, NAME(mask) mask, ptrdiff_t k,
+                       const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
+                       const REAL *init, ptrdiff_t ld_init, ptrdiff_t stripe_init, REAL *c, ptrdiff_t ldc,
+                       ptrdiff_t stripe_c)
 {
     VEC acc[NAME(TILE_ROWS)][TILE_VECTORS];
-#define LOAD(p, v) (masked && (v) == nv - 1 ? NAME(load_masked)((p) + (v) * LANES, mask) : NAME(load)((p) + (v) * LANES))
-    for (int r = 0; r < mr; r++)
+    const REAL *a[NAME(TILE_ROWS)];
+#define LOAD(p, v, stripe) \
+    (masked && (v) == nv - 1 ? NAME(load_masked)((p) + (v) * (stripe), mask) : NAME(load)((p) + (v) * (stripe)))
+    for (int r = 0; r < mr; r++) {
+        if (!transposed)
+            a[r] = rows[r] + offset;
         for (int v = 0; v < nv; v++)
-            acc[r][v] = init ? LOAD(init + r * ld_init, v) : (VEC){0};
+            acc[r][v] = init ? LOAD(init + r * ld_init, v, stripe_init) : (VEC){0};
+    }
     for (ptrdiff_t p = 0; p < k; p++) {
+        const REAL *column = transposed ? rows[p] + offset : NULL;
         VEC row[TILE_VECTORS];
         for (int v = 0; v < nv; v++)
-            row[v] = LOAD(b, v);
+            row[v] = LOAD(b, v, stripe_b);
         for (int r = 0; r < mr; r++) {
-            REAL s = a[r * a_row];
+            REAL s = transposed ? column[r] : a[r][p];
             for (int v = 0; v < nv; v++)
                 acc[r][v] += row[v] * s;
         }
-        a += a_column;
         b += ldb;
     }
+#undef LOAD
     for (int r = 0; r < mr; r++)
         for (int v = 0; v < nv; v++) {
+            REAL *to = c + r * ldc + v * stripe_c;
             if (masked && v == nv - 1)
-                NAME(store_masked)(c + r * ldc + v * LANES, mask, acc[r][v]);
+                NAME(store_masked)(to, mask, acc[r][v]);
             else
-                NAME(store)(c + r * ldc + v * LANES, acc[r][v]);
+                NAME(store)(to, acc[r][v]);
         }
-#undef LOAD
 }
 
 /* A column of tiles: all m rows of nv vectors of C. The rows are dealt out evenly, so that no tile is a sliver. */
-INLINE void NAME(tile_column)(const int nv, const int masked, NAME(mask) mask, ptrdiff_t m, ptrdiff_t k, const REAL *a,
-                              ptrdiff_t a_row, ptrdiff_t a_column, const REAL *b, ptrdiff_t ldb, const REAL *init,
-                              ptrdiff_t ld_init, REAL *c, ptrdiff_t ldc)
+INLINE void NAME(tile_column)(const int nv, const int masked, const int transposed, NAME(mask) mask, ptrdiff_t m,
+                              ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb,
+                              ptrdiff_t stripe_b, const REAL *init, ptrdiff_t ld_init, ptrdiff_t stripe_init, REAL *c,
+                              ptrdiff_t ldc, ptrdiff_t stripe_c)
 {
     ptrdiff_t n_tiles = (m + NAME(TILE_ROWS) - 1) / NAME(TILE_ROWS);
     for (ptrdiff_t t = 0, i = 0; t < n_tiles; t++) {
         int mr = (int)((m - i + n_tiles - t - 1) / (n_tiles - t));
-        const REAL *ai = a + i * a_row, *ii = init ? init + i * ld_init : NULL;
-        REAL *ci = c + i * ldc;
 #define CASE(MR) \
     case MR: \
-        NAME(tile)(MR, nv, masked, mask, k, ai, a_row, a_column, b, ldb, ii, ld_init, ci, ldc); \
+        NAME(tile)(MR, nv, masked, transposed, mask, k, transposed ? rows : rows + i, transposed ? offset + i : offset, b, \
+                   ldb, stripe_b, init ? init + i * ld_init : NULL, ld_init, stripe_init, c + i * ldc, ldc, stripe_c); \
         break;
         switch (mr) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) }
 #undef CASE
@@ -58,68 +66,27 @@ INLINE void NAME(tile_column)(const int nv, const int masked, NAME(mask) mask, p
     }
 }
 
-static void NAME(fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c_, ptrdiff_t ldc)
+/* One block of m rows of C and depth k: all of its columns, TILE_VECTORS at a time. */
+INLINE void NAME(block)(const int transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows,
+                        ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *init,
+                        ptrdiff_t ld_init, ptrdiff_t stripe_init, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c)
 {
-    REAL *c = c_;
-    for (ptrdiff_t i = 0; i < m; i++) {
-        if (row)
-            memcpy(c + i * ldc, row, (size_t)n * sizeof(REAL));
-        else
-            memset(c + i * ldc, 0, (size_t)n * sizeof(REAL));
-    }
-}
-
-/* One row of C, c += a B: B is read row by row as it lies, which is what counts where each of its elements is used
- * once. The sums are those of the tiles, term by term. */
-static void NAME(row_product)(ptrdiff_t n, ptrdiff_t k, const REAL *a, ptrdiff_t a_column, const REAL *b, ptrdiff_t ldb,
-                              REAL *c)
-{
-    NAME(mask) mask = NAME(first)(n % LANES ? n % LANES : LANES);
-    for (ptrdiff_t p = 0; p < k; p += 4, b += 4 * ldb) {
-        const int rows = k - p < 4 ? (int)(k - p) : 4;
-        REAL s[4];
-        for (int r = 0; r < rows; r++)
-            s[r] = a[(p + r) * a_column];
-        for (ptrdiff_t j = 0; j < n; j += LANES) {
-            const int whole = j + LANES <= n;
-            VEC acc = whole ? NAME(load)(c + j) : NAME(load_masked)(c + j, mask);
-            if (rows == 4 && whole)
-                for (int r = 0; r < 4; r++)
-                    acc += NAME(load)(b + r * ldb + j) * s[r];
-            else
-                for (int r = 0; r < rows; r++)
-                    acc += (whole ? NAME(load)(b + r * ldb + j) : NAME(load_masked)(b + r * ldb + j, mask)) * s[r];
-            if (whole)
-                NAME(store)(c + j, acc);
-            else
-                NAME(store_masked)(c + j, mask, acc);
-        }
-    }
-}
-
-static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, ptrdiff_t a_row, ptrdiff_t a_column,
-                         const void *b_, ptrdiff_t ldb, const void *init_, ptrdiff_t ld_init, void *c_, ptrdiff_t ldc)
-{
-    const REAL *b = b_, *init = init_;
-    REAL *c = c_;
-    ptrdiff_t j = 0;
-    if (m == 1 && n >= 256 && n * k > 1 << 17) { /* beyond the L2 cache */
-        if (init != c)
-            NAME(fill_rows)(1, n, init, c, n);
-        NAME(row_product)(n, k, a, a_column, b, ldb, c);
-        return;
-    }
-    for (; j + TILE_VECTORS * LANES <= n; j += TILE_VECTORS * LANES)
-        NAME(tile_column)(TILE_VECTORS, 0, NAME(first)(LANES), m, k, a, a_row, a_column, b + j, ldb,
-                          init ? init + j : NULL, ld_init, c + j, ldc);
-    if (j == n)
-        return;
-    int nv = (int)((n - j + LANES - 1) / LANES);
-    ptrdiff_t last = n - j - (nv - 1) * LANES;
-    NAME(mask) mask = NAME(first)(last);
+    NAME(mask) mask = NAME(first)(LANES);
 #define COLUMN(NV, MASKED) \
-    NAME(tile_column)(NV, MASKED, mask, m, k, a, a_row, a_column, b + j, ldb, init ? init + j : NULL, ld_init, c + j, \
-                      ldc)
+    NAME(tile_column)(NV, MASKED, transposed, mask, m, k, rows, offset, b, ldb, stripe_b, init, ld_init, stripe_init, c, \
+                      ldc, stripe_c)
+    for (; n >= TILE_VECTORS * LANES; n -= TILE_VECTORS * LANES) {
+        COLUMN(TILE_VECTORS, 0);
+        b += TILE_VECTORS * stripe_b;
+        c += TILE_VECTORS * stripe_c;
+        if (init)
+            init += TILE_VECTORS * stripe_init;
+    }
+    if (n == 0)
+        return;
+    const int nv = (int)((n + LANES - 1) / LANES);
+    const ptrdiff_t last = n - (nv - 1) * LANES;
+    mask = NAME(first)(last);
     if (last == LANES)
         switch (nv) {
         case 1: COLUMN(1, 0); break;
@@ -140,13 +107,133 @@ static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a, p
 #undef COLUMN
 }
 
-static void NAME(transpose)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t lda, void *b_, ptrdiff_t ldb)
+static void NAME(fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c_, ptrdiff_t ldc)
+{
+    REAL *c = c_;
+    for (ptrdiff_t i = 0; i < m; i++) {
+        if (row)
+            memcpy(c + i * ldc, row, (size_t)n * sizeof(REAL));
+        else
+            memset(c + i * ldc, 0, (size_t)n * sizeof(REAL));
+    }
+}
+
+/* One row of C, c += a B: B is read row by row as it lies, which is what counts where each of its elements is used
+ * once. The sums are those of the tiles, term by term. */
+static void NAME(row_product)(ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, int transposed,
+                              const REAL *b, ptrdiff_t ldb, REAL *c)
+{
+    NAME(mask) mask = NAME(first)(n % LANES ? n % LANES : LANES);
+    for (ptrdiff_t p = 0; p < k; p += 4, b += 4 * ldb) {
+        const int count = k - p < 4 ? (int)(k - p) : 4;
+        REAL s[4];
+        for (int r = 0; r < count; r++)
+            s[r] = transposed ? rows[p + r][offset] : rows[0][offset + p + r];
+        for (ptrdiff_t j = 0; j < n; j += LANES) {
+            const int whole = j + LANES <= n;
+            VEC acc = whole ? NAME(load)(c + j) : NAME(load_masked)(c + j, mask);
+            if (count == 4 && whole)
+                for (int r = 0; r < 4; r++)
+                    acc += NAME(load)(b + r * ldb + j) * s[r];
+            else
+                for (int r = 0; r < count; r++)
+                    acc += (whole ? NAME(load)(b + r * ldb + j) : NAME(load_masked)(b + r * ldb + j, mask)) * s[r];
+            if (whole)
+                NAME(store)(c + j, acc);
+            else
+                NAME(store_masked)(c + j, mask, acc);
+        }
+    }
+}
+
+static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows_, ptrdiff_t offset, int transposed,
+                         const void *b_, ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c_,
+                         ptrdiff_t ldc, ptrdiff_t stripe_c)
+{
+    const REAL *const *rows = rows_, *b = b_;
+    REAL *c = c_;
+    if (m == 1 && n >= 256 && n * k > 1 << 17 && stripe_b == LANES && stripe_c == LANES) { /* beyond the L2 cache */
+        if (!accumulate)
+            NAME(fill_rows)(1, n, bias, c, n);
+        NAME(row_product)(n, k, rows, offset, transposed, b, ldb, c);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < m; i += NAME(BLOCK_ROWS)) {
+        const ptrdiff_t mi = m - i < NAME(BLOCK_ROWS) ? m - i : NAME(BLOCK_ROWS);
+        REAL *ci = c + i * ldc;
+        ptrdiff_t p = 0;
+        do {
+            const ptrdiff_t kp = k - p < NAME(BLOCK_DEPTH) ? k - p : NAME(BLOCK_DEPTH);
+            const int add = accumulate || p;
+            const REAL *init = add ? ci : bias;
+            const ptrdiff_t ld_init = add ? ldc : 0, stripe_init = add ? stripe_c : LANES;
+            if (transposed)
+                NAME(block)(1, mi, n, kp, rows + p, offset + i, b + p * ldb, ldb, stripe_b, init, ld_init, stripe_init,
+                            ci, ldc, stripe_c);
+            else
+                NAME(block)(0, mi, n, kp, rows + i, offset + p, b + p * ldb, ldb, stripe_b, init, ld_init, stripe_init,
+                            ci, ldc, stripe_c);
+            p += kp;
+        } while (p < k);
+    }
+}
+
+static void NAME(pack)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t lda, void *b_, ptrdiff_t stripe)
 {
     const REAL *a = a_;
     REAL *b = b_;
-    for (ptrdiff_t i = 0; i < m; i++)
-        for (ptrdiff_t j = 0; j < n; j++)
-            b[j * ldb + i] = a[i * lda + j];
+    for (ptrdiff_t j = 0; j < n; j += LANES, b += stripe) {
+        if (n - j >= LANES) {
+            for (ptrdiff_t i = 0; i < m; i++)
+                NAME(store)(b + i * LANES, NAME(load)(a + i * lda + j));
+        } else {
+            const NAME(mask) mask = NAME(first)(n - j);
+            for (ptrdiff_t i = 0; i < m; i++)
+                NAME(store)(b + i * LANES, NAME(load_masked)(a + i * lda + j, mask));
+        }
+    }
+}
+
+static void NAME(unpack)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t stripe, void *b_, ptrdiff_t ldb)
+{
+    const REAL *a = a_;
+    REAL *b = b_;
+    for (ptrdiff_t j = 0; j < n; j += LANES, a += stripe) {
+        if (n - j >= LANES) {
+            for (ptrdiff_t i = 0; i < m; i++)
+                NAME(store)(b + i * ldb + j, NAME(load)(a + i * LANES));
+        } else {
+            const NAME(mask) mask = NAME(first)(n - j);
+            for (ptrdiff_t i = 0; i < m; i++)
+                NAME(store_masked)(b + i * ldb + j, mask, NAME(load)(a + i * LANES));
+        }
+    }
+}
+
+/* Squares of LANES x LANES in registers: after log2(LANES) rounds of a perfect shuffle, the rows are the columns. */
+static void NAME(transpose)(ptrdiff_t m, const void *a_, void *b_, ptrdiff_t stripe)
+{
+    const REAL *a = a_;
+    REAL *b = b_;
+    ptrdiff_t i = 0;
+    for (; i + LANES <= m; i += LANES, b += stripe) {
+        VEC row[LANES], next[LANES];
+        for (int r = 0; r < LANES; r++)
+            row[r] = NAME(load)(a + (i + r) * LANES);
+        for (int round = 1; round < LANES; round *= 2) {
+            for (int r = 0; r < LANES / 2; r++) {
+                next[2 * r] = ZIP_LOW(row[r], row[r + LANES / 2]);
+                next[2 * r + 1] = ZIP_HIGH(row[r], row[r + LANES / 2]);
+            }
+            for (int r = 0; r < LANES; r++)
+                row[r] = next[r];
+        }
+        for (int r = 0; r < LANES; r++)
+            NAME(store)(b + r * LANES, row[r]);
+    }
+    for (ptrdiff_t r = 0; i + r < m; r++)
+        for (ptrdiff_t j = 0; j < LANES; j++)
+            b[j * LANES + r] = a[(i + r) * LANES + j];
 }
 
 /* out += s * row */
@@ -216,28 +303,51 @@ INLINE REAL NAME(csr_value)(const Csr *x, int64_t i)
 }
 
 static void NAME(csr_matmul)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first,
-                             const void *w_, ptrdiff_t ldw, const void *bias, void *c_, ptrdiff_t ldc)
+                             const void *w_, ptrdiff_t ldw, ptrdiff_t stripe, const void *bias_, void *c_, ptrdiff_t ldc)
 {
-    const REAL *w = w_;
+    enum { GROUP = 4 }; /* vectors of C in registers */
+    const REAL *w = w_, *bias = bias_;
     REAL *c = c_;
-    NAME(fill_rows)(m, n, bias, c, ldc);
-    for (ptrdiff_t i = 0; i < m; i++) {
-        int64_t row = order ? order[i] : first + i;
-        int64_t end = NAME(index)(x->indptr, x->wide_indptr, row + 1);
-        for (int64_t e = NAME(index)(x->indptr, x->wide_indptr, row); e < end; e++)
-            NAME(add_scaled)(n, NAME(csr_value)(x, e), w + NAME(index)(x->indices, x->wide_indices, e) * ldw,
-                             c + i * ldc);
+    for (ptrdiff_t i = 0; i < m; i++, c += ldc) {
+        const int64_t row = order ? order[i] : first + i, end = NAME(index)(x->indptr, x->wide_indptr, row + 1);
+        const int64_t begin = NAME(index)(x->indptr, x->wide_indptr, row);
+        for (ptrdiff_t j = 0; j < n; j += GROUP * LANES) {
+            const int nv = n - j >= GROUP * LANES ? GROUP : (int)((n - j + LANES - 1) / LANES);
+            const ptrdiff_t last = n - j - (nv - 1) * LANES;
+            const NAME(mask) mask = NAME(first)(last < LANES ? last : LANES);
+            VEC acc[GROUP];
+#define EACH(v) for (int v = 0; v < nv; v++)
+#define LOAD(p) (v == nv - 1 ? NAME(load_masked)(p, mask) : NAME(load)(p))
+            EACH(v) acc[v] = LOAD(bias + j + v * LANES);
+            for (int64_t e = begin; e < end; e++) {
+                const REAL value = NAME(csr_value)(x, e);
+                const REAL *from = w + NAME(index)(x->indices, x->wide_indices, e) * ldw + j / LANES * stripe;
+                if (nv == GROUP && last >= LANES)
+                    for (int v = 0; v < GROUP; v++)
+                        acc[v] += NAME(load)(from + v * stripe) * value;
+                else
+                    EACH(v) acc[v] += LOAD(from + v * stripe) * value;
+            }
+            EACH(v)
+                if (v == nv - 1)
+                    NAME(store_masked)(c + j + v * LANES, mask, acc[v]);
+                else
+                    NAME(store)(c + j + v * LANES, acc[v]);
+#undef EACH
+#undef LOAD
+        }
     }
 }
 
 static void NAME(csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first,
                                ptrdiff_t begin, ptrdiff_t end, const void *d_, ptrdiff_t ldd, int accumulate, void *g_,
-                               ptrdiff_t ldg)
+                               ptrdiff_t stripe)
 {
     const REAL *d = d_;
     REAL *g = g_;
     if (!accumulate)
-        NAME(fill_rows)(end - begin, n, NULL, g, ldg);
+        for (ptrdiff_t j = 0; j < n; j += LANES)
+            memset(g + j / LANES * stripe, 0, (size_t)((end - begin) * LANES) * sizeof(REAL));
     for (ptrdiff_t i = 0; i < m; i++) {
         int64_t row = order ? order[i] : first + i;
         int64_t low = NAME(index)(x->indptr, x->wide_indptr, row);
@@ -253,7 +363,10 @@ static void NAME(csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int
             int64_t column = NAME(index)(x->indices, x->wide_indices, low);
             if (column >= end)
                 break;
-            NAME(add_scaled)(n, NAME(csr_value)(x, low), d + i * ldd, g + (column - begin) * ldg);
+            const REAL value = NAME(csr_value)(x, low);
+            REAL *to = g + (column - begin) * LANES;
+            for (ptrdiff_t j = 0; j < n; j += LANES, to += stripe)
+                NAME(store)(to, NAME(load)(to) + NAME(load)(d + i * ldd + j) * value);
         }
     }
 }
@@ -336,16 +449,21 @@ INLINE VEC NAME(vtanh)(VEC x)
 /* np.maximum(x, 0): a NaN stays one */
 INLINE VEC NAME(vrelu)(VEC x) { return NAME(select)(x < 0, (VEC){0}, x); }
 
+/* m rows of n as one where nothing lies between them */
+#define FLATTEN if (n == ld) n *= m, ld = n, m = n > 0
 #define ACTIVATE(name, f) \
-    static void NAME(name)(ptrdiff_t n, void *a_) \
+    static void NAME(name)(ptrdiff_t m, ptrdiff_t n, void *a_, ptrdiff_t ld) \
     { \
         REAL *a = a_; \
-        ptrdiff_t i = 0; \
-        for (; i + LANES <= n; i += LANES) \
-            NAME(store)(a + i, f(NAME(load)(a + i))); \
-        if (i < n) { \
-            NAME(mask) mask = NAME(first)(n - i); \
-            NAME(store_masked)(a + i, mask, f(NAME(load_masked)(a + i, mask))); \
+        FLATTEN; \
+        for (; m-- > 0; a += ld) { \
+            ptrdiff_t i = 0; \
+            for (; i + LANES <= n; i += LANES) \
+                NAME(store)(a + i, f(NAME(load)(a + i))); \
+            if (i < n) { \
+                NAME(mask) mask = NAME(first)(n - i); \
+                NAME(store_masked)(a + i, mask, f(NAME(load_masked)(a + i, mask))); \
+            } \
         } \
     }
 ACTIVATE(exp, NAME(vexp))
@@ -354,30 +472,37 @@ ACTIVATE(tanh, NAME(vtanh))
 ACTIVATE(relu, NAME(vrelu))
 #undef ACTIVATE
 
-static void NAME(identity)(ptrdiff_t n, void *a) { (void)n, (void)a; }
-static void NAME(identity_derivative)(ptrdiff_t n, const void *a, void *d) { (void)n, (void)a, (void)d; }
+static void NAME(identity)(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld) { (void)m, (void)n, (void)a, (void)ld; }
+static void NAME(identity_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld)
+{
+    (void)m, (void)n, (void)a, (void)d, (void)ld;
+}
 
 INLINE VEC NAME(vlogistic_derivative)(VEC a, VEC d) { return d * a * ((REAL)1 - a); }
 INLINE VEC NAME(vtanh_derivative)(VEC a, VEC d) { return d * ((REAL)1 - a * a); }
 INLINE VEC NAME(vrelu_derivative)(VEC a, VEC d) { return NAME(select)(a == 0, (VEC){0}, d); }
 
 #define DERIVATIVE(name, f) \
-    static void NAME(name)(ptrdiff_t n, const void *a_, void *d_) \
+    static void NAME(name)(ptrdiff_t m, ptrdiff_t n, const void *a_, void *d_, ptrdiff_t ld) \
     { \
         const REAL *a = a_; \
         REAL *d = d_; \
-        ptrdiff_t i = 0; \
-        for (; i + LANES <= n; i += LANES) \
-            NAME(store)(d + i, f(NAME(load)(a + i), NAME(load)(d + i))); \
-        if (i < n) { \
-            NAME(mask) mask = NAME(first)(n - i); \
-            NAME(store_masked)(d + i, mask, f(NAME(load_masked)(a + i, mask), NAME(load_masked)(d + i, mask))); \
+        FLATTEN; \
+        for (; m-- > 0; a += ld, d += ld) { \
+            ptrdiff_t i = 0; \
+            for (; i + LANES <= n; i += LANES) \
+                NAME(store)(d + i, f(NAME(load)(a + i), NAME(load)(d + i))); \
+            if (i < n) { \
+                NAME(mask) mask = NAME(first)(n - i); \
+                NAME(store_masked)(d + i, mask, f(NAME(load_masked)(a + i, mask), NAME(load_masked)(d + i, mask))); \
+            } \
         } \
     }
 DERIVATIVE(logistic_derivative, NAME(vlogistic_derivative))
 DERIVATIVE(tanh_derivative, NAME(vtanh_derivative))
 DERIVATIVE(relu_derivative, NAME(vrelu_derivative))
 #undef DERIVATIVE
+#undef FLATTEN
 
 /* ---- losses ----------------------------------------------------------------------------------------------------- */
 
@@ -398,7 +523,7 @@ INLINE REAL NAME(shifted_exp)(ptrdiff_t n, REAL *a, REAL *max)
         m = a[j] > m ? a[j] : m;
     for (j = 0; j < n; j++)
         a[j] -= m;
-    NAME(exp)(n, a);
+    NAME(exp)(1, n, a, n);
     VEC sums = {0};
     for (j = 0; j + LANES <= n; j += LANES)
         sums += NAME(load)(a + j);
@@ -441,7 +566,7 @@ INLINE double NAME(cross_entropy)(ptrdiff_t n, REAL *z, const REAL *y, REAL *d, 
         loss += (x < 0 ? 0 : x) - x * (double)y[j] + log1p(exp(-fabs(x)));
     }
     if (d) {
-        NAME(logistic)(n, z);
+        NAME(logistic)(1, n, z, n);
         for (ptrdiff_t j = 0; j < n; j++)
             d[j] = (z[j] - y[j]) * c;
     }
@@ -480,7 +605,7 @@ INLINE double NAME(poisson)(ptrdiff_t n, REAL *z, const REAL *y, REAL *d, REAL c
         double t = (double)y[j];
         loss += (t > 0 ? t * log(t) - t : 0) - t * (double)z[j];
     }
-    NAME(exp)(n, z);
+    NAME(exp)(1, n, z, n);
     for (ptrdiff_t j = 0; j < n; j++) {
         loss += (double)z[j];
         if (d)
@@ -489,13 +614,13 @@ INLINE double NAME(poisson)(ptrdiff_t n, REAL *z, const REAL *y, REAL *d, REAL c
     return loss;
 }
 
-static double NAME(loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z_, const void *y_, const int64_t *labels,
-                         const double *weights, double scale, void *d_)
+static double NAME(loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z_, ptrdiff_t ld, const void *y_,
+                         const int64_t *labels, const double *weights, double scale, void *d_)
 {
     REAL *z = z_, *d = d_;
     const REAL *y = y_;
     double total = 0;
-    for (ptrdiff_t i = 0; i < m; i++, z += n) {
+    for (ptrdiff_t i = 0; i < m; i++, z += ld) {
         double weight = weights ? weights[i] : 1;
         REAL c = (REAL)(weight * scale);
         if (weight == 0) { /* such a row counts for nothing, even if its loss is infinite */
@@ -515,7 +640,7 @@ static double NAME(loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z_, const vo
         if (y)
             y += n;
         if (d)
-            d += n;
+            d += ld;
     }
     return total;
 }

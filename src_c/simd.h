@@ -16,6 +16,26 @@ INLINE VEC NAME(broadcast)(REAL s) { return s - (VEC){0}; }
 INLINE VEC NAME(select)(IVEC mask, VEC a, VEC b) { return (VEC)((mask & (IVEC)a) | (~mask & (IVEC)b)); }
 INLINE VEC NAME(abs)(VEC a) { return (VEC)((IVEC)a & INT_MAX_OF); }
 
+/* The elements of a and b in turn, from their lower and from their upper halves: a0 b0 a1 b1 ... */
+#ifdef __clang__
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (IVEC){__VA_ARGS__})
+#endif
+#if VEC_BYTES * 8 / REAL_BITS == 2
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 2)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 1, 3)
+#elif VEC_BYTES * 8 / REAL_BITS == 4
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 4, 1, 5)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 2, 6, 3, 7)
+#elif VEC_BYTES * 8 / REAL_BITS == 8
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#else
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#endif
+
 /* The first n lanes, 0 < n <= LANES. */
 #if defined(__AVX512F__) && VEC_BYTES == 64
 typedef CAT(__mmask, MASK_BITS) NAME(mask);

@@ -51,24 +51,41 @@ class Kernels(Structure):
     _fields_ = [
         ("isa", c_char_p),
         ("itemsize", c_size_t),
-        ("matmul", CFUNCTYPE(None, N, N, N, P, N, N, P, N, P, N, P, N)),
-        ("transpose", CFUNCTYPE(None, N, N, P, N, P, N)),
+        ("lanes", N),
+        ("matmul", CFUNCTYPE(None, N, N, N, P, N, c_int, P, N, N, P, c_int, P, N, N)),
+        ("pack", CFUNCTYPE(None, N, N, P, N, P, N)),
+        ("unpack", CFUNCTYPE(None, N, N, P, N, P, N)),
+        ("transpose", CFUNCTYPE(None, N, P, P, N)),
         ("fill_rows", CFUNCTYPE(None, N, N, P, P, N)),
         ("column_sums", CFUNCTYPE(None, N, N, P, N, c_int, P)),
         ("gather", CFUNCTYPE(None, N, N, POINTER(Strided), P, N, P, N)),
-        ("csr_matmul", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, P, N, P, P, N)),
+        ("csr_matmul", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, P, N, N, P, P, N)),
         ("csr_gradient", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, N, N, P, N, c_int, P, N)),
-        ("activate", CFUNCTYPE(None, N, P) * 4),
-        ("derivative", CFUNCTYPE(None, N, P, P) * 4),
-        ("exp", CFUNCTYPE(None, N, P)),
+        ("activate", CFUNCTYPE(None, N, N, P, N) * 4),
+        ("derivative", CFUNCTYPE(None, N, N, P, P, N) * 4),
+        ("exp", CFUNCTYPE(None, N, N, P, N)),
         ("softmax", CFUNCTYPE(None, N, N, P)),
-        ("loss", CFUNCTYPE(c_double, c_int, N, N, P, P, P, P, c_double, P)),
+        ("loss", CFUNCTYPE(c_double, c_int, N, N, P, N, P, P, P, c_double, P)),
         ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, P, POINTER(c_double))),
     ]
 
 
 def pointer(a):
     return None if a is None else a.ctypes.data
+
+
+def rows(a):
+    """Pointers to the rows of a matrix."""
+    return np.array([a.ctypes.data + i * a.strides[0] for i in range(len(a))], np.uintp)
+
+
+def packed(a, lanes):
+    """A matrix in stripes, as a three-dimensional array (stripes, rows, lanes)."""
+    m, n = a.shape
+    stripes = np.zeros((-(-n // lanes), m, lanes), a.dtype)
+    for j in range(n):
+        stripes[j // lanes, :, j % lanes] = a[:, j]
+    return stripes
 
 
 _library = ctypes.CDLL(_core.__file__)

@@ -58,56 +58,95 @@ def guarded(shape, dtype):
 @pytest.mark.parametrize("m", [0, 1, 2, 5, 6, 7, 12, 13, 25])
 @pytest.mark.parametrize("n", SIZES)
 def test_matmul(k, dtype, rng, m, n):
+    """A and A^T by row pointers, B and C row-major and packed, with a bias, without, and accumulating."""
+    lanes = k.lanes
     for depth in (0, 1, 3, 17):
-        a = rng.normal(size=(m, depth)).astype(dtype)
+        a = rng.normal(size=(m, depth + 2)).astype(dtype)[:, 1:-1]
         at = np.ascontiguousarray(a.T)
         b = rng.normal(size=(depth, n + 3)).astype(dtype)[:, :n]
+        stripes = kt.packed(b, lanes)
         bias = rng.normal(size=n).astype(dtype)
+        packed_bias = kt.packed(bias[None], lanes)
         old = rng.normal(size=(m, n)).astype(dtype)
         product = a.astype(float) @ b.astype(float)
-        for x, row, column in ((a, depth, 1), (at, 1, m)):
-            for init, ld, expected in ((None, 0, product), (bias, 0, product + bias), (old, n, product + old)):
+        for x, transposed in ((a, 0), (at, 1)):
+            cases = ((None, 0, product), (bias, 0, product + bias), (bias, 1, product + old))
+            for start, accumulate, expected in cases:
                 c, check = guarded((m, n), dtype)
-                if init is old:
-                    c[:] = old
-                    init = c  # accumulates
-                k.matmul(m, n, depth, pointer(x), row, column, pointer(b), n + 3, pointer(init), ld, pointer(c), n)
+                c[:] = old
+                pointers = kt.rows(x)
+                k.matmul(
+                    m, n, depth, pointer(pointers), 0, transposed, pointer(b), n + 3, lanes, pointer(start), accumulate,
+                    pointer(c), n, lanes,
+                )  # fmt: skip
                 assert_allclose(c, expected, **tolerance(dtype, depth + 1))
+                check()
+                # the same bits from packed B to packed C
+                c_packed, check = guarded((len(stripes), m, lanes), dtype)
+                c_packed[:] = kt.packed(old, lanes)
+                k.matmul(
+                    m, len(stripes) * lanes, depth, pointer(pointers), 0, transposed, pointer(stripes), lanes,
+                    depth * lanes, pointer(packed_bias) if start is bias else None, accumulate,
+                    pointer(c_packed), lanes, m * lanes,
+                )  # fmt: skip
+                assert_array_equal(c_packed, kt.packed(c, lanes))
                 check()
 
 
-@pytest.mark.parametrize("n", [256, 301])
-@pytest.mark.parametrize("depth", [512, 611])
-def test_matmul_of_one_row_and_a_large_matrix(k, dtype, rng, n, depth):
-    a = rng.normal(size=depth).astype(dtype)
+@pytest.mark.parametrize("m, n, depth", [(1, 256, 512), (1, 301, 611), (7, 5, 600), (400, 19, 3), (201, 9, 530)])
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_matmul_in_blocks(k, dtype, rng, m, n, depth, transposed):
+    """Sizes beyond the blocks, with an offset into the rows of A; each element has the bits of a single sum."""
+    a = rng.normal(size=(depth, m + 5) if transposed else (m, depth + 5)).astype(dtype)
     b = rng.normal(size=(depth, n)).astype(dtype)
     bias = rng.normal(size=n).astype(dtype)
-    for step in (1, 2):
-        x = np.repeat(a, step)
-        for init in (bias, None):
-            c, check = guarded((1, n), dtype)
-            k.matmul(1, n, depth, pointer(x), 7, step, pointer(b), n, pointer(init), 0, pointer(c), n)
-            expected = a.astype(float) @ b.astype(float) + (0 if init is None else init)
-            assert_allclose(c[0], expected, **tolerance(dtype, depth))
-            check()
+    pointers, part = kt.rows(a), (a[:, 5:].T if transposed else a[:, 5:]).astype(float)
+    for start in (bias, None):
+        c, check = guarded((m, n), dtype)
+        k.matmul(
+            m, n, depth, pointer(pointers), 5, transposed, pointer(b), n, k.lanes, pointer(start), 0, pointer(c), n,
+            k.lanes,
+        )  # fmt: skip
+        assert_allclose(c, part @ b.astype(float) + (0 if start is None else start), **tolerance(dtype, depth))
+        check()
+        one = np.zeros(1, dtype)
+        k.matmul(
+            1, 1, depth, pointer(pointers if transposed else pointers[-1:]), 5 + (m - 1) * transposed, transposed,
+            pointer(b[:, -1:]), n, k.lanes, pointer(None if start is None else start[-1:]), 0, pointer(one), 1, k.lanes,
+        )  # fmt: skip
+        assert one[0] == c[-1, -1]
 
 
 def test_matmul_nonfinite(k, dtype):
     a = np.array([[1, np.inf], [np.nan, 1], [0, 1]], dtype)
     b = np.ones((2, 9), dtype)
     c = np.empty((3, 9), dtype)
-    k.matmul(3, 9, 2, pointer(a), 2, 1, pointer(b), 9, None, 0, pointer(c), 9)
+    pointers = kt.rows(a)
+    k.matmul(3, 9, 2, pointer(pointers), 0, 0, pointer(b), 9, k.lanes, None, 0, pointer(c), 9, k.lanes)
     assert_array_equal(c, np.repeat([[np.inf], [np.nan], [1]], 9, axis=1))
 
 
 @pytest.mark.parametrize("n", SIZES)
 def test_moves(k, dtype, rng, n):
-    for m in (0, 1, 5, 9):
-        a = rng.normal(size=(m, n)).astype(dtype)
-        b, check = guarded((n, m), dtype)
-        k.transpose(m, n, pointer(a), n, pointer(b), m)
-        assert_array_equal(b, a.T)
+    lanes = k.lanes
+    for m in (0, 1, 5, 9, 33):
+        a = rng.normal(size=(m, n + 2)).astype(dtype)[:, :n]
+        stripes, check = guarded((-(-n // lanes), m, lanes), dtype)
+        k.pack(m, n, pointer(a), n + 2, pointer(stripes), m * lanes)
+        assert_array_equal(stripes, kt.packed(a, lanes))
         check()
+        b, check = guarded((m, n), dtype)
+        k.unpack(m, n, pointer(stripes), m * lanes, pointer(b), n)
+        assert_array_equal(b, a)
+        check()
+        if n:  # the transpose of the first stripe, one row of squares in a packed matrix of 2 lanes rows
+            t, check = guarded((-(-m // lanes), 2 * lanes, lanes), dtype)
+            t[:] = 7
+            k.transpose(m, pointer(stripes), pointer(t), 2 * lanes * lanes)
+            flat = t.swapaxes(0, 1).reshape(2 * lanes, len(t) * lanes)
+            assert_array_equal(flat[:lanes, :m], stripes[0].T)
+            assert (flat[lanes:] == 7).all() and (flat[:, m:] == 7).all()
+            check()
         row = rng.normal(size=n).astype(dtype)
         for source, expected in ((row, np.tile(row, (m, 1))), (None, np.zeros((m, n)))):
             c, check = guarded((m, n), dtype)
@@ -117,7 +156,7 @@ def test_moves(k, dtype, rng, n):
         for accumulate in (0, 1):
             s, check = guarded((n,), dtype)
             s[:] = row
-            k.column_sums(m, n, pointer(a), n, accumulate, pointer(s))
+            k.column_sums(m, n, pointer(a), n + 2, accumulate, pointer(s))
             assert_allclose(s, a.sum(axis=0, dtype=float) + accumulate * row, **tolerance(dtype, m + 1))
             check()
 
@@ -153,18 +192,26 @@ def test_csr(k, dtype, rng, index, source):
         order = np.array([8, 2, 2, 0], np.int64)
         for rows, first, part in ((order, 0, dense[order]), (None, 5, dense[5:9])):
             c, check = guarded((4, n), dtype)
-            k.csr_matmul(
-                4, n, byref(kt.Csr.of(x)), pointer(rows), first, pointer(w), n, pointer(bias), pointer(c), n
-            )
-            assert_allclose(c, part @ w + bias, **tolerance(dtype, 13))
-            check()
+            packed, csr = kt.packed(w, k.lanes), kt.Csr.of(x)
+            for weights, ldw, stripe in ((w, n, k.lanes), (packed, k.lanes, 13 * k.lanes)):
+                c[:] = 0
+                k.csr_matmul(
+                    4, n, byref(csr), pointer(rows), first, pointer(weights), ldw, stripe, pointer(bias), pointer(c), n
+                )
+                assert_allclose(c, part @ w + bias, **tolerance(dtype, 13))
+                check()
+            width = packed.shape[0] * k.lanes
+            dd = np.zeros((4, width), dtype)
+            dd[:, :n] = d
             for accumulate in (0, 1):
-                g, check = guarded((6, n), dtype)
+                g, check = guarded((packed.shape[0], 6, k.lanes), dtype)
                 g[:] = 1
                 k.csr_gradient(
-                    4, n, byref(kt.Csr.of(x)), pointer(rows), first, 3, 9, pointer(d), n, accumulate, pointer(g), n
+                    4, width, byref(csr), pointer(rows), first, 3, 9, pointer(dd), width, accumulate, pointer(g),
+                    6 * k.lanes,
                 )  # fmt: skip
-                assert_allclose(g, (part.T @ d)[3:9] + accumulate, **tolerance(dtype, 8))
+                expected = kt.packed((part.T @ dd)[3:9] + accumulate, k.lanes)
+                assert_allclose(g, expected, **tolerance(dtype, 8))
                 check()
 
 
@@ -192,33 +239,42 @@ def test_function_accuracy(k, dtype, rng, name):
         x = x[x > low / 2]
     y = x.copy()
     function = k.exp if name == "exp" else k.activate[kt.ACTIVATIONS.index(name)]
-    function(len(y), pointer(y))
+    function(1, len(y), pointer(y), len(y))
     assert ulps(y, FUNCTIONS[name](x.astype(np.longdouble)), dtype).max() <= most
 
 
 @pytest.mark.parametrize("name", kt.ACTIVATIONS)
-def test_activations(k, dtype, rng, name):
+@pytest.mark.parametrize("gap", [0, 3])
+def test_activations(k, dtype, rng, name, gap):
+    """Rows next to each other and with a gap between them, which stays as it was."""
+    m = 3
     for n in SIZES:
-        z = np.resize([*SPECIAL, *rng.normal(size=9)], n).astype(dtype)
-        a, check = guarded((n,), dtype)
+        z = np.resize([*SPECIAL, *rng.normal(size=9)], (m, n)).astype(dtype)
+        whole, check = guarded((m, n + gap), dtype)
+        whole[:] = 99
+        a = whole[:, :n]
         a[:] = z
-        k.activate[kt.ACTIVATIONS.index(name)](n, pointer(a))
+        k.activate[kt.ACTIVATIONS.index(name)](m, n, pointer(whole), n + gap)
         with np.errstate(all="ignore"):
             assert_allclose(a, reference.ACTIVATIONS[name](z), rtol=16 * np.finfo(dtype).eps, atol=1e-37)
+        assert (whole[:, n:] == 99).all()
         check()
-        d, check = guarded((n,), dtype)
-        d[:] = rng.normal(size=n)
+        whole_d, check = guarded((m, n + gap), dtype)
+        whole_d[:] = 99
+        d = whole_d[:, :n]
+        d[:] = rng.normal(size=(m, n))
         with np.errstate(all="ignore"):
             expected = d * reference.DERIVATIVES[name](a)
-        k.derivative[kt.ACTIVATIONS.index(name)](n, pointer(a), pointer(d))
+        k.derivative[kt.ACTIVATIONS.index(name)](m, n, pointer(whole), pointer(whole_d), n + gap)
         assert_allclose(d, expected, **tolerance(dtype))
+        assert (whole_d[:, n:] == 99).all()
         check()
 
 
 def test_exp_edges(k, dtype):
     x = np.array([np.nan, np.inf, -np.inf, 0, -0.0, 1000, -1000, 89, -104, 709.7, -745], dtype)
     y = x.copy()
-    k.exp(len(y), pointer(y))
+    k.exp(1, len(y), pointer(y), len(y))
     with np.errstate(over="ignore"):
         assert_allclose(y, np.exp(x), rtol=4 * np.finfo(dtype).eps, atol=float(np.finfo(dtype).smallest_subnormal))
 
@@ -254,12 +310,16 @@ def test_loss(k, dtype, rng, loss, n):
             mass = target.sum(axis=1, keepdims=True) if loss == "softmax_cross_entropy" else 1
             zz = z.astype(float)
             expected = (reference.OUTPUT_UNITS[loss](zz) * mass - target) * w[:, None] * scale
-            d, check = guarded((m, n), dtype)
-            scratch = z.copy()
+            whole, check = guarded((m, n + 2), dtype)
+            whole[:] = 99
+            d = whole[:, :n]
+            scratch = np.full((m, n + 2), 99, dtype)
+            scratch[:, :n] = z
             value = k.loss(
-                kt.LOSSES.index(loss), m, n, pointer(scratch), None if by_label else pointer(y),
-                pointer(labels) if by_label else None, pointer(weights), scale, pointer(d),
+                kt.LOSSES.index(loss), m, n, pointer(scratch), n + 2, None if by_label else pointer(y),
+                pointer(labels) if by_label else None, pointer(weights), scale, pointer(whole),
             )  # fmt: skip
+            assert (whole[:, n:] == 99).all() and (scratch[:, n:] == 99).all()
             assert_allclose(value, (w * reference.losses(loss, zz, target)).sum(), **tolerance(dtype, 20))
             assert_allclose(d, expected, rtol=50 * np.finfo(dtype).eps, atol=20 * np.finfo(dtype).eps)
             check()
@@ -273,7 +333,7 @@ def test_loss_from_extreme_logits(k, dtype):
         for weights, value in ((None, expected), (np.array([0.0, 1.0]), 0.0)):
             scratch, d = z.copy(), np.empty_like(z)
             got = k.loss(
-                kt.LOSSES.index(loss), 2, 2, pointer(scratch), pointer(y), None, pointer(weights), 1.0, pointer(d)
+                kt.LOSSES.index(loss), 2, 2, pointer(scratch), 2, pointer(y), None, pointer(weights), 1.0, pointer(d)
             )
             assert_allclose(got, value)
             assert np.isfinite(d).all()

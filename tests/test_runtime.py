@@ -64,6 +64,18 @@ def test_same_bits_for_any_number_of_threads(name, optimizer, kind):
             assert_array_equal(a, b)
 
 
+def test_same_bits_while_the_number_of_members_at_work_changes():
+    """Members that were not at work for a while come back in step: the team tries one and all in turn."""
+    sizes = [300, 60, 10]
+    X, y = data(sizes, 30000)
+    results = []
+    for n_threads in (1, 2):
+        net = make(sizes)
+        net.fit(X, y, optimizer=SGD(0.01, momentum=0.9), epochs=8, n_threads=n_threads)
+        results.append(net.parameters)
+    assert_array_equal(*results)
+
+
 def test_small_work_runs_on_one_thread():
     net = make([8, 16, 2])
     X, y = data([8, 16, 2], 1000)
