@@ -20,8 +20,9 @@ from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
 from .layers import Dense  # noqa: E402
 from .network import Network  # noqa: E402
 from .optimizers import SGD, Adam  # noqa: E402
+from .preprocessing import Whitening  # noqa: E402
 
-__all__ = ["SGD", "Adam", "Dense", "MLPClassifier", "MLPRegressor", "Network", "show_config"]
+__all__ = ["SGD", "Adam", "Dense", "MLPClassifier", "MLPRegressor", "Network", "Whitening", "show_config"]
 
 
 def show_config():
