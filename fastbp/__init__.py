@@ -17,12 +17,16 @@ __version__ = version("fastbp")
 ISA = choose_isa(os.environ.get("FASTBP_ISA"))
 
 from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
+from .initializers import Orthogonal, VarianceScaling  # noqa: E402
 from .layers import Dense  # noqa: E402
 from .network import Network  # noqa: E402
 from .optimizers import SGD, Adam  # noqa: E402
 from .preprocessing import Whitening  # noqa: E402
 
-__all__ = ["SGD", "Adam", "Dense", "MLPClassifier", "MLPRegressor", "Network", "Whitening", "show_config"]
+__all__ = [
+    "SGD", "Adam", "Dense", "MLPClassifier", "MLPRegressor", "Network", "Orthogonal", "VarianceScaling", "Whitening",
+    "show_config",
+]  # fmt: skip
 
 
 def show_config():
