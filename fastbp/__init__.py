@@ -22,10 +22,21 @@ from .layers import Dense  # noqa: E402
 from .network import Network  # noqa: E402
 from .optimizers import SGD, Adam  # noqa: E402
 from .preprocessing import Whitening  # noqa: E402
+from .schedules import (  # noqa: E402
+    CosineWarmRestarts,
+    Cyclical,
+    Exponential,
+    InverseScaling,
+    OneCycle,
+    ReduceOnPlateau,
+    StepDecay,
+    WarmUp,
+)
 
 __all__ = [
-    "SGD", "Adam", "Dense", "MLPClassifier", "MLPRegressor", "Network", "Orthogonal", "VarianceScaling", "Whitening",
-    "show_config",
+    "SGD", "Adam", "CosineWarmRestarts", "Cyclical", "Dense", "Exponential", "InverseScaling", "MLPClassifier",
+    "MLPRegressor", "Network", "OneCycle", "Orthogonal", "ReduceOnPlateau", "StepDecay", "VarianceScaling", "WarmUp",
+    "Whitening", "show_config",
 ]  # fmt: skip
 
 

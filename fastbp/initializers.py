@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from .optimizers import _check
+from .schedules import _check
 
 _FANS = {
     "fan_in": lambda n_in, n_out: n_in,

@@ -15,6 +15,7 @@ from .initializers import check_initializer, from_json, initialize, to_json
 from .layers import Dense, check_penalty, check_size
 from .losses import check_loss, check_targets
 from .optimizers import SGD, Adam
+from .schedules import Schedule
 
 _NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
 _NOT_PICKLED = ("_engine", "weights", "biases", "_forward_data", "_owner")
@@ -252,8 +253,25 @@ class Network:
         state = self._optimizer_state
         if state is None or len(state["arrays"]) != optimizer.n_states:
             arrays = [np.zeros_like(self._parameters) for _ in range(optimizer.n_states)]
-            state = self._optimizer_state = {"arrays": arrays, "t": np.zeros(1, np.int64)}
+            state = self._optimizer_state = {"arrays": arrays, "t": np.zeros(1, np.int64), "epochs": 0, "memory": None}
         return [*state["arrays"], None, None][:2] + [state["t"]]
+
+    def _learning_rates(self, optimizer, n_steps):
+        """Learning rates of the next steps (float64), all of one epoch. The optimizer must have state.
+
+        A batch without weight makes no step, but has its rate: the position is set right at the next epoch.
+        """
+        rate, state = optimizer.learning_rate, self._optimizer_state
+        if isinstance(rate, Schedule):
+            return rate.rates(state["t"] + np.arange(n_steps), state["epochs"], state["memory"])
+        return np.full(n_steps, rate, dtype=np.float64)
+
+    def _end_epoch(self, optimizer, loss):
+        """Count an epoch, and let a schedule see its loss."""
+        state, rate = self._optimizer_state, optimizer.learning_rate
+        state["epochs"] += 1
+        if isinstance(rate, Schedule):
+            state["memory"] = rate.observe(state["memory"], loss)
 
     def _reset_optimizer(self):
         self._optimizer_state = None
@@ -316,11 +334,14 @@ class Network:
         uses_blas = self._engine.uses_blas(batch_size)
         with threads.exclusive(self), threads.team(n_threads, uses_blas) as n_threads:
             s1, s2, t = self._state_of(optimizer)
+            if learning_rate is None:
+                rates = self._learning_rates(optimizer, len(record))
+            else:
+                rates = np.full(len(record), learning_rate, dtype=np.float64)
             self._forward_data = None
             self._engine.train(
                 self._parameters, data, order, batch_size, optimizer.rule,
-                optimizer.learning_rate if learning_rate is None else learning_rate, *optimizer.settings,
-                s1, s2, t, self._penalties, penalty_over_weight, record, n_threads,
+                rates, *optimizer.settings, s1, s2, t, self._penalties, penalty_over_weight, record, n_threads,
             )  # fmt: skip
         return record
 
@@ -411,7 +432,10 @@ class Network:
         verbose=False,
         n_threads=None,
     ):
-        """Train on, with the optimizer's state as the last call left it. Arguments, results and errors as in `fit`."""
+        """Train on, with the optimizer's state, and the place in its schedule, as the last call left them.
+
+        Arguments, results and errors as in `fit`.
+        """
         return self._fit(
             X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
             callback, verbose, n_threads,
@@ -472,6 +496,7 @@ class Network:
                 )
             if validation is not None:
                 validation_losses.append(self._evaluate(validation, n_threads=n_threads))
+            self._end_epoch(optimizer, losses[-1] if validation is None else validation_losses[-1])
             if early_stopping is not None:
                 since_best += 1
                 if validation_losses[-1] < best:
@@ -651,14 +676,20 @@ class Network:
         gradient : array-like of shape (n_parameters,)
             Of the cost without penalties, which the update adds.
         optimizer : SGD or Adam
-            Its state goes on from the last step, if that was by the same rule.
+            Its state goes on from the last step, if that was by the same rule, and with it the position in a learning
+            rate's schedule, which must be one that moves per step: there are no epochs here.
 
         Raises
         ------
         ValueError
-            If gradient does not have the shape of `parameters` or is not finite.
+            If gradient does not have the shape of `parameters` or is not finite, or the schedule moves per epoch.
         """
         _check_optimizer(optimizer)
+        if getattr(optimizer.learning_rate, "per", "step") != "step":
+            raise ValueError(
+                f"step knows no epochs: learning_rate must be a number or a schedule with per='step', got "
+                f"{optimizer.learning_rate!r}"
+            )
         gradient = np.ascontiguousarray(gradient, dtype=self.dtype)
         if gradient.shape != self._parameters.shape:
             raise ValueError(f"gradient must have shape {self._parameters.shape}, got {gradient.shape}")
@@ -667,8 +698,8 @@ class Network:
             s1, s2, t = self._state_of(optimizer)
             self._forward_data = None  # its activations are of other parameters
             self._engine.step(
-                self._parameters, gradient, optimizer.rule, optimizer.learning_rate, *optimizer.settings, s1, s2, t,
-                self._penalties,
+                self._parameters, gradient, optimizer.rule, self._learning_rates(optimizer, 1)[0], *optimizer.settings,
+                s1, s2, t, self._penalties,
             )  # fmt: skip
 
     # ---- files ------------------------------------------------------------------------------------------------------
@@ -787,4 +818,4 @@ def _readable_csr(X, dtype):
 
 
 def _copied(state):
-    return state and {"arrays": [a.copy() for a in state["arrays"]], "t": state["t"].copy()}
+    return state and {**state, "arrays": [a.copy() for a in state["arrays"]], "t": state["t"].copy()}
