@@ -101,10 +101,11 @@ class Whitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         shift = rows.mean(axis=0)
         rows -= shift
         rows /= np.sqrt(n - 1)
-        if self.reg_covar:
-            rows = np.vstack([rows, np.sqrt(self.reg_covar) * np.eye(n_features)])
         # Columns from last to first and back: R is lower triangular, as Cholesky whitening wants it.
-        R = np.linalg.qr(rows[:, ::-1], mode="r")[::-1, ::-1]
+        R = np.linalg.qr(rows[:, ::-1], mode="r")
+        if self.reg_covar:
+            R = np.linalg.qr(np.vstack([R, np.sqrt(self.reg_covar) * np.eye(n_features)]), mode="r")
+        R = R[::-1, ::-1]
         _, deviations, Ut = np.linalg.svd(R, full_matrices=False)
         rank = int((deviations > deviations[0] * n_features * np.finfo(X.dtype).eps).sum())
         if rank == 0:
