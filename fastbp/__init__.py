@@ -17,11 +17,27 @@ __version__ = version("fastbp")
 ISA = choose_isa(os.environ.get("FASTBP_ISA"))
 
 from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
+from .initializers import Orthogonal, VarianceScaling  # noqa: E402
 from .layers import Dense  # noqa: E402
 from .network import Network  # noqa: E402
 from .optimizers import SGD, Adam  # noqa: E402
+from .preprocessing import Whitening  # noqa: E402
+from .schedules import (  # noqa: E402
+    CosineWarmRestarts,
+    Cyclical,
+    Exponential,
+    InverseScaling,
+    OneCycle,
+    ReduceOnPlateau,
+    StepDecay,
+    WarmUp,
+)
 
-__all__ = ["SGD", "Adam", "Dense", "MLPClassifier", "MLPRegressor", "Network", "show_config"]
+__all__ = [
+    "SGD", "Adam", "CosineWarmRestarts", "Cyclical", "Dense", "Exponential", "InverseScaling", "MLPClassifier",
+    "MLPRegressor", "Network", "OneCycle", "Orthogonal", "ReduceOnPlateau", "StepDecay", "VarianceScaling", "WarmUp",
+    "Whitening", "show_config",
+]  # fmt: skip
 
 
 def show_config():

@@ -281,6 +281,7 @@ cdef struct Run:
     Py_ssize_t ld_input
     char *output            # PREDICT, FORWARD: (n_rows, n_out); BACKWARD: dC/da of the last layer
     char *input_gradient    # BACKWARD: (n_rows, n_in) or NULL
+    const double *learning_rates  # TRAIN: one for each batch
     double *record
     double *block_loss
     double *penalties
@@ -724,8 +725,10 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
                 memset(run.record + 3 * batch, 0, 3 * sizeof(double))
             return True
     penalty_S = S if run.penalty_over_weight else 1
+    if run.mode == TRAIN:
+        update.learning_rate = run.learning_rates[batch]
     if update.rule == ADAM:
-        update.learning_rate = bias_corrected(&run.update, t[0] + 1)
+            update.learning_rate = bias_corrected(&update, t[0] + 1)
     while first < start + m:
         rows = min(run.chunk, start + m - first)
         begin_chunk(part, first, rows, 1 / S)
@@ -1163,23 +1166,24 @@ cdef class Engine:
             raise_pending()
         return 0
 
-    def train(self, parameters, Data data, order, Py_ssize_t batch_size, rule, double learning_rate, double momentum,
+    def train(self, parameters, Data data, order, Py_ssize_t batch_size, rule, learning_rates, double momentum,
               double beta_1, double beta_2, double epsilon, s1, s2, t, penalties, bint penalty_over_weight, record,
               int n_threads):
-        """One epoch. penalties: pairs (l1, l2), one a layer; t: int64 array of one, the optimizer's steps so far;
-        record: float64 (n_batches, 3), receives loss, penalty and sum of weights of each batch."""
+        """One epoch. learning_rates: float64 vector, one for each batch; penalties: pairs (l1, l2), one a layer; t: int64
+        array of one, the optimizer's steps so far; record: float64 (n_batches, 3), receives loss, penalty and sum of
+        weights of each batch."""
         cdef Run run
         cdef Layer *layers
         cdef int i
         cdef Memory copy = Memory()
         cdef Buffer p = Buffer(parameters, True), r = Buffer(record, True), steps = Buffer(t, True), v1, v2
-        cdef Buffer o = Buffer(order) if order is not None else None
+        cdef Buffer o = Buffer(order) if order is not None else None, rates = Buffer(learning_rates)
         layers = <Layer *>copy.reserve(self.n_layers * sizeof(Layer))
         self.begin(&run, layers, TRAIN, p, data, o, batch_size)
         for i, (l1, l2) in enumerate(penalties):
             layers[i].l1, layers[i].l2 = l1, l2
         run.update.rule = RULES[rule]
-        run.update.learning_rate, run.update.momentum = learning_rate, momentum
+        run.learning_rates, run.update.momentum = <const double *>rates.pointer(), momentum
         run.update.beta_1, run.update.beta_2, run.update.epsilon = beta_1, beta_2, epsilon
         run.penalty_over_weight = penalty_over_weight
         run.t = (<int64_t *>steps.pointer())[0]

@@ -28,6 +28,7 @@ from . import threads
 from .layers import Dense
 from .network import Network
 from .optimizers import SGD, Adam
+from .schedules import Schedule
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -67,11 +68,14 @@ _PARAMETERS = """\
         sample weights of the batch.
     batch_size : int or 'auto', default='auto'
         Rows of a mini-batch; 'auto' is ``min(200, n_samples)``.
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
+    learning_rate : {'constant', 'invscaling', 'adaptive'} or schedule, default='constant'
         Schedule of 'sgd': the initial rate throughout; ``learning_rate_init / (t_ + 1)**power_t``
-        after each epoch; or a fifth of it each time that training has stopped to improve.
+        after each epoch; or a fifth of it each time that training has stopped to improve. An object
+        such as `fastbp.OneCycle` is for 'adam' as well, and brings all its rates along. One that
+        reduces the rate on a plateau watches the training loss, with early stopping the validation
+        loss.
     learning_rate_init : float, default=0.001
-        Initial learning rate of 'sgd' and 'adam'.
+        Initial learning rate of 'sgd' and 'adam'; not used if `learning_rate` is an object.
     power_t : float, default=0.5
         Exponent of 'invscaling'.
     max_iter : int, default=200
@@ -203,7 +207,8 @@ class _Optimizer:
     """Update rule of a fit and its current learning rate."""
 
     def __init__(self, settings):
-        rate = settings.learning_rate_init
+        scheduled = isinstance(settings.learning_rate, Schedule)
+        rate = settings.learning_rate if scheduled else settings.learning_rate_init
         if settings.solver == "sgd":
             nesterov = settings.nesterovs_momentum and settings.momentum > 0
             self.rule = SGD(rate, momentum=settings.momentum, nesterov=nesterov)
@@ -212,7 +217,7 @@ class _Optimizer:
             self.rule = Adam(rate, settings.beta_1, settings.beta_2, settings.epsilon)
             self.schedule = "constant"
         self.power_t = settings.power_t
-        self.learning_rate = float(rate)
+        self.learning_rate = None if scheduled else float(rate)  # None: the rule's
 
     def end_epoch(self, t):
         """Follow the schedule; `t` is the number of rows seen so far."""
@@ -291,7 +296,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Schedule],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -675,6 +680,8 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
                 losses = record[:, 0] / self._loss_scale() + record[:, 1]
                 self._end_epoch(net, float(losses @ lengths) / n_samples, n_samples, held_out)
                 optimizer.end_epoch(self.t_)
+                watched_loss = self.loss_ if held_out is None else self.validation_loss_curve_[-1]
+                net._end_epoch(optimizer.rule, watched_loss)
                 stop = tasks.end()
                 if self._no_improvement_count > self.n_iter_no_change:
                     self.converged_ = optimizer.stop(message, self.verbose)

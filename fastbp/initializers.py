@@ -1,28 +1,162 @@
-"""Initial weights."""
+"""Initial weights: names for rules without settings, immutable objects for those with."""
+
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from .schedules import _check
 
-def glorot_uniform(random_state, fan_in, fan_out, activation, weights, biases):
-    """Fill weights and biases with draws from ``U(-b, b)``, ``b = sqrt(6 / (fan_in + fan_out))``.
+_FANS = {
+    "fan_in": lambda n_in, n_out: n_in,
+    "fan_out": lambda n_in, n_out: n_out,
+    "fan_avg": lambda n_in, n_out: (n_in + n_out) / 2,
+}
 
-    For the logistic sigmoid, whose slope at 0 is 1/4, the 6 is a 2. Draws are made in float64, weights first, as
-    scikit-learn makes them, so that the same seed gives the same network.
+
+@dataclass(frozen=True)
+class VarianceScaling:
+    """Independent draws with mean 0 and ``Var(w) = scale / fan``; biases are 0.
+
+    With ``fan_in`` the variance of weighted inputs stays the same from layer to layer, with ``fan_out`` that of the
+    deltas on their way back, for linear units with scale 1, for ReLU, which lets half through, with 2. All named rules
+    but "sklearn", "orthogonal" and "zeros" are settings of this one.
 
     Parameters
     ----------
-    random_state : numpy.random.RandomState
-    fan_in, fan_out : int
-    activation : str
-        Name of the hidden units' activation.
-    weights : ndarray of shape (fan_in, fan_out)
-    biases : ndarray of shape (fan_out,)
+    scale : float, default=1.0
+        Above 0.
+    mode : {"fan_in", "fan_out", "fan_avg"}, default="fan_in"
+        Which ``fan``: inputs of the layer, its units, or the mean of the two.
+    distribution : {"normal", "uniform"}, default="normal"
+        ``N(0, scale / fan)`` or ``U(-b, b)`` with ``b = sqrt(3 scale / fan)``.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
 
     References
     ----------
-    Notes 003 (Xavier initialization). X. Glorot and Y. Bengio, "Understanding the difficulty of training deep
-    feedforward neural networks", AISTATS 2010.
+    Notes 003 (initialization). Y. LeCun, L. Bottou, G. Orr and K.-R. Müller, "Efficient BackProp", 1998: 1 / fan_in.
+    X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010
+    ("Xavier"): 1 / fan_avg. K. He and others, "Delving deep into rectifiers", ICCV 2015 ("Kaiming"): 2 / fan_in or
+    2 / fan_out.
     """
-    bound = np.sqrt((2 if activation == "logistic" else 6) / (fan_in + fan_out))
-    weights[:] = random_state.uniform(-bound, bound, weights.shape)
-    biases[:] = random_state.uniform(-bound, bound, biases.shape)
+
+    scale: float = 1.0
+    mode: str = "fan_in"
+    distribution: str = "normal"
+
+    def __post_init__(self):
+        _check("scale", self.scale, "(0, inf)")
+        if self.mode not in _FANS:
+            raise ValueError(f"mode must be one of {tuple(_FANS)}, got {self.mode!r}")
+        if self.distribution not in ("normal", "uniform"):
+            raise ValueError(f"distribution must be 'normal' or 'uniform', got {self.distribution!r}")
+
+    def draw(self, random_state, shape):
+        """Weights of the shape (n_in, n_out)."""
+        deviation = np.sqrt(self.scale / _FANS[self.mode](*shape))
+        if self.distribution == "normal":
+            return random_state.normal(0, deviation, shape)
+        bound = np.sqrt(3) * deviation
+        return random_state.uniform(-bound, bound, shape)
+
+
+@dataclass(frozen=True)
+class Orthogonal:
+    """A random matrix with orthonormal columns (or rows, if they are fewer), times a gain; biases are 0.
+
+    All its singular values are the gain, so that a deep linear network with gain 1 is an isometry; for ReLU the gain
+    ``sqrt(2)`` keeps the mean square. "orthogonal" is gain 1.
+
+    Parameters
+    ----------
+    gain : float, default=1.0
+        Above 0.
+
+    Raises
+    ------
+    ValueError
+        If the gain is out of range.
+
+    Notes
+    -----
+    ``Q`` of the QR decomposition of a Gaussian matrix, with the signs that make the diagonal of ``R`` positive: then it
+    is uniformly distributed.
+
+    References
+    ----------
+    Notes 003 (dynamical isometry). A. Saxe, J. McClelland and S. Ganguli, "Exact solutions to the nonlinear dynamics of
+    learning in deep linear neural networks", ICLR 2014. F. Mezzadri, "How to generate random matrices from the
+    classical compact groups", Notices of the AMS 54 (2007).
+    """
+
+    gain: float = 1.0
+
+    def __post_init__(self):
+        _check("gain", self.gain, "(0, inf)")
+
+    def draw(self, random_state, shape):
+        """Weights of the shape (n_in, n_out)."""
+        Q, R = np.linalg.qr(random_state.normal(size=(max(shape), min(shape))))
+        Q *= self.gain * np.where(np.diag(R) < 0, -1, 1)
+        return Q if Q.shape == shape else Q.T
+
+
+_NAMED = {
+    f"{name}_{distribution}": VarianceScaling(scale, mode, distribution)
+    for name, scale, mode in (("lecun", 1.0, "fan_in"), ("glorot", 1.0, "fan_avg"), ("he", 2.0, "fan_in"))
+    for distribution in ("normal", "uniform")
+} | {"orthogonal": Orthogonal()}
+_CLASSES = {"VarianceScaling": VarianceScaling, "Orthogonal": Orthogonal}
+NAMES = ("sklearn", *_NAMED, "zeros")
+
+
+def initialize(initializer, random_state, weights, biases, activation):
+    """Fill a layer's weights and biases.
+
+    "sklearn" draws both from ``U(-b, b)``, ``b = sqrt(6 / (fan_in + fan_out))``, where for the logistic sigmoid, whose
+    slope at 0 is 1/4, the 6 is a 2. Draws are made in float64, weights first, as scikit-learn makes them, so that the
+    same seed gives the same network.
+
+    Parameters
+    ----------
+    initializer : str, VarianceScaling or Orthogonal
+    random_state : numpy.random.RandomState
+    weights : ndarray of shape (fan_in, fan_out)
+    biases : ndarray of shape (fan_out,)
+    activation : str
+        Name of the hidden units' activation, for "sklearn".
+    """
+    if initializer == "sklearn":
+        bound = np.sqrt((2 if activation == "logistic" else 6) / sum(weights.shape))
+        weights[:] = random_state.uniform(-bound, bound, weights.shape)
+        biases[:] = random_state.uniform(-bound, bound, biases.shape)
+    else:
+        weights[:] = 0 if initializer == "zeros" else _NAMED.get(initializer, initializer).draw(
+            random_state, weights.shape
+        )
+        biases[:] = 0
+
+
+def check_initializer(initializer):
+    """The initializer; ValueError unless it is one of the names or objects."""
+    if not isinstance(initializer, VarianceScaling | Orthogonal) and initializer not in NAMES:
+        raise ValueError(f"initializer must be one of {NAMES}, a VarianceScaling or an Orthogonal, got {initializer!r}")
+    return initializer
+
+
+def to_json(initializer):
+    """What JSON can hold: a name or None as it is, an object as ``{class: settings}``."""
+    if initializer is None or isinstance(initializer, str):
+        return initializer
+    return {type(initializer).__name__: asdict(initializer)}
+
+
+def from_json(initializer):
+    """The initializer of what `to_json` made of it. No other classes than those here are looked up."""
+    if not isinstance(initializer, dict):
+        return initializer
+    ((name, settings),) = initializer.items()
+    return _CLASSES[name](**settings)

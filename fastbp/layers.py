@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from numbers import Integral, Real
 
+from .initializers import Orthogonal, VarianceScaling, check_initializer
+
 ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 _ALIASES = {"sigmoid": "logistic", "linear": "identity"}
 
@@ -20,6 +22,8 @@ class Dense:
         derivative of ReLU at 0 is taken as 0.
     l1, l2 : float or None, default=None
         Penalties ``l1 sum|w| + l2/2 sum w^2`` on this layer's weights; None takes the network's.
+    initializer : str, VarianceScaling, Orthogonal or None, default=None
+        Rule for the initial parameters, see `Network`; None takes the network's.
 
     Raises
     ------
@@ -35,6 +39,7 @@ class Dense:
     activation: str = "identity"
     l1: float | None = None
     l2: float | None = None
+    initializer: str | VarianceScaling | Orthogonal | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "n_units", check_size("n_units", self.n_units))
@@ -45,6 +50,8 @@ class Dense:
         for name in ("l1", "l2"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, check_penalty(name, getattr(self, name)))
+        if self.initializer is not None:
+            check_initializer(self.initializer)
 
 
 def check_size(name, value):

@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from numbers import Integral
 
 import numpy as np
@@ -11,10 +11,11 @@ from sklearn.utils import assert_all_finite, check_random_state
 
 from . import threads
 from ._core import Data, Engine
-from .initializers import glorot_uniform
+from .initializers import check_initializer, from_json, initialize, to_json
 from .layers import Dense, check_penalty, check_size
 from .losses import check_loss, check_targets
 from .optimizers import SGD, Adam
+from .schedules import Schedule
 
 _NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
 _NOT_PICKLED = ("_engine", "weights", "biases", "_forward_data", "_owner")
@@ -64,6 +65,19 @@ class Network:
         Of parameters and arithmetic.
     random_state : int, RandomState instance or None, default=None
         For initial weights and for shuffling.
+    initializer : str, VarianceScaling or Orthogonal, default="sklearn"
+        Rule for the initial parameters of layers that don't bring their own:
+
+        - "sklearn": weights and biases uniform, the range as for "glorot_uniform" (smaller for logistic units), draw
+          by draw as scikit-learn's estimators do it;
+        - "lecun_normal", "lecun_uniform": weights of variance ``1 / n_in``;
+        - "glorot_normal", "glorot_uniform" ("Xavier"): of variance ``2 / (n_in + n_out)``;
+        - "he_normal", "he_uniform" ("Kaiming"): of variance ``2 / n_in``;
+        - `VarianceScaling` with other settings, such as ``2 / n_out``;
+        - "orthogonal", or `Orthogonal` with a gain: orthonormal columns or rows;
+        - "zeros": all units of a layer remain equal, to show that symmetry must be broken.
+
+        Biases are 0 but for "sklearn". `init_lsuv` is a rule that needs data.
 
     Attributes
     ----------
@@ -74,7 +88,7 @@ class Network:
     biases : tuple of ndarray of shape (n_out,)
         Views of `parameters`.
     l1, l2 : float
-        May be set. The other settings are readable as `layers`, `n_inputs`, `loss` and `dtype`.
+        May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype` and `initializer`.
 
     Raises
     ------
@@ -100,7 +114,10 @@ class Network:
     [0.0, 1.0, 1.0, 0.0]
     """
 
-    def __init__(self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None):
+    def __init__(
+        self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
+        initializer="sklearn",
+    ):  # fmt: skip
         layers = tuple(layers)
         if not layers or not all(isinstance(layer, Dense) for layer in layers):
             raise ValueError(f"layers must be a non-empty sequence of Dense, got {layers!r}")
@@ -113,10 +130,11 @@ class Network:
         self._dtype = np.dtype(np.dtype(dtype).name)  # native byte order
         self.l1 = l1
         self.l2 = l2
+        self._initializer = check_initializer(initializer)
         self._random_state = check_random_state(random_state)
         self._build()
-        for weights, biases in zip(self.weights, self.biases, strict=True):
-            glorot_uniform(self._random_state, *weights.shape, layers[0].activation, weights, biases)
+        for layer, weights, biases in zip(layers, self.weights, self.biases, strict=True):
+            initialize(layer.initializer or initializer, self._random_state, weights, biases, layers[0].activation)
 
     def _build(self):
         """The engine, and parameters of zero with their views."""
@@ -144,6 +162,7 @@ class Network:
     n_inputs = property(lambda self: self._n_inputs)
     loss = property(lambda self: self._loss)
     dtype = property(lambda self: self._dtype)
+    initializer = property(lambda self: self._initializer)
     parameters = property(lambda self: self._parameters)
 
     @property
@@ -173,7 +192,7 @@ class Network:
         layers = ", ".join(map(repr, self.layers))
         return (
             f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, "
-            f"dtype={self.dtype.name!r})"
+            f"dtype={self.dtype.name!r}, initializer={self.initializer!r})"
         )
 
     def __getstate__(self):
@@ -234,11 +253,70 @@ class Network:
         state = self._optimizer_state
         if state is None or len(state["arrays"]) != optimizer.n_states:
             arrays = [np.zeros_like(self._parameters) for _ in range(optimizer.n_states)]
-            state = self._optimizer_state = {"arrays": arrays, "t": np.zeros(1, np.int64)}
+            state = self._optimizer_state = {"arrays": arrays, "t": np.zeros(1, np.int64), "epochs": 0, "memory": None}
         return [*state["arrays"], None, None][:2] + [state["t"]]
+
+    def _learning_rates(self, optimizer, n_steps):
+        """Learning rates of the next steps (float64), all of one epoch. The optimizer must have state.
+
+        A batch without weight makes no step, but has its rate: the position is set right at the next epoch.
+        """
+        rate, state = optimizer.learning_rate, self._optimizer_state
+        if isinstance(rate, Schedule):
+            return rate.rates(state["t"] + np.arange(n_steps), state["epochs"], state["memory"])
+        return np.full(n_steps, rate, dtype=np.float64)
+
+    def _end_epoch(self, optimizer, loss):
+        """Count an epoch, and let a schedule see its loss."""
+        state, rate = self._optimizer_state, optimizer.learning_rate
+        state["epochs"] += 1
+        if isinstance(rate, Schedule):
+            state["memory"] = rate.observe(state["memory"], loss)
 
     def _reset_optimizer(self):
         self._optimizer_state = None
+
+    def init_lsuv(self, X, *, n_threads=None):
+        """New parameters by layer-sequential unit variance, which needs data.
+
+        Orthonormal weights and biases of 0; then each layer's weights, from the first to the last, are divided by the
+        standard deviation of its ``z = H W + b`` over all samples and units. Since ``b = 0`` that makes it 1 at once.
+        The optimizer's state is dropped.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
+            Typical inputs, scaled like those to train on; some hundred rows are enough.
+        n_threads : int, default=None
+
+        Raises
+        ------
+        ValueError
+            If X does not fit, is not finite, or gives a ``z`` without variance; the network is as it was.
+
+        References
+        ----------
+        D. Mishkin and J. Matas, "All you need is a good init", ICLR 2016.
+        """
+        H = self._check_X(X)
+        assert_all_finite(H.data if issparse(H) else H, input_name="X")
+        if H.shape[0] == 0:
+            raise ValueError("X must have at least one row, got 0")
+        threads.check_n_threads(n_threads)
+        with threads.exclusive(self):
+            draws = self._random_state.get_state()
+            layers = [replace(layer, initializer="orthogonal") for layer in self.layers]
+            new = Network(layers, n_inputs=self.n_inputs, dtype=self.dtype.name, random_state=self._random_state)
+            for i, (layer, W) in enumerate(zip(layers, new.weights, strict=True)):
+                deviation = _one_layer(W, "identity").predict(H, n_threads=n_threads).std(dtype=np.float64)
+                if not np.finfo(self.dtype).tiny < deviation < np.inf:
+                    self._random_state.set_state(draws)
+                    raise ValueError(f"X must make every z vary; its variance is {deviation**2} in layer {i}")
+                W /= deviation
+                H = _one_layer(W, layer.activation).predict(H, n_threads=n_threads)
+            self._parameters[:] = new.parameters
+            self._forward_data = None
+            self._reset_optimizer()
 
     # ---- training ---------------------------------------------------------------------------------------------------
 
@@ -255,11 +333,14 @@ class Network:
         record = np.empty((-(-n // batch_size), 3))
         with threads.exclusive(self), threads.team(n_threads, uses_blas=False) as n_threads:
             s1, s2, t = self._state_of(optimizer)
+            if learning_rate is None:
+                rates = self._learning_rates(optimizer, len(record))
+            else:
+                rates = np.full(len(record), learning_rate, dtype=np.float64)
             self._forward_data = None
             self._engine.train(
                 self._parameters, data, order, batch_size, optimizer.rule,
-                optimizer.learning_rate if learning_rate is None else learning_rate, *optimizer.settings,
-                s1, s2, t, self._penalties, penalty_over_weight, record, n_threads,
+                rates, *optimizer.settings, s1, s2, t, self._penalties, penalty_over_weight, record, n_threads,
             )  # fmt: skip
         return record
 
@@ -350,7 +431,10 @@ class Network:
         verbose=False,
         n_threads=None,
     ):
-        """Train on, with the optimizer's state as the last call left it. Arguments, results and errors as in `fit`."""
+        """Train on, with the optimizer's state, and the place in its schedule, as the last call left them.
+
+        Arguments, results and errors as in `fit`.
+        """
         return self._fit(
             X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
             callback, verbose, n_threads,
@@ -411,6 +495,7 @@ class Network:
                 )
             if validation is not None:
                 validation_losses.append(self._evaluate(validation, n_threads=n_threads))
+            self._end_epoch(optimizer, losses[-1] if validation is None else validation_losses[-1])
             if early_stopping is not None:
                 since_best += 1
                 if validation_losses[-1] < best:
@@ -590,14 +675,20 @@ class Network:
         gradient : array-like of shape (n_parameters,)
             Of the cost without penalties, which the update adds.
         optimizer : SGD or Adam
-            Its state goes on from the last step, if that was by the same rule.
+            Its state goes on from the last step, if that was by the same rule, and with it the position in a learning
+            rate's schedule, which must be one that moves per step: there are no epochs here.
 
         Raises
         ------
         ValueError
-            If gradient does not have the shape of `parameters` or is not finite.
+            If gradient does not have the shape of `parameters` or is not finite, or the schedule moves per epoch.
         """
         _check_optimizer(optimizer)
+        if getattr(optimizer.learning_rate, "per", "step") != "step":
+            raise ValueError(
+                f"step knows no epochs: learning_rate must be a number or a schedule with per='step', got "
+                f"{optimizer.learning_rate!r}"
+            )
         gradient = np.ascontiguousarray(gradient, dtype=self.dtype)
         if gradient.shape != self._parameters.shape:
             raise ValueError(f"gradient must have shape {self._parameters.shape}, got {gradient.shape}")
@@ -606,8 +697,8 @@ class Network:
             s1, s2, t = self._state_of(optimizer)
             self._forward_data = None  # its activations are of other parameters
             self._engine.step(
-                self._parameters, gradient, optimizer.rule, optimizer.learning_rate, *optimizer.settings, s1, s2, t,
-                self._penalties,
+                self._parameters, gradient, optimizer.rule, self._learning_rates(optimizer, 1)[0], *optimizer.settings,
+                s1, s2, t, self._penalties,
             )  # fmt: skip
 
     # ---- files ------------------------------------------------------------------------------------------------------
@@ -621,12 +712,13 @@ class Network:
         """
         settings = {
             "format": 1,
-            "layers": [asdict(layer) for layer in self.layers],
+            "layers": [asdict(layer) | {"initializer": to_json(layer.initializer)} for layer in self.layers],
             "n_inputs": self.n_inputs,
             "loss": self.loss,
             "l1": self.l1,
             "l2": self.l2,
             "dtype": self.dtype.name,
+            "initializer": to_json(self.initializer),
         }
         arrays = {"settings": np.array(json.dumps(settings)), "parameters": self._parameters}
         if hasattr(file, "write"):
@@ -658,6 +750,9 @@ class Network:
                 parameters = archive["parameters"]
             if settings.pop("format") != 1:
                 raise ValueError("unknown format")
+            for part in (settings, *settings["layers"]):
+                if "initializer" in part:
+                    part["initializer"] = from_json(part["initializer"])
             layers = [Dense(**layer) for layer in settings.pop("layers")]
             net = cls(layers, **settings, random_state=0)
             if parameters.shape != net.parameters.shape or parameters.dtype != net.dtype:
@@ -674,6 +769,13 @@ class Network:
 def _check_optimizer(optimizer):
     if not isinstance(optimizer, SGD | Adam):
         raise TypeError(f"optimizer must be an SGD or Adam, got {optimizer!r}")
+
+
+def _one_layer(W, activation):
+    """A network of one layer with these weights, and biases of 0."""
+    net = Network([Dense(W.shape[1], activation)], n_inputs=W.shape[0], dtype=W.dtype.name, initializer="zeros")
+    net.weights[0][:] = W
+    return net
 
 
 def _n_rows(data, order):
@@ -715,4 +817,4 @@ def _readable_csr(X, dtype):
 
 
 def _copied(state):
-    return state and {"arrays": [a.copy() for a in state["arrays"]], "t": state["t"].copy()}
+    return state and {**state, "arrays": [a.copy() for a in state["arrays"]], "t": state["t"].copy()}

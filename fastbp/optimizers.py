@@ -1,15 +1,8 @@
 """Update rules: immutable settings. A network holds their state; src_c/kernels_impl.h does the arithmetic."""
 
 from dataclasses import dataclass
-from numbers import Real
 
-
-def _check(name, value, interval):
-    """Raise ValueError unless value is a number in an interval like "[0, 1)"."""
-    low, high = map(float, interval[1:-1].split(","))
-    inside = isinstance(value, Real) and low <= value <= high
-    if not inside or (interval[0] == "(" and value == low) or (interval[-1] == ")" and value == high):
-        raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
+from .schedules import Schedule, _check, check_learning_rate
 
 
 @dataclass(frozen=True)
@@ -21,8 +14,8 @@ class SGD:
 
     Parameters
     ----------
-    learning_rate : float, default=0.1
-        ``eta``.
+    learning_rate : float or schedule, default=0.1
+        ``eta``, above 0, or one of the schedules, such as `OneCycle`.
     momentum : float, default=0.0
         ``mu``, in [0, 1].
     nesterov : bool, default=False
@@ -39,12 +32,12 @@ class SGD:
     momentum in deep learning", ICML 2013.
     """
 
-    learning_rate: float = 0.1
+    learning_rate: float | Schedule = 0.1
     momentum: float = 0.0
     nesterov: bool = False
 
     def __post_init__(self):
-        _check("learning_rate", self.learning_rate, "(0, inf)")
+        check_learning_rate("learning_rate", self.learning_rate)
         _check("momentum", self.momentum, "[0, 1]")
 
     @property
@@ -74,8 +67,8 @@ class Adam:
 
     Parameters
     ----------
-    learning_rate : float, default=0.001
-        ``eta``.
+    learning_rate : float or schedule, default=0.001
+        ``eta``, above 0, or one of the schedules, such as `OneCycle`.
     beta_1, beta_2 : float, default=0.9, 0.999
         Decay of the two averages, in [0, 1).
     epsilon : float, default=1e-8
@@ -92,7 +85,7 @@ class Adam:
     section 2.
     """
 
-    learning_rate: float = 0.001
+    learning_rate: float | Schedule = 0.001
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
@@ -101,7 +94,7 @@ class Adam:
     n_states = 2
 
     def __post_init__(self):
-        _check("learning_rate", self.learning_rate, "(0, inf)")
+        check_learning_rate("learning_rate", self.learning_rate)
         _check("beta_1", self.beta_1, "[0, 1)")
         _check("beta_2", self.beta_2, "[0, 1)")
         _check("epsilon", self.epsilon, "(0, inf)")

@@ -1,0 +1,440 @@
+"""Learning-rate schedules: immutable settings. They make the rates of a whole epoch at once, before it begins."""
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+
+
+def _check(name, value, interval):
+    """Raise ValueError unless value is a number in an interval like "[0, 1)"."""
+    low, high = map(float, interval[1:-1].split(","))
+    inside = isinstance(value, Real) and low <= value <= high
+    if not inside or (interval[0] == "(" and value == low) or (interval[-1] == ")" and value == high):
+        raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
+
+
+def check_learning_rate(name, value):
+    """Raise ValueError unless value is a positive number or a schedule."""
+    if not isinstance(value, Schedule) and not (isinstance(value, Real) and 0 < value < float("inf")):
+        raise ValueError(f"{name} must be a number in (0, inf) or a schedule, got {value!r}")
+
+
+class Schedule:
+    """What all schedules share.
+
+    Below, ``k`` is the position of a step: the number of steps before it if `per` is "step", the number of whole epochs
+    before it if `per` is "epoch". `Network.fit` counts from 0, `Network.partial_fit` counts on.
+
+    Attributes
+    ----------
+    per : {"step", "epoch"}
+        Whether the rate moves from step to step or only from epoch to epoch; lengths are in the same unit.
+    """
+
+    per = "step"
+
+    def rates(self, steps, epoch=0, memory=None):
+        """Learning rates of steps that belong to one epoch.
+
+        Parameters
+        ----------
+        steps : array-like of int, shape (n_steps,)
+            Numbers of the steps, from 0.
+        epoch : int, default=0
+            Number of their epoch, from 0.
+        memory : object, default=None
+            What `observe` made of the epochs before.
+
+        Returns
+        -------
+        rates : float64 ndarray of shape (n_steps,)
+        """
+        k = np.asarray(steps if self.per == "step" else np.full(np.shape(steps), epoch), dtype=np.float64)
+        return np.asarray(self._rate(k), dtype=np.float64)
+
+    def observe(self, memory, loss):
+        """What to remember after an epoch of this loss (None at first)."""
+        return memory
+
+    def _check_per(self):
+        if self.per not in ("step", "epoch"):
+            raise ValueError(f"per must be 'step' or 'epoch', got {self.per!r}")
+
+
+@dataclass(frozen=True)
+class StepDecay(Schedule):
+    """Multiplied by a constant once every so often: ``eta = initial * factor^floor(k / every)``.
+
+    Parameters
+    ----------
+    initial : float
+        Above 0.
+    factor : float, default=0.1
+        In (0, 1].
+    every : float, default=10
+        At least 1.
+    per : {"step", "epoch"}, default="epoch"
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    References
+    ----------
+    Notes 003 (learning rate scheduling techniques).
+    """
+
+    initial: float
+    factor: float = 0.1
+    every: float = 10
+    per: str = "epoch"
+
+    def __post_init__(self):
+        _check("initial", self.initial, "(0, inf)")
+        _check("factor", self.factor, "(0, 1]")
+        _check("every", self.every, "[1, inf)")
+        self._check_per()
+
+    def _rate(self, k):
+        return self.initial * self.factor ** (k // self.every)
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """Exponential decay: ``eta = initial * factor^k``.
+
+    Parameters
+    ----------
+    initial : float
+        Above 0.
+    factor : float, default=0.95
+        In (0, 1].
+    per : {"step", "epoch"}, default="epoch"
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+    """
+
+    initial: float
+    factor: float = 0.95
+    per: str = "epoch"
+
+    def __post_init__(self):
+        _check("initial", self.initial, "(0, inf)")
+        _check("factor", self.factor, "(0, 1]")
+        self._check_per()
+
+    def _rate(self, k):
+        return self.initial * self.factor**k
+
+
+@dataclass(frozen=True)
+class InverseScaling(Schedule):
+    """Decay by a power, scikit-learn's "invscaling": ``eta = initial / t^power_t`` with ``t = k + 1``.
+
+    With a power in (1/2, 1] it meets the conditions for convergence, ``sum eta = inf`` and ``sum eta^2 < inf``.
+    scikit-learn's perceptrons take the number of samples seen for ``k``.
+
+    Parameters
+    ----------
+    initial : float
+        Above 0.
+    power_t : float, default=0.5
+        At least 0.
+    per : {"step", "epoch"}, default="step"
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    References
+    ----------
+    H. Robbins and S. Monro, "A stochastic approximation method", Annals of Mathematical Statistics 22 (1951).
+    """
+
+    initial: float
+    power_t: float = 0.5
+    per: str = "step"
+
+    def __post_init__(self):
+        _check("initial", self.initial, "(0, inf)")
+        _check("power_t", self.power_t, "[0, inf)")
+        self._check_per()
+
+    def _rate(self, k):
+        return self.initial / (k + 1) ** self.power_t
+
+
+@dataclass(frozen=True)
+class Cyclical(Schedule):
+    """Up and down in straight lines: ``eta = minimum + (maximum - minimum) (1 - |1 - (k / half_cycle mod 2)|)``.
+
+    Parameters
+    ----------
+    minimum, maximum : float
+        The two thresholds, above 0.
+    half_cycle : float
+        Length of the way up, and of the way down.
+    per : {"step", "epoch"}, default="step"
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    References
+    ----------
+    Notes 003 (cyclical learning rate). L. Smith, "Cyclical learning rates for training neural networks", WACV 2017: the
+    policy "triangular".
+    """
+
+    minimum: float
+    maximum: float
+    half_cycle: float
+    per: str = "step"
+
+    def __post_init__(self):
+        _check("minimum", self.minimum, "(0, inf)")
+        _check("maximum", self.maximum, "(0, inf)")
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum must be at most maximum, got {self.minimum} and {self.maximum}")
+        _check("half_cycle", self.half_cycle, "[1, inf)")
+        self._check_per()
+
+    def _rate(self, k):
+        return self.minimum + (self.maximum - self.minimum) * (1 - np.abs(1 - k / self.half_cycle % 2))
+
+
+@dataclass(frozen=True)
+class CosineWarmRestarts(Schedule):
+    """Cosine annealing with warm restarts (SGDR).
+
+    Period ``i``, from 0, is ``T_i = t_0 t_mult^i`` long. With ``T`` counted from its beginning,
+    ``eta = minimum + (maximum - minimum) (1 + cos(pi T / T_i)) / 2``.
+
+    Parameters
+    ----------
+    maximum : float
+        After each restart, above 0.
+    t_0 : float
+        Length of the first period.
+    t_mult : int, default=1
+        How many times longer each period is than the one before.
+    minimum : float, default=0.0
+        What a period goes down to.
+    per : {"step", "epoch"}, default="step"
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    References
+    ----------
+    Notes 003 (restart). I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
+    """
+
+    maximum: float
+    t_0: float
+    t_mult: int = 1
+    minimum: float = 0.0
+    per: str = "step"
+
+    def __post_init__(self):
+        _check("maximum", self.maximum, "(0, inf)")
+        _check("t_0", self.t_0, "[1, inf)")
+        if not isinstance(self.t_mult, Integral) or self.t_mult < 1:
+            raise ValueError(f"t_mult must be an integer of at least 1, got {self.t_mult!r}")
+        _check("minimum", self.minimum, "[0, inf)")
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum must be at most maximum, got {self.minimum} and {self.maximum}")
+        self._check_per()
+
+    def _rate(self, k):
+        if self.t_mult == 1:
+            phase = k % self.t_0 / self.t_0
+        else:
+            restarts, last = [0.0], k.max(initial=0)
+            while restarts[-1] <= last:
+                restarts.append(restarts[-1] + self.t_0 * self.t_mult ** (len(restarts) - 1))
+            i = np.searchsorted(restarts, k, side="right") - 1
+            phase = (k - np.take(restarts, i)) / (self.t_0 * float(self.t_mult) ** i)
+        return self.minimum + (self.maximum - self.minimum) * (1 + np.cos(np.pi * phase)) / 2
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """Once up to a large rate, then down to almost nothing (super-convergence).
+
+    From ``maximum / div`` to ``maximum`` at ``k = warm_up * total - 1``, then to ``maximum / (div * final_div)`` at
+    ``k = total - 1``, which also stays the rate thereafter. The momentum does not change.
+
+    Parameters
+    ----------
+    maximum : float
+        Above 0.
+    total : float
+        Length of the whole cycle, at least 2: for `per` "step" epochs times batches per epoch.
+    warm_up : float, default=0.3
+        Share of the way up, in [0, 1).
+    div, final_div : float, default=25, 1e4
+        At least 1.
+    anneal : {"cosine", "linear"}, default="cosine"
+        Half waves of a cosine, or the straight lines of the paper.
+    per : {"step", "epoch"}, default="step"
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    References
+    ----------
+    L. Smith and N. Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2018
+    (arXiv 1708.07120), in the two-phase form that fastai made usual.
+    """
+
+    maximum: float
+    total: float
+    warm_up: float = 0.3
+    div: float = 25
+    final_div: float = 1e4
+    anneal: str = "cosine"
+    per: str = "step"
+
+    def __post_init__(self):
+        _check("maximum", self.maximum, "(0, inf)")
+        _check("total", self.total, "[2, inf)")
+        _check("warm_up", self.warm_up, "[0, 1)")
+        _check("div", self.div, "[1, inf)")
+        _check("final_div", self.final_div, "[1, inf)")
+        if self.anneal not in ("cosine", "linear"):
+            raise ValueError(f"anneal must be 'cosine' or 'linear', got {self.anneal!r}")
+        self._check_per()
+
+    def _rate(self, k):
+        phase = np.interp(k, [0, max(0, self.warm_up * self.total - 1), self.total - 1], [0, 1, 2])
+        height = (1 - np.cos(np.pi * phase)) / 2 if self.anneal == "cosine" else 1 - np.abs(1 - phase)
+        low = np.where(phase < 1, self.maximum / self.div, self.maximum / (self.div * self.final_div))
+        return low + (self.maximum - low) * height
+
+
+@dataclass(frozen=True)
+class ReduceOnPlateau(Schedule):
+    """Reduced when stuck: ``eta = max(minimum, initial * factor^n)`` after the ``n``-th time that progress stalled.
+
+    Progress has stalled when the loss has not been below ``(1 - threshold)`` times the best before for more than
+    `patience` epochs; the count then begins anew. The loss is that on the validation data if there are any, otherwise
+    the training loss. It moves from epoch to epoch.
+
+    Parameters
+    ----------
+    initial : float
+        Above 0.
+    factor : float, default=0.1
+        In (0, 1).
+    patience : float, default=10
+        At least 0.
+    threshold : float, default=1e-4
+        In [0, 1).
+    minimum : float, default=0.0
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    References
+    ----------
+    Notes 003 ("divide by a constant when stuck").
+    """
+
+    initial: float
+    factor: float = 0.1
+    patience: float = 10
+    threshold: float = 1e-4
+    minimum: float = 0.0
+
+    per = "epoch"
+
+    def __post_init__(self):
+        _check("initial", self.initial, "(0, inf)")
+        _check("factor", self.factor, "(0, 1)")
+        _check("patience", self.patience, "[0, inf)")
+        _check("threshold", self.threshold, "[0, 1)")
+        _check("minimum", self.minimum, "[0, inf)")
+        if self.minimum > self.initial:
+            raise ValueError(f"minimum must be at most initial, got {self.minimum} and {self.initial}")
+
+    def rates(self, steps, epoch=0, memory=None):
+        n = memory[0] if memory else 0
+        return np.full(np.shape(steps), max(self.minimum, self.initial * self.factor**n), dtype=np.float64)
+
+    def observe(self, memory, loss):
+        """(reductions, best loss, epochs since) after an epoch of this loss."""
+        n, best, since = memory or (0, np.inf, 0)
+        if loss < best * (1 - self.threshold):
+            best, since = loss, 0
+        else:
+            since += 1
+        return (n + 1, best, 0) if since > self.patience else (n, best, since)
+
+
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """A linear warm-up, then any other schedule: ``WarmUp(500, then=CosineWarmRestarts(0.1, 2000))``.
+
+    In step ``t``, from 0, the rate is that of `then` times ``min(1, start_factor + (1 - start_factor) t / steps)``.
+    If `then` moves per step it begins after the warm-up; if it moves per epoch it counts all epochs.
+
+    Parameters
+    ----------
+    steps : float
+        Length of the warm-up, always in steps, at least 1.
+    then : float or schedule
+    start_factor : float, default=0.01
+        In (0, 1].
+
+    Attributes
+    ----------
+    per : {"step", "epoch"}
+        As of `then`; "step" for a number.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    References
+    ----------
+    Notes 003 (learning rate warmup). P. Goyal and others, "Accurate, large minibatch SGD: training ImageNet in 1 hour",
+    2017 (arXiv 1706.02677).
+    """
+
+    steps: float
+    then: float | Schedule
+    start_factor: float = 0.01
+
+    def __post_init__(self):
+        _check("steps", self.steps, "[1, inf)")
+        check_learning_rate("then", self.then)
+        _check("start_factor", self.start_factor, "(0, 1]")
+
+    @property
+    def per(self):
+        return self.then.per if isinstance(self.then, Schedule) else "step"
+
+    def rates(self, steps, epoch=0, memory=None):
+        steps = np.asarray(steps)
+        then = float(self.then) if isinstance(self.then, Real) else self.then.rates(
+            np.maximum(steps - self.steps, 0), epoch, memory
+        )
+        return then * np.minimum(1, self.start_factor + (1 - self.start_factor) * steps / self.steps)
+
+    def observe(self, memory, loss):
+        return self.then.observe(memory, loss) if isinstance(self.then, Schedule) else memory
