@@ -17,11 +17,15 @@ __version__ = version("fastbp")
 ISA = choose_isa(os.environ.get("FASTBP_ISA"))
 
 from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
+from .full_batch import BFGS, LBFGS, Newton, NewtonCG, Quickprop, Rprop  # noqa: E402
 from .layers import Dense  # noqa: E402
 from .network import Network  # noqa: E402
 from .optimizers import SGD, Adam  # noqa: E402
 
-__all__ = ["SGD", "Adam", "Dense", "MLPClassifier", "MLPRegressor", "Network", "show_config"]
+__all__ = [
+    "BFGS", "LBFGS", "SGD", "Adam", "Dense", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG",
+    "Quickprop", "Rprop", "show_config",
+]  # fmt: skip
 
 
 def show_config():
