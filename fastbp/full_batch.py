@@ -11,6 +11,7 @@ import numpy as np
 import scipy.linalg
 import scipy.optimize
 
+from . import threads
 from .hessian import MAX_PARAMETERS
 from .layers import check_size
 from .optimizers import _check
@@ -52,6 +53,7 @@ class Objective:
         return self.net._hessian_product(self.rows, penalty=True)
 
     def hessian(self):
+        """The Hessian at the present parameters."""
         return self.net._hessian(self.rows, penalty=True)
 
     def step(self, gradient, rule):
@@ -253,7 +255,8 @@ class Newton(FullBatch):
     -----
     Notes 001 (Hessian technique) have ``Delta w = H^-1 grad C`` once, and the right sign in the algorithm. Notes 003
     name what stands against it: the size of ``H`` (an epoch takes the time of as many gradients as there are
-    parameters), and that ``H`` need not be positive definite.
+    parameters), and that ``H`` need not be positive definite. Of the kinks of ReLU it knows nothing: there, progress is
+    slow.
 
     References
     ----------
@@ -282,7 +285,8 @@ class Newton(FullBatch):
             if not np.isfinite(gradient).all() or not np.isfinite(hessian).all():
                 end_epoch(np.nan)
                 return
-            values, vectors = scipy.linalg.eigh(hessian.astype(np.float64), overwrite_a=True)
+            with threads.team(1, True):  # the same bits for any number of threads
+                values, vectors = scipy.linalg.eigh(hessian.astype(np.float64), overwrite_a=True, driver="evd")
             largest = np.abs(values).max()
             zero = np.finfo(w.dtype).eps * w.size * largest
             if np.abs(gradient).max() <= self.gtol and values[0] >= -zero:
@@ -317,7 +321,7 @@ class NewtonCG(FullBatch):
     Parameters
     ----------
     gtol : float, default=1e-4
-        Training ends when the norm of the gradient is smaller.
+        Training ends when the norm of the gradient is smaller, be it at a minimum or a saddle.
     initial_trust_radius : float, default=1.0
     max_trust_radius : float, default=1000.0
         Above `initial_trust_radius`.
@@ -479,17 +483,20 @@ def minimize_lbfgs(cost, start, l1, callback, options):
         gradient[penalized] += l1
         return value, np.concatenate([gradient, negative])
 
+    def merged(result):
+        both = np.minimum(result.x[:n][penalized], result.x[n:])  # on the way to where one of x+ and x- is 0
+        result.fun -= 2 * float(l1 @ both)
+        result.x = merge(result.x)
+        return result
+
     def merged_callback(intermediate_result):
-        intermediate_result.x = merge(intermediate_result.x)
-        callback(intermediate_result)
+        callback(merged(intermediate_result))
 
     w = start[penalized]
     lower = np.concatenate([np.where(penalized, 0, -np.inf), np.zeros(w.size)])
     start = np.concatenate([np.where(penalized, start.clip(0), start), (-w).clip(0)])
     bounds = scipy.optimize.Bounds(lower, np.inf)
-    result = _scipy("L-BFGS-B", bounds=bounds)(split_cost, start, merged_callback, options)
-    result.x = merge(result.x)
-    return result
+    return merged(_scipy("L-BFGS-B", bounds=bounds)(split_cost, start, merged_callback, options))
 
 
 def _scipy(method, **arguments):

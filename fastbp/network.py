@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from numbers import Integral
 
@@ -12,7 +13,7 @@ from sklearn.utils import assert_all_finite, check_random_state
 from . import threads
 from ._core import Data, Engine
 from .full_batch import FullBatch, Objective, Quickprop, Rprop, train
-from .hessian import MAX_PARAMETERS, hessian_products
+from .hessian import MAX_PARAMETERS, hessian, hessian_products
 from .initializers import glorot_uniform
 from .layers import Dense, check_penalty, check_size
 from .losses import check_loss, check_targets
@@ -632,16 +633,15 @@ class Network:
 
     def _hessian_product(self, rows, penalty):
         """Function v -> H v, flat arrays of the network's dtype, at the parameters as they are now."""
-        parameters = self._parameters.copy()
         l2 = self._flat_penalties()[1].astype(self.dtype)
         activations = [layer.activation for layer in self.layers]
-        # BLAS on one thread, overflow to infinity: as in the core
-        with threads.team(1, True), np.errstate(all="ignore"):
-            product = hessian_products(*self._views(parameters), activations, self.loss, *rows)
+        weights_and_biases = self._views(self._parameters.copy())
+        with _as_in_the_core():
+            product = hessian_products(*weights_and_biases, activations, self.loss, *rows)
 
         def flat_product(v):
             v = np.asarray(v, self.dtype)
-            with threads.team(1, True), np.errstate(all="ignore"):
+            with _as_in_the_core():
                 HV, Hc = product(*self._views(v))
             Hv = np.concatenate([part.ravel() for pair in zip(HV, Hc, strict=True) for part in pair])
             return Hv + l2 * v if penalty else Hv
@@ -649,9 +649,12 @@ class Network:
         return flat_product
 
     def _hessian(self, rows, penalty):
-        product = self._hessian_product(rows, penalty)
-        H = np.array([product(v) for v in np.eye(self._parameters.size, dtype=self.dtype)])
-        return (H + H.T) / 2
+        activations = [layer.activation for layer in self.layers]
+        with _as_in_the_core():
+            H = hessian(self.weights, self.biases, activations, self.loss, *rows)
+        if penalty:
+            H[np.diag_indices_from(H)] += self._flat_penalties()[1]
+        return H
 
     def _needs_loss(self, method):
         if self.loss is None:
@@ -822,6 +825,13 @@ class Network:
         net.parameters[:] = parameters
         net._random_state = check_random_state(None)
         return net
+
+
+@contextmanager
+def _as_in_the_core():
+    """BLAS on one thread, so that results don't depend on their number; overflow gives infinity."""
+    with threads.team(1, True), np.errstate(all="ignore"):
+        yield
 
 
 def _check_optimizer(optimizer):
