@@ -1,10 +1,6 @@
-"""Rules that see all rows at once: immutable settings, and the iteration each makes of gradient and Hessian.
+"""Rules that see all rows at once: immutable settings, and the iteration each makes of gradient and Hessian."""
 
-An epoch is one iteration. A rule's ``minimize(objective, epochs, end_epoch)`` changes the objective's parameters, calls
-``end_epoch(cost before the update)`` after each iteration, and returns when that is true, after `epochs` iterations, or
-after one that could make no progress.
-"""
-
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -12,74 +8,82 @@ import scipy.linalg
 import scipy.optimize
 
 from . import threads
-from .hessian import MAX_PARAMETERS
+from ._core import Data
+from .hessian import MAX_PARAMETERS, hessian, hessian_products
 from .layers import check_size
 from .optimizers import _check
 
 
 class Objective:
-    """The penalized cost of a network over all rows, as a function of its parameters, which the rules change in place.
+    """The cost of a network over all rows, as a function of its parameters, which the rules change in place.
 
     Parameters
     ----------
     net : Network
     rows : tuple
         X, y, labels and sample weights, as `Network._rows` returns them.
-    data : Data
-        The same, for the engine.
     n_threads : int or None
 
     Attributes
     ----------
     parameters : ndarray of shape (n_parameters,)
         The network's own.
-    l1 : ndarray of shape (n_parameters,)
-        Strength of the L1 penalty on each parameter.
+    l1, l2 : ndarray of shape (n_parameters,)
+        Strength of the penalties on each parameter.
     """
 
-    def __init__(self, net, rows, data, n_threads):
-        self.net, self.rows, self.data, self.n_threads = net, rows, data, n_threads
+    def __init__(self, net, rows, n_threads=None):
+        self.net, self.rows, self.data, self.n_threads = net, rows, Data(*rows), n_threads
         self.parameters = net.parameters
-        self.l1 = net._flat_penalties()[0]
+        self.l1, self.l2 = net._flat_penalties()
 
     def value_and_gradient(self, l1=True):
-        """Cost and flat gradient; without `l1`, those of the differentiable part."""
+        """Penalized cost and its flat gradient; without `l1`, those of the differentiable part."""
         gradient = np.empty_like(self.parameters)
         value = self.net._evaluate(self.data, None, gradient, self.n_threads)
         return self.net._penalize(value, gradient, l1)
 
-    def hessian_product(self):
-        """The Hessian at the present parameters, as a function from flat array to flat array."""
-        return self.net._hessian_product(self.rows, penalty=True)
-
-    def hessian(self):
+    def hessian(self, penalty=True):
         """The Hessian at the present parameters."""
-        return self.net._hessian(self.rows, penalty=True)
+        with _as_in_the_core():
+            H = hessian(*self._arguments(self.parameters))
+        if penalty:
+            H[np.diag_indices_from(H)] += self.l2
+        return H
 
-    def step(self, gradient, rule):
-        """Let Rprop or Quickprop update the parameters, with the state that the network keeps."""
-        with np.errstate(all="ignore"):
-            rule.update(self.parameters, gradient, *self.net._state_of(rule))
+    def hessian_product(self, penalty=True):
+        """The Hessian at the present parameters, as a function from flat array to flat array."""
+        with _as_in_the_core():
+            product = hessian_products(*self._arguments(self.parameters.copy()))
+
+        def flat_product(v):
+            v = np.asarray(v, self.parameters.dtype)
+            with _as_in_the_core():
+                parts = zip(*product(*self.net._views(v)), strict=True)
+                Hv = np.concatenate([part.ravel() for pair in parts for part in pair])
+                return Hv + (self.l2 * v).astype(v.dtype) if penalty else Hv
+
+        return flat_product
+
+    def _arguments(self, parameters):
+        activations = [layer.activation for layer in self.net.layers]
+        return *self.net._views(parameters), activations, self.net.loss, *self.rows
 
 
-def train(rule, objective, epochs, end_epoch):
-    """Minimize; whatever ends it, the parameters are those after the last whole iteration."""
-    whole = objective.parameters.copy()
-
-    def end_iteration(cost):
-        whole[:] = objective.parameters
-        stop = end_epoch(cost)
-        whole[:] = objective.parameters  # a callback may have changed them
-        return stop
-
-    try:
-        rule.minimize(objective, epochs, end_iteration)
-    finally:
-        objective.parameters[:] = whole
+@contextmanager
+def _as_in_the_core():
+    """BLAS on one thread, so that results don't depend on their number; overflow gives infinity."""
+    with threads.team(1, True), np.errstate(all="ignore"):
+        yield
 
 
 class FullBatch:
-    """What the rules for all rows at once have in common."""
+    """What the rules for all rows at once have in common.
+
+    An epoch is one iteration. A rule's ``minimize(objective, epochs, end_epoch)`` changes the objective's parameters,
+    calls ``end_epoch(cost before the update)`` after each iteration, and returns when that is true, after so many
+    iterations, or after one that could make no progress.
+    """
 
     needs_derivative = False  # everywhere; L1 has none at 0
     has_matrix = False  # of n_parameters x n_parameters
@@ -97,8 +101,23 @@ class FullBatch:
                 f"{name} is for networks of at most {MAX_PARAMETERS} parameters, got {n}; LBFGS and NewtonCG take any"
             )
 
+    def train(self, objective, epochs, end_epoch):
+        """Minimize; whatever ends it, the parameters are those after the last whole iteration."""
+        whole = objective.parameters.copy()
 
-class _GradientRule(FullBatch):
+        def end_iteration(cost):
+            whole[:] = objective.parameters
+            stop = end_epoch(cost)
+            whole[:] = objective.parameters  # a callback may have changed them
+            return stop
+
+        try:
+            self.minimize(objective, epochs, end_iteration)
+        finally:
+            objective.parameters[:] = whole
+
+
+class GradientRule(FullBatch):
     """A rule that needs one gradient for an update, and keeps two arrays of state."""
 
     n_states = 2
@@ -106,13 +125,14 @@ class _GradientRule(FullBatch):
     def minimize(self, objective, epochs, end_epoch):
         for _ in range(epochs):
             cost, gradient = objective.value_and_gradient()
-            objective.step(gradient, self)
+            with np.errstate(all="ignore"):
+                self.update(objective.parameters, gradient, *objective.net._state_of(self))
             if end_epoch(cost) or not gradient.any():
                 return
 
 
 @dataclass(frozen=True)
-class Rprop(_GradientRule):
+class Rprop(GradientRule):
     """Resilient backpropagation: each parameter has a step size of its own, and only the gradient's sign counts.
 
     With ``g'`` the gradient before and the product taken for each parameter,
@@ -176,7 +196,7 @@ class Rprop(_GradientRule):
 
 
 @dataclass(frozen=True)
-class Quickprop(_GradientRule):
+class Quickprop(GradientRule):
     """Quickprop: each parameter jumps to the minimum of a parabola through its last two slopes.
 
     With slope ``s``, slope ``p`` and step ``d`` of the iteration before,
@@ -281,12 +301,12 @@ class Newton(FullBatch):
         damping = self.damping
         cost, gradient = objective.value_and_gradient()
         for _ in range(epochs):
-            hessian = objective.hessian()
-            if not np.isfinite(gradient).all() or not np.isfinite(hessian).all():
+            H = objective.hessian()
+            if not np.isfinite(gradient).all() or not np.isfinite(H).all():
                 end_epoch(np.nan)
                 return
-            with threads.team(1, True):  # the same bits for any number of threads
-                values, vectors = scipy.linalg.eigh(hessian.astype(np.float64), overwrite_a=True, driver="evd")
+            with _as_in_the_core():
+                values, vectors = scipy.linalg.eigh(H.astype(np.float64), overwrite_a=True, driver="evd")
             largest = np.abs(values).max()
             zero = np.finfo(w.dtype).eps * w.size * largest
             if np.abs(gradient).max() <= self.gtol and values[0] >= -zero:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from numbers import Integral
 
@@ -12,8 +11,8 @@ from sklearn.utils import assert_all_finite, check_random_state
 
 from . import threads
 from ._core import Data, Engine
-from .full_batch import FullBatch, Objective, Quickprop, Rprop, train
-from .hessian import MAX_PARAMETERS, hessian, hessian_products
+from .full_batch import FullBatch, GradientRule, Objective
+from .hessian import MAX_PARAMETERS
 from .initializers import glorot_uniform
 from .layers import Dense, check_penalty, check_size
 from .losses import check_loss, check_targets
@@ -414,7 +413,6 @@ class Network:
         n_threads,
     ):  # fmt: skip
         """Train for so many epochs, or until the rule, early stopping or the callback ends it."""
-        data = Data(*rows)
         losses, validation_losses, seconds = [], [], []
         best, best_parameters, since_best = np.inf, None, 0
         start = time.perf_counter()
@@ -449,9 +447,9 @@ class Network:
             return History(np.array(losses), np.array(validation_losses), np.array(seconds))
 
         if isinstance(optimizer, FullBatch):
-            train(optimizer, Objective(self, rows, data, n_threads), epochs, end_epoch)
+            optimizer.train(Objective(self, rows, n_threads), epochs, end_epoch)
         else:
-            batch_size = 32 if batch_size is None else batch_size
+            data, batch_size = Data(*rows), 32 if batch_size is None else batch_size
             order = np.arange(data.n_rows, dtype=np.int64) if shuffle else None
             for _ in range(epochs):
                 if shuffle:
@@ -549,7 +547,7 @@ class Network:
         data = self._data(X, y, sample_weight)
         gradient = np.empty_like(self._parameters)
         cost = self._evaluate(data, None, gradient, n_threads)
-        self._finite(np.append(gradient, cost), X, y)
+        self._finite(gradient if np.isfinite(cost) else cost, X, y)
         return self._penalize(cost, gradient) if penalty else (cost, gradient)
 
     def _penalize(self, cost, gradient, l1=True):
@@ -603,7 +601,7 @@ class Network:
             )
         assert_all_finite(v, input_name="v")
         rows = self._rows(X, y, sample_weight)
-        return self._finite(self._hessian_product(rows, penalty)(v), X, y)
+        return self._finite(Objective(self, rows).hessian_product(penalty)(v), X, y)
 
     def hessian(self, X, y, sample_weight=None, *, penalty=False):
         """The Hessian of the cost of the data, exact and symmetric. For small networks.
@@ -629,32 +627,8 @@ class Network:
                 f"hessian is for networks of at most {MAX_PARAMETERS} parameters, got {self._parameters.size}; "
                 "hessian_vector_product takes any"
             )
-        return self._finite(self._hessian(self._rows(X, y, sample_weight), penalty), X, y)
-
-    def _hessian_product(self, rows, penalty):
-        """Function v -> H v, flat arrays of the network's dtype, at the parameters as they are now."""
-        l2 = self._flat_penalties()[1].astype(self.dtype)
-        activations = [layer.activation for layer in self.layers]
-        weights_and_biases = self._views(self._parameters.copy())
-        with _as_in_the_core():
-            product = hessian_products(*weights_and_biases, activations, self.loss, *rows)
-
-        def flat_product(v):
-            v = np.asarray(v, self.dtype)
-            with _as_in_the_core():
-                HV, Hc = product(*self._views(v))
-            Hv = np.concatenate([part.ravel() for pair in zip(HV, Hc, strict=True) for part in pair])
-            return Hv + l2 * v if penalty else Hv
-
-        return flat_product
-
-    def _hessian(self, rows, penalty):
-        activations = [layer.activation for layer in self.layers]
-        with _as_in_the_core():
-            H = hessian(self.weights, self.biases, activations, self.loss, *rows)
-        if penalty:
-            H[np.diag_indices_from(H)] += self._flat_penalties()[1]
-        return H
+        rows = self._rows(X, y, sample_weight)
+        return self._finite(Objective(self, rows).hessian(penalty), X, y)
 
     def _needs_loss(self, method):
         if self.loss is None:
@@ -746,7 +720,7 @@ class Network:
             If gradient does not have the shape of `parameters` or is not finite.
         """
         _check_optimizer(optimizer)
-        if isinstance(optimizer, FullBatch) and not isinstance(optimizer, Rprop | Quickprop):
+        if isinstance(optimizer, FullBatch) and not isinstance(optimizer, GradientRule):
             raise TypeError(
                 "optimizer must be an SGD or Adam, Rprop or Quickprop for step: "
                 f"{type(optimizer).__name__} needs the cost too, which fit has, got {optimizer!r}"
@@ -825,13 +799,6 @@ class Network:
         net.parameters[:] = parameters
         net._random_state = check_random_state(None)
         return net
-
-
-@contextmanager
-def _as_in_the_core():
-    """BLAS on one thread, so that results don't depend on their number; overflow gives infinity."""
-    with threads.team(1, True), np.errstate(all="ignore"):
-        yield
 
 
 def _check_optimizer(optimizer):
