@@ -17,6 +17,7 @@ __version__ = version("fastbp")
 ISA = choose_isa(os.environ.get("FASTBP_ISA"))
 
 from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
+from .full_batch import BFGS, LBFGS, Newton, NewtonCG, Quickprop, Rprop  # noqa: E402
 from .initializers import Orthogonal, VarianceScaling  # noqa: E402
 from .layers import Dense  # noqa: E402
 from .network import Network  # noqa: E402
@@ -34,9 +35,9 @@ from .schedules import (  # noqa: E402
 )
 
 __all__ = [
-    "SGD", "Adam", "CosineWarmRestarts", "Cyclical", "Dense", "Exponential", "InverseScaling", "MLPClassifier",
-    "MLPRegressor", "Network", "OneCycle", "Orthogonal", "ReduceOnPlateau", "StepDecay", "VarianceScaling", "WarmUp",
-    "Whitening", "show_config",
+    "BFGS", "LBFGS", "SGD", "Adam", "CosineWarmRestarts", "Cyclical", "Dense", "Exponential", "InverseScaling",
+    "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "Quickprop",
+    "ReduceOnPlateau", "Rprop", "StepDecay", "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 
 

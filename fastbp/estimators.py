@@ -9,7 +9,6 @@ from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
-import scipy.optimize
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
@@ -25,6 +24,7 @@ from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import threads
+from .full_batch import minimize_lbfgs
 from .layers import Dense
 from .network import Network
 from .optimizers import SGD, Adam
@@ -734,75 +734,45 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         self._no_improvement_count = 0 if improved else self._no_improvement_count + 1
 
     def _fit_lbfgs(self, net, data, total_weight, tasks):
-        """Minimize mean loss plus penalty; L1 by w = w+ - w-, both bounded below by zero."""
+        """Minimize mean loss plus penalty."""
         for name in (*_RECORDS, *_OPTIMIZER):
             vars(self).pop(name, None)  # of another solver's fit
-        start = net.parameters.astype(np.float64)
-        net.parameters[:] = 0
-        for W in net.weights:
-            W[...] = 1
-        penalized = net.parameters == 1
-        net.parameters[:] = start
-        l1, l2 = net.l1 / total_weight, net.l2 / total_weight
+        l1, l2 = net._flat_penalties() / total_weight
         # scikit-learn's value, unlike its gradient, averages squared errors over outputs. That is
         # kept for equal results; L1, which it lacks, has the value that belongs to the gradient.
-        scale = 1 if l1 else self._loss_scale()
+        scale = 1 if l1.any() else self._loss_scale()
         gradient = np.empty_like(net.parameters)
-        n = start.size
+        start = net.parameters.astype(np.float64)
         lowest = np.inf, start
         self.n_iter_ = 0
 
-        def merge(u):
-            x = u[:n].copy()
-            if l1:
-                x[penalized] -= u[n:]
-            return x
-
-        def cost(u):
+        def cost(x):
             nonlocal lowest
             tasks.begin("iteration")
-            x = merge(u)
             net.parameters[:] = x
             value = net._evaluate(data, gradient=gradient, n_threads=self.n_threads) / scale
-            w = np.where(penalized, x, 0.0)
-            value += l2 / 2 * (w @ w)
-            g = gradient + l2 * w
-            if l1:
-                value += l1 * (u[:n][penalized].sum() + u[n:].sum())
-                g = np.concatenate([g + l1 * penalized, l1 - g[penalized]])
-            if value < lowest[0]:
-                lowest = value, x
-            return value, g
+            value += (l2 * x) @ x / 2
+            total = value + l1 @ np.abs(x)
+            if total < lowest[0]:
+                lowest = total, x.copy()
+            return value, gradient + l2 * x
 
-        def end_iteration(u):
-            net.parameters[:] = merge(u)
+        def end_iteration(intermediate_result):
+            net.parameters[:] = intermediate_result.x
             self.n_iter_ += 1
             if self.verbose:
                 print(f"Iteration {self.n_iter_}, loss = {lowest[0]:.8f}")
             if tasks.end():
                 raise StopIteration
 
-        bounds = None
-        if l1:
-            w = start[penalized]
-            start = np.concatenate([np.where(penalized, start.clip(0), start), (-w).clip(0)])
-            lower = np.concatenate([np.where(penalized, 0, -np.inf), np.zeros(w.size)])
-            bounds = scipy.optimize.Bounds(lower, np.inf)
         stopped = 99  # scipy's status when the callback raises StopIteration
         try:
-            result = scipy.optimize.minimize(
-                cost,
-                start,
-                method="L-BFGS-B",
-                jac=True,
-                bounds=bounds,
-                callback=end_iteration,
-                options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
-            )
+            options = {"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol}
+            result = minimize_lbfgs(cost, start, l1, end_iteration, options)
             if result.status != stopped:
                 self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
             self.loss_, self.converged_ = float(result.fun), result.status == 0
-            net.parameters[:] = merge(result.x)
+            net.parameters[:] = result.x
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=_USER)
             self.loss_, self.converged_ = float(lowest[0]), False

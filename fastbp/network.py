@@ -11,6 +11,8 @@ from sklearn.utils import assert_all_finite, check_random_state
 
 from . import threads
 from ._core import Data, Engine
+from .full_batch import FullBatch, GradientRule, Objective
+from .hessian import MAX_PARAMETERS
 from .initializers import check_initializer, from_json, initialize, to_json
 from .layers import Dense, check_penalty, check_size
 from .losses import check_loss, check_targets
@@ -28,7 +30,8 @@ class History:
     Attributes
     ----------
     loss : ndarray of shape (n_epochs,)
-        Mean training loss over the epoch's batches, each as it was before its update, penalties included.
+        Mean training loss over the epoch's batches, each as it was before its update, penalties included. A full-batch
+        rule that ends by itself ends with an epoch that made no progress, whose loss is the final one.
     validation_loss : ndarray of shape (n_epochs,)
         Loss on the validation data after the epoch, without penalties; empty without validation data.
     seconds : ndarray of shape (n_epochs,)
@@ -224,8 +227,8 @@ class Network:
             raise ValueError(f"X must have shape (n_samples, {self.n_inputs}), got {X.shape}")
         return X
 
-    def _data(self, X, y, sample_weight=None):
-        """Training data for the engine, checked but for NaN and inf in X and y; nothing is copied that need not be."""
+    def _rows(self, X, y, sample_weight=None):
+        """X, y or labels, and weights, checked but for NaN and inf in X and y; nothing is copied that need not be."""
         X = self._check_X(X)
         n = X.shape[0]
         if n == 0:
@@ -246,14 +249,20 @@ class Network:
                 total = sample_weight.sum()
             if not 1e-300 < total < 1e300:
                 raise ValueError(f"sample_weight must have a sum that is not extreme, got {total}")
-        return Data(X, y, labels, sample_weight)
+        return X, y, labels, sample_weight
+
+    def _data(self, X, y, sample_weight=None):
+        """Training data for the engine, checked as by `_rows`."""
+        return Data(*self._rows(X, y, sample_weight))
 
     def _state_of(self, optimizer):
         """The optimizer's state so far, new if the last update was by another rule."""
-        state = self._optimizer_state
-        if state is None or len(state["arrays"]) != optimizer.n_states:
+        state, kind = self._optimizer_state, type(optimizer).__name__
+        if state is None or state["kind"] != kind or len(state["arrays"]) != optimizer.n_states:
             arrays = [np.zeros_like(self._parameters) for _ in range(optimizer.n_states)]
-            state = self._optimizer_state = {"arrays": arrays, "t": np.zeros(1, np.int64), "epochs": 0, "memory": None}
+            state = self._optimizer_state = {
+                "kind": kind, "arrays": arrays, "t": np.zeros(1, np.int64), "epochs": 0, "memory": None,
+            }  # fmt: skip
         return [*state["arrays"], None, None][:2] + [state["t"]]
 
     def _learning_rates(self, optimizer, n_steps):
@@ -360,7 +369,7 @@ class Network:
         *,
         optimizer=SGD(),  # noqa: B008 (immutable)
         epochs=1,
-        batch_size=32,
+        batch_size=None,
         sample_weight=None,
         shuffle=True,
         validation_data=None,
@@ -379,14 +388,17 @@ class Network:
         y : array-like
             Class indices (n_samples,) or probabilities (n_samples, n_outputs) for "softmax_cross_entropy"; else
             (n_samples, n_outputs), or (n_samples,) for one output.
-        optimizer : SGD or Adam, default=SGD()
+        optimizer : SGD, Adam, Rprop, Quickprop, Newton, NewtonCG, BFGS or LBFGS, default=SGD()
+            The first two go through mini-batches; the others are full-batch rules, one iteration on all rows an epoch.
+            They end training before `epochs` when there is no further progress to make.
         epochs : int, default=1
-        batch_size : int, default=32
-            From 1 (online learning) to n_samples; larger values mean n_samples.
+        batch_size : int, default=None
+            From 1 (online learning) to n_samples; larger values mean n_samples. None: 32 for mini-batches, and the
+            only value for full-batch rules.
         sample_weight : array-like of shape (n_samples,), default=None
             A batch whose weights sum to zero makes no update.
         shuffle : bool, default=True
-            Whether to draw the batches anew each epoch, without replacement.
+            Whether to draw the batches anew each epoch, without replacement. Full-batch rules see all rows anyway.
         validation_data : tuple (X, y) or (X, y, sample_weight), default=None
         early_stopping : int, default=None
             Stop when the validation loss has not improved for so many epochs, and return to the best parameters.
@@ -422,7 +434,7 @@ class Network:
         *,
         optimizer=SGD(),  # noqa: B008 (immutable)
         epochs=1,
-        batch_size=32,
+        batch_size=None,
         sample_weight=None,
         shuffle=True,
         validation_data=None,
@@ -433,7 +445,7 @@ class Network:
     ):
         """Train on, with the optimizer's state, and the place in its schedule, as the last call left them.
 
-        Arguments, results and errors as in `fit`.
+        Newton, NewtonCG, BFGS and LBFGS have no state and start anew. Arguments, results and errors as in `fit`.
         """
         return self._fit(
             X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
@@ -453,7 +465,14 @@ class Network:
         if self.loss is None:
             raise ValueError("fit needs a network with a loss; with loss=None use forward, backward and step")
         threads.check_n_threads(n_threads)
-        data = self._data(X, y, sample_weight)
+        if isinstance(optimizer, FullBatch):
+            if batch_size is not None:
+                raise ValueError(
+                    f"batch_size must be None for {type(optimizer).__name__}, which takes all rows at once, got "
+                    f"{batch_size}"
+                )
+            optimizer.check(self)
+        rows = self._rows(X, y, sample_weight)
         validation = None if validation_data is None else self._validation(validation_data)
 
         with threads.exclusive(self):
@@ -461,7 +480,7 @@ class Network:
             self._optimizer_state = None if fresh else _copied(self._optimizer_state)
             try:
                 return self._epochs(
-                    X, y, data, validation, optimizer, epochs, batch_size, shuffle, early_stopping, callback, verbose,
+                    X, y, rows, validation, optimizer, epochs, batch_size, shuffle, early_stopping, callback, verbose,
                     n_threads,
                 )  # fmt: skip
             except BaseException as error:
@@ -472,20 +491,20 @@ class Network:
                 raise
 
     def _epochs(
-        self, X, y, data, validation, optimizer, epochs, batch_size, shuffle, early_stopping, callback, verbose,
+        self, X, y, rows, validation, optimizer, epochs, batch_size, shuffle, early_stopping, callback, verbose,
         n_threads,
     ):  # fmt: skip
-        """The loop over epochs; raises at the first whose results are not finite."""
-        order = np.arange(data.n_rows, dtype=np.int64) if shuffle else None
+        """Train for so many epochs, or until the rule, early stopping or the callback ends it."""
         losses, validation_losses, seconds = [], [], []
         best, best_parameters, since_best = np.inf, None, 0
-        for epoch in range(epochs):
-            start = time.perf_counter()
-            if shuffle:
-                self._random_state.shuffle(order)
-            record = self._train_epoch(data, order, batch_size, optimizer, n_threads=n_threads)
+        start = time.perf_counter()
+
+        def end_epoch(loss):
+            """Take down an epoch that had this loss; whether to stop. Raises if its results are not finite."""
+            nonlocal start, best, best_parameters, since_best
+            epoch = len(losses)
             seconds.append(time.perf_counter() - start)
-            losses.append(float(np.average(record[:, 0] + record[:, 1], weights=record[:, 2])))
+            losses.append(float(loss))
             if not np.isfinite(losses[-1]) or not np.isfinite(self._parameters).all():
                 assert_all_finite(X, input_name="X")
                 assert_all_finite(y, input_name="y")
@@ -495,7 +514,8 @@ class Network:
                 )
             if validation is not None:
                 validation_losses.append(self._evaluate(validation, n_threads=n_threads))
-            self._end_epoch(optimizer, losses[-1] if validation is None else validation_losses[-1])
+            if not isinstance(optimizer, FullBatch):
+                self._end_epoch(optimizer, losses[-1] if validation is None else validation_losses[-1])
             if early_stopping is not None:
                 since_best += 1
                 if validation_losses[-1] < best:
@@ -503,12 +523,27 @@ class Network:
             if verbose:
                 tail = f", validation loss {validation_losses[-1]:.6f}" if validation is not None else ""
                 print(f"epoch {epoch + 1}/{epochs}: loss {losses[-1]:.6f}{tail}, {seconds[-1]:.3f} s")
-            history = History(np.array(losses), np.array(validation_losses), np.array(seconds))
-            if (callback is not None and callback(epoch, history)) or since_best == early_stopping:
-                break
+            stop = (callback is not None and callback(epoch, history())) or since_best == early_stopping
+            start = time.perf_counter()
+            return stop
+
+        def history():
+            return History(np.array(losses), np.array(validation_losses), np.array(seconds))
+
+        if isinstance(optimizer, FullBatch):
+            optimizer.train(Objective(self, rows, n_threads), epochs, end_epoch)
+        else:
+            data, batch_size = Data(*rows), 32 if batch_size is None else batch_size
+            order = np.arange(data.n_rows, dtype=np.int64) if shuffle else None
+            for _ in range(epochs):
+                if shuffle:
+                    self._random_state.shuffle(order)
+                record = self._train_epoch(data, order, batch_size, optimizer, n_threads=n_threads)
+                if end_epoch(np.average(record[:, 0] + record[:, 1], weights=record[:, 2])):
+                    break
         if best_parameters is not None:
             self._parameters[:] = best_parameters
-        return history
+        return history()
 
     def _validation(self, validation_data):
         if not isinstance(validation_data, tuple) or len(validation_data) not in (2, 3):
@@ -592,19 +627,103 @@ class Network:
         ValueError
             If an argument has the wrong shape, dtype or values, or the network has no loss.
         """
-        if self.loss is None:
-            raise ValueError("value_and_gradient needs a network with a loss, this one has loss=None")
+        self._needs_loss("value_and_gradient")
         data = self._data(X, y, sample_weight)
         gradient = np.empty_like(self._parameters)
         cost = self._evaluate(data, None, gradient, n_threads)
-        if not np.isfinite(cost) or not np.isfinite(gradient).all():
+        self._finite(gradient if np.isfinite(cost) else cost, X, y)
+        return self._penalize(cost, gradient) if penalty else (cost, gradient)
+
+    def _penalize(self, cost, gradient, l1=True):
+        """Cost and gradient with the L2 penalty and, if asked for, L1; the gradient changes in place."""
+        for penalties, w, g in zip(self._penalties, self.weights, self._views(gradient)[0], strict=True):
+            l1_, l2 = penalties[0] * l1, penalties[1]
+            cost += l1_ * float(np.abs(w).sum()) + l2 / 2 * float((w * w).sum())
+            g += l1_ * np.sign(w) + l2 * w
+        return cost, gradient
+
+    def _flat_penalties(self):
+        """Strengths of L1 and L2 for each parameter, (2, n_parameters)."""
+        flat = np.zeros((2, self._parameters.size))
+        for kind, row in enumerate(flat):
+            for penalties, w in zip(self._penalties, self._views(row)[0], strict=True):
+                w[:] = penalties[kind]
+        return flat
+
+    def hessian_vector_product(self, X, y, v, sample_weight=None, *, penalty=False):
+        """The Hessian of the cost of the data times a vector, exact, by Pearlmutter's R-operator.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        v : array-like of shape (n_parameters,)
+            In the order of `parameters`.
+        penalty : bool, default=False
+            Whether to add the Hessian of the L2 penalty, ``l2`` on the diagonal for weights. That of ``|w|`` is 0.
+
+        Returns
+        -------
+        Hv : ndarray of shape (n_parameters,)
+            ``d/dr gradient(parameters + r v)`` at ``r = 0``. The second derivative of ReLU is taken as 0.
+
+        Raises
+        ------
+        ValueError
+            If an argument has the wrong shape, dtype or values, or the network has no loss.
+
+        References
+        ----------
+        B. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6, 1994. The equations are in
+        fastbp/hessian.py.
+        """
+        self._needs_loss("hessian_vector_product")
+        v = np.asarray(v)
+        if v.dtype.kind not in "biuf" or v.shape != self._parameters.shape:
+            raise ValueError(
+                f"v must hold real numbers in shape {self._parameters.shape}, got dtype {v.dtype}, shape {v.shape}"
+            )
+        assert_all_finite(v, input_name="v")
+        rows = self._rows(X, y, sample_weight)
+        return self._finite(Objective(self, rows).hessian_product(penalty)(v), X, y)
+
+    def hessian(self, X, y, sample_weight=None, *, penalty=False):
+        """The Hessian of the cost of the data, exact and symmetric. For small networks.
+
+        Parameters
+        ----------
+        X, y, sample_weight, penalty
+            As in `hessian_vector_product`.
+
+        Returns
+        -------
+        H : ndarray of shape (n_parameters, n_parameters)
+            In the order of `parameters`.
+
+        Raises
+        ------
+        ValueError
+            As in `hessian_vector_product`, and if there are more than 5000 parameters.
+        """
+        self._needs_loss("hessian")
+        if self._parameters.size > MAX_PARAMETERS:
+            raise ValueError(
+                f"hessian is for networks of at most {MAX_PARAMETERS} parameters, got {self._parameters.size}; "
+                "hessian_vector_product takes any"
+            )
+        rows = self._rows(X, y, sample_weight)
+        return self._finite(Objective(self, rows).hessian(penalty), X, y)
+
+    def _needs_loss(self, method):
+        if self.loss is None:
+            raise ValueError(f"{method} needs a network with a loss, this one has loss=None")
+
+    def _finite(self, result, X, y):
+        """The result; ValueError if it is not finite because X or y is not."""
+        if not np.isfinite(result).all():
             assert_all_finite(X, input_name="X")
             assert_all_finite(y, input_name="y")
-        if penalty:
-            for (l1, l2), w, g in zip(self._penalties, self.weights, self._views(gradient)[0], strict=True):
-                cost += l1 * float(np.abs(w).sum()) + l2 / 2 * float((w * w).sum())
-                g += l1 * np.sign(w) + l2 * w
-        return cost, gradient
+        return result
 
     def forward(self, X, *, n_threads=None):
         """Activations of the last layer, remembered together with all others for `backward`.
@@ -674,17 +793,24 @@ class Network:
         ----------
         gradient : array-like of shape (n_parameters,)
             Of the cost without penalties, which the update adds.
-        optimizer : SGD or Adam
+        optimizer : SGD, Adam, Rprop or Quickprop
             Its state goes on from the last step, if that was by the same rule, and with it the position in a learning
             rate's schedule, which must be one that moves per step: there are no epochs here.
 
         Raises
         ------
+        TypeError
+            If optimizer is a rule that needs more than a gradient.
         ValueError
             If gradient does not have the shape of `parameters` or is not finite, or the schedule moves per epoch.
         """
         _check_optimizer(optimizer)
-        if getattr(optimizer.learning_rate, "per", "step") != "step":
+        if isinstance(optimizer, FullBatch) and not isinstance(optimizer, GradientRule):
+            raise TypeError(
+                "optimizer must be an SGD or Adam, Rprop or Quickprop for step: "
+                f"{type(optimizer).__name__} needs the cost too, which fit has, got {optimizer!r}"
+            )
+        if getattr(getattr(optimizer, "learning_rate", None), "per", "step") != "step":
             raise ValueError(
                 f"step knows no epochs: learning_rate must be a number or a schedule with per='step', got "
                 f"{optimizer.learning_rate!r}"
@@ -696,6 +822,9 @@ class Network:
         with threads.exclusive(self):
             s1, s2, t = self._state_of(optimizer)
             self._forward_data = None  # its activations are of other parameters
+            if isinstance(optimizer, FullBatch):
+                optimizer.update(self._parameters, self._penalize(0.0, gradient.copy())[1], s1, s2, t)
+                return
             self._engine.step(
                 self._parameters, gradient, optimizer.rule, self._learning_rates(optimizer, 1)[0], *optimizer.settings,
                 s1, s2, t, self._penalties,
@@ -767,8 +896,11 @@ class Network:
 
 
 def _check_optimizer(optimizer):
-    if not isinstance(optimizer, SGD | Adam):
-        raise TypeError(f"optimizer must be an SGD or Adam, got {optimizer!r}")
+    if not isinstance(optimizer, SGD | Adam | FullBatch):
+        raise TypeError(
+            "optimizer must be an SGD or Adam, or Rprop, Quickprop, Newton, NewtonCG, BFGS or LBFGS, got "
+            f"{optimizer!r}"
+        )
 
 
 def _one_layer(W, activation):
