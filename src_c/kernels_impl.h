@@ -534,14 +534,57 @@ INLINE REAL NAME(shifted_exp)(ptrdiff_t n, REAL *a, REAL *max)
     return sum;
 }
 
+/* Rows of up to so many outputs are worked on LANES at a time, a row in each lane: exp is then called for what is
+ * there alone, and nothing is added up across lanes. */
+enum { NAME(FEW) = 16 };
+
+/* p (m, n) <- factor[i] * softmax(row i of z), m <= LANES, and for each row max z and the sum of e^(z - max z); rows of z
+ * and p are ld apart; z is scratch, and may be p itself */
+INLINE void NAME(softmax_rows)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptrdiff_t ld, const REAL *factor, REAL *p, REAL *max,
+                               REAL *sum)
+{
+    if (n > NAME(FEW)) {
+        for (ptrdiff_t i = 0; i < m; i++, z += ld, p += ld) {
+            sum[i] = NAME(shifted_exp)(n, z, max + i);
+            REAL share = factor[i] / sum[i];
+            for (ptrdiff_t j = 0; j < n; j++)
+                p[j] = z[j] * share;
+        }
+        return;
+    }
+    VEC e[NAME(FEW)], top = NAME(broadcast)(-(REAL)INFINITY), total = {0};
+    REAL *column = (REAL *)e; /* z^T, zeros in lanes without a row */
+    for (ptrdiff_t j = 0; j < n; j++, column += LANES) {
+        if (m < LANES)
+            e[j] = (VEC){0};
+        for (ptrdiff_t i = 0; i < m; i++)
+            column[i] = z[i * ld + j];
+    }
+    for (ptrdiff_t j = 0; j < n; j++)
+        top = NAME(select)(e[j] > top, e[j], top);
+    for (ptrdiff_t j = 0; j < n; j++) {
+        e[j] = NAME(vexp)(e[j] - top);
+        total += e[j];
+    }
+    NAME(store)(max, top);
+    NAME(store)(sum, total);
+    VEC share = NAME(load)(factor) / total;
+    column = (REAL *)e;
+    for (ptrdiff_t j = 0; j < n; j++, column += LANES) {
+        e[j] *= share;
+        for (ptrdiff_t i = 0; i < m; i++)
+            p[i * ld + j] = column[i];
+    }
+}
+
 static void NAME(softmax)(ptrdiff_t m, ptrdiff_t n, void *a_)
 {
-    REAL *a = a_, max;
-    for (ptrdiff_t i = 0; i < m && n; i++, a += n) {
-        REAL sum = NAME(shifted_exp)(n, a, &max);
-        for (ptrdiff_t j = 0; j < n; j++)
-            a[j] /= sum;
-    }
+    REAL *a = a_, one[LANES], max[LANES], sum[LANES];
+    NAME(store)(one, NAME(broadcast)(1));
+    for (; m >= LANES && n; m -= LANES, a += LANES * n)
+        NAME(softmax_rows)(LANES, n, a, n, one, a, max, sum);
+    if (m && n)
+        NAME(softmax_rows)(m, n, a, n, one, a, max, sum);
 }
 
 /* 1/2 |y - z|^2;  d = z - y */
@@ -573,28 +616,56 @@ INLINE double NAME(cross_entropy)(ptrdiff_t n, REAL *z, const REAL *y, REAL *d, 
     return loss;
 }
 
-/* ln(sum of e^z) sum(y) - y z;  d = softmax(z) sum(y) - y; y one-hot at `label` if y is NULL */
-INLINE double NAME(softmax_cross_entropy)(ptrdiff_t n, REAL *z, const REAL *y, int64_t label, REAL *d, REAL c)
+/* Of each row ln(sum of e^z) sum(y) - y z;  d = softmax(z) sum(y) - y; y one-hot at labels[i] if y is NULL. `loss` has
+ * the contract. */
+static double NAME(softmax_cross_entropy)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptrdiff_t ld, const REAL *y,
+                                          const int64_t *labels, const double *weights, double scale, REAL *d)
 {
-    double fit = 0, mass = 1;
-    if (y) {
-        mass = 0;
-        for (ptrdiff_t j = 0; j < n; j++) {
-            mass += (double)y[j];
-            fit += y[j] == 0 ? 0 : (double)y[j] * (double)z[j];
+    double total = 0;
+    for (ptrdiff_t i = 0; i < m; i += LANES) {
+        const ptrdiff_t rows = m - i < LANES ? m - i : LANES;
+        double fit[LANES], mass[LANES];
+        REAL c[LANES], factor[LANES] = {0}, max[LANES], sum[LANES];
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            const REAL *zr = z + r * ld;
+            if (y) {
+                mass[r] = fit[r] = 0;
+                for (ptrdiff_t j = 0; j < n; j++) {
+                    double t = (double)y[r * n + j];
+                    mass[r] += t;
+                    fit[r] += t == 0 ? 0 : t * (double)zr[j];
+                }
+            } else {
+                mass[r] = 1;
+                fit[r] = (double)zr[labels[i + r]];
+            }
+            c[r] = (REAL)((weights ? weights[i + r] : 1) * scale);
+            factor[r] = c[r] * (REAL)mass[r];
         }
-    } else {
-        fit = (double)z[label];
+        REAL *p = d ? d : z;
+        if (rows == LANES)
+            NAME(softmax_rows)(LANES, n, z, ld, factor, p, max, sum);
+        else
+            NAME(softmax_rows)(rows, n, z, ld, factor, p, max, sum);
+        for (ptrdiff_t r = 0; r < rows; r++, p += ld) {
+            if (weights && weights[i + r] == 0) {
+                memset(p, 0, (size_t)n * sizeof(REAL));
+                continue;
+            }
+            total += (weights ? weights[i + r] : 1) * (mass[r] * (log((double)sum[r]) + (double)max[r]) - fit[r]);
+            if (y)
+                for (ptrdiff_t j = 0; j < n; j++)
+                    p[j] -= y[r * n + j] * c[r];
+            else
+                p[labels[i + r]] -= c[r];
+        }
+        z += rows * ld;
+        if (y)
+            y += rows * n;
+        if (d)
+            d += rows * ld;
     }
-    REAL max, sum = NAME(shifted_exp)(n, z, &max);
-    if (d) {
-        REAL share = c * (REAL)mass / sum;
-        for (ptrdiff_t j = 0; j < n; j++)
-            d[j] = z[j] * share - (y ? y[j] * c : 0);
-        if (!y)
-            d[label] -= c;
-    }
-    return mass * (log((double)sum) + (double)max) - fit;
+    return total;
 }
 
 /* half the Poisson deviance, sum of e^z - y z + (y ln y - y);  d = e^z - y */
@@ -620,6 +691,8 @@ static double NAME(loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z_, ptrdiff_
     REAL *z = z_, *d = d_;
     const REAL *y = y_;
     double total = 0;
+    if (kind == SOFTMAX_CROSS_ENTROPY)
+        return NAME(softmax_cross_entropy)(m, n, z, ld, y, labels, weights, scale, d);
     for (ptrdiff_t i = 0; i < m; i++, z += ld) {
         double weight = weights ? weights[i] : 1;
         REAL c = (REAL)(weight * scale);
@@ -631,9 +704,8 @@ static double NAME(loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z_, ptrdiff_
             switch (kind) {
             case SQUARED_ERROR: loss = NAME(squared_error)(n, z, y, d, c); break;
             case CROSS_ENTROPY: loss = NAME(cross_entropy)(n, z, y, d, c); break;
-            case SOFTMAX_CROSS_ENTROPY: loss = NAME(softmax_cross_entropy)(n, z, y, labels ? labels[i] : 0, d, c); break;
             case POISSON: loss = NAME(poisson)(n, z, y, d, c); break;
-            case NO_LOSS: break;
+            case SOFTMAX_CROSS_ENTROPY: case NO_LOSS: break;
             }
             total += weight * loss;
         }
