@@ -28,7 +28,10 @@ struct Team {
     TeamTask task;
     void *arg;
     int n_members; /* 0 until all threads are started */
-    int cpu;       /* of the caller */
+#ifdef __GLIBC__
+    int cpu; /* of the caller, -1 if not known */
+    cpu_set_t allowed;
+#endif
     int arrived, generation, sleepers;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -94,25 +97,22 @@ void team_barrier(Team *team)
     }
 }
 
-/* Move the calling thread to a processor of its own, as far as there are any, and leave it free to go on from there.
- * Linux may start a thread on its creator's processor and then keep both there, because each sleeps while the other
- * runs. */
-static void spread(const Team *team, int member)
+/* Have a member start on a processor of its own, as far as there are any. Linux may start a thread on its creator's
+ * processor, where it waits for as long as the creator computes, and then keep both there, because each sleeps while the
+ * other runs. */
+static void spread(const Team *team, int member, pthread_attr_t *attributes)
 {
-#ifdef __linux__
-    cpu_set_t allowed, one;
-    if (team->cpu < 0 || sched_getaffinity(0, sizeof allowed, &allowed))
-        return;
-    int n = CPU_COUNT(&allowed), skip = member % n;
-    for (int cpu = team->cpu; n && skip >= 0; cpu = (cpu + 1) % CPU_SETSIZE)
-        if (CPU_ISSET(cpu, &allowed) && skip-- == 0) {
+#ifdef __GLIBC__
+    cpu_set_t one;
+    int n = team->cpu < 0 ? 0 : CPU_COUNT(&team->allowed), skip = n ? member % n : -1;
+    for (int cpu = team->cpu; skip >= 0; cpu = (cpu + 1) % CPU_SETSIZE)
+        if (CPU_ISSET(cpu, &team->allowed) && skip-- == 0) {
             CPU_ZERO(&one);
             CPU_SET(cpu, &one);
-            if (!sched_setaffinity(0, sizeof one, &one))
-                sched_setaffinity(0, sizeof allowed, &allowed);
+            pthread_attr_setaffinity_np(attributes, sizeof one, &one);
         }
 #else
-    (void)team, (void)member;
+    (void)team, (void)member, (void)attributes;
 #endif
 }
 
@@ -120,7 +120,10 @@ static void *member_main(void *arg)
 {
     Member *me = arg;
     Team *team = me->team;
-    spread(team, me->member);
+#ifdef __GLIBC__
+    if (team->cpu >= 0)
+        sched_setaffinity(0, sizeof team->allowed, &team->allowed); /* free to go on from there */
+#endif
     await_change(team, &team->n_members, 0);
     team->task(team->arg, team, me->member, team->n_members);
     return NULL;
@@ -130,7 +133,7 @@ int team_run(int n, TeamTask task, void *arg)
 {
     pthread_t threads[MAX_MEMBERS];
     Member members[MAX_MEMBERS];
-    Team team = {.task = task, .arg = arg, .cpu = -1};
+    Team team = {.task = task, .arg = arg};
     if (n > MAX_MEMBERS)
         n = MAX_MEMBERS;
     if (n <= 1) {
@@ -138,15 +141,20 @@ int team_run(int n, TeamTask task, void *arg)
         task(arg, &team, 0, 1);
         return 1;
     }
-#ifdef __linux__
-    team.cpu = sched_getcpu();
+#ifdef __GLIBC__
+    team.cpu = sched_getaffinity(0, sizeof team.allowed, &team.allowed) ? -1 : sched_getcpu();
 #endif
     pthread_mutex_init(&team.mutex, NULL);
     pthread_cond_init(&team.wake, NULL);
     int started = 1;
     for (; started < n; started++) {
+        pthread_attr_t attributes;
         members[started] = (Member){&team, started};
-        if (pthread_create(&threads[started], NULL, member_main, &members[started]))
+        pthread_attr_init(&attributes);
+        spread(&team, started, &attributes);
+        int failed = pthread_create(&threads[started], &attributes, member_main, &members[started]);
+        pthread_attr_destroy(&attributes);
+        if (failed)
             break; /* no more threads to be had: go on with those there are */
     }
     __atomic_store_n(&team.n_members, started, __ATOMIC_SEQ_CST);
