@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -51,7 +52,8 @@ class BuildExt(build_ext):
 core = Extension(
     "fastbp._core",
     ["fastbp/_core.pyx", "src_c/dispatch.c", "src_c/team.c"],
-    include_dirs=["src_c"],
+    include_dirs=["src_c", numpy.get_include()],
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
     depends=["src_c/kernels.h", "src_c/kernels_impl.h", "src_c/simd.h", "src_c/team.h"],
     libraries=[] if sys.platform == "win32" else ["m"],
     extra_compile_args=["-O2", "-g0"],

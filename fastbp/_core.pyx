@@ -23,11 +23,15 @@ cimport cython
 from cpython.buffer cimport (
     Py_buffer, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from libc.math cimport pow, sqrt
+from libc.math cimport INFINITY, pow, sqrt
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
+from numpy cimport (
+    NPY_BOOL, NPY_DOUBLE, NPY_FLOAT, NPY_UINT8, PyArray_BYTES, PyArray_Check, PyArray_DIM, PyArray_DIMS, PyArray_EMPTY,
+    PyArray_ISBEHAVED_RO, PyArray_NDIM, PyArray_STRIDE, PyArray_TYPE, import_array, ndarray, npy_intp,
+)
 
 from fastbp._blas cimport gemm
 
@@ -88,9 +92,15 @@ cdef extern from "team.h" nogil:
     void team_barrier(Team *team)
     double team_clock()
 
+cdef extern from *:
+    enum: RELAXED "__ATOMIC_RELAXED"
+    Py_ssize_t fetch_add "__atomic_fetch_add"(Py_ssize_t *, Py_ssize_t, int) noexcept nogil
+
 cdef extern from "Python.h":
     int pending_signal "PyErr_CheckSignals"() noexcept
 
+
+import_array()
 
 ACTIVATIONS = {"identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH, "relu": RELU}
 LOSSES = {
@@ -218,7 +228,6 @@ cdef struct Layer:
     Py_ssize_t w, b         # offsets of weights and biases in the flat vector
     Activation activation
     double l1, l2
-    bint blas               # prediction: products by BLAS rather than by the register-tiled kernel
     Py_ssize_t vectors      # stripes of W
     Py_ssize_t ld           # distance between rows of a and d
     Py_ssize_t panel        # rows of W whose gradient is computed at once,
@@ -226,7 +235,7 @@ cdef struct Layer:
     Py_ssize_t n_panels
     Py_ssize_t slot         # of the first of its n_panels * vectors penalties
     # the workspace
-    char *packed            # W (n_in, n_out) in stripes, then b;
+    char *packed            # W (n_in, n_out) in stripes, then b (NULL in PREDICT where W is used as it lies);
     char *s1                #   and, in the same form, the optimizer's state
     char *s2
     char *g                 #   and the gradient, NULL where it is consumed panel by panel
@@ -289,6 +298,7 @@ cdef struct Run:
     size_t scratch_size
     # the team
     bint stop
+    Py_ssize_t next_block   # PREDICT: the first that nobody has taken yet
     bint verdict[2]         # whether chunks were stopped, in turn
     int active              # members at work in this segment
     Py_ssize_t segment_begin, segment_end
@@ -861,16 +871,14 @@ cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noex
     store_parameters(run, member, n_members)
 
 
-cdef void affine(Run *run, Layer *layer, Py_ssize_t m, char **h, Py_ssize_t ldh, char *z) noexcept nogil:
-    """Z = H W + b for m rows, ldh apart, with W as it lies in the flat vector."""
+cdef void affine(Run *run, Layer *layer, Py_ssize_t m, char **h, char *z) noexcept nogil:
+    """Z = H W + b for m rows."""
     cdef const Kernels *k = run.k
-    cdef char *w = run.parameters + layer.w * k.itemsize
-    cdef char *b = run.parameters + layer.b * k.itemsize
-    if layer.blas and ldh:
-        k.fill_rows(m, layer.n_out, b, z, layer.n_out)
-        gemm(k.itemsize, False, False, m, layer.n_out, layer.n_in, h[0], ldh, w, layer.n_out, 1, z, layer.n_out)
-    else:
-        k.matmul(m, layer.n_out, layer.n_in, h, 0, False, w, layer.n_out, k.lanes, b, False, z, layer.n_out, k.lanes)
+    cdef bint packed = layer.packed != NULL
+    cdef char *w = layer.packed if packed else run.parameters + layer.w * k.itemsize
+    k.matmul(m, layer.n_out, layer.n_in, h, 0, False, w, k.lanes if packed else layer.n_out,
+             layer.n_in * k.lanes if packed else k.lanes, run.parameters + layer.b * k.itemsize, False, z, layer.n_out,
+             k.lanes)
 
 
 cdef void output_unit(Run *run, Py_ssize_t m, Py_ssize_t n, char *z) noexcept nogil:
@@ -884,7 +892,7 @@ cdef void output_unit(Run *run, Py_ssize_t m, Py_ssize_t n, char *z) noexcept no
 
 
 cdef void predict_member(void *arg, Team *team, int member, int n_members) noexcept nogil:
-    """Output activations of all rows, a block at a time through buffers that stay in cache."""
+    """Output activations of all rows, a block at a time through buffers that stay in cache. Who is free takes the next."""
     cdef Run *run = <Run *>arg
     cdef const Kernels *k = run.k
     cdef Layer *layer
@@ -894,25 +902,25 @@ cdef void predict_member(void *arg, Team *team, int member, int n_members) noexc
     cdef char *buffers[2]
     cdef char *h[128]
     cdef const int64_t *order
-    cdef Py_ssize_t blocks = (run.n_rows + run.block - 1) // run.block, b, row, m, ldh, j
+    cdef Py_ssize_t blocks = (run.n_rows + run.block - 1) // run.block, b, row, m, j, size
     cdef int i
     buffers[0] = scratch
     buffers[1] = scratch + (run.scratch_size // 2)
-    for b in range(share(blocks, member, n_members), share(blocks, member + 1, n_members)):
-        if interrupted(run, member):
+    while True:
+        b = fetch_add(&run.next_block, 1, RELAXED)
+        if b >= blocks or (b >= n_members and interrupted(run, member)):
             return
-        row = b * run.block
-        m = min(run.block, run.n_rows - row)
+        row = run.n_rows * b // blocks
+        m = run.n_rows * (b + 1) // blocks - row
         order = run.order + row if run.order != NULL else NULL
-        ldh = run.layers.n_in
         if run.direct:
-            ldh = run.x.row_stride // <Py_ssize_t>k.itemsize if order == NULL else 0
             for j in range(m):
                 h[j] = <char *>run.x.data + (order[j] if order != NULL else row + j) * run.x.row_stride
         elif not run.sparse:
+            size = run.layers.n_in * k.itemsize
             for j in range(m):
-                h[j] = buffers[1] + j * ldh * k.itemsize
-            k.gather(m, ldh, &run.x, order, row, buffers[1], ldh)
+                h[j] = buffers[1] + j * size
+            k.gather(m, run.layers.n_in, &run.x, order, row, buffers[1], run.layers.n_in)
         for i in range(run.n_layers):
             layer = run.layers + i
             z = run.output + row * last.n_out * k.itemsize if layer == last else buffers[i % 2]
@@ -920,11 +928,11 @@ cdef void predict_member(void *arg, Team *team, int member, int n_members) noexc
                 k.csr_matmul(m, layer.n_out, &run.csr, order, row, run.parameters + layer.w * k.itemsize, layer.n_out,
                              k.lanes, run.parameters + layer.b * k.itemsize, z, layer.n_out)
             else:
-                affine(run, layer, m, h, ldh, z)
+                affine(run, layer, m, h, z)
             k.activate[<int>layer.activation](m, layer.n_out, z, layer.n_out)
-            ldh = layer.n_out
+            size = layer.n_out * k.itemsize
             for j in range(m):
-                h[j] = z + j * ldh * k.itemsize
+                h[j] = z + j * size
         output_unit(run, m, last.n_out, z)
 
 
@@ -1009,18 +1017,6 @@ cdef class Engine:
 
     def __dealloc__(self):
         free(self.layers)
-
-    def uses_blas(self, Py_ssize_t rows):
-        """Whether batches of so many rows go to BLAS, in any layer."""
-        cdef int i
-        for i in range(self.n_layers):
-            if self.prefers_blas(self.layers + i, rows):
-                return True
-        return False
-
-    cdef bint prefers_blas(self, Layer *layer, Py_ssize_t rows):
-        """Packing pays where W overflows the L2 cache and there are rows enough to use what was packed."""
-        return layer.n_in * layer.n_out * self.k.itemsize > 512 * 1024 and layer.n_out >= 64 and rows >= 48
 
     cdef int begin(self, Run *run, Layer *layers, Mode mode, Buffer parameters, Data data, Buffer order,
                    Py_ssize_t batch) except -1:
@@ -1288,27 +1284,86 @@ cdef class Engine:
             self.k.update(&update, layer.n_out, p.pointer() + offset, g.pointer() + offset, at_offset(s1_, offset),
                           at_offset(s2_, offset), &unused)
 
-    def predict(self, parameters, Data data, order, out, int n_threads):
-        """Output activations of the rows to out (n, n_out), contiguous. Several threads may be in here at once."""
+    def reads(self, X):
+        """Whether X is an array that is read as it is: two-dimensional and of the right width, aligned, of float32,
+        float64, uint8 or bool in native byte order, whatever its strides."""
+        return (
+            PyArray_Check(X) and PyArray_NDIM(X) == 2 and PyArray_DIM(X, 1) == self.layers.n_in
+            and PyArray_ISBEHAVED_RO(X) and PyArray_TYPE(X) in (NPY_FLOAT, NPY_DOUBLE, NPY_UINT8, NPY_BOOL)
+        )
+
+    def predicts_alone(self, Py_ssize_t rows):
+        """Whether so few rows are predicted by the calling thread alone."""
+        return self.team_size(rows, rows, 2) == 1
+
+    cdef bint prefers_packed(self, Run *run, int i):
+        """Packing pays where W overflows the L1 cache and there are rows enough to use what was packed."""
+        cdef Layer *layer = self.layers + i
+        return layer.n_in * layer.n_out * self.k.itemsize > 32768 and run.n_rows >= 48 and not (run.sparse and i == 0)
+
+    def predict(self, parameters, X, order, out, int n_threads):
+        """Output activations of the rows of X, an array that `reads` accepts or CSR: in out (n, n_out), contiguous, or in a
+        new array if that is None. Several threads may be in here at once."""
         cdef Run run
-        cdef Memory memory = Memory()
-        cdef Buffer p = Buffer(parameters), result = Buffer(out, True), o = Buffer(order) if order is not None else None
-        cdef Py_ssize_t widest = self.layers[0].n_in, layers_size = aligned(self.n_layers * sizeof(Layer))
-        cdef Layer *layers
-        cdef char *base
-        cdef int i
-        for i in range(self.n_layers - 1):
-            widest = max(widest, self.layers[i].n_out)
-        # 128 rows at most in a block, two buffers
-        cdef Py_ssize_t rows = o.view.shape[0] if o is not None else data.n_rows
-        cdef size_t scratch = 2 * aligned(min(128, rows) * widest * self.k.itemsize)
-        n_threads = self.team_size(rows, rows, n_threads)
-        base = memory.reserve(layers_size + n_threads * scratch)
-        self.begin(&run, <Layer *>base, PREDICT, p, data, o, rows)
+        cdef Layer *layer
+        cdef Py_ssize_t itemsize = self.k.itemsize, widest = 0, layers_size, packed = 0, i
+        cdef size_t size
+        cdef npy_intp shape[2]
+        cdef char small[16384]
+        cdef char *base = small + (-<uintptr_t>small & 63)
+        cdef Memory memory
+        cdef Data data
+        cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE
+        memset(&run, 0, sizeof(Run))
+        run.k, run.n_layers, run.loss, run.mode = self.k, self.n_layers, self.loss, PREDICT
+        run.parameters = PyArray_BYTES(parameters)
+        if PyArray_Check(X):
+            run.n_rows = PyArray_DIM(X, 0)
+            run.x.data, run.x.row_stride, run.x.column_stride = PyArray_BYTES(X), PyArray_STRIDE(X, 0), PyArray_STRIDE(X, 1)
+            run.x.dtype = FLOAT32 if PyArray_TYPE(X) == NPY_FLOAT else FLOAT64 if PyArray_TYPE(X) == NPY_DOUBLE else UINT8
+            run.direct = (
+                PyArray_TYPE(X) == type_ and run.x.column_stride == itemsize and run.x.row_stride % itemsize == 0
+            )
+        else:
+            data = Data(X)
+            run.n_rows, run.csr, run.sparse = data.n_rows, data.csr, True
+        if order is not None:
+            run.n_rows, run.order = PyArray_DIM(order, 0), <const int64_t *>PyArray_BYTES(order)
+        if out is None:
+            shape[0], shape[1] = run.n_rows, self.layers[self.n_layers - 1].n_out
+            out = PyArray_EMPTY(2, shape, type_, False)
+        run.output = PyArray_BYTES(out)
+        if run.n_rows == 0:
+            return out
+        # rows enough to use a weight often while it is in cache, few enough that activations stay there and all have work
+        run.block = min(run.n_rows, max(24, min(96, run.n_rows // 16)))
+        # the workspace: layers, packed weights, and for each member two buffers of a block
+        layers_size = aligned(self.n_layers * sizeof(Layer))
         for i in range(self.n_layers):
-            run.layers[i].blas = self.prefers_blas(run.layers + i, rows)
-            if run.layers[i].blas:
-                run.block = 128
-        run.scratch, run.scratch_size = base + layers_size, scratch
-        run.output = result.pointer()
-        self.go(&run, predict_member, n_threads)
+            layer = self.layers + i
+            if i or not run.direct and not run.sparse:
+                widest = max(widest, layer.n_in)
+            if self.prefers_packed(&run, i):
+                packed += aligned(layer.vectors * layer.n_in * self.k.lanes * itemsize)
+        run.scratch_size = 2 * aligned(run.block * widest * itemsize)
+        size = layers_size + packed + n_threads * run.scratch_size
+        if size > sizeof(small) - 64:
+            memory = Memory()
+            base = memory.reserve(size)
+        run.layers, run.scratch = <Layer *>base, base + layers_size + packed
+        memcpy(run.layers, self.layers, self.n_layers * sizeof(Layer))
+        base += layers_size
+        for i in range(self.n_layers):
+            layer = run.layers + i
+            if self.prefers_packed(&run, i):
+                layer.packed = base
+                self.k.pack(layer.n_in, layer.n_out, run.parameters + layer.w * itemsize, layer.n_out, base,
+                            layer.n_in * self.k.lanes)
+                base += aligned(layer.vectors * layer.n_in * self.k.lanes * itemsize)
+        if 4 * self.n_weights * run.n_rows < 400000:  # some microseconds: not worth passing the GIL to and fro
+            run.next_check = INFINITY
+            predict_member(&run, NULL, 0, 1)
+        else:
+            run.next_check = team_clock() + 0.05
+            self.go(&run, predict_member, n_threads)
+        return out

@@ -212,6 +212,8 @@ class Network:
 
     def _check_X(self, X):
         """X as the core reads it: unchanged if it is float32, float64, uint8 or bool, whatever its strides."""
+        if self._engine.reads(X):
+            return X
         if issparse(X):
             if X.ndim != 2:
                 raise ValueError(f"X must have two dimensions, got shape {X.shape}")
@@ -588,22 +590,23 @@ class Network:
                 raise ValueError(f"order must be a vector of integers from 0 to {n - 1}")
             order = np.array(order, dtype=np.int64)
             n = len(order)
-        shape = n, self.layers[-1].n_units
-        if out is None:
-            out = np.empty(shape, self.dtype)
-        elif (
-            not isinstance(out, np.ndarray)
-            or (out.shape, out.dtype) != (shape, self.dtype)
-            or not out.flags.carray
-            or np.may_share_memory(out, X.data if issparse(X) else X)
-        ):
-            raise ValueError(
-                f"out must be a writeable C-contiguous {self.dtype.name} array of shape {shape} apart from X"
-            )
-        if n:
-            with threads.team(n_threads, self._engine.uses_blas(n)) as n_threads:
-                self._engine.predict(self._parameters, Data(X), order, out, n_threads)
-        return out
+        if out is not None:
+            shape = n, self.layers[-1].n_units
+            if (
+                not isinstance(out, np.ndarray)
+                or (out.shape, out.dtype) != (shape, self.dtype)
+                or not out.flags.carray
+                or np.may_share_memory(out, X.data if issparse(X) else X)
+            ):
+                raise ValueError(
+                    f"out must be a writeable C-contiguous {self.dtype.name} array of shape {shape} apart from X"
+                )
+        engine = self._engine
+        if engine.predicts_alone(n):
+            threads.check_n_threads(n_threads)
+            return engine.predict(self._parameters, X, order, out, 1)
+        with threads.team(n_threads, False) as n_threads:
+            return engine.predict(self._parameters, X, order, out, n_threads)
 
     def value_and_gradient(self, X, y, sample_weight=None, *, penalty=False, n_threads=None):
         """The cost of the data and its gradient.

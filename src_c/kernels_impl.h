@@ -4,7 +4,7 @@
 /* ---- products --------------------------------------------------------------------------------------------------- */
 
 /* Blocks of the three loops: a block of B (DEPTH x one tile) fits the L1 cache, a block of A (ROWS x DEPTH) the L2. */
-enum { NAME(TILE_ROWS) = 6, NAME(BLOCK_ROWS) = 192, NAME(BLOCK_DEPTH) = 1024 / sizeof(REAL) };
+enum { NAME(TILE_ROWS) = 6, NAME(ROW_VECTORS) = 8, NAME(BLOCK_ROWS) = 192, NAME(BLOCK_DEPTH) = 1024 / sizeof(REAL) };
 
 /* One register tile: mr rows and nv vectors of C, of which the last is partial if `masked`. What is const here is a
  * constant where this is called, so the loops over it unroll and acc lives in registers. */
@@ -118,32 +118,52 @@ static void NAME(fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c_,
     }
 }
 
-/* One row of C, c += a B: B is read row by row as it lies, which is what counts where each of its elements is used
- * once. The sums are those of the tiles, term by term. */
-static void NAME(row_product)(ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, int transposed,
-                              const REAL *b, ptrdiff_t ldb, REAL *c)
+/* One row of C: `nv` vectors of it, the last partial if `masked`, in as many independent chains of additions. */
+INLINE void NAME(row_strip)(const int nv, const int masked, NAME(mask) mask, ptrdiff_t k, const REAL *a,
+                            const REAL *b, ptrdiff_t ldb, const REAL *init, REAL *c)
 {
-    NAME(mask) mask = NAME(first)(n % LANES ? n % LANES : LANES);
-    for (ptrdiff_t p = 0; p < k; p += 4, b += 4 * ldb) {
-        const int count = k - p < 4 ? (int)(k - p) : 4;
-        REAL s[4];
-        for (int r = 0; r < count; r++)
-            s[r] = transposed ? rows[p + r][offset] : rows[0][offset + p + r];
-        for (ptrdiff_t j = 0; j < n; j += LANES) {
-            const int whole = j + LANES <= n;
-            VEC acc = whole ? NAME(load)(c + j) : NAME(load_masked)(c + j, mask);
-            if (count == 4 && whole)
-                for (int r = 0; r < 4; r++)
-                    acc += NAME(load)(b + r * ldb + j) * s[r];
-            else
-                for (int r = 0; r < count; r++)
-                    acc += (whole ? NAME(load)(b + r * ldb + j) : NAME(load_masked)(b + r * ldb + j, mask)) * s[r];
-            if (whole)
-                NAME(store)(c + j, acc);
-            else
-                NAME(store_masked)(c + j, mask, acc);
-        }
+    VEC acc[NAME(ROW_VECTORS)];
+#define LOAD(p, v) (masked && (v) == nv - 1 ? NAME(load_masked)((p) + (v) * LANES, mask) : NAME(load)((p) + (v) * LANES))
+    for (int v = 0; v < nv; v++)
+        acc[v] = init ? LOAD(init, v) : (VEC){0};
+    for (ptrdiff_t p = 0; p < k; p++, b += ldb)
+        for (int v = 0; v < nv; v++)
+            acc[v] += LOAD(b, v) * a[p];
+    for (int v = 0; v < nv; v++) {
+        if (masked && v == nv - 1)
+            NAME(store_masked)(c + v * LANES, mask, acc[v]);
+        else
+            NAME(store)(c + v * LANES, acc[v]);
     }
+#undef LOAD
+}
+
+/* C (1, n); the sums are those of the tiles, term by term. B is used once: what is not in the L1 cache is read in the
+ * order it lies in, a few rows at a time. */
+static void NAME(row_product)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const REAL *b, ptrdiff_t ldb,
+                              const REAL *init, REAL *c)
+{
+    const ptrdiff_t width = NAME(ROW_VECTORS) * LANES, most = n * k <= 4096 ? k : 16;
+    ptrdiff_t p = 0;
+    do { /* once at least: k may be 0 */
+        const ptrdiff_t rows = k - p < most ? k - p : most;
+        ptrdiff_t j = 0;
+        for (; j + width <= n; j += width)
+            NAME(row_strip)(NAME(ROW_VECTORS), 0, NAME(first)(LANES), rows, a, b + j, ldb,
+                            init ? init + j : NULL, c + j);
+        const ptrdiff_t nv = (n - j + LANES - 1) / LANES;
+        const NAME(mask) mask = NAME(first)(nv ? n - j - (nv - 1) * LANES : LANES);
+#define CASE(NV) \
+    case NV: \
+        NAME(row_strip)(NV, 1, mask, rows, a, b + j, ldb, init ? init + j : NULL, c + j); \
+        break;
+        switch (nv) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) }
+#undef CASE
+        init = c;
+        a += rows;
+        b += rows * ldb;
+        p += rows;
+    } while (p < k);
 }
 
 static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows_, ptrdiff_t offset, int transposed,
@@ -152,10 +172,8 @@ static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows
 {
     const REAL *const *rows = rows_, *b = b_;
     REAL *c = c_;
-    if (m == 1 && n >= 256 && n * k > 1 << 17 && stripe_b == LANES && stripe_c == LANES) { /* beyond the L2 cache */
-        if (!accumulate)
-            NAME(fill_rows)(1, n, bias, c, n);
-        NAME(row_product)(n, k, rows, offset, transposed, b, ldb, c);
+    if (m == 1 && !transposed && stripe_b == LANES && stripe_c == LANES) {
+        NAME(row_product)(n, k, rows[0] + offset, b, ldb, accumulate ? c : bias, c);
         return;
     }
     for (ptrdiff_t i = 0; i < m; i += NAME(BLOCK_ROWS)) {

@@ -527,6 +527,31 @@ def test_predict_arguments(rng):
     assert np.isnan(net.predict(np.full((1, 4), np.nan))).all()
 
 
+def test_predict_checks_n_threads_of_small_work():
+    for n_threads in (0, True, 1.5, 257):
+        with pytest.raises(ValueError, match="n_threads must be"):
+            make([4, 5, 2]).predict(np.ones((1, 4)), n_threads=n_threads)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [[4, 64, 64, 2], [7, 11, 5, 300], [300, 130, 17], [3, 1], [5, *[6] * 150, 2]])
+def test_prediction_of_a_row_does_not_depend_on_the_others(rng, dtype, sizes):
+    """Whether weights are packed, how rows are blocked and where the workspace lies do not change a bit."""
+    loss = "softmax_cross_entropy" if sizes[-1] > 1 else "squared_error"
+    net = make(sizes, "tanh", loss, dtype)
+    X = rng.normal(size=(500, sizes[0])).astype(dtype)
+    a = net.predict(X)
+    expected = reference.forward(
+        X.astype(float), net.weights, net.biases, [layer.activation for layer in net.layers]
+    )[-1]
+    expected = reference.OUTPUT_UNITS[loss](expected)
+    assert_allclose(a, expected, rtol=1e-3 if dtype == "float32" else 1e-9, atol=1e-5 if dtype == "float32" else 1e-12)
+    for n in (1, 2, 23, 47, 48, 49, 385):
+        assert_array_equal(net.predict(X[:n]), a[:n])
+        assert_array_equal(net.predict(X, order=np.arange(n) + 7), a[7 : n + 7])
+        assert_array_equal(net.predict(X[:n], out=np.empty((n, sizes[-1]), dtype)), a[:n])
+
+
 def test_value_and_gradient_arguments(rng):
     net = make([4, 2])
     with pytest.raises(ValueError, match="Input X contains NaN"):

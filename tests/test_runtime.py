@@ -163,6 +163,49 @@ def test_two_python_threads_at_once():
         assert_array_equal(prediction, a)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_predictions_by_one_network_at_once(name):
+    """A row, a few and many, in several Python threads, some of them with teams."""
+    sizes, _, n = NETWORKS[name]
+    X, _ = data(sizes, n)
+    net = make(sizes)
+    expected = net.predict(X)
+    wrong = []
+
+    def work(i):
+        for k in range(20):
+            rows = slice(k, k + (1, 10, 100, n)[(i + k) % 4])
+            if not np.array_equal(net.predict(X[rows], n_threads=(None, 1, 3)[k % 3]), expected[rows]):
+                wrong.append((i, k))
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs processor affinity")
+def test_teams_respect_affinity():
+    """More members than processors are allowed; the caller's affinity stays, and the result."""
+    sizes, batch, n = NETWORKS["one hidden layer"]
+    X, y = data(sizes, n)
+    net = make(sizes)
+    expected = net.predict(X)
+    before = os.sched_getaffinity(0)
+    try:
+        for allowed in ({min(before)}, {max(before)}):
+            os.sched_setaffinity(0, allowed)
+            assert_array_equal(net.predict(X, n_threads=3), expected)
+            assert net._engine.n_members == 3
+            net.fit(X, y, batch_size=batch, n_threads=2)
+            expected = net.predict(X)
+            assert os.sched_getaffinity(0) == allowed
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def test_training_one_network_twice_at_once_is_an_error():
     """The second call is refused and the first one goes on as if it had not been."""
     sizes = [200, 300, 10]
