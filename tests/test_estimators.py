@@ -239,6 +239,51 @@ def test_string_labels_and_feature_names():
         classifier().fit(X_iris, y_iris).predict(X_iris[:, :3])
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_plain_rows_need_no_further_validation(monkeypatch, dtype):
+    """A few rows that validation would let pass do not go through it, and everything else does."""
+    X = X_iris.astype(dtype)
+    clf = classifier().fit(X, y_iris)
+    expected = clf.predict_proba(X.tolist() if dtype == "f8" else pd.DataFrame(X))
+    asked = []
+    monkeypatch.setattr("fastbp.estimators.check_is_fitted", asked.append)
+    for rows in (slice(0, 1), slice(0, 150), slice(0, 150, 3)):
+        np.testing.assert_array_equal(clf.predict_proba(X[rows]), expected[rows])
+        np.testing.assert_array_equal(clf.predict(np.asfortranarray(X[rows])), expected[rows].argmax(axis=1))
+    assert not asked
+    others = [X.tolist(), X.astype("f2"), X.astype(">f8"), X.view(np.memmap), np.tile(X, (20, 1))]
+    others.append(X * (np.finfo(dtype).max / 10))  # finite, but not its square
+    for n, other in enumerate(others, 1):
+        clf.predict(other)
+        assert len(asked) == n
+    clf.feature_names_in_ = np.array(list("abcd"), object)
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        clf.predict(X)
+    del clf.feature_names_in_
+    again = pickle.loads(pickle.dumps(clf))
+    np.testing.assert_array_equal(again.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.full((1, 4), np.nan), np.array([[0, np.inf, 0, 0]]), np.array([[0, 0, -np.inf, np.inf]], "f4"),
+        np.zeros((1, 3)), np.zeros((1, 5), "f4"), np.zeros(4), np.zeros((1, 1, 4)), np.zeros((0, 4)), np.zeros((0, 3)),
+        np.zeros((1, 4)) * 1j, 3.0,
+    ],
+)  # fmt: skip
+def test_bad_rows_give_scikit_learns_errors(X):
+    theirs = sklearn.neural_network.MLPClassifier(8, max_iter=5).fit(X_iris, y_iris)
+    for unfitted in (False, True):
+        ours = classifier() if unfitted else classifier().fit(X_iris, y_iris)
+        for method in ("predict", "predict_proba", "predict_log_proba"):
+            with pytest.raises((ValueError, NotFittedError)) as expected:
+                getattr(clone(theirs) if unfitted else theirs, method)(X)
+            with pytest.raises(type(expected.value)) as got:
+                getattr(ours, method)(X)
+            assert str(got.value) == str(expected.value)
+
+
 @pytest.mark.parametrize("labels", [[False, True], [-1, 1], [2.0, 5.0], ["no", "yes"], [3]])
 def test_binary_labels(labels):
     y = np.array(labels)[(y_iris > 0) * (len(labels) - 1)]
