@@ -71,7 +71,7 @@ cdef extern from "kernels.h" nogil:
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, int, void *) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const Strided *, const int64_t *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*csr_matmul)(ptrdiff_t, ptrdiff_t, const Csr *, const int64_t *, ptrdiff_t, const void *, ptrdiff_t,
-                           ptrdiff_t, const void *, void *, ptrdiff_t) noexcept nogil
+                           const void *, void *, ptrdiff_t) noexcept nogil
         void (*csr_gradient)(ptrdiff_t, ptrdiff_t, const Csr *, const int64_t *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
                              const void *, ptrdiff_t, int, void *, ptrdiff_t) noexcept nogil
         void (**activate)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
@@ -228,7 +228,9 @@ cdef struct Layer:
     Py_ssize_t w, b         # offsets of weights and biases in the flat vector
     Activation activation
     double l1, l2
+    bint in_place           # W is used where it lies in the flat vector: below CSR, whose products read whole rows of it
     Py_ssize_t vectors      # stripes of W
+    Py_ssize_t width        # columns of W with those that fill up the last stripe
     Py_ssize_t ld           # distance between rows of a and d
     Py_ssize_t panel        # rows of W whose gradient is computed at once,
     Py_ssize_t group        #   and stripes
@@ -387,12 +389,12 @@ cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, P
     """A = f(H W + b) for rows row..row+m and stripes v0..v1."""
     cdef Run *run = part.run
     cdef const Kernels *k = run.k
-    cdef Py_ssize_t n = (v1 - v0) * k.lanes, stripe = layer.n_in * k.lanes, at = part.first + row
+    cdef Py_ssize_t n = min(v1 * k.lanes, layer.width) - v0 * k.lanes, stripe = layer.n_in * k.lanes, at = part.first + row
     cdef char *w = layer.packed + v0 * stripe * k.itemsize
-    cdef char *b = layer.packed + (layer.vectors * stripe + v0 * k.lanes) * k.itemsize
+    cdef char *b = layer.packed + (layer.n_in * layer.width + v0 * k.lanes) * k.itemsize
     cdef char *z = layer.a[part.side] + (row * layer.ld + v0 * k.lanes) * k.itemsize
-    if layer == run.layers and run.sparse:
-        k.csr_matmul(m, n, &run.csr, run.order + at if run.order != NULL else NULL, at, w, k.lanes, stripe, b, z, layer.ld)
+    if layer.in_place:
+        k.csr_matmul(m, n, &run.csr, run.order + at if run.order != NULL else NULL, at, w, n, b, z, layer.ld)
     else:
         k.matmul(m, n, layer.n_in, input_rows(part, layer) + row, 0, False, w, k.lanes, stripe, b, False, z, layer.ld,
                  k.lanes)
@@ -536,8 +538,8 @@ cdef void update_biases(Part *part, const Update *update, Layer *layer, Py_ssize
                         bint accumulate) noexcept nogil:
     """Sums of delta's columns, and the optimizer's step with them."""
     cdef const Kernels *k = part.run.k
-    cdef Py_ssize_t n = (v1 - v0) * k.lanes
-    cdef size_t offset = (layer.n_in * layer.vectors + v0) * k.lanes * k.itemsize
+    cdef Py_ssize_t n = min(v1 * k.lanes, layer.width) - v0 * k.lanes
+    cdef size_t offset = (layer.n_in * layer.width + v0 * k.lanes) * k.itemsize
     cdef char *g = layer.g + offset if layer.g != NULL else part.scratch
     cdef Update u
     cdef double none = 0
@@ -556,17 +558,17 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
     none), and the optimizer's step with it (unless `update` is NULL), a panel at a time."""
     cdef Run *run = part.run
     cdef const Kernels *k = run.k
-    cdef Py_ssize_t lanes = k.lanes, n = (v1 - v0) * lanes, rows = part.rows, first = part.first + part.row
+    cdef Py_ssize_t lanes = k.lanes, n = min(v1 * lanes, layer.width) - v0 * lanes
+    cdef Py_ssize_t rows = part.rows, first = part.first + part.row
     cdef Py_ssize_t panel, begin, size, stripe, v, ldd = layer.ld, stripe_d = lanes, stripe_t = layer.vectors * lanes * lanes
     cdef char *d = layer.d[part.side] + (part.row * layer.ld + v0 * lanes) * k.itemsize
     cdef char *scratch = part.scratch
     cdef char *g
     cdef double *penalty
     cdef size_t offset
-    cdef bint csr = layer == run.layers and run.sparse
     if p0 == 0:
         update_biases(part, update, layer, v0, v1, accumulate)
-    if rows >= 32 and layer.n_in >= 256 and not csr:  # many products with this delta: its rows next to each other
+    if rows >= 32 and layer.n_in >= 256 and not layer.in_place:  # many products with this delta: its rows next to each other
         k.pack(rows, n, d, layer.ld, scratch, rows * lanes)
         d, ldd, stripe_d = scratch, lanes, rows * lanes
         scratch += rows * n * k.itemsize
@@ -577,19 +579,21 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
         if layer.g != NULL:
             stripe = layer.n_in * lanes
             g = layer.g + (v0 * stripe + begin * lanes) * k.itemsize
-        if rows and csr:
-            k.csr_gradient(rows, n, &run.csr, run.order + first if run.order != NULL else NULL, first, begin,
-                           begin + size, d, ldd, accumulate, g, stripe)
+        if layer.in_place:
+            g = scratch if layer.g == NULL else layer.g + begin * n * k.itemsize
+            if rows:
+                k.csr_gradient(rows, n, &run.csr, run.order + first if run.order != NULL else NULL, first, begin,
+                               begin + size, d, ldd, accumulate, g, n)
         elif rows:
             k.matmul(size, n, rows, input_rows(part, layer) + part.row, begin, True, d, ldd, stripe_d, NULL, accumulate, g,
                      lanes, stripe)
         if update == NULL:
             continue
-        for v in range(v0, v1):
-            offset = (v * layer.n_in + begin) * lanes * k.itemsize
+        for v in range(v0, v0 + 1 if layer.in_place else v1):
+            offset = (begin * n if layer.in_place else (v * layer.n_in + begin) * lanes) * k.itemsize
             penalty = run.penalties + layer.slot + v * layer.n_panels + panel
             penalty[0] = 0
-            k.update(update, size * lanes, layer.packed + offset, g + (v - v0) * stripe * k.itemsize,
+            k.update(update, size * (n if layer.in_place else lanes), layer.packed + offset, g + (v - v0) * stripe * k.itemsize,
                      at_offset(layer.s1, offset), at_offset(layer.s2, offset), penalty)
             if layer.wt != NULL:
                 k.transpose(size, layer.packed + offset,
@@ -660,7 +664,7 @@ cdef void load_parameters(Run *run, Team *team, int member, int n_members) noexc
         layer = run.layers + i
         v0 = share(layer.vectors, member, n_members)
         v1 = share(layer.vectors, member + 1, n_members)
-        if v0 == v1:
+        if v0 == v1 or layer.in_place:
             continue
         move_parameters(run, layer, run.parameters, layer.packed, False, v0, v1)
         if layer.s1 != NULL:
@@ -686,7 +690,7 @@ cdef void store_parameters(Run *run, int member, int n_members) noexcept nogil:
         layer = run.layers + i
         v0 = share(layer.vectors, member, n_members)
         v1 = share(layer.vectors, member + 1, n_members)
-        if v0 == v1:
+        if v0 == v1 or layer.in_place:
             continue
         if run.gradient != NULL:
             move_parameters(run, layer, run.gradient, layer.g, True, v0, v1)
@@ -926,7 +930,7 @@ cdef void predict_member(void *arg, Team *team, int member, int n_members) noexc
             z = run.output + row * last.n_out * k.itemsize if layer == last else buffers[i % 2]
             if i == 0 and run.sparse:
                 k.csr_matmul(m, layer.n_out, &run.csr, order, row, run.parameters + layer.w * k.itemsize, layer.n_out,
-                             k.lanes, run.parameters + layer.b * k.itemsize, z, layer.n_out)
+                             run.parameters + layer.b * k.itemsize, z, layer.n_out)
             else:
                 affine(run, layer, m, h, z)
             k.activate[<int>layer.activation](m, layer.n_out, z, layer.n_out)
@@ -1046,19 +1050,23 @@ cdef class Engine:
         """How layers are shared among the members, and the panels that their weights are cut into."""
         cdef Layer *layer
         cdef Py_ssize_t lanes = self.k.lanes, panel
+        cdef bint large
         cdef int i
         for i in range(self.n_layers):
             layer = run.layers + i
             # by columns where the weights are worth keeping in one core's cache, and there are columns for all
-            if layer.n_in * layer.n_out * self.k.itemsize >= 1 << 16 and layer.vectors >= max(2, n_threads):
+            large = layer.n_in * layer.n_out * self.k.itemsize >= 1 << 16
+            if large and layer.vectors >= max(2, n_threads) and not run.sparse:
                 run.n_by_columns = i + 1
+            layer.in_place = i == 0 and run.sparse
+            layer.width = layer.n_out if layer.in_place else layer.vectors * lanes
             # 48 rows of gradient are still in the L1 cache when the optimizer takes them; CSR is searched for each panel
-            panel = 1024 if i == 0 and run.sparse else 48 if layer.n_in > 96 else layer.n_in
+            panel = 1 + (1 << 16) // layer.n_out if layer.in_place else 48 if layer.n_in > 96 else layer.n_in
             layer.panel = (panel + lanes - 1) // lanes * lanes
             layer.n_panels = (layer.n_in + layer.panel - 1) // layer.panel
-            layer.group = 8 if i == 0 and run.sparse else max(4, 4096 // (layer.panel * lanes) // 4 * 4)
+            layer.group = layer.vectors if layer.in_place else max(4, 4096 // (layer.panel * lanes) // 4 * 4)
             layer.slot = run.n_penalties
-            run.n_penalties += layer.n_panels * layer.vectors
+            run.n_penalties += layer.n_panels * (1 if layer.in_place else layer.vectors)
         # the rows of a batch would share few sets of the L1 cache
         run.direct = run.direct and run.x.row_stride % 256 != 0
         run.ld_input = (run.layers.n_in + lanes - 1) // lanes * lanes
@@ -1107,16 +1115,22 @@ cdef class Engine:
                     p += aligned(chunk * sizeof(char *))
             for i in range(self.n_layers):
                 layer = run.layers + i
-                weights = aligned((layer.n_in + 1) * layer.vectors * lanes * itemsize)
-                layer.packed = p
-                p += weights
-                if run.s1 != NULL:
-                    layer.s1 = p
+                weights = aligned((layer.n_in + 1) * layer.width * itemsize)
+                if layer.in_place:
+                    layer.packed = run.parameters + layer.w * itemsize
+                    layer.s1 = at_offset(run.s1, layer.w * itemsize)
+                    layer.s2 = at_offset(run.s2, layer.w * itemsize)
+                    layer.g = at_offset(run.gradient, layer.w * itemsize)
+                else:
+                    layer.packed = p
                     p += weights
-                if run.s2 != NULL:
-                    layer.s2 = p
-                    p += weights
-                if gradient:
+                    if run.s1 != NULL:
+                        layer.s1 = p
+                        p += weights
+                    if run.s2 != NULL:
+                        layer.s2 = p
+                        p += weights
+                if gradient and not (layer.in_place and run.gradient != NULL):
                     layer.g = p
                     p += weights
                 if i and run.mode != LOSS_ONLY:

@@ -66,13 +66,13 @@ typedef struct {
     /* out (m, n) = rows order[0..m) of x, or rows first..first+m where order is NULL, converted to the dtype */
     void (*gather)(ptrdiff_t m, ptrdiff_t n, const Strided *x, const int64_t *order, ptrdiff_t first, void *out,
                    ptrdiff_t ld);
-    /* C (m, n) row-major = X[rows] W + bias; rows as in gather, W in stripes */
+    /* C (m, n) = X[rows] W + bias; rows as in gather */
     void (*csr_matmul)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first, const void *w,
-                       ptrdiff_t ldw, ptrdiff_t stripe, const void *bias, void *c, ptrdiff_t ldc);
-    /* G (end-begin, n) packed = (accumulate ? G : 0) + X[rows, begin:end]^T D (m, n); n is a multiple of lanes */
+                       ptrdiff_t ldw, const void *bias, void *c, ptrdiff_t ldc);
+    /* G (end-begin, n) = (accumulate ? G : 0) + X[rows, begin:end]^T D (m, n) */
     void (*csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first,
                          ptrdiff_t begin, ptrdiff_t end, const void *d, ptrdiff_t ldd, int accumulate, void *g,
-                         ptrdiff_t stripe);
+                         ptrdiff_t ldg);
 
     /* a (m, n) <- f(a), rows ld apart */
     void (*activate[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld);

@@ -321,7 +321,7 @@ INLINE REAL NAME(csr_value)(const Csr *x, int64_t i)
 }
 
 static void NAME(csr_matmul)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first,
-                             const void *w_, ptrdiff_t ldw, ptrdiff_t stripe, const void *bias_, void *c_, ptrdiff_t ldc)
+                             const void *w_, ptrdiff_t ldw, const void *bias_, void *c_, ptrdiff_t ldc)
 {
     enum { GROUP = 4 }; /* vectors of C in registers */
     const REAL *w = w_, *bias = bias_;
@@ -339,12 +339,12 @@ static void NAME(csr_matmul)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64
             EACH(v) acc[v] = LOAD(bias + j + v * LANES);
             for (int64_t e = begin; e < end; e++) {
                 const REAL value = NAME(csr_value)(x, e);
-                const REAL *from = w + NAME(index)(x->indices, x->wide_indices, e) * ldw + j / LANES * stripe;
+                const REAL *from = w + NAME(index)(x->indices, x->wide_indices, e) * ldw + j;
                 if (nv == GROUP && last >= LANES)
                     for (int v = 0; v < GROUP; v++)
-                        acc[v] += NAME(load)(from + v * stripe) * value;
+                        acc[v] += NAME(load)(from + v * LANES) * value;
                 else
-                    EACH(v) acc[v] += LOAD(from + v * stripe) * value;
+                    EACH(v) acc[v] += LOAD(from + v * LANES) * value;
             }
             EACH(v)
                 if (v == nv - 1)
@@ -359,13 +359,12 @@ static void NAME(csr_matmul)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64
 
 static void NAME(csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first,
                                ptrdiff_t begin, ptrdiff_t end, const void *d_, ptrdiff_t ldd, int accumulate, void *g_,
-                               ptrdiff_t stripe)
+                               ptrdiff_t ldg)
 {
     const REAL *d = d_;
     REAL *g = g_;
     if (!accumulate)
-        for (ptrdiff_t j = 0; j < n; j += LANES)
-            memset(g + j / LANES * stripe, 0, (size_t)((end - begin) * LANES) * sizeof(REAL));
+        NAME(fill_rows)(end - begin, n, NULL, g, ldg);
     for (ptrdiff_t i = 0; i < m; i++) {
         int64_t row = order ? order[i] : first + i;
         int64_t low = NAME(index)(x->indptr, x->wide_indptr, row);
@@ -381,10 +380,7 @@ static void NAME(csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int
             int64_t column = NAME(index)(x->indices, x->wide_indices, low);
             if (column >= end)
                 break;
-            const REAL value = NAME(csr_value)(x, low);
-            REAL *to = g + (column - begin) * LANES;
-            for (ptrdiff_t j = 0; j < n; j += LANES, to += stripe)
-                NAME(store)(to, NAME(load)(to) + NAME(load)(d + i * ldd + j) * value);
+            NAME(add_scaled)(n, NAME(csr_value)(x, low), d + i * ldd, g + (column - begin) * ldg);
         }
     }
 }

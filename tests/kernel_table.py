@@ -59,7 +59,7 @@ class Kernels(Structure):
         ("fill_rows", CFUNCTYPE(None, N, N, P, P, N)),
         ("column_sums", CFUNCTYPE(None, N, N, P, N, c_int, P)),
         ("gather", CFUNCTYPE(None, N, N, POINTER(Strided), P, N, P, N)),
-        ("csr_matmul", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, P, N, N, P, P, N)),
+        ("csr_matmul", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, P, N, P, P, N)),
         ("csr_gradient", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, N, N, P, N, c_int, P, N)),
         ("activate", CFUNCTYPE(None, N, N, P, N) * 4),
         ("derivative", CFUNCTYPE(None, N, N, P, P, N) * 4),
