@@ -279,6 +279,7 @@ cdef struct Run:
     # what to do
     Mode mode
     Py_ssize_t batch, chunk, block
+    bint shared             # whether row blocks are to be shared among members
     Py_ssize_t window       # rows that a pass by columns works on before it looks for Ctrl-C
     Update update
     bint penalty_over_weight
@@ -323,10 +324,10 @@ cdef struct Part:           # a chunk of a batch, as one member sees it
     char *scratch
 
 
-cdef Py_ssize_t n_blocks_of(Py_ssize_t rows, Py_ssize_t most) noexcept nogil:
-    """Blocks that `rows` rows are cut into, none above `most`; an even number where there is enough to share."""
-    if rows < 4:
-        return 1
+cdef Py_ssize_t n_blocks_of(Py_ssize_t rows, Py_ssize_t most, bint shared) noexcept nogil:
+    """Blocks that `rows` rows are cut into, none above `most`; an even number if several members may share them."""
+    if rows < 4 or not shared:
+        return (rows + most - 1) // most
     return 2 * ((rows + 2 * most - 1) // (2 * most))
 
 
@@ -461,7 +462,7 @@ cdef void row_blocks(Part *part) noexcept nogil:
     of a block while it is in cache."""
     cdef Run *run = part.run
     cdef Layer *layer
-    cdef Py_ssize_t blocks = n_blocks_of(part.rows, run.block), b, row, m
+    cdef Py_ssize_t blocks = n_blocks_of(part.rows, run.block, run.shared), b, row, m
     cdef int i
     for b in range(share(blocks, part.member, part.n_members), share(blocks, part.member + 1, part.n_members)):
         if interrupted(run, part.member):
@@ -757,7 +758,7 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
         if run.verdict[part.turn]:  # an unfinished step is dropped whole: no parameter has changed yet
             return False
         if part.member == 0:
-            for i in range(n_blocks_of(rows, run.block)):
+            for i in range(n_blocks_of(rows, run.block, run.shared)):
                 loss += run.block_loss[i]
         if run.mode != LOSS_ONLY:
             backward_columns(part)
@@ -846,7 +847,7 @@ cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noex
     """The forward pass to run.output (FORWARD), or the backward pass from there (BACKWARD), of one batch of all rows."""
     cdef Run *run = <Run *>arg
     cdef Layer *bottom = run.layers
-    cdef Py_ssize_t blocks = n_blocks_of(run.n_rows, 512), b, row
+    cdef Py_ssize_t blocks = n_blocks_of(run.n_rows, 512, True), b, row
     cdef size_t itemsize = run.k.itemsize
     cdef Part part
     init_part(&part, run, team, member, n_members)
@@ -1042,7 +1043,8 @@ cdef class Engine:
         )
         run.parameters = parameters.pointer()
         run.batch = batch
-        run.block = 24
+        run.block = 48
+        run.shared = self.repays_threads(batch)
         run.next_check = team_clock() + 0.05
         return 0
 
@@ -1137,7 +1139,7 @@ cdef class Engine:
                     layer.wt = p
                     p += (layer.n_in + lanes - 1) // lanes * layer.vectors * lanes * lanes * itemsize
             run.block_loss = <double *>p
-            p += aligned(n_blocks_of(chunk, run.block) * sizeof(double))
+            p += aligned(n_blocks_of(chunk, run.block, run.shared) * sizeof(double))
             run.penalties = <double *>p
             p += aligned(run.n_penalties * sizeof(double))
             run.scratch = p
@@ -1163,10 +1165,12 @@ cdef class Engine:
         return min(batch, most)
 
     cdef int team_size(self, Py_ssize_t batch, Py_ssize_t rows, int n_threads):
-        """Threads are used only where the work repays them: some 400 kflop a step, 50 Mflop in all."""
-        if 4 * self.n_weights * batch < 400000 or 4 * self.n_weights * rows < 50000000:
-            return 1
-        return n_threads
+        """Threads are used only where the work repays them, in each step and in all (50 Mflop)."""
+        return n_threads if self.repays_threads(batch) and 4 * self.n_weights * rows >= 50000000 else 1
+
+    cdef bint repays_threads(self, Py_ssize_t batch):
+        """Whether a step of so many rows is enough for several threads: some 400 kflop."""
+        return 4 * self.n_weights * batch >= 400000
 
     cdef int go(self, Run *run, TeamTask task, int n_threads) except -1:
         with nogil:
