@@ -26,16 +26,62 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.special import expit, softmax
 
+from .layers import unit_of
+
 # Largest network whose Hessian, a dense matrix, is formed: 200 MB in float64.
 MAX_PARAMETERS = 5000
 
-# Unit: f(z), and f' and f'' from z and a = f(z).
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
+def _zeros(z, a, p):
+    return np.zeros_like(z)
+
+
+def _elu(z, p):
+    return np.where(z > 0, z, p * np.expm1(np.minimum(z, 0)))
+
+
+def _gelu(z):
+    """u(z), u' and u'' of GELU, which is ``z logistic(u)``."""
+    c = 2 * np.sqrt(2 / np.pi)
+    return c * (z + 0.044715 * z**3), c * (1 + 3 * 0.044715 * z**2), c * 6 * 0.044715 * z
+
+
+def _gated(z, u, first, second):
+    """First and second derivative of ``z s(u)``, where ``s' = s (1 - s)``, from u and its derivatives."""
+    s, slope = expit(u), expit(u) * expit(-u)
+    bend = slope * (1 - 2 * s)
+    return s + z * slope * first, 2 * slope * first + z * (bend * first**2 + slope * second)
+
+
+# Unit with parameter p: f(z), and f' and f'' from z and a = f(z).
 UNITS = {
-    "identity": (lambda z: z, lambda z, a: np.ones_like(z), lambda z, a: np.zeros_like(z)),
-    "logistic": (expit, lambda z, a: a * (1 - a), lambda z, a: a * (1 - a) * (1 - 2 * a)),
-    "tanh": (np.tanh, lambda z, a: 1 - a * a, lambda z, a: -2 * a * (1 - a * a)),
-    "relu": (lambda z: np.maximum(z, 0), lambda z, a: (z > 0).astype(z.dtype), lambda z, a: np.zeros_like(z)),
-}
+    "identity": (lambda z, p: z, lambda z, a, p: np.ones_like(z), _zeros),
+    "logistic": (lambda z, p: expit(z), lambda z, a, p: a * (1 - a), lambda z, a, p: a * (1 - a) * (1 - 2 * a)),
+    "tanh": (lambda z, p: np.tanh(z), lambda z, a, p: 1 - a * a, lambda z, a, p: -2 * a * (1 - a * a)),
+    "relu": (lambda z, p: np.maximum(z, 0), lambda z, a, p: (z > 0).astype(z.dtype), _zeros),
+    "hard_tanh": (lambda z, p: np.clip(z, -1, 1), lambda z, a, p: (abs(z) < 1).astype(z.dtype), _zeros),
+    "leaky_relu": (
+        lambda z, p: np.where(z < 0, p * z, z), lambda z, a, p: np.where(z > 0, 1, p).astype(z.dtype), _zeros
+    ),
+    "step": (lambda z, p: np.heaviside(z, 0), _zeros, _zeros),
+    "softplus": (lambda z, p: np.logaddexp(0, z), lambda z, a, p: expit(z), lambda z, a, p: expit(z) * expit(-z)),
+    "elu": (_elu, lambda z, a, p: np.where(z > 0, 1, a + p), lambda z, a, p: np.where(z > 0, 0, a + p)),
+    "selu": (
+        lambda z, p: SELU_SCALE * _elu(z, SELU_ALPHA),
+        lambda z, a, p: np.where(z > 0, SELU_SCALE, a + SELU_SCALE * SELU_ALPHA),
+        lambda z, a, p: np.where(z > 0, 0, a + SELU_SCALE * SELU_ALPHA),
+    ),
+    "gelu": (
+        lambda z, p: z * expit(_gelu(z)[0]),
+        lambda z, a, p: _gated(z, *_gelu(z))[0],
+        lambda z, a, p: _gated(z, *_gelu(z))[1],
+    ),
+    "silu": (
+        lambda z, p: z * expit(z), lambda z, a, p: _gated(z, z, 1, 0)[0], lambda z, a, p: _gated(z, z, 1, 0)[1]
+    ),
+}  # fmt: skip
 
 # Loss of a sample as a function of z, what the last layer returns: its gradient, and its Hessian times r.
 LOSSES = {
@@ -57,11 +103,12 @@ def _passes(weights, biases, activations, loss, X, y, s):
     """A_l with A_0 = X first; f_l'(Z_l); E_l * f_l''(Z_l); D_l."""
     A, slopes, bends = [X], [], []
     for W, b, activation in zip(weights, biases, activations, strict=True):
-        f, first, second = UNITS[activation]
+        name, p = unit_of(activation)
+        f, first, second = UNITS[name]
         Z = A[-1] @ W + b
-        A.append(f(Z))
-        slopes.append(first(Z, A[-1]))
-        bends.append(second(Z, A[-1]))
+        A.append(f(Z, p))
+        slopes.append(first(Z, A[-1], p))
+        bends.append(second(Z, A[-1], p))
     D, E = [None] * len(weights), s * LOSSES[loss][0](A[-1], y)
     for i in range(len(weights) - 1, -1, -1):
         D[i] = E * slopes[i]
@@ -89,7 +136,7 @@ def hessian_products(weights, biases, activations, loss, X, y, labels=None, samp
     ----------
     weights, biases : sequences of ndarray
         Of all layers; their dtype is that of the arithmetic. Not to be changed while the map is in use.
-    activations : sequence of str
+    activations : sequence of str, LeakyReLU and ELU
     loss : str
     X : ndarray or CSR matrix of shape (n_samples, n_inputs)
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs), or None if there are labels

@@ -9,17 +9,18 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import assert_all_finite, check_random_state
 
-from . import threads
+from . import initializers, layers, threads
 from ._core import Data, Engine
 from .full_batch import FullBatch, GradientRule, Objective
 from .hessian import MAX_PARAMETERS
 from .initializers import check_initializer, from_json, initialize, to_json
-from .layers import Dense, check_penalty, check_size
+from .layers import Dense, check_penalty, check_size, unit_of
 from .losses import check_loss, check_targets
 from .optimizers import SGD, Adam
 from .schedules import Schedule
 
 _NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
+_SETTINGS = {"activation": layers.CLASSES, "initializer": initializers.CLASSES}  # that may be objects, in files
 _NOT_PICKLED = ("_engine", "weights", "biases", "_forward_data", "_owner")
 
 
@@ -142,8 +143,9 @@ class Network:
     def _build(self):
         """The engine, and parameters of zero with their views."""
         self._engine = Engine(
-            self.n_inputs, [(layer.n_units, layer.activation) for layer in self.layers], self.dtype.name, self.loss
-        )
+            self.n_inputs, [(layer.n_units, *unit_of(layer.activation)) for layer in self.layers], self.dtype.name,
+            self.loss,
+        )  # fmt: skip
         self._parameters = np.zeros(self._engine.n_parameters, self.dtype)
         self.weights, self.biases = self._views(self._parameters)
         self._optimizer_state = None
@@ -668,7 +670,7 @@ class Network:
         Returns
         -------
         Hv : ndarray of shape (n_parameters,)
-            ``d/dr gradient(parameters + r v)`` at ``r = 0``. The second derivative of ReLU is taken as 0.
+            ``d/dr gradient(parameters + r v)`` at ``r = 0``. The second derivative of ReLU and the like is taken as 0.
 
         Raises
         ------
@@ -844,7 +846,10 @@ class Network:
         """
         settings = {
             "format": 1,
-            "layers": [asdict(layer) | {"initializer": to_json(layer.initializer)} for layer in self.layers],
+            "layers": [
+                asdict(layer) | {name: to_json(getattr(layer, name)) for name in ("activation", "initializer")}
+                for layer in self.layers
+            ],
             "n_inputs": self.n_inputs,
             "loss": self.loss,
             "l1": self.l1,
@@ -883,8 +888,9 @@ class Network:
             if settings.pop("format") != 1:
                 raise ValueError("unknown format")
             for part in (settings, *settings["layers"]):
-                if "initializer" in part:
-                    part["initializer"] = from_json(part["initializer"])
+                for name, classes in _SETTINGS.items():
+                    if name in part:
+                        part[name] = from_json(part[name], classes)
             layers = [Dense(**layer) for layer in settings.pop("layers")]
             net = cls(layers, **settings, random_state=0)
             if parameters.shape != net.parameters.shape or parameters.dtype != net.dtype:

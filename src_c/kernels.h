@@ -11,7 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { IDENTITY, LOGISTIC, TANH, RELU, N_ACTIVATIONS } Activation;
+typedef enum {
+    IDENTITY, LOGISTIC, TANH, RELU, HARD_TANH, LEAKY_RELU, STEP, SOFTPLUS, ELU, SELU,
+    GELU, SILU, /* f'(z) of these cannot be told from f(z) */
+    EXP, /* without a derivative: it is for outputs whose loss is computed from z */
+    N_ACTIVATIONS
+} Activation;
 typedef enum { NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON } Loss;
 typedef enum { GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM } Rule;
 typedef enum { FLOAT32, FLOAT64, UINT8 } DType;
@@ -74,12 +79,12 @@ typedef struct {
                          ptrdiff_t begin, ptrdiff_t end, const void *d, ptrdiff_t ldd, int accumulate, void *g,
                          ptrdiff_t ldg);
 
-    /* a (m, n) <- f(a), rows ld apart */
-    void (*activate[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld);
-    /* d (m, n) <- d * f'(z), the Hadamard product, with f' written in terms of a = f(z); rows of both ld apart */
-    void (*derivative[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld);
-    /* a (m, n) <- exp(a), rows ld apart */
-    void (*exp)(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld);
+    /* a (m, n) <- f(a), rows ld apart; the parameter is LEAKY_RELU's slope for z < 0 and ELU's alpha. GELU and SILU write
+     * f' of what was in a to slopes (m, n), rows ld apart, unless that is NULL. */
+    void (*activate[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld, double parameter, void *slopes);
+    /* d (m, n) <- d * f'(z), the Hadamard product, with f' written in terms of a = f(z); GELU and SILU take their slopes as
+     * a. Rows of both ld apart. */
+    void (*derivative[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld, double parameter);
     /* each row of a (m, n) <- softmax(row) */
     void (*softmax)(ptrdiff_t m, ptrdiff_t n, void *a);
     /* Loss of m rows and its gradient d (m, n) with respect to z (m, n), rows of both ld apart. Row i's loss and gradient

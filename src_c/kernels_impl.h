@@ -396,6 +396,8 @@ static void NAME(csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int
 #define EXP_MAX 89.0f
 #define EXP_TERMS 8
 #define TANH_ONE 10.0f
+#define SQRT_HALF_BITS 0x3f3504f3
+#define LOG_TERMS 4
 #else
 #define MANTISSA 52
 #define BIAS 1023
@@ -405,6 +407,8 @@ static void NAME(csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int
 #define EXP_MAX 710.0
 #define EXP_TERMS 14
 #define TANH_ONE 20.0
+#define SQRT_HALF_BITS 0x3fe6a09e667f3bcd
+#define LOG_TERMS 10
 #endif
 
 /* x = n ln 2 + r with |r| <= ln(2)/2; returns (exp(r) - 1), by its Taylor series, and n. */
@@ -441,82 +445,197 @@ INLINE VEC NAME(vexp)(VEC x)
     return p * NAME(power_of_two)(half) * NAME(power_of_two)(n - half);
 }
 
-INLINE VEC NAME(vlogistic)(VEC x)
-{
-    VEC e = NAME(vexp)(-NAME(abs)(x));
-    VEC s = (REAL)1 / (e + (REAL)1);
-    return NAME(select)(x < 0, e * s, s);
-}
-
-/* tanh |x| = expm1(2|x|) / (expm1(2|x|) + 2), without cancellation for small x */
-INLINE VEC NAME(vtanh)(VEC x)
+/* e^x - 1 for x <= 2 TANH_ONE; below -2 TANH_ONE it is -1 */
+INLINE VEC NAME(vexpm1)(VEC x)
 {
     IVEC n;
-    VEC y = NAME(abs)(x);
+    x = NAME(select)(x < -2 * TANH_ONE, NAME(broadcast)(-2 * TANH_ONE), x);
+    VEC p = NAME(expm1_reduced)(x, &n), power = NAME(power_of_two)(n);
+    return power * p + (power - (REAL)1);
+}
+
+/* ln(1 + f) for sqrt(1/2) <= 1 + f <= sqrt(2): 2 artanh s with s = f / (2 + f), of which 2 s = f - s f */
+INLINE VEC NAME(log1p_reduced)(VEC f)
+{
+    /* 2 / (2 t + 1) for t = 1, 2, 3, ... */
+    static const REAL coefficient[] = {(REAL)(2.0 / 3),  (REAL)(2.0 / 5),  (REAL)(2.0 / 7),  (REAL)(2.0 / 9),
+                                       (REAL)(2.0 / 11), (REAL)(2.0 / 13), (REAL)(2.0 / 15), (REAL)(2.0 / 17),
+                                       (REAL)(2.0 / 19), (REAL)(2.0 / 21)};
+    VEC s = f / (f + (REAL)2), w = s * s;
+    VEC q = NAME(broadcast)(coefficient[LOG_TERMS - 1]);
+    for (int t = LOG_TERMS - 2; t >= 0; t--)
+        q = q * w + coefficient[t];
+    return f - s * (f - q * w);
+}
+
+/* ln(1 + x) for 0 <= x <= 1 */
+INLINE VEC NAME(vlog1p)(VEC x)
+{
+    IVEC large = x > (REAL)0.4142135623730951; /* then it is ln 2 + ln(1 + (x - 1) / 2) */
+    VEC l = NAME(log1p_reduced)(NAME(select)(large, (x - (REAL)1) * (REAL)0.5, x));
+    return NAME(select)(large, l + (REAL)0.6931471805599453, l);
+}
+
+/* ln x for normal x > 0 */
+INLINE VEC NAME(vlog)(VEC x)
+{
+    const VEC magic = NAME(broadcast)((REAL)1.5 * (REAL)((INT)1 << MANTISSA)); /* as in expm1_reduced */
+    IVEC n = ((IVEC)x - SQRT_HALF_BITS) >> MANTISSA;
+    VEC power = (VEC)((IVEC)magic + n) - magic, m = (VEC)((IVEC)x - (n << MANTISSA));
+    return power * LN2_HIGH + (NAME(log1p_reduced)(m - (REAL)1) + power * LN2_LOW);
+}
+
+/* The units, f(z) with a parameter p. Comparisons are such that a NaN stays one. */
+INLINE VEC NAME(vlogistic)(VEC z)
+{
+    VEC e = NAME(vexp)(-NAME(abs)(z));
+    VEC s = (REAL)1 / (e + (REAL)1);
+    return NAME(select)(z < 0, e * s, s);
+}
+
+/* tanh |z| = expm1(2|z|) / (expm1(2|z|) + 2), without cancellation for small z */
+INLINE VEC NAME(vtanh)(VEC z)
+{
+    VEC y = NAME(abs)(z);
     y = NAME(select)(y > TANH_ONE, NAME(broadcast)(TANH_ONE), y);
-    VEC p = NAME(expm1_reduced)(y + y, &n), power = NAME(power_of_two)(n);
-    VEC e = power * p + (power - (REAL)1);
-    IVEC sign = (IVEC)x & ~((IVEC){0} + INT_MAX_OF);
+    VEC e = NAME(vexpm1)(y + y);
+    IVEC sign = (IVEC)z & ~((IVEC){0} + INT_MAX_OF);
     return (VEC)((IVEC)(e / (e + (REAL)2)) | sign);
 }
 
-/* np.maximum(x, 0): a NaN stays one */
-INLINE VEC NAME(vrelu)(VEC x) { return NAME(select)(x < 0, (VEC){0}, x); }
+INLINE VEC NAME(vrelu)(VEC z) { return NAME(select)(z < 0, (VEC){0}, z); }
+INLINE VEC NAME(vleaky_relu)(VEC z, REAL p) { return NAME(select)(z < 0, z * p, z); }
+INLINE VEC NAME(vstep)(VEC z) { return NAME(select)(z > 0, NAME(broadcast)(1), NAME(select)(z <= 0, (VEC){0}, z)); }
+INLINE VEC NAME(bounded)(VEC z, REAL most)
+{
+    const VEC limit = NAME(broadcast)(most);
+    return NAME(select)(z > limit, limit, NAME(select)(z < -limit, -limit, z));
+}
+INLINE VEC NAME(vsoftplus)(VEC z)
+{
+    return NAME(select)(z > 0, z, (VEC){0}) + NAME(vlog1p)(NAME(vexp)(-NAME(abs)(z)));
+}
+INLINE VEC NAME(velu)(VEC z, REAL p)
+{
+    return NAME(select)(z > 0, z, NAME(vexpm1)(NAME(select)(z > 0, (VEC){0}, z)) * p);
+}
+#define SELU_SCALE (REAL)1.0507009873554805
+#define SELU_ALPHA (REAL)1.6732632423543772
+
+/* logistic(u), and the derivative of z logistic(u(z)) by z with u_prime = du/dz */
+INLINE VEC NAME(gate)(VEC z, VEC u, VEC u_prime, VEC *slope)
+{
+    VEC e = NAME(vexp)(-NAME(abs)(u)), r = (REAL)1 / (e + (REAL)1);
+    VEC s = NAME(select)(u < 0, e * r, r);
+    *slope = s + z * u_prime * (e * r * r);
+    return s;
+}
+/* Beyond |x| = 1000 nothing changes; -1000 * 0 is 0, where -inf * 0 is not. */
+INLINE VEC NAME(vsilu)(VEC z, VEC *slope)
+{
+    VEC x = NAME(bounded)(z, 1000), s = NAME(gate)(x, x, NAME(broadcast)(1), slope);
+    return NAME(select)(z > 0, z, x) * s;
+}
+INLINE VEC NAME(vgelu)(VEC z, VEC *slope)
+{
+    const REAL c = (REAL)1.5957691216057308, b = (REAL)0.044715; /* c = 2 sqrt(2 / pi) */
+    VEC x = NAME(bounded)(z, 1000), t = x * x * b;
+    VEC s = NAME(gate)(x, x * c * (t + (REAL)1), (t * (REAL)3 + (REAL)1) * c, slope);
+    return NAME(select)(z > 0, z, x) * s;
+}
 
 /* m rows of n as one where nothing lies between them */
 #define FLATTEN if (n == ld) n *= m, ld = n, m = n > 0
-#define ACTIVATE(name, f) \
-    static void NAME(name)(ptrdiff_t m, ptrdiff_t n, void *a_, ptrdiff_t ld) \
+/* f, an expression in z and p, for all elements; if it sets `slope`, that is kept where there is a place for it */
+#define ACTIVATE(name, sets_slope, f) \
+    static void NAME(name)(ptrdiff_t m, ptrdiff_t n, void *a_, ptrdiff_t ld, double parameter, void *slopes_) \
     { \
-        REAL *a = a_; \
+        const REAL p = (REAL)parameter; \
+        const int keep = sets_slope && slopes_; \
+        REAL *a = a_, *slopes = slopes_; \
+        (void)p; \
         FLATTEN; \
         for (; m-- > 0; a += ld) { \
             ptrdiff_t i = 0; \
-            for (; i + LANES <= n; i += LANES) \
-                NAME(store)(a + i, f(NAME(load)(a + i))); \
+            VEC slope = {0}; \
+            for (; i + LANES <= n; i += LANES) { \
+                VEC z = NAME(load)(a + i); \
+                NAME(store)(a + i, f); \
+                if (keep) \
+                    NAME(store)(slopes + i, slope); \
+            } \
             if (i < n) { \
                 NAME(mask) mask = NAME(first)(n - i); \
-                NAME(store_masked)(a + i, mask, f(NAME(load_masked)(a + i, mask))); \
+                VEC z = NAME(load_masked)(a + i, mask); \
+                NAME(store_masked)(a + i, mask, f); \
+                if (keep) \
+                    NAME(store_masked)(slopes + i, mask, slope); \
             } \
+            if (keep) \
+                slopes += ld; \
         } \
     }
-ACTIVATE(exp, NAME(vexp))
-ACTIVATE(logistic, NAME(vlogistic))
-ACTIVATE(tanh, NAME(vtanh))
-ACTIVATE(relu, NAME(vrelu))
+ACTIVATE(logistic, 0, NAME(vlogistic)(z))
+ACTIVATE(tanh, 0, NAME(vtanh)(z))
+ACTIVATE(relu, 0, NAME(vrelu)(z))
+ACTIVATE(hard_tanh, 0, NAME(bounded)(z, 1))
+ACTIVATE(leaky_relu, 0, NAME(vleaky_relu)(z, p))
+ACTIVATE(step, 0, NAME(vstep)(z))
+ACTIVATE(softplus, 0, NAME(vsoftplus)(z))
+ACTIVATE(elu, 0, NAME(velu)(z, p))
+ACTIVATE(selu, 0, NAME(velu)(z, SELU_ALPHA) * SELU_SCALE)
+ACTIVATE(exp, 0, NAME(vexp)(z))
+ACTIVATE(gelu, 1, NAME(vgelu)(z, &slope))
+ACTIVATE(silu, 1, NAME(vsilu)(z, &slope))
 #undef ACTIVATE
 
-static void NAME(identity)(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld) { (void)m, (void)n, (void)a, (void)ld; }
-static void NAME(identity_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld)
+static void NAME(identity)(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld, double parameter, void *slopes)
 {
-    (void)m, (void)n, (void)a, (void)d, (void)ld;
+    (void)m, (void)n, (void)a, (void)ld, (void)parameter, (void)slopes;
+}
+static void NAME(identity_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld, double parameter)
+{
+    (void)m, (void)n, (void)a, (void)d, (void)ld, (void)parameter;
 }
 
-INLINE VEC NAME(vlogistic_derivative)(VEC a, VEC d) { return d * a * ((REAL)1 - a); }
-INLINE VEC NAME(vtanh_derivative)(VEC a, VEC d) { return d * ((REAL)1 - a * a); }
-INLINE VEC NAME(vrelu_derivative)(VEC a, VEC d) { return NAME(select)(a == 0, (VEC){0}, d); }
-
+/* d f'(z), an expression in d, a = f(z) and p, for all elements */
 #define DERIVATIVE(name, f) \
-    static void NAME(name)(ptrdiff_t m, ptrdiff_t n, const void *a_, void *d_, ptrdiff_t ld) \
+    static void NAME(name##_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a_, void *d_, ptrdiff_t ld, \
+                                        double parameter) \
     { \
-        const REAL *a = a_; \
-        REAL *d = d_; \
+        const REAL p = (REAL)parameter, *from = a_; \
+        REAL *to = d_; \
+        (void)p; \
         FLATTEN; \
-        for (; m-- > 0; a += ld, d += ld) { \
+        for (; m-- > 0; from += ld, to += ld) { \
             ptrdiff_t i = 0; \
-            for (; i + LANES <= n; i += LANES) \
-                NAME(store)(d + i, f(NAME(load)(a + i), NAME(load)(d + i))); \
+            for (; i + LANES <= n; i += LANES) { \
+                VEC a = NAME(load)(from + i), d = NAME(load)(to + i); \
+                (void)a, (void)d; \
+                NAME(store)(to + i, f); \
+            } \
             if (i < n) { \
                 NAME(mask) mask = NAME(first)(n - i); \
-                NAME(store_masked)(d + i, mask, f(NAME(load_masked)(a + i, mask), NAME(load_masked)(d + i, mask))); \
+                VEC a = NAME(load_masked)(from + i, mask), d = NAME(load_masked)(to + i, mask); \
+                (void)a, (void)d; \
+                NAME(store_masked)(to + i, mask, f); \
             } \
         } \
     }
-DERIVATIVE(logistic_derivative, NAME(vlogistic_derivative))
-DERIVATIVE(tanh_derivative, NAME(vtanh_derivative))
-DERIVATIVE(relu_derivative, NAME(vrelu_derivative))
+DERIVATIVE(logistic, d * a * ((REAL)1 - a))
+DERIVATIVE(tanh, d * ((REAL)1 - a * a))
+DERIVATIVE(relu, NAME(select)(a == 0, (VEC){0}, d))
+DERIVATIVE(hard_tanh, NAME(select)(NAME(abs)(a) == 1, (VEC){0}, d))
+DERIVATIVE(leaky_relu, NAME(select)(a > 0, d, d * p))
+DERIVATIVE(step, (VEC){0})
+DERIVATIVE(softplus, d * -NAME(vexpm1)(-a))
+DERIVATIVE(elu, NAME(select)(a > 0, d, d * (a + p)))
+DERIVATIVE(selu, NAME(select)(a > 0, d * SELU_SCALE, d * (a + SELU_SCALE * SELU_ALPHA)))
+DERIVATIVE(kept, d * a)
 #undef DERIVATIVE
 #undef FLATTEN
+#undef SELU_SCALE
+#undef SELU_ALPHA
 
 /* ---- losses ----------------------------------------------------------------------------------------------------- */
 
@@ -537,7 +656,7 @@ INLINE REAL NAME(shifted_exp)(ptrdiff_t n, REAL *a, REAL *max)
         m = a[j] > m ? a[j] : m;
     for (j = 0; j < n; j++)
         a[j] -= m;
-    NAME(exp)(1, n, a, n);
+    NAME(exp)(1, n, a, n, 0, NULL);
     VEC sums = {0};
     for (j = 0; j + LANES <= n; j += LANES)
         sums += NAME(load)(a + j);
@@ -623,7 +742,7 @@ INLINE double NAME(cross_entropy)(ptrdiff_t n, REAL *z, const REAL *y, REAL *d, 
         loss += (x < 0 ? 0 : x) - x * (double)y[j] + log1p(exp(-fabs(x)));
     }
     if (d) {
-        NAME(logistic)(1, n, z, n);
+        NAME(logistic)(1, n, z, n, 0, NULL);
         for (ptrdiff_t j = 0; j < n; j++)
             d[j] = (z[j] - y[j]) * c;
     }
@@ -690,7 +809,7 @@ INLINE double NAME(poisson)(ptrdiff_t n, REAL *z, const REAL *y, REAL *d, REAL c
         double t = (double)y[j];
         loss += (t > 0 ? t * log(t) - t : 0) - t * (double)z[j];
     }
-    NAME(exp)(1, n, z, n);
+    NAME(exp)(1, n, z, n, 0, NULL);
     for (ptrdiff_t j = 0; j < n; j++) {
         loss += (double)z[j];
         if (d)
@@ -807,3 +926,5 @@ static void NAME(update)(const Update *u, ptrdiff_t n, void *w, const void *g, v
 #undef EXP_MAX
 #undef EXP_TERMS
 #undef TANH_ONE
+#undef SQRT_HALF_BITS
+#undef LOG_TERMS

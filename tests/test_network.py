@@ -12,12 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from scipy.special import ndtr
 
 import fastbp
-from fastbp import SGD, Adam, Dense, Network
+from fastbp import ELU, SGD, Adam, Dense, LeakyReLU, Network
 
 LOSSES = ["squared_error", "cross_entropy", "softmax_cross_entropy", "poisson"]
-ACTIVATIONS = ["identity", "logistic", "tanh", "relu"]
+ACTIVATIONS = [
+    "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", LeakyReLU(0.2), "elu", ELU(0.5), "selu",
+    "softplus", "gelu", "silu",
+]  # fmt: skip
 OPTIMIZERS = [SGD(0.1), SGD(0.05, momentum=0.9), SGD(0.05, momentum=0.9, nesterov=True), Adam(0.01)]
 
 
@@ -285,6 +289,21 @@ def test_own_cost(rng, activation):
         own._reset_optimizer()
 
 
+def test_step_units(rng):
+    """1 above 0, 0 up to it; what lies below learns nothing, what lies above does."""
+    net = Network([Dense(2, "step"), Dense(1)], n_inputs=1, random_state=0)
+    net.parameters[:] = [1, -1, 0, 0, 1, 10, 0.5]
+    assert_array_equal(net.predict([[-3], [0], [2]]).ravel(), [10.5, 0.5, 1.5])
+    assert_array_equal(net.value_and_gradient([[-3], [2]], [0, 0])[1], [0, 0, 0, 0, 0.75, 5.25, 6])
+
+
+def test_gelu_is_close_to_its_definition():
+    z = np.linspace(-10, 10, 1001)[:, None]
+    net = Network([Dense(1, "gelu")], n_inputs=1)
+    net.parameters[:] = 1, 0
+    assert np.abs(net.predict(z) - z * ndtr(z)).max() < 5e-4
+
+
 def test_forward_returns_logits_where_the_loss_has_the_unit(rng):
     net = make([4, 5, 3], loss="softmax_cross_entropy")
     X = rng.normal(size=(6, 4))
@@ -491,6 +510,9 @@ def test_bad_networks(arguments, message):
     [
         (lambda: Dense(0), "n_units must be an integer of at least 1 .*, got 0"),
         (lambda: Dense(3, "swish7"), "activation must be one of"),
+        (lambda: Dense(3, LeakyReLU), "activation must be one of"),
+        (lambda: LeakyReLU(-0.1), r"slope must be a number in \[0, 1\], got -0.1"),
+        (lambda: ELU(0), r"alpha must be a number in \(0, inf\), got 0"),
         (lambda: Dense(3, l2=-1), "l2 must be"),
         (lambda: SGD(0), "learning_rate must be"),
         (lambda: SGD(0.1, momentum=1.5), "momentum must be"),
@@ -506,6 +528,8 @@ def test_bad_settings(make_setting, message):
 def test_settings_are_immutable_and_readable():
     assert repr(SGD(0.1, momentum=0.9)) == "SGD(learning_rate=0.1, momentum=0.9, nesterov=False)"
     assert Dense(3, "sigmoid") == Dense(3, "logistic")
+    assert Dense(3, "swish") == Dense(3, "silu")
+    assert repr(Dense(3, ELU(0.5)).activation) == "ELU(alpha=0.5)"
     with pytest.raises(AttributeError):
         Dense(3).n_units = 4
 
@@ -543,7 +567,7 @@ def test_prediction_of_a_row_does_not_depend_on_the_others(rng, dtype, sizes):
     a = net.predict(X)
     expected = reference.forward(
         X.astype(float), net.weights, net.biases, [layer.activation for layer in net.layers]
-    )[-1]
+    )[0][-1]
     expected = reference.OUTPUT_UNITS[loss](expected)
     assert_allclose(a, expected, rtol=1e-3 if dtype == "float32" else 1e-9, atol=1e-5 if dtype == "float32" else 1e-12)
     for n in (1, 2, 23, 47, 48, 49, 385):
@@ -584,8 +608,8 @@ def test_settings_that_shape_the_network_are_read_only():
 def test_save_load_pickle_copy(rng, tmp_path, dtype):
     X, y, _ = problem(rng, 30, 5, 3, "softmax_cross_entropy")
     net = Network(
-        [Dense(8, "relu", l1=0.1), Dense(3)], n_inputs=5, loss="softmax_cross_entropy", l2=0.3, dtype=dtype,
-        random_state=0,
+        [Dense(8, LeakyReLU(0.3), l1=0.1), Dense(8, ELU(2.0)), Dense(3)], n_inputs=5, loss="softmax_cross_entropy",
+        l2=0.3, dtype=dtype, random_state=0,
     )  # fmt: skip
     net.fit(X, y, optimizer=Adam(0.1), epochs=3)
     net.save(tmp_path / "net")
