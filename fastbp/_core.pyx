@@ -40,7 +40,14 @@ cdef extern from "kernels.h" nogil:
     ctypedef enum Activation:
         IDENTITY, LOGISTIC, TANH, RELU, HARD_TANH, LEAKY_RELU, STEP, SOFTPLUS, ELU, SELU, GELU, SILU, EXP
     ctypedef enum Loss:
-        NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON
+        NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON, ABSOLUTE_ERROR, LP, HUBER, QUANTILE
+        GAUSSIAN, PERCEPTRON
+    ctypedef struct Cost:
+        Loss kind
+        double parameter
+        int fixed_logit
+        const double *levels
+        ptrdiff_t n_levels
     ctypedef enum Rule:
         GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM
     ctypedef enum DType:
@@ -77,8 +84,8 @@ cdef extern from "kernels.h" nogil:
         void (**activate)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double, void *) noexcept nogil
         void (**derivative)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t, double) noexcept nogil
         void (*softmax)(ptrdiff_t, ptrdiff_t, void *) noexcept nogil
-        double (*loss)(Loss, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, const void *, const int64_t *, const double *, double,
-                       void *) noexcept nogil
+        double (*loss)(const Cost *, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, const void *, const int64_t *, const double *,
+                       double, void *) noexcept nogil
         void (*update)(const Update *, ptrdiff_t, void *, const void *, void *, void *, double *) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)
     const char *const *fastbp_isas_built
@@ -107,7 +114,8 @@ ACTIVATIONS = {
 }
 LOSSES = {
     None: NO_LOSS, "squared_error": SQUARED_ERROR, "cross_entropy": CROSS_ENTROPY,
-    "softmax_cross_entropy": SOFTMAX_CROSS_ENTROPY, "poisson": POISSON,
+    "softmax_cross_entropy": SOFTMAX_CROSS_ENTROPY, "poisson": POISSON, "absolute_error": ABSOLUTE_ERROR, "lp": LP,
+    "huber": HUBER, "quantile": QUANTILE, "gaussian": GAUSSIAN, "perceptron": PERCEPTRON,
 }
 RULES = {"gradient_descent": GRADIENT_DESCENT, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM}
 
@@ -268,7 +276,7 @@ cdef struct Run:
     int n_layers
     int n_by_columns        # layers, from the first, that are shared by columns; the others are by row blocks
     int sides               # of the workspace
-    Loss loss
+    Cost cost
     Py_ssize_t n_weights, n_penalties
     # the data
     bint sparse
@@ -434,7 +442,7 @@ cdef double loss_part(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
             labels[i] = run.labels[source]
     if run.has_y:
         k.gather(m, n, &run.y, run.order + at if run.order != NULL else NULL, at, y, n)
-    cdef double loss = k.loss(run.loss, m, n, a, last.ld, y if run.has_y else NULL, labels if run.labels != NULL else NULL,
+    cdef double loss = k.loss(&run.cost, m, n, a, last.ld, y if run.has_y else NULL, labels if run.labels != NULL else NULL,
                               weights if run.weights != NULL else NULL, part.scale, d)
     if d != NULL:
         times_slope(part, last, row, m, 0, n)
@@ -899,12 +907,18 @@ cdef void affine(Run *run, Layer *layer, Py_ssize_t m, char **h, char *z) noexce
 
 cdef void output_unit(Run *run, Py_ssize_t m, Py_ssize_t n, char *z) noexcept nogil:
     """The unit that a loss from logits brings along."""
-    if run.loss == CROSS_ENTROPY:
+    cdef Py_ssize_t i
+    if run.cost.kind == CROSS_ENTROPY:
         run.k.activate[<int>LOGISTIC](m, n, z, n, 0, NULL)
-    elif run.loss == SOFTMAX_CROSS_ENTROPY:
+    elif run.cost.kind == SOFTMAX_CROSS_ENTROPY:
+        if run.cost.fixed_logit:
+            for i in range(1, m + 1):
+                memset(z + (i * n - 1) * run.k.itemsize, 0, run.k.itemsize)
         run.k.softmax(m, n, z)
-    elif run.loss == POISSON:
+    elif run.cost.kind == POISSON:
         run.k.activate[<int>EXP](m, n, z, n, 0, NULL)
+    elif run.cost.kind == PERCEPTRON:
+        run.k.activate[<int>STEP](m, n, z, n, 0, NULL)
 
 
 cdef void predict_member(void *arg, Team *team, int member, int n_members) noexcept nogil:
@@ -995,7 +1009,8 @@ cdef class Engine:
     cdef const Kernels *k
     cdef Layer *layers
     cdef int n_layers
-    cdef Loss loss
+    cdef Cost cost
+    cdef Buffer levels
     cdef Py_ssize_t n_weights
     cdef Memory workspace
     cdef Pace pace
@@ -1004,7 +1019,8 @@ cdef class Engine:
     cdef readonly int n_members  # of the last run's team
 
     def __init__(self, Py_ssize_t n_inputs, layers, dtype, loss):
-        """layers: triples (n_units, activation name, its parameter); dtype: "float32" or "float64"."""
+        """layers: triples (n_units, activation name, its parameter); dtype: "float32" or "float64"; loss: its name,
+        parameter, levels (float64 vector) and fixed_logit."""
         cdef Layer *layer
         cdef Py_ssize_t at = 0
         cdef int i
@@ -1013,7 +1029,10 @@ cdef class Engine:
         self.layers = <Layer *>calloc(self.n_layers, sizeof(Layer))
         if self.layers == NULL:
             raise MemoryError
-        self.loss = LOSSES[loss]
+        name, self.cost.parameter, levels, self.cost.fixed_logit = loss
+        self.cost.kind = LOSSES[name]
+        self.levels = Buffer(levels)
+        self.cost.levels, self.cost.n_levels = <const double *>self.levels.pointer(), self.levels.view.shape[0]
         self.workspace = Memory()
         for i, (n_units, activation, parameter) in enumerate(layers):
             layer = self.layers + i
@@ -1040,7 +1059,7 @@ cdef class Engine:
         cdef int i
         memset(run, 0, sizeof(Run))
         memcpy(layers, self.layers, self.n_layers * sizeof(Layer))
-        run.k, run.layers, run.n_layers, run.loss = self.k, layers, self.n_layers, self.loss
+        run.k, run.layers, run.n_layers, run.cost = self.k, layers, self.n_layers, self.cost
         run.n_weights, run.mode = self.n_weights, mode
         run.sparse, run.x, run.csr, run.y = data.sparse, data.x, data.csr, data.y
         run.has_y = data.y.data != NULL and data.labels == NULL
@@ -1344,7 +1363,7 @@ cdef class Engine:
         cdef Data data
         cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE
         memset(&run, 0, sizeof(Run))
-        run.k, run.n_layers, run.loss, run.mode = self.k, self.n_layers, self.loss, PREDICT
+        run.k, run.n_layers, run.cost, run.mode = self.k, self.n_layers, self.cost, PREDICT
         run.parameters = PyArray_BYTES(parameters)
         if PyArray_Check(X):
             run.n_rows = PyArray_DIM(X, 0)

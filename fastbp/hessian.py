@@ -27,6 +27,7 @@ from scipy.sparse import issparse
 from scipy.special import expit, softmax
 
 from .layers import unit_of
+from .losses import kernel_of
 
 # Largest network whose Hessian, a dense matrix, is formed: 200 MB in float64.
 MAX_PARAMETERS = 5000
@@ -83,15 +84,58 @@ UNITS = {
     ),
 }  # fmt: skip
 
-# Loss of a sample as a function of z, what the last layer returns: its gradient, and its Hessian times r.
+def _smoothed(y, smoothing):
+    return (1 - smoothing) * y + smoothing * y.mean(axis=1, keepdims=True)
+
+
+def _fix(z, fixed):
+    """z with the last column 0, where it is fixed."""
+    return np.where(np.arange(z.shape[1]) < z.shape[1] - fixed, z, 0)
+
+
+def _softmax(z, y, s):
+    return _fix(softmax(_fix(z, s[3]), axis=1) * _sum(y) - _smoothed(y, s[1]), s[3])
+
+
+def _softmax_product(z, y, r, s):
+    p, r = softmax(_fix(z, s[3]), axis=1), _fix(r, s[3])
+    return _fix(p * (r - _sum(p * r)) * _sum(y), s[3])
+
+
+def _quantile(z, y, s):
+    q = np.repeat(s[2], z.shape[1] // len(s[2])).astype(z.dtype)
+    return np.where(z > y, 1 - q, np.where(z < y, -q, 0))
+
+
+def _gaussian(z, y, s):
+    mean, log_variance = np.hsplit(z, 2)
+    e, precision = mean - np.hsplit(y, 2)[0], np.exp(-log_variance)
+    return np.hstack([e * precision, (1 - e**2 * precision) / 2])
+
+
+def _gaussian_product(z, y, r, s):
+    mean, log_variance = np.hsplit(z, 2)
+    e, precision = mean - np.hsplit(y, 2)[0], np.exp(-log_variance)
+    r, r_log = np.hsplit(r, 2)
+    return np.hstack([precision * (r - e * r_log), precision * e * (e * r_log / 2 - r)])
+
+
+# Loss of a sample as a function of z, what the last layer returns: its gradient, and its Hessian times r. s are the
+# loss's settings as `kernel_of` gives them.
 LOSSES = {
-    "squared_error": (lambda z, y: z - y, lambda z, y, r: r),
-    "cross_entropy": (lambda z, y: expit(z) - y, lambda z, y, r: expit(z) * expit(-z) * r),
-    "softmax_cross_entropy": (
-        lambda z, y: softmax(z, axis=1) * _sum(y) - y,
-        lambda z, y, r: softmax(z, axis=1) * (r - _sum(softmax(z, axis=1) * r)) * _sum(y),
+    "squared_error": (lambda z, y, s: z - y, lambda z, y, r, s: r),
+    "absolute_error": (lambda z, y, s: np.sign(z - y), lambda z, y, r, s: np.zeros_like(z)),
+    "lp": (
+        lambda z, y, s: np.sign(z - y) * np.abs(z - y) ** (s[1] - 1),
+        lambda z, y, r, s: (s[1] - 1) * np.abs(z - y) ** (s[1] - 2) * r,
     ),
-    "poisson": (lambda z, y: np.exp(z) - y, lambda z, y, r: np.exp(z) * r),
+    "huber": (lambda z, y, s: np.clip(z - y, -s[1], s[1]), lambda z, y, r, s: np.where(np.abs(z - y) <= s[1], r, 0)),
+    "quantile": (_quantile, lambda z, y, r, s: np.zeros_like(z)),
+    "gaussian": (_gaussian, _gaussian_product),
+    "cross_entropy": (lambda z, y, s: expit(z) - y, lambda z, y, r, s: expit(z) * expit(-z) * r),
+    "softmax_cross_entropy": (_softmax, _softmax_product),
+    "poisson": (lambda z, y, s: np.exp(z) - y, lambda z, y, r, s: np.exp(z) * r),
+    "perceptron": (lambda z, y, s: np.heaviside(z, 0) - y, lambda z, y, r, s: np.zeros_like(z)),
 }
 
 
@@ -101,7 +145,7 @@ def _sum(a):
 
 def _passes(weights, biases, activations, loss, X, y, s):
     """A_l with A_0 = X first; f_l'(Z_l); E_l * f_l''(Z_l); D_l."""
-    A, slopes, bends = [X], [], []
+    A, slopes, bends, settings = [X], [], [], kernel_of(loss)
     for W, b, activation in zip(weights, biases, activations, strict=True):
         name, p = unit_of(activation)
         f, first, second = UNITS[name]
@@ -109,7 +153,7 @@ def _passes(weights, biases, activations, loss, X, y, s):
         A.append(f(Z, p))
         slopes.append(first(Z, A[-1], p))
         bends.append(second(Z, A[-1], p))
-    D, E = [None] * len(weights), s * LOSSES[loss][0](A[-1], y)
+    D, E = [None] * len(weights), s * LOSSES[settings[0]][0](A[-1], y, settings)
     for i in range(len(weights) - 1, -1, -1):
         D[i] = E * slopes[i]
         bends[i] *= E
@@ -137,7 +181,7 @@ def hessian_products(weights, biases, activations, loss, X, y, labels=None, samp
     weights, biases : sequences of ndarray
         Of all layers; their dtype is that of the arithmetic. Not to be changed while the map is in use.
     activations : sequence of str, LeakyReLU and ELU
-    loss : str
+    loss : str, or one of the classes in losses.py
     X : ndarray or CSR matrix of shape (n_samples, n_inputs)
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs), or None if there are labels
     labels : int ndarray of shape (n_samples,), default=None
@@ -152,7 +196,7 @@ def hessian_products(weights, biases, activations, loss, X, y, labels=None, samp
     """
     X, y, s = _converted(weights[0].dtype, biases[-1].size, X, y, labels, sample_weight)
     A, slopes, bends, D = _passes(weights, biases, activations, loss, X, y, s)
-    n_layers = len(weights)
+    n_layers, settings = len(weights), kernel_of(loss)
 
     def product(V, c):
         RA, RZ = [None], []
@@ -161,7 +205,8 @@ def hessian_products(weights, biases, activations, loss, X, y, labels=None, samp
             if i:
                 RZ[i] += RA[i] @ W
             RA.append(slopes[i] * RZ[i])
-        RE, HV, Hc = s * LOSSES[loss][1](A[-1], y, RA[-1]), [None] * n_layers, [None] * n_layers
+        RE = s * LOSSES[settings[0]][1](A[-1], y, RA[-1], settings)
+        HV, Hc = [None] * n_layers, [None] * n_layers
         for i in range(n_layers - 1, -1, -1):
             RD = RE * slopes[i] + bends[i] * RZ[i]
             HV[i], Hc[i] = A[i].T @ RD, RD.sum(axis=0)
@@ -191,7 +236,7 @@ def hessian(weights, biases, activations, loss, X, y, labels=None, sample_weight
     H : ndarray of shape (n_parameters, n_parameters)
         In the order of the flat vector: layer by layer, weights then biases.
     """
-    dtype, n_layers = weights[0].dtype, len(weights)
+    dtype, n_layers, settings = weights[0].dtype, len(weights), kernel_of(loss)
     X, y, s = _converted(dtype, biases[-1].size, X, y, labels, sample_weight)
     at = np.cumsum([0, *((len(W) + 1) * W.shape[1] for W in weights)])
     H = np.zeros((at[-1], at[-1]), dtype)
@@ -209,7 +254,7 @@ def hessian(weights, biases, activations, loss, X, y, labels=None, sample_weight
                 for i in range(m + 1, n_layers):
                     RZ[i] = RA[i] @ weights[i]
                     RA[i + 1] = slopes[i] * RZ[i]
-                RE = s[part] * LOSSES[loss][1](A[-1], y[part], RA[n_layers])
+                RE = s[part] * LOSSES[settings[0]][1](A[-1], y[part], RA[n_layers], settings)
                 rows = H[at[m] + j : at[m + 1] : biases[m].size]
                 for i in range(n_layers - 1, m - 1, -1):
                     RD = RE * slopes[i] + bends[i] * RZ[i]

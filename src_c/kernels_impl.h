@@ -397,6 +397,7 @@ static void NAME(csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int
 #define EXP_TERMS 8
 #define TANH_ONE 10.0f
 #define SQRT_HALF_BITS 0x3f3504f3
+#define SMALLEST 0x1p-126f /* normal number */
 #define LOG_TERMS 4
 #else
 #define MANTISSA 52
@@ -408,6 +409,7 @@ static void NAME(csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int
 #define EXP_TERMS 14
 #define TANH_ONE 20.0
 #define SQRT_HALF_BITS 0x3fe6a09e667f3bcd
+#define SMALLEST 0x1p-1022
 #define LOG_TERMS 10
 #endif
 
@@ -720,41 +722,100 @@ static void NAME(softmax)(ptrdiff_t m, ptrdiff_t n, void *a_)
         NAME(softmax_rows)(m, n, a, n, one, a, max, sum);
 }
 
-/* 1/2 |y - z|^2;  d = z - y */
-INLINE double NAME(squared_error)(ptrdiff_t n, const REAL *z, const REAL *y, REAL *d, REAL c)
+/* Loss of each element and its derivative *d by z, for targets y; p is the cost's parameter. At its kinks the derivative
+ * is 0. */
+INLINE VEC NAME(element_loss)(const Loss kind, const REAL p, VEC z, VEC y, VEC *d)
 {
-    double loss = 0;
-    for (ptrdiff_t j = 0; j < n; j++) {
-        REAL e = z[j] - y[j];
-        loss += (double)e * (double)e;
+    const VEC zero = {0}, one = NAME(broadcast)(1);
+    VEC e = z - y, size = NAME(abs)(e);
+    switch (kind) {
+    case SQUARED_ERROR: /* e^2 / 2 */
+        *d = e;
+        return e * e * (REAL)0.5;
+    case ABSOLUTE_ERROR: /* |e| */
+        *d = NAME(select)(e > 0, one, NAME(select)(e < 0, -one, e));
+        return size;
+    case LP: { /* |e|^p / p */
+        VEC power = NAME(vexp)(NAME(vlog)(size) * (p - (REAL)1));
+        power = NAME(select)(size >= SMALLEST, power, size);
+        *d = NAME(select)(e < 0, -power, power);
+        return size * power * ((REAL)1 / p);
+    }
+    case HUBER: /* e^2 / 2 up to |e| = p, straight on from there */
+        *d = NAME(bounded)(e, p);
+        return *d * (e - *d * (REAL)0.5);
+    case QUANTILE: /* (1 - p) e above the target, -p e below */
+        *d = NAME(select)(e > 0, NAME(broadcast)(1 - p), NAME(select)(e < 0, NAME(broadcast)(-p), e));
+        return e * *d;
+    case CROSS_ENTROPY: { /* ln(1 + e^z) - y z, without cancellation */
+        VEC u = NAME(vexp)(-NAME(abs)(z)), r = one / (u + one);
+        *d = NAME(select)(z < 0, u * r, r) - y;
+        return NAME(abs)(z) * NAME(select)(z > 0, one - y, y) + NAME(vlog1p)(u);
+    }
+    case POISSON: { /* half the deviance, e^z - y z + (y ln y - y) */
+        *d = NAME(vexp)(z) - y;
+        VEC positive = NAME(select)(y >= SMALLEST, y, one);
+        return *d - NAME(select)(y >= SMALLEST, y * (z - NAME(vlog)(positive)), y * z);
+    }
+    case PERCEPTRON: /* max(0, (1 - 2 y) z) for y 0 or 1 */
+        *d = NAME(vstep)(z) - y;
+        return z * *d;
+    case NO_LOSS: case SOFTMAX_CROSS_ENTROPY: case GAUSSIAN:
+        break;
+    }
+    *d = zero;
+    return zero;
+}
+
+/* Sum of the elements' losses; d (n) <- c times the derivatives, unless it is NULL. */
+INLINE double NAME(sum_of_losses)(const Loss kind, const REAL p, ptrdiff_t n, const REAL *z, const REAL *y, REAL *d, REAL c)
+{
+    VEC total = {0}, slope;
+    ptrdiff_t j = 0;
+    for (; j + LANES <= n; j += LANES) {
+        total += NAME(element_loss)(kind, p, NAME(load)(z + j), NAME(load)(y + j), &slope);
         if (d)
-            d[j] = e * c;
+            NAME(store)(d + j, slope * c);
     }
-    return 0.5 * loss;
+    if (j < n) {
+        const NAME(mask) mask = NAME(first)(n - j);
+        REAL rest[LANES] = {0};
+        VEC loss = NAME(element_loss)(kind, p, NAME(load_masked)(z + j, mask), NAME(load_masked)(y + j, mask), &slope);
+        NAME(store_masked)(rest, mask, loss); /* no loss from lanes without an element */
+        total += NAME(load)(rest);
+        if (d)
+            NAME(store_masked)(d + j, mask, slope * c);
+    }
+    return (double)NAME(sum)(total);
 }
 
-/* sum of ln(1 + e^z) - y z;  d = logistic(z) - y */
-INLINE double NAME(cross_entropy)(ptrdiff_t n, REAL *z, const REAL *y, REAL *d, REAL c)
+/* Minus the logarithm of the normal density, with means z (k) and, behind them, logarithms s of the variances:
+ * (e^2 e^-s + s + ln 2 pi) / 2;  d = e e^-s, (1 - e^2 e^-s) / 2 */
+static double NAME(gaussian)(ptrdiff_t k, const REAL *z, const REAL *y, REAL *d, REAL c)
 {
-    double loss = 0;
-    for (ptrdiff_t j = 0; j < n; j++) {
-        double x = (double)z[j];
-        loss += (x < 0 ? 0 : x) - x * (double)y[j] + log1p(exp(-fabs(x)));
+    VEC total = {0};
+    for (ptrdiff_t j = 0; j < k; j += LANES) {
+        const NAME(mask) mask = NAME(first)(k - j < LANES ? k - j : LANES);
+        VEC s = NAME(load_masked)(z + k + j, mask), e = NAME(load_masked)(z + j, mask) - NAME(load_masked)(y + j, mask);
+        VEC scaled = e * NAME(vexp)(-s), square = e * scaled;
+        total += square + s; /* 0 in lanes without an element */
+        if (d) {
+            NAME(store_masked)(d + j, mask, scaled * c);
+            NAME(store_masked)(d + k + j, mask, ((REAL)1 - square) * (REAL)0.5 * c);
+        }
     }
-    if (d) {
-        NAME(logistic)(1, n, z, n, 0, NULL);
-        for (ptrdiff_t j = 0; j < n; j++)
-            d[j] = (z[j] - y[j]) * c;
-    }
-    return loss;
+    return 0.5 * ((double)NAME(sum)(total) + (double)k * 1.8378770664093453);
 }
 
-/* Of each row ln(sum of e^z) sum(y) - y z;  d = softmax(z) sum(y) - y; y one-hot at labels[i] if y is NULL. `loss` has
- * the contract. */
-static double NAME(softmax_cross_entropy)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptrdiff_t ld, const REAL *y,
+/* Of each row ln(sum of e^z) sum(y) - y z;  d = softmax(z) sum(y) - y; y one-hot at labels[i] if y is NULL. Label smoothing
+ * by s takes (1 - s) y + s sum(y) / n for y. `loss` has the contract. */
+static double NAME(softmax_cross_entropy)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, REAL *z, ptrdiff_t ld, const REAL *y,
                                           const int64_t *labels, const double *weights, double scale, REAL *d)
 {
+    const double smoothing = cost->parameter;
     double total = 0;
+    for (ptrdiff_t r = 0; cost->fixed_logit && r < m; r++)
+        z[r * ld + n - 1] = 0;
     for (ptrdiff_t i = 0; i < m; i += LANES) {
         const ptrdiff_t rows = m - i < LANES ? m - i : LANES;
         double fit[LANES], mass[LANES];
@@ -772,6 +833,12 @@ static double NAME(softmax_cross_entropy)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptr
                 mass[r] = 1;
                 fit[r] = (double)zr[labels[i + r]];
             }
+            if (smoothing) {
+                double sum_of_z = 0;
+                for (ptrdiff_t j = 0; j < n; j++)
+                    sum_of_z += (double)zr[j];
+                fit[r] = (1 - smoothing) * fit[r] + smoothing * mass[r] / (double)n * sum_of_z;
+            }
             c[r] = (REAL)((weights ? weights[i + r] : 1) * scale);
             factor[r] = c[r] * (REAL)mass[r];
         }
@@ -786,11 +853,16 @@ static double NAME(softmax_cross_entropy)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptr
                 continue;
             }
             total += (weights ? weights[i + r] : 1) * (mass[r] * (log((double)sum[r]) + (double)max[r]) - fit[r]);
+            const REAL ct = (REAL)(1 - smoothing) * c[r], all = (REAL)smoothing * factor[r] / (REAL)n;
+            for (ptrdiff_t j = 0; smoothing && j < n; j++)
+                p[j] -= all;
             if (y)
                 for (ptrdiff_t j = 0; j < n; j++)
-                    p[j] -= y[r * n + j] * c[r];
+                    p[j] -= y[r * n + j] * ct;
             else
-                p[labels[i + r]] -= c[r];
+                p[labels[i + r]] -= ct;
+            if (cost->fixed_logit)
+                p[n - 1] = 0;
         }
         z += rows * ld;
         if (y)
@@ -801,31 +873,14 @@ static double NAME(softmax_cross_entropy)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptr
     return total;
 }
 
-/* half the Poisson deviance, sum of e^z - y z + (y ln y - y);  d = e^z - y */
-INLINE double NAME(poisson)(ptrdiff_t n, REAL *z, const REAL *y, REAL *d, REAL c)
-{
-    double loss = 0;
-    for (ptrdiff_t j = 0; j < n; j++) {
-        double t = (double)y[j];
-        loss += (t > 0 ? t * log(t) - t : 0) - t * (double)z[j];
-    }
-    NAME(exp)(1, n, z, n, 0, NULL);
-    for (ptrdiff_t j = 0; j < n; j++) {
-        loss += (double)z[j];
-        if (d)
-            d[j] = (z[j] - y[j]) * c;
-    }
-    return loss;
-}
-
-static double NAME(loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z_, ptrdiff_t ld, const void *y_,
+static double NAME(loss)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, void *z_, ptrdiff_t ld, const void *y_,
                          const int64_t *labels, const double *weights, double scale, void *d_)
 {
     REAL *z = z_, *d = d_;
-    const REAL *y = y_;
+    const REAL *y = y_, p = (REAL)cost->parameter;
     double total = 0;
-    if (kind == SOFTMAX_CROSS_ENTROPY)
-        return NAME(softmax_cross_entropy)(m, n, z, ld, y, labels, weights, scale, d);
+    if (cost->kind == SOFTMAX_CROSS_ENTROPY)
+        return NAME(softmax_cross_entropy)(cost, m, n, z, ld, y, labels, weights, scale, d);
     for (ptrdiff_t i = 0; i < m; i++, z += ld) {
         double weight = weights ? weights[i] : 1;
         REAL c = (REAL)(weight * scale);
@@ -834,12 +889,18 @@ static double NAME(loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z_, ptrdiff_
                 memset(d, 0, (size_t)n * sizeof(REAL));
         } else {
             double loss = 0;
-            switch (kind) {
-            case SQUARED_ERROR: loss = NAME(squared_error)(n, z, y, d, c); break;
-            case CROSS_ENTROPY: loss = NAME(cross_entropy)(n, z, y, d, c); break;
-            case POISSON: loss = NAME(poisson)(n, z, y, d, c); break;
+#define CASE(kind) case kind: loss = NAME(sum_of_losses)(kind, p, n, z, y, d, c); break;
+            switch (cost->kind) {
+            CASE(SQUARED_ERROR) CASE(ABSOLUTE_ERROR) CASE(LP) CASE(HUBER) CASE(CROSS_ENTROPY) CASE(POISSON) CASE(PERCEPTRON)
+            case QUANTILE:
+                for (ptrdiff_t g = 0, k = n / cost->n_levels; g < cost->n_levels; g++)
+                    loss += NAME(sum_of_losses)(QUANTILE, (REAL)cost->levels[g], k, z + g * k, y + g * k,
+                                                d ? d + g * k : NULL, c);
+                break;
+            case GAUSSIAN: loss = NAME(gaussian)(n / 2, z, y, d, c); break;
             case SOFTMAX_CROSS_ENTROPY: case NO_LOSS: break;
             }
+#undef CASE
             total += weight * loss;
         }
         if (y)
@@ -927,4 +988,5 @@ static void NAME(update)(const Update *u, ptrdiff_t n, void *w, const void *g, v
 #undef EXP_TERMS
 #undef TANH_ONE
 #undef SQRT_HALF_BITS
+#undef SMALLEST
 #undef LOG_TERMS

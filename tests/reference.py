@@ -2,8 +2,10 @@
 
 import numpy as np
 from scipy.special import expit, log_softmax, softmax, xlogy
+from scipy.stats import norm
 
 from fastbp.layers import unit_of
+from fastbp.losses import kernel_of
 
 C, B = 2 * np.sqrt(2 / np.pi), 0.044715  # of GELU
 SCALE, ALPHA = 1.0507009873554805, 1.6732632423543772  # of SELU
@@ -54,10 +56,10 @@ DERIVATIVES = {
     "silu": lambda z, a, p: gate_slope(z, z, 1),
 }
 OUTPUT_UNITS = {
-    "squared_error": lambda z: z,
     "cross_entropy": expit,
     "softmax_cross_entropy": lambda z: softmax(z, axis=1),
     "poisson": np.exp,
+    "perceptron": lambda z: np.heaviside(z, 0),
 }
 
 
@@ -65,15 +67,71 @@ def one_hot(labels, k):
     return np.eye(k)[labels]
 
 
-def losses(name, z, y):
-    """Loss of each sample from the last layer's output z (n, k) and targets y (n, k)."""
-    if name == "squared_error":
-        return 0.5 * ((y - z) ** 2).sum(axis=1)
-    if name == "cross_entropy":
-        return (np.logaddexp(0, z) - y * z).sum(axis=1)
-    if name == "softmax_cross_entropy":
-        return -(y * log_softmax(z, axis=1)).sum(axis=1)
-    return (np.exp(z) - y * z + xlogy(y, y) - y).sum(axis=1)
+def smoothed(y, s):
+    return (1 - s) * y + s * y.mean(axis=1, keepdims=True)
+
+
+def fix_last(z, fixed):
+    z = z.copy()
+    if fixed:
+        z[:, -1] = 0
+    return z
+
+
+# Loss of each output, from the last layer's output z (n, k) and targets y, with settings (kernel, parameter, levels,
+# fixed_logit)
+LOSSES = {
+    "squared_error": lambda z, y, s: 0.5 * (y - z) ** 2,
+    "absolute_error": lambda z, y, s: abs(y - z),
+    "lp": lambda z, y, s: abs(y - z) ** s[1] / s[1],
+    "huber": lambda z, y, s: np.where(abs(y - z) <= s[1], (y - z) ** 2 / 2, s[1] * (abs(y - z) - s[1] / 2)),
+    "quantile": lambda z, y, s: sum(
+        np.maximum(q * (y - a), (1 - q) * (a - y)) for q, a in zip(s[2], np.hsplit(z, len(s[2])), strict=True)
+    ),
+    "gaussian": lambda z, y, s: -norm.logpdf(y, z[:, : y.shape[1]], np.exp(z[:, y.shape[1] :] / 2)),
+    "cross_entropy": lambda z, y, s: np.logaddexp(0, z) - y * z,
+    "softmax_cross_entropy": lambda z, y, s: -smoothed(y, s[1]) * log_softmax(fix_last(z, s[3]), axis=1),
+    "poisson": lambda z, y, s: np.exp(z) - y * z + xlogy(y, y) - y,
+    "perceptron": lambda z, y, s: np.maximum(0, (1 - 2 * y) * z),
+}
+# and their derivatives by z
+DELTAS = {
+    "squared_error": lambda z, y, s: z - y,
+    "absolute_error": lambda z, y, s: np.sign(z - y),
+    "lp": lambda z, y, s: np.sign(z - y) * abs(z - y) ** (s[1] - 1),
+    "huber": lambda z, y, s: np.clip(z - y, -s[1], s[1]),
+    "quantile": lambda z, y, s: np.hstack([
+        np.where(a > y, 1 - q, np.where(a < y, -q, 0)) for q, a in zip(s[2], np.hsplit(z, len(s[2])), strict=True)
+    ]),
+    "gaussian": lambda z, y, s: np.hstack([
+        (z[:, : y.shape[1]] - y) / np.exp(z[:, y.shape[1] :]),
+        (1 - (z[:, : y.shape[1]] - y) ** 2 / np.exp(z[:, y.shape[1] :])) / 2,
+    ]),
+    "cross_entropy": lambda z, y, s: expit(z) - y,
+    "softmax_cross_entropy": lambda z, y, s: fix_last(
+        softmax(fix_last(z, s[3]), axis=1) * y.sum(axis=1, keepdims=True) - smoothed(y, s[1]), s[3]
+    ),
+    "poisson": lambda z, y, s: np.exp(z) - y,
+    "perceptron": lambda z, y, s: np.heaviside(z, 0) - y,
+}  # fmt: skip
+
+
+def losses(loss, z, y):
+    """Loss of each sample."""
+    settings = kernel_of(loss)
+    return LOSSES[settings[0]](z, y, settings).sum(axis=1)
+
+
+def deltas(loss, z, y):
+    """dC/dz of each sample."""
+    settings = kernel_of(loss)
+    return DELTAS[settings[0]](z, y, settings)
+
+
+def outputs(loss, z):
+    """Activations of the output unit that the loss brings along."""
+    name, _, _, fixed = kernel_of(loss)
+    return OUTPUT_UNITS.get(name, lambda z: z)(fix_last(z, fixed))
 
 
 def forward(X, weights, biases, activations):
@@ -109,8 +167,7 @@ def value_and_gradient(X, y, weights, biases, activations, loss, sample_weight=N
     layers, zs = forward(X, weights, biases, activations)
     z = layers[-1]
     value = np.average(losses(loss, z, y), weights=s)
-    mass = y.sum(axis=1, keepdims=True) if loss == "softmax_cross_entropy" else 1
-    delta = (OUTPUT_UNITS[loss](z) * mass - y) * (s / s.sum())[:, None]
+    delta = deltas(loss, z, y) * (s / s.sum())[:, None]
     delta = delta * slopes(zs[-1], z, activations[-1])
     gradients, _ = backward(layers, zs, weights, activations, delta)
     return value, np.concatenate([np.concatenate([gw.ravel(), gb]) for gw, gb in gradients])

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
 import fastbp
+from fastbp import Huber, Lp, Quantile, SoftmaxCrossEntropy
 
 SIZES = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 65]
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 80.0, -80.0, 1e30, -1e30]
@@ -318,33 +319,65 @@ def test_softmax(k, dtype, rng, n):
     check()
 
 
-@pytest.mark.parametrize("loss", kt.LOSSES[1:])
-@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 16, 17])
+COSTS = [
+    "squared_error", "cross_entropy", "softmax_cross_entropy", "poisson", "absolute_error", "huber", Huber(0.3), Lp(1),
+    Lp(1.5), Lp(4), "quantile", Quantile(0.2), "gaussian", "perceptron", SoftmaxCrossEntropy(0.1),
+    SoftmaxCrossEntropy(0.1, fixed_logit=True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", COSTS, ids=str)
+@pytest.mark.parametrize("n", [1, 2, 8, 16, 17])
 def test_loss(k, dtype, rng, loss, n):
-    m, scale = 19, 0.25
+    m, scale, cost = 19, 0.25, kt.Cost.of(loss)
+    n *= 2 if loss == "gaussian" else 1
     z = (rng.normal(size=(m, n)) * 5).astype(dtype)
     y = rng.random((m, n)).astype(dtype)
+    y[0] = 0
+    if loss == "gaussian":
+        z[:, n // 2 :] /= 5
+    if loss == "perceptron":
+        y, z[1] = y.round(), 0
     labels = rng.integers(0, n, m)
     for weights in (None, rng.integers(0, 3, m).astype(float)):
-        for by_label in (False, True) if loss == "softmax_cross_entropy" else (False,):
+        for by_label in (False, True) if kt.LOSSES[cost.kind] == "softmax_cross_entropy" else (False,):
             target = reference.one_hot(labels, n) if by_label else y.astype(float)
+            target = target[:, : n // 2] if loss == "gaussian" else target
             w = np.ones(m) if weights is None else weights
-            mass = target.sum(axis=1, keepdims=True) if loss == "softmax_cross_entropy" else 1
             zz = z.astype(float)
-            expected = (reference.OUTPUT_UNITS[loss](zz) * mass - target) * w[:, None] * scale
+            expected = reference.deltas(loss, zz, target) * w[:, None] * scale
+            expected_loss = (w * reference.losses(loss, zz, target)).sum()
             whole, check = guarded((m, n + 2), dtype)
             whole[:] = 99
             d = whole[:, :n]
-            scratch = np.full((m, n + 2), 99, dtype)
-            scratch[:, :n] = z
-            value = k.loss(
-                kt.LOSSES.index(loss), m, n, pointer(scratch), n + 2, None if by_label else pointer(y),
-                pointer(labels) if by_label else None, pointer(weights), scale, pointer(whole),
-            )  # fmt: skip
-            assert (whole[:, n:] == 99).all() and (scratch[:, n:] == 99).all()
-            assert_allclose(value, (w * reference.losses(loss, zz, target)).sum(), **tolerance(dtype, 20))
+            for gradient in (whole, None):
+                scratch = np.full((m, n + 2), 99, dtype)
+                scratch[:, :n] = z
+                value = k.loss(
+                    byref(cost), m, n, pointer(scratch), n + 2, None if by_label else pointer(y),
+                    pointer(labels) if by_label else None, pointer(weights), scale, pointer(gradient),
+                )  # fmt: skip
+                assert (scratch[:, n:] == 99).all()
+                assert_allclose(value, expected_loss, **tolerance(dtype, 20))
+            assert (whole[:, n:] == 99).all()
             assert_allclose(d, expected, rtol=50 * np.finfo(dtype).eps, atol=20 * np.finfo(dtype).eps)
             check()
+
+
+def test_loss_of_several_quantiles(k, dtype, rng):
+    z, y = rng.normal(size=(5, 21)).astype(dtype), np.tile(rng.normal(size=(5, 7)).astype(dtype), 3)
+    loss, d = Quantile([0.1, 0.5, 0.8]), np.empty((5, 21), dtype)
+    value = k.loss(byref(kt.Cost.of(loss)), 5, 21, pointer(z), 21, pointer(y), None, None, 1.0, pointer(d))
+    assert_allclose(value, reference.losses(loss, z, y[:, :7]).sum(), **tolerance(dtype, 20))
+    assert_allclose(d, reference.deltas(loss, z, y[:, :7]), rtol=2 * np.finfo(dtype).eps)
+
+
+def test_nan_in_a_loss_is_not_lost(k, dtype):
+    for loss in COSTS:
+        for z, y in ((np.nan, 1), (1, np.nan)):
+            z, y, d = np.full(18, z, dtype), np.full(18, y, dtype), np.zeros(18, dtype)
+            value = k.loss(byref(kt.Cost.of(loss)), 1, 18, pointer(z), 18, pointer(y), None, None, 1.0, pointer(d))
+            assert np.isnan(value), loss
 
 
 def test_loss_from_extreme_logits(k, dtype):
@@ -355,7 +388,7 @@ def test_loss_from_extreme_logits(k, dtype):
         for weights, value in ((None, expected), (np.array([0.0, 1.0]), 0.0)):
             scratch, d = z.copy(), np.empty_like(z)
             got = k.loss(
-                kt.LOSSES.index(loss), 2, 2, pointer(scratch), 2, pointer(y), None, pointer(weights), 1.0, pointer(d)
+                byref(kt.Cost.of(loss)), 2, 2, pointer(scratch), 2, pointer(y), None, pointer(weights), 1.0, pointer(d)
             )
             assert_allclose(got, value)
             assert np.isfinite(d).all()
