@@ -38,9 +38,16 @@ from fastbp._blas cimport gemm
 
 cdef extern from "kernels.h" nogil:
     ctypedef enum Activation:
-        IDENTITY, LOGISTIC, TANH, RELU
+        IDENTITY, LOGISTIC, TANH, RELU, HARD_TANH, LEAKY_RELU, STEP, SOFTPLUS, ELU, SELU, GELU, SILU, EXP
     ctypedef enum Loss:
-        NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON
+        NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON, ABSOLUTE_ERROR, LP, HUBER, QUANTILE
+        GAUSSIAN, PERCEPTRON
+    ctypedef struct Cost:
+        Loss kind
+        double parameter
+        int fixed_logit
+        const double *levels
+        ptrdiff_t n_levels
     ctypedef enum Rule:
         GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM
     ctypedef enum DType:
@@ -74,12 +81,11 @@ cdef extern from "kernels.h" nogil:
                            const void *, void *, ptrdiff_t) noexcept nogil
         void (*csr_gradient)(ptrdiff_t, ptrdiff_t, const Csr *, const int64_t *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
                              const void *, ptrdiff_t, int, void *, ptrdiff_t) noexcept nogil
-        void (**activate)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
-        void (**derivative)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t) noexcept nogil
-        void (*exp)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
+        void (**activate)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double, void *) noexcept nogil
+        void (**derivative)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t, double) noexcept nogil
         void (*softmax)(ptrdiff_t, ptrdiff_t, void *) noexcept nogil
-        double (*loss)(Loss, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, const void *, const int64_t *, const double *, double,
-                       void *) noexcept nogil
+        double (*loss)(const Cost *, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, const void *, const int64_t *, const double *,
+                       double, void *) noexcept nogil
         void (*update)(const Update *, ptrdiff_t, void *, const void *, void *, void *, double *) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)
     const char *const *fastbp_isas_built
@@ -102,10 +108,14 @@ cdef extern from "Python.h":
 
 import_array()
 
-ACTIVATIONS = {"identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH, "relu": RELU}
+ACTIVATIONS = {
+    "identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH, "relu": RELU, "hard_tanh": HARD_TANH,
+    "leaky_relu": LEAKY_RELU, "step": STEP, "softplus": SOFTPLUS, "elu": ELU, "selu": SELU, "gelu": GELU, "silu": SILU,
+}
 LOSSES = {
     None: NO_LOSS, "squared_error": SQUARED_ERROR, "cross_entropy": CROSS_ENTROPY,
-    "softmax_cross_entropy": SOFTMAX_CROSS_ENTROPY, "poisson": POISSON,
+    "softmax_cross_entropy": SOFTMAX_CROSS_ENTROPY, "poisson": POISSON, "absolute_error": ABSOLUTE_ERROR, "lp": LP,
+    "huber": HUBER, "quantile": QUANTILE, "gaussian": GAUSSIAN, "perceptron": PERCEPTRON,
 }
 RULES = {"gradient_descent": GRADIENT_DESCENT, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM}
 
@@ -227,6 +237,7 @@ cdef struct Layer:
     Py_ssize_t n_in, n_out
     Py_ssize_t w, b         # offsets of weights and biases in the flat vector
     Activation activation
+    double parameter        # of the activation
     double l1, l2
     bint in_place           # W is used where it lies in the flat vector: below CSR, whose products read whole rows of it
     Py_ssize_t vectors      # stripes of W
@@ -244,7 +255,8 @@ cdef struct Layer:
     char *wt                # W^T (n_out, n_in) in stripes, kept up to date by the updates
     char *a[2]              # activations (rows, n_out) and deltas, on both sides,
     char *d[2]
-    char **a_rows[2]        #   and pointers to their rows
+    char *slope[2]          #   f'(z) where a does not tell it, else NULL,
+    char **a_rows[2]        #   and pointers to the rows of a and d
     char **d_rows[2]
 
 
@@ -264,7 +276,7 @@ cdef struct Run:
     int n_layers
     int n_by_columns        # layers, from the first, that are shared by columns; the others are by row blocks
     int sides               # of the workspace
-    Loss loss
+    Cost cost
     Py_ssize_t n_weights, n_penalties
     # the data
     bint sparse
@@ -399,7 +411,16 @@ cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, P
     else:
         k.matmul(m, n, layer.n_in, input_rows(part, layer) + row, 0, False, w, k.lanes, stripe, b, False, z, layer.ld,
                  k.lanes)
-    k.activate[<int>layer.activation](m, n, z, layer.ld)
+    k.activate[<int>layer.activation](m, n, z, layer.ld, layer.parameter, at_offset(
+        layer.slope[part.side], (row * layer.ld + v0 * k.lanes) * k.itemsize))
+
+
+cdef void times_slope(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t column, Py_ssize_t n) noexcept nogil:
+    """delta <- delta * f'(z), for rows row..row+m and n columns from the one given."""
+    cdef const Kernels *k = part.run.k
+    cdef size_t offset = (row * layer.ld + column) * k.itemsize
+    cdef char *a = layer.slope[part.side] if layer.slope[part.side] != NULL else layer.a[part.side]
+    k.derivative[<int>layer.activation](m, n, a + offset, layer.d[part.side] + offset, layer.ld, layer.parameter)
 
 
 cdef double loss_part(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
@@ -422,10 +443,10 @@ cdef double loss_part(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
             labels[i] = run.labels[source]
     if run.has_y:
         k.gather(m, n, &run.y, run.order + at if run.order != NULL else NULL, at, y, n)
-    cdef double loss = k.loss(run.loss, m, n, a, last.ld, y if run.has_y else NULL, labels if run.labels != NULL else NULL,
+    cdef double loss = k.loss(&run.cost, m, n, a, last.ld, y if run.has_y else NULL, labels if run.labels != NULL else NULL,
                               weights if run.weights != NULL else NULL, part.scale, d)
     if d != NULL:
-        k.derivative[<int>last.activation](m, n, a, d, last.ld)
+        times_slope(part, last, row, m, 0, n)
     return loss
 
 
@@ -435,11 +456,10 @@ cdef void backward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, 
     cdef const Kernels *k = run.k
     cdef Layer *below = layer - 1
     cdef Py_ssize_t n = (v1 - v0) * k.lanes, stripe = layer.vectors * k.lanes * k.lanes
-    cdef size_t offset = (row * below.ld + v0 * k.lanes) * k.itemsize
-    cdef char *d = below.d[part.side] + offset
+    cdef char *d = below.d[part.side] + (row * below.ld + v0 * k.lanes) * k.itemsize
     k.matmul(m, n, layer.n_out, layer.d_rows[part.side] + row, 0, False, layer.wt + v0 * stripe * k.itemsize, k.lanes,
              stripe, NULL, False, d, below.ld, k.lanes)
-    k.derivative[<int>below.activation](m, n, below.a[part.side] + offset, d, below.ld)
+    times_slope(part, below, row, m, v0 * k.lanes, n)
 
 
 cdef void own_cost(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
@@ -454,7 +474,7 @@ cdef void own_cost(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
         else:
             memcpy(last.d_rows[0][i], run.output + i * size, size)
     if run.mode == BACKWARD:
-        run.k.derivative[<int>last.activation](m, last.n_out, last.a_rows[0][row], last.d_rows[0][row], last.ld)
+        times_slope(part, last, row, m, 0, last.n_out)
 
 
 cdef void row_blocks(Part *part) noexcept nogil:
@@ -888,12 +908,18 @@ cdef void affine(Run *run, Layer *layer, Py_ssize_t m, char **h, char *z) noexce
 
 cdef void output_unit(Run *run, Py_ssize_t m, Py_ssize_t n, char *z) noexcept nogil:
     """The unit that a loss from logits brings along."""
-    if run.loss == CROSS_ENTROPY:
-        run.k.activate[<int>LOGISTIC](m, n, z, n)
-    elif run.loss == SOFTMAX_CROSS_ENTROPY:
+    cdef Py_ssize_t i
+    if run.cost.kind == CROSS_ENTROPY:
+        run.k.activate[<int>LOGISTIC](m, n, z, n, 0, NULL)
+    elif run.cost.kind == SOFTMAX_CROSS_ENTROPY:
+        if run.cost.fixed_logit:
+            for i in range(1, m + 1):
+                memset(z + (i * n - 1) * run.k.itemsize, 0, run.k.itemsize)
         run.k.softmax(m, n, z)
-    elif run.loss == POISSON:
-        run.k.exp(m, n, z, n)
+    elif run.cost.kind == POISSON:
+        run.k.activate[<int>EXP](m, n, z, n, 0, NULL)
+    elif run.cost.kind == PERCEPTRON:
+        run.k.activate[<int>STEP](m, n, z, n, 0, NULL)
 
 
 cdef void predict_member(void *arg, Team *team, int member, int n_members) noexcept nogil:
@@ -934,7 +960,7 @@ cdef void predict_member(void *arg, Team *team, int member, int n_members) noexc
                              run.parameters + layer.b * k.itemsize, z, layer.n_out)
             else:
                 affine(run, layer, m, h, z)
-            k.activate[<int>layer.activation](m, layer.n_out, z, layer.n_out)
+            k.activate[<int>layer.activation](m, layer.n_out, z, layer.n_out, layer.parameter, NULL)
             size = layer.n_out * k.itemsize
             for j in range(m):
                 h[j] = z + j * size
@@ -984,7 +1010,8 @@ cdef class Engine:
     cdef const Kernels *k
     cdef Layer *layers
     cdef int n_layers
-    cdef Loss loss
+    cdef Cost cost
+    cdef Buffer levels
     cdef Py_ssize_t n_weights
     cdef Memory workspace
     cdef Pace pace
@@ -993,7 +1020,8 @@ cdef class Engine:
     cdef readonly int n_members  # of the last run's team
 
     def __init__(self, Py_ssize_t n_inputs, layers, dtype, loss):
-        """layers: pairs (n_units, activation name); dtype: "float32" or "float64"."""
+        """layers: triples (n_units, activation name, its parameter); dtype: "float32" or "float64"; loss: its name,
+        parameter, levels (float64 vector) and fixed_logit."""
         cdef Layer *layer
         cdef Py_ssize_t at = 0
         cdef int i
@@ -1002,13 +1030,16 @@ cdef class Engine:
         self.layers = <Layer *>calloc(self.n_layers, sizeof(Layer))
         if self.layers == NULL:
             raise MemoryError
-        self.loss = LOSSES[loss]
+        name, self.cost.parameter, levels, self.cost.fixed_logit = loss
+        self.cost.kind = LOSSES[name]
+        self.levels = Buffer(levels)
+        self.cost.levels, self.cost.n_levels = <const double *>self.levels.pointer(), self.levels.view.shape[0]
         self.workspace = Memory()
-        for i, (n_units, activation) in enumerate(layers):
+        for i, (n_units, activation, parameter) in enumerate(layers):
             layer = self.layers + i
             layer.n_in = n_inputs if i == 0 else (layer - 1).n_out
             layer.n_out = n_units
-            layer.activation = ACTIVATIONS[activation]
+            layer.activation, layer.parameter = ACTIVATIONS[activation], parameter
             layer.w = at
             layer.b = at + layer.n_in * layer.n_out
             at = layer.b + layer.n_out
@@ -1029,7 +1060,7 @@ cdef class Engine:
         cdef int i
         memset(run, 0, sizeof(Run))
         memcpy(layers, self.layers, self.n_layers * sizeof(Layer))
-        run.k, run.layers, run.n_layers, run.loss = self.k, layers, self.n_layers, self.loss
+        run.k, run.layers, run.n_layers, run.cost = self.k, layers, self.n_layers, self.cost
         run.n_weights, run.mode = self.n_weights, mode
         run.sparse, run.x, run.csr, run.y = data.sparse, data.x, data.csr, data.y
         run.has_y = data.y.data != NULL and data.labels == NULL
@@ -1111,6 +1142,9 @@ cdef class Engine:
                     p += aligned(chunk * layer.ld * itemsize)
                     layer.d[side] = p
                     p += aligned(chunk * layer.ld * itemsize)
+                    if run.mode != LOSS_ONLY and (layer.activation == GELU or layer.activation == SILU):
+                        layer.slope[side] = p
+                        p += aligned(chunk * layer.ld * itemsize)
                     layer.a_rows[side] = <char **>p
                     p += aligned(chunk * sizeof(char *))
                     layer.d_rows[side] = <char **>p
@@ -1333,7 +1367,7 @@ cdef class Engine:
         cdef Data data
         cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE
         memset(&run, 0, sizeof(Run))
-        run.k, run.n_layers, run.loss, run.mode = self.k, self.n_layers, self.loss, PREDICT
+        run.k, run.n_layers, run.cost, run.mode = self.k, self.n_layers, self.cost, PREDICT
         run.parameters = PyArray_BYTES(parameters)
         if PyArray_Check(X):
             run.n_rows = PyArray_DIM(X, 0)

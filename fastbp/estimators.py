@@ -26,7 +26,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from . import threads
 from .full_batch import minimize_lbfgs
-from .layers import Dense
+from .layers import ACTIVATIONS, ELU, Dense, LeakyReLU
+from .losses import Huber, Lp, Quantile
 from .network import Network
 from .optimizers import SGD, Adam
 from .schedules import Schedule
@@ -60,8 +61,9 @@ _USER = 6
 _PARAMETERS = """\
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer; empty for none.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        Activation of the hidden layers.
+    activation : str, LeakyReLU or ELU, default='relu'
+        Activation of the hidden layers: 'identity', 'logistic', 'tanh', 'relu', or another of those
+        that `fastbp.Dense` describes (but for 'step', which has no derivative).
     solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
         'sgd' and 'adam' go through mini-batches; 'lbfgs' is quasi-Newton on all rows at once.
     alpha : float, default=0.0001
@@ -293,7 +295,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     _parameter_constraints: dict = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+        "activation": [StrOptions(set(ACTIVATIONS) - {"step"}), LeakyReLU, ELU],
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -381,8 +383,11 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _new_network(self, n_inputs, units, dtype, random_state):
         layers = [Dense(n, activation=self.activation) for n in units[:-1]] + [Dense(units[-1])]
-        loss = _LOSSES[self.out_activation_]
+        loss = self._network_loss()
         return Network(layers, n_inputs=n_inputs, loss=loss, dtype=dtype, random_state=random_state)
+
+    def _network_loss(self):
+        return _LOSSES[self.out_activation_]
 
     def __getstate__(self):
         state = dict(super().__getstate__())
@@ -571,6 +576,9 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
                 net.parameters[:] *= np.sqrt(2 / 6)  # scikit-learn's range, though no unit has it
             self._bind(net)
         net = self._network()
+        if net.loss != self._network_loss():  # it was set since the last call
+            del self._bound
+            net = self._network()
         if net.biases[-1].size != n_outputs:
             raise ValueError(
                 f"y has {n_outputs} outputs, but the network was fitted with {net.biases[-1].size}."
@@ -626,7 +634,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _loss_scale(self):
         """What to divide a network's loss by: scikit-learn reports squared errors per output."""
-        return self.n_outputs_ if self.out_activation_ == "identity" else 1
+        return self.n_outputs_ if self._network_loss() == "squared_error" else 1
 
     def _begin_curves(self, fresh, early_stopping):
         """Give the attributes that record the progress of training their initial values."""
@@ -1032,9 +1040,12 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
 
     Parameters
     ----------
-    loss : {{'squared_error', 'poisson'}}, default='squared_error'
+    loss : str, Huber, Lp or Quantile, default='squared_error'
         Half the squared error of linear outputs, or half the Poisson deviance of exponential
-        outputs (for y that is not negative).
+        outputs (for y that is not negative) for 'poisson'; 'absolute_error'; 'huber' or a
+        `fastbp.Huber` with its delta; a `fastbp.Lp` with its exponent; 'quantile' (the median) or a
+        `fastbp.Quantile` of one level. All but 'squared_error', for which scikit-learn's averages
+        are kept, are summed over outputs.
 {_PARAMETERS}
     n_threads : int or None, default=None
         Threads to use; None for those that are free and worth it, -1 for all. Results don't depend
@@ -1056,7 +1067,12 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
     _y_numeric = True
     _parameter_constraints: dict = {
         **_BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson"})],
+        "loss": [
+            StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile"}),
+            Huber,
+            Lp,
+            Quantile,
+        ],
     }
 
     def __init__(
@@ -1075,6 +1091,8 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
 
     def _encode_known(self, y):
         """Float array of shape (n_samples, n_outputs)."""
+        if isinstance(self.loss, Quantile) and np.size(self.loss.levels) > 1:
+            raise ValueError(f"loss must be a Quantile of one level, got {self.loss}.")
         y = y.toarray() if issparse(y) else y
         if y.dtype not in (np.float32, np.float64):
             y = y.astype(np.float64)
@@ -1086,6 +1104,11 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
 
     def _output_activation(self):
         return "exp" if self.loss == "poisson" else "identity"
+
+    def _network_loss(self):
+        if self.out_activation_ == "identity" and self.loss != "poisson":
+            return self.loss
+        return _LOSSES[self.out_activation_]
 
     def _class_weighting(self, target, weight):
         return lambda target, weight: weight

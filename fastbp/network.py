@@ -9,17 +9,19 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.utils import assert_all_finite, check_random_state
 
-from . import threads
+from . import initializers, layers, losses, threads
 from ._core import Data, Engine
 from .full_batch import FullBatch, GradientRule, Objective
 from .hessian import MAX_PARAMETERS
 from .initializers import check_initializer, from_json, initialize, to_json
-from .layers import Dense, check_penalty, check_size
-from .losses import check_loss, check_targets
+from .layers import Dense, check_penalty, check_size, unit_of
+from .losses import HistogramLoss, check_loss, check_targets, kernel_of
 from .optimizers import SGD, Adam
 from .schedules import Schedule
 
 _NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
+# settings that may be objects, in files
+_SETTINGS = {"activation": layers.CLASSES, "initializer": initializers.CLASSES, "loss": losses.CLASSES}
 _NOT_PICKLED = ("_engine", "weights", "biases", "_forward_data", "_owner")
 
 
@@ -52,16 +54,27 @@ class Network:
         From the first hidden layer to the output layer. Each place in the list has weights of its own.
     n_inputs : int
         Number of features.
-    loss : {"squared_error", "cross_entropy", "softmax_cross_entropy", "poisson"} or None, default="squared_error"
+    loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss or None, default="squared_error"
         The cost, averaged over samples (with their weights) and summed over outputs ``j``:
 
         - "squared_error": ``1/2 (y_j - a_j)^2``;
-        - "cross_entropy": ``-y_j ln a_j - (1 - y_j) ln(1 - a_j)`` with logistic outputs;
+        - "absolute_error": ``|y_j - a_j|``; the derivative at 0 is taken as 0;
+        - `Lp` with an exponent: ``|y_j - a_j|^p / p``;
+        - "huber", or `Huber` with a delta: squared for errors up to 1, absolute for larger ones;
+        - "quantile", or `Quantile` with one level or several: the pinball loss, whose least value is at a quantile;
+        - "gaussian": ``((y_j - a_j)^2 exp(-s_j) + s_j + ln 2 pi) / 2``, minus the logarithm of a normal density. The
+          first half of the outputs are the means ``a_j``, the second the logarithms ``s_j`` of the variances [1]_;
+        - "cross_entropy": ``-y_j ln a_j - (1 - y_j) ln(1 - a_j)`` with logistic outputs, for y from 0 to 1;
         - "softmax_cross_entropy": ``-y_j ln a_j`` with softmax outputs (the log-likelihood cost);
-        - "poisson": half the Poisson deviance, with exponential outputs.
+          `SoftmaxCrossEntropy` has label smoothing;
+        - `HistogramLoss`: regression as classification, softmax outputs for bins of y;
+        - "poisson": half the Poisson deviance, with exponential outputs;
+        - "perceptron": ``max(0, (1 - 2 y_j) z_j)`` for y 0 or 1 with step outputs. Its derivative by ``z_j`` is
+          ``a_j - y_j``, so that gradient descent with batches of 1 is the perceptron's learning rule [2]_, which ends
+          without a mistake if a plane separates the classes.
 
-        The last three bring their own output unit and are computed from the last layer's ``z``, which must have the
-        activation "identity". None is for costs of one's own, see `backward`.
+        From "cross_entropy" on, a cost brings its own output unit and is computed from the last layer's ``z``, which
+        must have the activation "identity". None is for costs of one's own, see `backward`.
     l1, l2 : float, default=0.0
         Penalty ``l1 sum|w| + l2/2 sum w^2`` on weights, not biases. The notes' ``lambda/n`` is ``l2 = lambda/n``.
     dtype : {"float32", "float64"}, default="float64"
@@ -107,6 +120,11 @@ class Network:
 
     each divided by the weight of the batch.
 
+    References
+    ----------
+    .. [1] D. Nix and A. Weigend, "Estimating the mean and variance of the target probability distribution", ICNN 1994.
+    .. [2] F. Rosenblatt, "The perceptron", Psychological Review 65, 1958. Notes 001 have the unit.
+
     Examples
     --------
     >>> import fastbp
@@ -142,8 +160,9 @@ class Network:
     def _build(self):
         """The engine, and parameters of zero with their views."""
         self._engine = Engine(
-            self.n_inputs, [(layer.n_units, layer.activation) for layer in self.layers], self.dtype.name, self.loss
-        )
+            self.n_inputs, [(layer.n_units, *unit_of(layer.activation)) for layer in self.layers], self.dtype.name,
+            kernel_of(self.loss),
+        )  # fmt: skip
         self._parameters = np.zeros(self._engine.n_parameters, self.dtype)
         self.weights, self.biases = self._views(self._parameters)
         self._optimizer_state = None
@@ -389,7 +408,8 @@ class Network:
             in place, a batch at a time; anything else is converted first.
         y : array-like
             Class indices (n_samples,) or probabilities (n_samples, n_outputs) for "softmax_cross_entropy"; else
-            (n_samples, n_outputs), or (n_samples,) for one output.
+            (n_samples, n_targets), or (n_samples,) for one target. There are as many targets as outputs, but for
+            "gaussian" (half as many), several quantiles, and `HistogramLoss` (one).
         optimizer : SGD, Adam, Rprop, Quickprop, Newton, NewtonCG, BFGS or LBFGS, default=SGD()
             The first two go through mini-batches; the others are full-batch rules, one iteration on all rows an epoch.
             They end training before `epochs` when there is no further progress to make.
@@ -560,7 +580,7 @@ class Network:
     # ---- prediction and gradients -----------------------------------------------------------------------------------
 
     def predict(self, X, *, order=None, out=None, n_threads=None):
-        """Activations of the output layer.
+        """Activations of the output layer; with `HistogramLoss` the means of its distributions, one column.
 
         Parameters
         ----------
@@ -591,7 +611,7 @@ class Network:
             order = np.array(order, dtype=np.int64)
             n = len(order)
         if out is not None:
-            shape = n, self.layers[-1].n_units
+            shape = n, 1 if isinstance(self.loss, HistogramLoss) else self.layers[-1].n_units
             if (
                 not isinstance(out, np.ndarray)
                 or (out.shape, out.dtype) != (shape, self.dtype)
@@ -601,6 +621,16 @@ class Network:
                 raise ValueError(
                     f"out must be a writeable C-contiguous {self.dtype.name} array of shape {shape} apart from X"
                 )
+        if isinstance(self.loss, HistogramLoss):
+            means = self.loss.means(self._outputs(X, order, None, n, n_threads))
+            if out is None:
+                return means
+            out[:] = means
+            return out
+        return self._outputs(X, order, out, n, n_threads)
+
+    def _outputs(self, X, order, out, n, n_threads):
+        """Activations of the output layer for n rows."""
         engine = self._engine
         if engine.predicts_alone(n):
             threads.check_n_threads(n_threads)
@@ -668,7 +698,7 @@ class Network:
         Returns
         -------
         Hv : ndarray of shape (n_parameters,)
-            ``d/dr gradient(parameters + r v)`` at ``r = 0``. The second derivative of ReLU is taken as 0.
+            ``d/dr gradient(parameters + r v)`` at ``r = 0``. The second derivative of ReLU and the like is taken as 0.
 
         Raises
         ------
@@ -844,9 +874,12 @@ class Network:
         """
         settings = {
             "format": 1,
-            "layers": [asdict(layer) | {"initializer": to_json(layer.initializer)} for layer in self.layers],
+            "layers": [
+                asdict(layer) | {name: to_json(getattr(layer, name)) for name in ("activation", "initializer")}
+                for layer in self.layers
+            ],
             "n_inputs": self.n_inputs,
-            "loss": self.loss,
+            "loss": to_json(self.loss),
             "l1": self.l1,
             "l2": self.l2,
             "dtype": self.dtype.name,
@@ -883,8 +916,9 @@ class Network:
             if settings.pop("format") != 1:
                 raise ValueError("unknown format")
             for part in (settings, *settings["layers"]):
-                if "initializer" in part:
-                    part["initializer"] = from_json(part["initializer"])
+                for name, classes in _SETTINGS.items():
+                    if name in part:
+                        part[name] = from_json(part[name], classes)
             layers = [Dense(**layer) for layer in settings.pop("layers")]
             net = cls(layers, **settings, random_state=0)
             if parameters.shape != net.parameters.shape or parameters.dtype != net.dtype:

@@ -11,10 +11,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { IDENTITY, LOGISTIC, TANH, RELU, N_ACTIVATIONS } Activation;
-typedef enum { NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON } Loss;
+typedef enum {
+    IDENTITY, LOGISTIC, TANH, RELU, HARD_TANH, LEAKY_RELU, STEP, SOFTPLUS, ELU, SELU,
+    GELU, SILU, /* f'(z) of these cannot be told from f(z) */
+    EXP, /* without a derivative: it is for outputs whose loss is computed from z */
+    N_ACTIVATIONS
+} Activation;
+typedef enum {
+    NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON, ABSOLUTE_ERROR, LP, HUBER, QUANTILE, GAUSSIAN,
+    PERCEPTRON
+} Loss;
 typedef enum { GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM } Rule;
 typedef enum { FLOAT32, FLOAT64, UINT8 } DType;
+
+/* A loss with its settings. */
+typedef struct {
+    Loss kind;
+    double parameter;     /* LP's exponent, HUBER's threshold, SOFTMAX_CROSS_ENTROPY's label smoothing */
+    int fixed_logit;      /* SOFTMAX_CROSS_ENTROPY takes the last z of each row as 0 */
+    const double *levels; /* QUANTILE: a row of z is n_levels groups of columns, each with its own level */
+    ptrdiff_t n_levels;
+} Cost;
 
 /* Settings of one update. */
 typedef struct {
@@ -74,19 +91,20 @@ typedef struct {
                          ptrdiff_t begin, ptrdiff_t end, const void *d, ptrdiff_t ldd, int accumulate, void *g,
                          ptrdiff_t ldg);
 
-    /* a (m, n) <- f(a), rows ld apart */
-    void (*activate[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld);
-    /* d (m, n) <- d * f'(z), the Hadamard product, with f' written in terms of a = f(z); rows of both ld apart */
-    void (*derivative[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld);
-    /* a (m, n) <- exp(a), rows ld apart */
-    void (*exp)(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld);
+    /* a (m, n) <- f(a), rows ld apart; the parameter is LEAKY_RELU's slope for z < 0 and ELU's alpha. GELU and SILU write
+     * f' of what was in a to slopes (m, n), rows ld apart, unless that is NULL. */
+    void (*activate[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld, double parameter, void *slopes);
+    /* d (m, n) <- d * f'(z), the Hadamard product, with f' written in terms of a = f(z); GELU and SILU take their slopes as
+     * a. Rows of both ld apart. */
+    void (*derivative[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld, double parameter);
     /* each row of a (m, n) <- softmax(row) */
     void (*softmax)(ptrdiff_t m, ptrdiff_t n, void *a);
     /* Loss of m rows and its gradient d (m, n) with respect to z (m, n), rows of both ld apart. Row i's loss and gradient
      * are multiplied by weights[i] (1 where NULL), the gradient further by scale. Targets: y (m, n), or class indices
-     * labels (m) for SOFTMAX_CROSS_ENTROPY (then y is NULL). Returns the weighted sum of the losses. d may be NULL. z is
-     * scratch. */
-    double (*loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z, ptrdiff_t ld, const void *y, const int64_t *labels,
+     * labels (m) for SOFTMAX_CROSS_ENTROPY (then y is NULL). GAUSSIAN has means and logarithms of variances in the two halves
+     * of a row of z, and reads the first half of a row of y. Returns the weighted sum of the losses. d may be NULL.
+     * SOFTMAX_CROSS_ENTROPY takes z as scratch. */
+    double (*loss)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, void *z, ptrdiff_t ld, const void *y, const int64_t *labels,
                    const double *weights, double scale, void *d);
 
     /* One optimizer step for w (n) with gradient g (n) and state s1, s2 (n) (NULL where the rule has none). Adds the

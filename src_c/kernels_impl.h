@@ -396,6 +396,9 @@ static void NAME(csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int
 #define EXP_MAX 89.0f
 #define EXP_TERMS 8
 #define TANH_ONE 10.0f
+#define SQRT_HALF_BITS 0x3f3504f3
+#define SMALLEST 0x1p-126f /* normal number */
+#define LOG_TERMS 4
 #else
 #define MANTISSA 52
 #define BIAS 1023
@@ -405,6 +408,9 @@ static void NAME(csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int
 #define EXP_MAX 710.0
 #define EXP_TERMS 14
 #define TANH_ONE 20.0
+#define SQRT_HALF_BITS 0x3fe6a09e667f3bcd
+#define SMALLEST 0x1p-1022
+#define LOG_TERMS 10
 #endif
 
 /* x = n ln 2 + r with |r| <= ln(2)/2; returns (exp(r) - 1), by its Taylor series, and n. */
@@ -441,82 +447,197 @@ INLINE VEC NAME(vexp)(VEC x)
     return p * NAME(power_of_two)(half) * NAME(power_of_two)(n - half);
 }
 
-INLINE VEC NAME(vlogistic)(VEC x)
-{
-    VEC e = NAME(vexp)(-NAME(abs)(x));
-    VEC s = (REAL)1 / (e + (REAL)1);
-    return NAME(select)(x < 0, e * s, s);
-}
-
-/* tanh |x| = expm1(2|x|) / (expm1(2|x|) + 2), without cancellation for small x */
-INLINE VEC NAME(vtanh)(VEC x)
+/* e^x - 1 for x <= 2 TANH_ONE; below -2 TANH_ONE it is -1 */
+INLINE VEC NAME(vexpm1)(VEC x)
 {
     IVEC n;
-    VEC y = NAME(abs)(x);
+    x = NAME(select)(x < -2 * TANH_ONE, NAME(broadcast)(-2 * TANH_ONE), x);
+    VEC p = NAME(expm1_reduced)(x, &n), power = NAME(power_of_two)(n);
+    return power * p + (power - (REAL)1);
+}
+
+/* ln(1 + f) for sqrt(1/2) <= 1 + f <= sqrt(2): 2 artanh s with s = f / (2 + f), of which 2 s = f - s f */
+INLINE VEC NAME(log1p_reduced)(VEC f)
+{
+    /* 2 / (2 t + 1) for t = 1, 2, 3, ... */
+    static const REAL coefficient[] = {(REAL)(2.0 / 3),  (REAL)(2.0 / 5),  (REAL)(2.0 / 7),  (REAL)(2.0 / 9),
+                                       (REAL)(2.0 / 11), (REAL)(2.0 / 13), (REAL)(2.0 / 15), (REAL)(2.0 / 17),
+                                       (REAL)(2.0 / 19), (REAL)(2.0 / 21)};
+    VEC s = f / (f + (REAL)2), w = s * s;
+    VEC q = NAME(broadcast)(coefficient[LOG_TERMS - 1]);
+    for (int t = LOG_TERMS - 2; t >= 0; t--)
+        q = q * w + coefficient[t];
+    return f - s * (f - q * w);
+}
+
+/* ln(1 + x) for 0 <= x <= 1 */
+INLINE VEC NAME(vlog1p)(VEC x)
+{
+    IVEC large = x > (REAL)0.4142135623730951; /* then it is ln 2 + ln(1 + (x - 1) / 2) */
+    VEC l = NAME(log1p_reduced)(NAME(select)(large, (x - (REAL)1) * (REAL)0.5, x));
+    return NAME(select)(large, l + (REAL)0.6931471805599453, l);
+}
+
+/* ln x for normal x > 0 */
+INLINE VEC NAME(vlog)(VEC x)
+{
+    const VEC magic = NAME(broadcast)((REAL)1.5 * (REAL)((INT)1 << MANTISSA)); /* as in expm1_reduced */
+    IVEC n = ((IVEC)x - SQRT_HALF_BITS) >> MANTISSA;
+    VEC power = (VEC)((IVEC)magic + n) - magic, m = (VEC)((IVEC)x - (n << MANTISSA));
+    return power * LN2_HIGH + (NAME(log1p_reduced)(m - (REAL)1) + power * LN2_LOW);
+}
+
+/* The units, f(z) with a parameter p. Comparisons are such that a NaN stays one. */
+INLINE VEC NAME(vlogistic)(VEC z)
+{
+    VEC e = NAME(vexp)(-NAME(abs)(z));
+    VEC s = (REAL)1 / (e + (REAL)1);
+    return NAME(select)(z < 0, e * s, s);
+}
+
+/* tanh |z| = expm1(2|z|) / (expm1(2|z|) + 2), without cancellation for small z */
+INLINE VEC NAME(vtanh)(VEC z)
+{
+    VEC y = NAME(abs)(z);
     y = NAME(select)(y > TANH_ONE, NAME(broadcast)(TANH_ONE), y);
-    VEC p = NAME(expm1_reduced)(y + y, &n), power = NAME(power_of_two)(n);
-    VEC e = power * p + (power - (REAL)1);
-    IVEC sign = (IVEC)x & ~((IVEC){0} + INT_MAX_OF);
+    VEC e = NAME(vexpm1)(y + y);
+    IVEC sign = (IVEC)z & ~((IVEC){0} + INT_MAX_OF);
     return (VEC)((IVEC)(e / (e + (REAL)2)) | sign);
 }
 
-/* np.maximum(x, 0): a NaN stays one */
-INLINE VEC NAME(vrelu)(VEC x) { return NAME(select)(x < 0, (VEC){0}, x); }
+INLINE VEC NAME(vrelu)(VEC z) { return NAME(select)(z < 0, (VEC){0}, z); }
+INLINE VEC NAME(vleaky_relu)(VEC z, REAL p) { return NAME(select)(z < 0, z * p, z); }
+INLINE VEC NAME(vstep)(VEC z) { return NAME(select)(z > 0, NAME(broadcast)(1), NAME(select)(z <= 0, (VEC){0}, z)); }
+INLINE VEC NAME(bounded)(VEC z, REAL most)
+{
+    const VEC limit = NAME(broadcast)(most);
+    return NAME(select)(z > limit, limit, NAME(select)(z < -limit, -limit, z));
+}
+INLINE VEC NAME(vsoftplus)(VEC z)
+{
+    return NAME(select)(z > 0, z, (VEC){0}) + NAME(vlog1p)(NAME(vexp)(-NAME(abs)(z)));
+}
+INLINE VEC NAME(velu)(VEC z, REAL p)
+{
+    return NAME(select)(z > 0, z, NAME(vexpm1)(NAME(select)(z > 0, (VEC){0}, z)) * p);
+}
+#define SELU_SCALE (REAL)1.0507009873554805
+#define SELU_ALPHA (REAL)1.6732632423543772
+
+/* logistic(u), and the derivative of z logistic(u(z)) by z with u_prime = du/dz */
+INLINE VEC NAME(gate)(VEC z, VEC u, VEC u_prime, VEC *slope)
+{
+    VEC e = NAME(vexp)(-NAME(abs)(u)), r = (REAL)1 / (e + (REAL)1);
+    VEC s = NAME(select)(u < 0, e * r, r);
+    *slope = s + z * u_prime * (e * r * r);
+    return s;
+}
+/* Beyond |x| = 1000 nothing changes; -1000 * 0 is 0, where -inf * 0 is not. */
+INLINE VEC NAME(vsilu)(VEC z, VEC *slope)
+{
+    VEC x = NAME(bounded)(z, 1000), s = NAME(gate)(x, x, NAME(broadcast)(1), slope);
+    return NAME(select)(z > 0, z, x) * s;
+}
+INLINE VEC NAME(vgelu)(VEC z, VEC *slope)
+{
+    const REAL c = (REAL)1.5957691216057308, b = (REAL)0.044715; /* c = 2 sqrt(2 / pi) */
+    VEC x = NAME(bounded)(z, 1000), t = x * x * b;
+    VEC s = NAME(gate)(x, x * c * (t + (REAL)1), (t * (REAL)3 + (REAL)1) * c, slope);
+    return NAME(select)(z > 0, z, x) * s;
+}
 
 /* m rows of n as one where nothing lies between them */
 #define FLATTEN if (n == ld) n *= m, ld = n, m = n > 0
-#define ACTIVATE(name, f) \
-    static void NAME(name)(ptrdiff_t m, ptrdiff_t n, void *a_, ptrdiff_t ld) \
+/* f, an expression in z and p, for all elements; if it sets `slope`, that is kept where there is a place for it */
+#define ACTIVATE(name, sets_slope, f) \
+    static void NAME(name)(ptrdiff_t m, ptrdiff_t n, void *a_, ptrdiff_t ld, double parameter, void *slopes_) \
     { \
-        REAL *a = a_; \
+        const REAL p = (REAL)parameter; \
+        const int keep = sets_slope && slopes_; \
+        REAL *a = a_, *slopes = slopes_; \
+        (void)p; \
         FLATTEN; \
         for (; m-- > 0; a += ld) { \
             ptrdiff_t i = 0; \
-            for (; i + LANES <= n; i += LANES) \
-                NAME(store)(a + i, f(NAME(load)(a + i))); \
+            VEC slope = {0}; \
+            for (; i + LANES <= n; i += LANES) { \
+                VEC z = NAME(load)(a + i); \
+                NAME(store)(a + i, f); \
+                if (keep) \
+                    NAME(store)(slopes + i, slope); \
+            } \
             if (i < n) { \
                 NAME(mask) mask = NAME(first)(n - i); \
-                NAME(store_masked)(a + i, mask, f(NAME(load_masked)(a + i, mask))); \
+                VEC z = NAME(load_masked)(a + i, mask); \
+                NAME(store_masked)(a + i, mask, f); \
+                if (keep) \
+                    NAME(store_masked)(slopes + i, mask, slope); \
             } \
+            if (keep) \
+                slopes += ld; \
         } \
     }
-ACTIVATE(exp, NAME(vexp))
-ACTIVATE(logistic, NAME(vlogistic))
-ACTIVATE(tanh, NAME(vtanh))
-ACTIVATE(relu, NAME(vrelu))
+ACTIVATE(logistic, 0, NAME(vlogistic)(z))
+ACTIVATE(tanh, 0, NAME(vtanh)(z))
+ACTIVATE(relu, 0, NAME(vrelu)(z))
+ACTIVATE(hard_tanh, 0, NAME(bounded)(z, 1))
+ACTIVATE(leaky_relu, 0, NAME(vleaky_relu)(z, p))
+ACTIVATE(step, 0, NAME(vstep)(z))
+ACTIVATE(softplus, 0, NAME(vsoftplus)(z))
+ACTIVATE(elu, 0, NAME(velu)(z, p))
+ACTIVATE(selu, 0, NAME(velu)(z, SELU_ALPHA) * SELU_SCALE)
+ACTIVATE(exp, 0, NAME(vexp)(z))
+ACTIVATE(gelu, 1, NAME(vgelu)(z, &slope))
+ACTIVATE(silu, 1, NAME(vsilu)(z, &slope))
 #undef ACTIVATE
 
-static void NAME(identity)(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld) { (void)m, (void)n, (void)a, (void)ld; }
-static void NAME(identity_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld)
+static void NAME(identity)(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld, double parameter, void *slopes)
 {
-    (void)m, (void)n, (void)a, (void)d, (void)ld;
+    (void)m, (void)n, (void)a, (void)ld, (void)parameter, (void)slopes;
+}
+static void NAME(identity_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld, double parameter)
+{
+    (void)m, (void)n, (void)a, (void)d, (void)ld, (void)parameter;
 }
 
-INLINE VEC NAME(vlogistic_derivative)(VEC a, VEC d) { return d * a * ((REAL)1 - a); }
-INLINE VEC NAME(vtanh_derivative)(VEC a, VEC d) { return d * ((REAL)1 - a * a); }
-INLINE VEC NAME(vrelu_derivative)(VEC a, VEC d) { return NAME(select)(a == 0, (VEC){0}, d); }
-
+/* d f'(z), an expression in d, a = f(z) and p, for all elements */
 #define DERIVATIVE(name, f) \
-    static void NAME(name)(ptrdiff_t m, ptrdiff_t n, const void *a_, void *d_, ptrdiff_t ld) \
+    static void NAME(name##_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a_, void *d_, ptrdiff_t ld, \
+                                        double parameter) \
     { \
-        const REAL *a = a_; \
-        REAL *d = d_; \
+        const REAL p = (REAL)parameter, *from = a_; \
+        REAL *to = d_; \
+        (void)p; \
         FLATTEN; \
-        for (; m-- > 0; a += ld, d += ld) { \
+        for (; m-- > 0; from += ld, to += ld) { \
             ptrdiff_t i = 0; \
-            for (; i + LANES <= n; i += LANES) \
-                NAME(store)(d + i, f(NAME(load)(a + i), NAME(load)(d + i))); \
+            for (; i + LANES <= n; i += LANES) { \
+                VEC a = NAME(load)(from + i), d = NAME(load)(to + i); \
+                (void)a, (void)d; \
+                NAME(store)(to + i, f); \
+            } \
             if (i < n) { \
                 NAME(mask) mask = NAME(first)(n - i); \
-                NAME(store_masked)(d + i, mask, f(NAME(load_masked)(a + i, mask), NAME(load_masked)(d + i, mask))); \
+                VEC a = NAME(load_masked)(from + i, mask), d = NAME(load_masked)(to + i, mask); \
+                (void)a, (void)d; \
+                NAME(store_masked)(to + i, mask, f); \
             } \
         } \
     }
-DERIVATIVE(logistic_derivative, NAME(vlogistic_derivative))
-DERIVATIVE(tanh_derivative, NAME(vtanh_derivative))
-DERIVATIVE(relu_derivative, NAME(vrelu_derivative))
+DERIVATIVE(logistic, d * a * ((REAL)1 - a))
+DERIVATIVE(tanh, d * ((REAL)1 - a * a))
+DERIVATIVE(relu, NAME(select)(a == 0, (VEC){0}, d))
+DERIVATIVE(hard_tanh, NAME(select)(NAME(abs)(a) == 1, (VEC){0}, d))
+DERIVATIVE(leaky_relu, NAME(select)(a > 0, d, d * p))
+DERIVATIVE(step, (VEC){0})
+DERIVATIVE(softplus, d * -NAME(vexpm1)(-a))
+DERIVATIVE(elu, NAME(select)(a > 0, d, d * (a + p)))
+DERIVATIVE(selu, NAME(select)(a > 0, d * SELU_SCALE, d * (a + SELU_SCALE * SELU_ALPHA)))
+DERIVATIVE(kept, d * a)
 #undef DERIVATIVE
 #undef FLATTEN
+#undef SELU_SCALE
+#undef SELU_ALPHA
 
 /* ---- losses ----------------------------------------------------------------------------------------------------- */
 
@@ -537,7 +658,7 @@ INLINE REAL NAME(shifted_exp)(ptrdiff_t n, REAL *a, REAL *max)
         m = a[j] > m ? a[j] : m;
     for (j = 0; j < n; j++)
         a[j] -= m;
-    NAME(exp)(1, n, a, n);
+    NAME(exp)(1, n, a, n, 0, NULL);
     VEC sums = {0};
     for (j = 0; j + LANES <= n; j += LANES)
         sums += NAME(load)(a + j);
@@ -601,41 +722,100 @@ static void NAME(softmax)(ptrdiff_t m, ptrdiff_t n, void *a_)
         NAME(softmax_rows)(m, n, a, n, one, a, max, sum);
 }
 
-/* 1/2 |y - z|^2;  d = z - y */
-INLINE double NAME(squared_error)(ptrdiff_t n, const REAL *z, const REAL *y, REAL *d, REAL c)
+/* Loss of each element and its derivative *d by z, for targets y; p is the cost's parameter. At its kinks the derivative
+ * is 0. */
+INLINE VEC NAME(element_loss)(const Loss kind, const REAL p, VEC z, VEC y, VEC *d)
 {
-    double loss = 0;
-    for (ptrdiff_t j = 0; j < n; j++) {
-        REAL e = z[j] - y[j];
-        loss += (double)e * (double)e;
+    const VEC zero = {0}, one = NAME(broadcast)(1);
+    VEC e = z - y, size = NAME(abs)(e);
+    switch (kind) {
+    case SQUARED_ERROR: /* e^2 / 2 */
+        *d = e;
+        return e * e * (REAL)0.5;
+    case ABSOLUTE_ERROR: /* |e| */
+        *d = NAME(select)(e > 0, one, NAME(select)(e < 0, -one, e));
+        return size;
+    case LP: { /* |e|^p / p */
+        VEC power = NAME(vexp)(NAME(vlog)(size) * (p - (REAL)1));
+        power = NAME(select)(size >= SMALLEST, power, size);
+        *d = NAME(select)(e < 0, -power, power);
+        return size * power * ((REAL)1 / p);
+    }
+    case HUBER: /* e^2 / 2 up to |e| = p, straight on from there */
+        *d = NAME(bounded)(e, p);
+        return *d * (e - *d * (REAL)0.5);
+    case QUANTILE: /* (1 - p) e above the target, -p e below */
+        *d = NAME(select)(e > 0, NAME(broadcast)(1 - p), NAME(select)(e < 0, NAME(broadcast)(-p), e));
+        return e * *d;
+    case CROSS_ENTROPY: { /* ln(1 + e^z) - y z, without cancellation */
+        VEC u = NAME(vexp)(-NAME(abs)(z)), r = one / (u + one);
+        *d = NAME(select)(z < 0, u * r, r) - y;
+        return NAME(abs)(z) * NAME(select)(z > 0, one - y, y) + NAME(vlog1p)(u);
+    }
+    case POISSON: { /* half the deviance, e^z - y z + (y ln y - y) */
+        *d = NAME(vexp)(z) - y;
+        VEC positive = NAME(select)(y >= SMALLEST, y, one);
+        return *d - NAME(select)(y >= SMALLEST, y * (z - NAME(vlog)(positive)), y * z);
+    }
+    case PERCEPTRON: /* max(0, (1 - 2 y) z) for y 0 or 1 */
+        *d = NAME(vstep)(z) - y;
+        return z * *d;
+    case NO_LOSS: case SOFTMAX_CROSS_ENTROPY: case GAUSSIAN:
+        break;
+    }
+    *d = zero;
+    return zero;
+}
+
+/* Sum of the elements' losses; d (n) <- c times the derivatives, unless it is NULL. */
+INLINE double NAME(sum_of_losses)(const Loss kind, const REAL p, ptrdiff_t n, const REAL *z, const REAL *y, REAL *d, REAL c)
+{
+    VEC total = {0}, slope;
+    ptrdiff_t j = 0;
+    for (; j + LANES <= n; j += LANES) {
+        total += NAME(element_loss)(kind, p, NAME(load)(z + j), NAME(load)(y + j), &slope);
         if (d)
-            d[j] = e * c;
+            NAME(store)(d + j, slope * c);
     }
-    return 0.5 * loss;
+    if (j < n) {
+        const NAME(mask) mask = NAME(first)(n - j);
+        REAL rest[LANES] = {0};
+        VEC loss = NAME(element_loss)(kind, p, NAME(load_masked)(z + j, mask), NAME(load_masked)(y + j, mask), &slope);
+        NAME(store_masked)(rest, mask, loss); /* no loss from lanes without an element */
+        total += NAME(load)(rest);
+        if (d)
+            NAME(store_masked)(d + j, mask, slope * c);
+    }
+    return (double)NAME(sum)(total);
 }
 
-/* sum of ln(1 + e^z) - y z;  d = logistic(z) - y */
-INLINE double NAME(cross_entropy)(ptrdiff_t n, REAL *z, const REAL *y, REAL *d, REAL c)
+/* Minus the logarithm of the normal density, with means z (k) and, behind them, logarithms s of the variances:
+ * (e^2 e^-s + s + ln 2 pi) / 2;  d = e e^-s, (1 - e^2 e^-s) / 2 */
+static double NAME(gaussian)(ptrdiff_t k, const REAL *z, const REAL *y, REAL *d, REAL c)
 {
-    double loss = 0;
-    for (ptrdiff_t j = 0; j < n; j++) {
-        double x = (double)z[j];
-        loss += (x < 0 ? 0 : x) - x * (double)y[j] + log1p(exp(-fabs(x)));
+    VEC total = {0};
+    for (ptrdiff_t j = 0; j < k; j += LANES) {
+        const NAME(mask) mask = NAME(first)(k - j < LANES ? k - j : LANES);
+        VEC s = NAME(load_masked)(z + k + j, mask), e = NAME(load_masked)(z + j, mask) - NAME(load_masked)(y + j, mask);
+        VEC scaled = e * NAME(vexp)(-s), square = e * scaled;
+        total += square + s; /* 0 in lanes without an element */
+        if (d) {
+            NAME(store_masked)(d + j, mask, scaled * c);
+            NAME(store_masked)(d + k + j, mask, ((REAL)1 - square) * (REAL)0.5 * c);
+        }
     }
-    if (d) {
-        NAME(logistic)(1, n, z, n);
-        for (ptrdiff_t j = 0; j < n; j++)
-            d[j] = (z[j] - y[j]) * c;
-    }
-    return loss;
+    return 0.5 * ((double)NAME(sum)(total) + (double)k * 1.8378770664093453);
 }
 
-/* Of each row ln(sum of e^z) sum(y) - y z;  d = softmax(z) sum(y) - y; y one-hot at labels[i] if y is NULL. `loss` has
- * the contract. */
-static double NAME(softmax_cross_entropy)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptrdiff_t ld, const REAL *y,
+/* Of each row ln(sum of e^z) sum(y) - y z;  d = softmax(z) sum(y) - y; y one-hot at labels[i] if y is NULL. Label smoothing
+ * by s takes (1 - s) y + s sum(y) / n for y. `loss` has the contract. */
+static double NAME(softmax_cross_entropy)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, REAL *z, ptrdiff_t ld, const REAL *y,
                                           const int64_t *labels, const double *weights, double scale, REAL *d)
 {
+    const double smoothing = cost->parameter;
     double total = 0;
+    for (ptrdiff_t r = 0; cost->fixed_logit && r < m; r++)
+        z[r * ld + n - 1] = 0;
     for (ptrdiff_t i = 0; i < m; i += LANES) {
         const ptrdiff_t rows = m - i < LANES ? m - i : LANES;
         double fit[LANES], mass[LANES];
@@ -653,6 +833,12 @@ static double NAME(softmax_cross_entropy)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptr
                 mass[r] = 1;
                 fit[r] = (double)zr[labels[i + r]];
             }
+            if (smoothing) {
+                double sum_of_z = 0;
+                for (ptrdiff_t j = 0; j < n; j++)
+                    sum_of_z += (double)zr[j];
+                fit[r] = (1 - smoothing) * fit[r] + smoothing * mass[r] / (double)n * sum_of_z;
+            }
             c[r] = (REAL)((weights ? weights[i + r] : 1) * scale);
             factor[r] = c[r] * (REAL)mass[r];
         }
@@ -667,11 +853,16 @@ static double NAME(softmax_cross_entropy)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptr
                 continue;
             }
             total += (weights ? weights[i + r] : 1) * (mass[r] * (log((double)sum[r]) + (double)max[r]) - fit[r]);
+            const REAL ct = (REAL)(1 - smoothing) * c[r], all = (REAL)smoothing * factor[r] / (REAL)n;
+            for (ptrdiff_t j = 0; smoothing && j < n; j++)
+                p[j] -= all;
             if (y)
                 for (ptrdiff_t j = 0; j < n; j++)
-                    p[j] -= y[r * n + j] * c[r];
+                    p[j] -= y[r * n + j] * ct;
             else
-                p[labels[i + r]] -= c[r];
+                p[labels[i + r]] -= ct;
+            if (cost->fixed_logit)
+                p[n - 1] = 0;
         }
         z += rows * ld;
         if (y)
@@ -682,31 +873,14 @@ static double NAME(softmax_cross_entropy)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptr
     return total;
 }
 
-/* half the Poisson deviance, sum of e^z - y z + (y ln y - y);  d = e^z - y */
-INLINE double NAME(poisson)(ptrdiff_t n, REAL *z, const REAL *y, REAL *d, REAL c)
-{
-    double loss = 0;
-    for (ptrdiff_t j = 0; j < n; j++) {
-        double t = (double)y[j];
-        loss += (t > 0 ? t * log(t) - t : 0) - t * (double)z[j];
-    }
-    NAME(exp)(1, n, z, n);
-    for (ptrdiff_t j = 0; j < n; j++) {
-        loss += (double)z[j];
-        if (d)
-            d[j] = (z[j] - y[j]) * c;
-    }
-    return loss;
-}
-
-static double NAME(loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z_, ptrdiff_t ld, const void *y_,
+static double NAME(loss)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, void *z_, ptrdiff_t ld, const void *y_,
                          const int64_t *labels, const double *weights, double scale, void *d_)
 {
     REAL *z = z_, *d = d_;
-    const REAL *y = y_;
+    const REAL *y = y_, p = (REAL)cost->parameter;
     double total = 0;
-    if (kind == SOFTMAX_CROSS_ENTROPY)
-        return NAME(softmax_cross_entropy)(m, n, z, ld, y, labels, weights, scale, d);
+    if (cost->kind == SOFTMAX_CROSS_ENTROPY)
+        return NAME(softmax_cross_entropy)(cost, m, n, z, ld, y, labels, weights, scale, d);
     for (ptrdiff_t i = 0; i < m; i++, z += ld) {
         double weight = weights ? weights[i] : 1;
         REAL c = (REAL)(weight * scale);
@@ -715,12 +889,18 @@ static double NAME(loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z_, ptrdiff_
                 memset(d, 0, (size_t)n * sizeof(REAL));
         } else {
             double loss = 0;
-            switch (kind) {
-            case SQUARED_ERROR: loss = NAME(squared_error)(n, z, y, d, c); break;
-            case CROSS_ENTROPY: loss = NAME(cross_entropy)(n, z, y, d, c); break;
-            case POISSON: loss = NAME(poisson)(n, z, y, d, c); break;
+#define CASE(kind) case kind: loss = NAME(sum_of_losses)(kind, p, n, z, y, d, c); break;
+            switch (cost->kind) {
+            CASE(SQUARED_ERROR) CASE(ABSOLUTE_ERROR) CASE(LP) CASE(HUBER) CASE(CROSS_ENTROPY) CASE(POISSON) CASE(PERCEPTRON)
+            case QUANTILE:
+                for (ptrdiff_t g = 0, k = n / cost->n_levels; g < cost->n_levels; g++)
+                    loss += NAME(sum_of_losses)(QUANTILE, (REAL)cost->levels[g], k, z + g * k, y + g * k,
+                                                d ? d + g * k : NULL, c);
+                break;
+            case GAUSSIAN: loss = NAME(gaussian)(n / 2, z, y, d, c); break;
             case SOFTMAX_CROSS_ENTROPY: case NO_LOSS: break;
             }
+#undef CASE
             total += weight * loss;
         }
         if (y)
@@ -807,3 +987,6 @@ static void NAME(update)(const Update *u, ptrdiff_t n, void *w, const void *g, v
 #undef EXP_MAX
 #undef EXP_TERMS
 #undef TANH_ONE
+#undef SQRT_HALF_BITS
+#undef SMALLEST
+#undef LOG_TERMS

@@ -9,11 +9,31 @@ from pathlib import Path
 import numpy as np
 
 from fastbp import _core
+from fastbp.losses import kernel_of
 
-ACTIVATIONS = ["identity", "logistic", "tanh", "relu"]
-LOSSES = [None, "squared_error", "cross_entropy", "softmax_cross_entropy", "poisson"]
+ACTIVATIONS = [
+    "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", "step", "softplus", "elu", "selu", "gelu",
+    "silu", "exp",
+]  # fmt: skip
+LOSSES = [
+    None, "squared_error", "cross_entropy", "softmax_cross_entropy", "poisson", "absolute_error", "lp", "huber",
+    "quantile", "gaussian", "perceptron",
+]  # fmt: skip
 RULES = ["gradient_descent", "momentum", "nesterov", "adam"]
 DTYPES = {np.dtype("float32"): 0, np.dtype("float64"): 1, np.dtype("uint8"): 2, np.dtype("bool"): 2}
+
+
+class Cost(Structure):
+    _fields_ = [
+        ("kind", c_int), ("parameter", c_double), ("fixed_logit", c_int), ("levels", c_void_p), ("n_levels", c_ssize_t)
+    ]  # fmt: skip
+
+    @classmethod
+    def of(cls, loss):
+        name, parameter, levels, fixed_logit = kernel_of(loss)
+        cost = cls(LOSSES.index(name), parameter, fixed_logit, levels.ctypes.data, len(levels))
+        cost.array = levels  # must live as long
+        return cost
 
 
 class Update(Structure):
@@ -61,11 +81,10 @@ class Kernels(Structure):
         ("gather", CFUNCTYPE(None, N, N, POINTER(Strided), P, N, P, N)),
         ("csr_matmul", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, P, N, P, P, N)),
         ("csr_gradient", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, N, N, P, N, c_int, P, N)),
-        ("activate", CFUNCTYPE(None, N, N, P, N) * 4),
-        ("derivative", CFUNCTYPE(None, N, N, P, P, N) * 4),
-        ("exp", CFUNCTYPE(None, N, N, P, N)),
+        ("activate", CFUNCTYPE(None, N, N, P, N, c_double, P) * len(ACTIVATIONS)),
+        ("derivative", CFUNCTYPE(None, N, N, P, P, N, c_double) * len(ACTIVATIONS)),
         ("softmax", CFUNCTYPE(None, N, N, P)),
-        ("loss", CFUNCTYPE(c_double, c_int, N, N, P, N, P, P, P, c_double, P)),
+        ("loss", CFUNCTYPE(c_double, POINTER(Cost), N, N, P, N, P, P, P, c_double, P)),
         ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, P, POINTER(c_double))),
     ]
 
