@@ -21,7 +21,7 @@ from .full_batch import BFGS, LBFGS, Newton, NewtonCG, Quickprop, Rprop  # noqa:
 from .initializers import Orthogonal, VarianceScaling  # noqa: E402
 from .layers import Dense  # noqa: E402
 from .network import Network  # noqa: E402
-from .optimizers import SGD, Adam  # noqa: E402
+from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp  # noqa: E402
 from .preprocessing import Whitening  # noqa: E402
 from .schedules import (  # noqa: E402
     CosineWarmRestarts,
@@ -35,9 +35,10 @@ from .schedules import (  # noqa: E402
 )
 
 __all__ = [
-    "BFGS", "LBFGS", "SGD", "Adam", "CosineWarmRestarts", "Cyclical", "Dense", "Exponential", "InverseScaling",
-    "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "Quickprop",
-    "ReduceOnPlateau", "Rprop", "StepDecay", "VarianceScaling", "WarmUp", "Whitening", "show_config",
+    "BFGS", "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "CosineWarmRestarts", "Cyclical", "Dense", "Exponential",
+    "InverseScaling", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal",
+    "Quickprop", "RMSProp", "ReduceOnPlateau", "Rprop", "StepDecay", "VarianceScaling", "WarmUp", "Whitening",
+    "show_config",
 ]  # fmt: skip
 
 

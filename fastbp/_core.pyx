@@ -42,12 +42,13 @@ cdef extern from "kernels.h" nogil:
     ctypedef enum Loss:
         NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON
     ctypedef enum Rule:
-        GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM
+        GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM, ADAMW, ADAGRAD, RMSPROP, RMSPROP_MOMENTUM, RMSPROP_CENTERED
+    enum: MAX_STATES
     ctypedef enum DType:
         FLOAT32, FLOAT64, UINT8
     ctypedef struct Update:
         Rule rule
-        double learning_rate, momentum, beta_1, beta_2, epsilon, l1, l2
+        double learning_rate, momentum, beta_1, beta_2, epsilon, l1, l2, scale, clip, decay, proximal
     ctypedef struct Strided:
         const char *data
         ptrdiff_t row_stride, column_stride
@@ -80,7 +81,7 @@ cdef extern from "kernels.h" nogil:
         void (*softmax)(ptrdiff_t, ptrdiff_t, void *) noexcept nogil
         double (*loss)(Loss, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, const void *, const int64_t *, const double *, double,
                        void *) noexcept nogil
-        void (*update)(const Update *, ptrdiff_t, void *, const void *, void *, void *, double *) noexcept nogil
+        void (*update)(const Update *, ptrdiff_t, void *, const void *, void **, double *) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)
     const char *const *fastbp_isas_built
 
@@ -107,7 +108,10 @@ LOSSES = {
     None: NO_LOSS, "squared_error": SQUARED_ERROR, "cross_entropy": CROSS_ENTROPY,
     "softmax_cross_entropy": SOFTMAX_CROSS_ENTROPY, "poisson": POISSON,
 }
-RULES = {"gradient_descent": GRADIENT_DESCENT, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM}
+RULES = {
+    "gradient_descent": GRADIENT_DESCENT, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM, "adamw": ADAMW,
+    "adagrad": ADAGRAD, "rmsprop": RMSPROP, "rmsprop_momentum": RMSPROP_MOMENTUM, "rmsprop_centered": RMSPROP_CENTERED,
+}
 
 # ---- instruction sets -----------------------------------------------------------------------------------------------
 
@@ -238,8 +242,7 @@ cdef struct Layer:
     Py_ssize_t slot         # of the first of its n_panels * vectors penalties
     # the workspace
     char *packed            # W (n_in, n_out) in stripes, then b (NULL in PREDICT where W is used as it lies);
-    char *s1                #   and, in the same form, the optimizer's state
-    char *s2
+    char *state[MAX_STATES] #   and, in the same form, the optimizer's state
     char *g                 #   and the gradient, NULL where it is consumed panel by panel
     char *wt                # W^T (n_out, n_in) in stripes, kept up to date by the updates
     char *a[2]              # activations (rows, n_out) and deltas, on both sides,
@@ -255,6 +258,12 @@ cdef enum Mode:
 cdef struct Pace:
     double seconds[2]       # that a step took lately with one member, with all
     double next_trial       # when to try the slower one again
+
+
+cdef struct Settings:       # of an optimizer, in the words of fastbp/optimizers.py
+    Rule rule
+    double momentum, dampening, beta_1, beta_2, epsilon, weight_decay
+    bint proximal
 
 
 cdef struct Run:
@@ -280,14 +289,13 @@ cdef struct Run:
     Mode mode
     Py_ssize_t batch, chunk, block
     Py_ssize_t window       # rows that a pass by columns works on before it looks for Ctrl-C
-    Update update
+    Settings settings
     bint penalty_over_weight
     int64_t t               # optimizer steps made
     # arrays
     char *parameters
     char *gradient          # GRADIENT, BACKWARD: flat
-    char *s1
-    char *s2
+    char *state[MAX_STATES]
     char *input[2]          # workspace: gathered rows of X, on both sides
     Py_ssize_t ld_input
     char *output            # PREDICT, FORWARD: (n_rows, n_out); BACKWARD: dC/da of the last layer
@@ -525,13 +533,31 @@ cdef void backward_columns(Part *part) noexcept nogil:
 
 # ---- gradients and updates ------------------------------------------------------------------------------------------
 
-cdef double bias_corrected(const Update *u, int64_t t) noexcept nogil:
-    """Adam's learning rate in step t (from 1): eta sqrt(1 - beta_2^t) / (1 - beta_1^t)."""
-    return u.learning_rate * sqrt(1 - pow(u.beta_2, <double>t)) / (1 - pow(u.beta_1, <double>t))
+cdef Update step_of(const Settings *settings, double eta, int64_t t) noexcept nogil:
+    """The update of step t (from 1) at learning rate eta, but for penalties, which are the layers' own."""
+    cdef Update u
+    cdef double root = sqrt(1 - pow(settings.beta_2, <double>t))
+    memset(&u, 0, sizeof(Update))
+    u.rule, u.momentum = settings.rule, settings.momentum
+    u.beta_1, u.beta_2, u.epsilon = settings.beta_1, settings.beta_2, settings.epsilon
+    u.learning_rate, u.decay = eta, eta * settings.weight_decay
+    u.scale, u.clip = 1, INFINITY
+    if u.rule == MOMENTUM and t > 1:
+        u.learning_rate *= 1 - settings.dampening
+    if u.rule == ADAMW:  # epsilon is to stand beside sqrt(v / (1 - beta_2^t))
+        u.epsilon *= root
+    if settings.proximal:
+        u.proximal = eta * root if u.rule == ADAM or u.rule == ADAMW else u.learning_rate
+    if u.rule == ADAM or u.rule == ADAMW:
+        u.learning_rate *= root / (1 - pow(u.beta_1, <double>t))
+    return u
 
 
-cdef inline char *at_offset(char *base, size_t offset) noexcept nogil:
-    return base + offset if base != NULL else NULL
+cdef inline void at_offset(char **states, size_t offset, char **at) noexcept nogil:
+    """Pointers into those arrays of state that there are."""
+    cdef int i
+    for i in range(MAX_STATES):
+        at[i] = states[i] + offset if states[i] != NULL else NULL
 
 
 cdef void update_biases(Part *part, const Update *update, Layer *layer, Py_ssize_t v0, Py_ssize_t v1,
@@ -543,13 +569,15 @@ cdef void update_biases(Part *part, const Update *update, Layer *layer, Py_ssize
     cdef char *g = layer.g + offset if layer.g != NULL else part.scratch
     cdef Update u
     cdef double none = 0
+    cdef char *states[MAX_STATES]
     if part.rows:
         k.column_sums(part.rows, n, layer.d[part.side] + (part.row * layer.ld + v0 * k.lanes) * k.itemsize, layer.ld,
                       accumulate, g)
     if update != NULL:
         u = update[0]
-        u.l1 = u.l2 = 0
-        k.update(&u, n, layer.packed + offset, g, at_offset(layer.s1, offset), at_offset(layer.s2, offset), &none)
+        u.l1 = u.l2 = u.decay = 0
+        at_offset(layer.state, offset, states)
+        k.update(&u, n, layer.packed + offset, g, <void **>states, &none)
 
 
 cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t p0,
@@ -565,6 +593,7 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
     cdef char *scratch = part.scratch
     cdef char *g
     cdef double *penalty
+    cdef char *states[MAX_STATES]
     cdef size_t offset
     if p0 == 0:
         update_biases(part, update, layer, v0, v1, accumulate)
@@ -593,8 +622,9 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
             offset = (begin * n if layer.in_place else (v * layer.n_in + begin) * lanes) * k.itemsize
             penalty = run.penalties + layer.slot + v * layer.n_panels + panel
             penalty[0] = 0
-            k.update(update, size * (n if layer.in_place else lanes), layer.packed + offset, g + (v - v0) * stripe * k.itemsize,
-                     at_offset(layer.s1, offset), at_offset(layer.s2, offset), penalty)
+            at_offset(layer.state, offset, states)
+            k.update(update, size * (n if layer.in_place else lanes), layer.packed + offset,
+                     g + (v - v0) * stripe * k.itemsize, <void **>states, penalty)
             if layer.wt != NULL:
                 k.transpose(size, layer.packed + offset,
                             layer.wt + (begin // lanes * stripe_t + v * lanes * lanes) * k.itemsize, stripe_t)
@@ -659,7 +689,7 @@ cdef void load_parameters(Run *run, Team *team, int member, int n_members) noexc
     cdef Layer *layer
     cdef Py_ssize_t v0, v1, v, square = k.lanes * k.lanes * k.itemsize, stripes
     cdef char *column
-    cdef int i
+    cdef int i, j
     for i in range(run.n_layers):
         layer = run.layers + i
         v0 = share(layer.vectors, member, n_members)
@@ -667,10 +697,9 @@ cdef void load_parameters(Run *run, Team *team, int member, int n_members) noexc
         if v0 == v1 or layer.in_place:
             continue
         move_parameters(run, layer, run.parameters, layer.packed, False, v0, v1)
-        if layer.s1 != NULL:
-            move_parameters(run, layer, run.s1, layer.s1, False, v0, v1)
-        if layer.s2 != NULL:
-            move_parameters(run, layer, run.s2, layer.s2, False, v0, v1)
+        for j in range(MAX_STATES):
+            if layer.state[j] != NULL:
+                move_parameters(run, layer, run.state[j], layer.state[j], False, v0, v1)
         if layer.wt != NULL:
             stripes = (layer.n_in + k.lanes - 1) // k.lanes
             for v in range(v0, v1):
@@ -685,7 +714,7 @@ cdef void store_parameters(Run *run, int member, int n_members) noexcept nogil:
     """This member's share of what the run has changed, back to the flat vectors."""
     cdef Layer *layer
     cdef Py_ssize_t v0, v1
-    cdef int i
+    cdef int i, j
     for i in range(run.n_layers):
         layer = run.layers + i
         v0 = share(layer.vectors, member, n_members)
@@ -696,10 +725,9 @@ cdef void store_parameters(Run *run, int member, int n_members) noexcept nogil:
             move_parameters(run, layer, run.gradient, layer.g, True, v0, v1)
         if run.mode == TRAIN:
             move_parameters(run, layer, run.parameters, layer.packed, True, v0, v1)
-            if layer.s1 != NULL:
-                move_parameters(run, layer, run.s1, layer.s1, True, v0, v1)
-            if layer.s2 != NULL:
-                move_parameters(run, layer, run.s2, layer.s2, True, v0, v1)
+            for j in range(MAX_STATES):
+                if layer.state[j] != NULL:
+                    move_parameters(run, layer, run.state[j], layer.state[j], True, v0, v1)
 
 
 # ---- what the members of the team do ----------------------------------------------------------------------------------
@@ -728,7 +756,7 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
     cdef Run *run = part.run
     cdef Py_ssize_t start = batch * run.batch, m = min(run.batch, run.n_rows - start), first = start, rows, i
     cdef double S = <double>m, loss = 0, penalty_S
-    cdef Update update = run.update
+    cdef Update update
     cdef bint whole = run.mode == TRAIN and m <= run.chunk
     if run.weights != NULL:
         S = 0
@@ -740,9 +768,7 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
             return True
     penalty_S = S if run.penalty_over_weight else 1
     if run.mode == TRAIN:
-        update.learning_rate = run.learning_rates[batch]
-    if update.rule == ADAM:
-            update.learning_rate = bias_corrected(&update, t[0] + 1)
+        update = step_of(&run.settings, run.learning_rates[batch], t[0] + 1)
     while first < start + m:
         rows = min(run.chunk, start + m - first)
         begin_chunk(part, first, rows, 1 / S)
@@ -967,6 +993,18 @@ cdef class Memory:
         return self.start
 
 
+cdef list borrow_states(states, char **pointers):
+    """Pointers to the arrays, NULL for those that there are not, and what keeps them valid."""
+    cdef Buffer b
+    cdef list buffers = []
+    memset(pointers, 0, MAX_STATES * sizeof(char *))
+    for i, array in enumerate(states):
+        b = Buffer(array, True)
+        pointers[i] = b.pointer()
+        buffers.append(b)
+    return buffers
+
+
 cdef int raise_pending() except -1:
     return -1  # PyErr_CheckSignals has set the exception
 
@@ -975,7 +1013,7 @@ cdef int raise_pending() except -1:
 cdef class Engine:
     """Runs a stack of dense layers over data: training, loss and gradient, prediction.
 
-    Arguments of the methods are arrays that network.py has checked: `parameters`, `gradient`, `s1` and `s2` are flat,
+    Arguments of the methods are arrays that network.py has checked: `parameters`, `gradient` and all of `states` are flat,
     contiguous, of the engine's dtype; W (n_in, n_out) of a layer is followed by its b (n_out). `order` is an int64
     vector of rows, or None for all rows as they stand.
     """
@@ -1118,18 +1156,15 @@ cdef class Engine:
                 weights = aligned((layer.n_in + 1) * layer.width * itemsize)
                 if layer.in_place:
                     layer.packed = run.parameters + layer.w * itemsize
-                    layer.s1 = at_offset(run.s1, layer.w * itemsize)
-                    layer.s2 = at_offset(run.s2, layer.w * itemsize)
-                    layer.g = at_offset(run.gradient, layer.w * itemsize)
+                    at_offset(run.state, layer.w * itemsize, layer.state)
+                    layer.g = run.gradient + layer.w * itemsize if run.gradient != NULL else NULL
                 else:
                     layer.packed = p
                     p += weights
-                    if run.s1 != NULL:
-                        layer.s1 = p
-                        p += weights
-                    if run.s2 != NULL:
-                        layer.s2 = p
-                        p += weights
+                    for r in range(MAX_STATES):
+                        if run.state[r] != NULL:
+                            layer.state[r] = p
+                            p += weights
                 if gradient and not (layer.in_place and run.gradient != NULL):
                     layer.g = p
                     p += weights
@@ -1176,25 +1211,24 @@ cdef class Engine:
             raise_pending()
         return 0
 
-    def train(self, parameters, Data data, order, Py_ssize_t batch_size, rule, learning_rates, double momentum,
-              double beta_1, double beta_2, double epsilon, s1, s2, t, penalties, bint penalty_over_weight, record,
-              int n_threads):
-        """One epoch. learning_rates: float64 vector, one for each batch; penalties: pairs (l1, l2), one a layer; t: int64
-        array of one, the optimizer's steps so far; record: float64 (n_batches, 3), receives loss, penalty and sum of
-        weights of each batch."""
+    def train(self, parameters, Data data, order, Py_ssize_t batch_size, settings, learning_rates, states, t, penalties,
+              bint penalty_over_weight, record, int n_threads):
+        """One epoch. settings, states: those of the optimizer; learning_rates: float64 vector, one for each batch; penalties:
+        pairs (l1, l2), one a layer; t: int64 array of one, the optimizer's steps so far; record: float64 (n_batches, 3),
+        receives loss, penalty and sum of weights of each batch."""
         cdef Run run
         cdef Layer *layers
         cdef int i
         cdef Memory copy = Memory()
-        cdef Buffer p = Buffer(parameters, True), r = Buffer(record, True), steps = Buffer(t, True), v1, v2
+        cdef Buffer p = Buffer(parameters, True), r = Buffer(record, True), steps = Buffer(t, True)
         cdef Buffer o = Buffer(order) if order is not None else None, rates = Buffer(learning_rates)
         layers = <Layer *>copy.reserve(self.n_layers * sizeof(Layer))
         self.begin(&run, layers, TRAIN, p, data, o, batch_size)
         for i, (l1, l2) in enumerate(penalties):
             layers[i].l1, layers[i].l2 = l1, l2
-        run.update.rule = RULES[rule]
-        run.learning_rates, run.update.momentum = <const double *>rates.pointer(), momentum
-        run.update.beta_1, run.update.beta_2, run.update.epsilon = beta_1, beta_2, epsilon
+        run.settings = {**settings, "rule": RULES[settings["rule"]]}
+        run.learning_rates = <const double *>rates.pointer()
+        buffers = borrow_states(states, run.state)
         run.penalty_over_weight = penalty_over_weight
         run.t = (<int64_t *>steps.pointer())[0]
         run.record = <double *>r.pointer()
@@ -1202,12 +1236,6 @@ cdef class Engine:
             memset(&self.pace, 0, sizeof(Pace))
             self.paced_batch = batch_size
         run.pace = &self.pace
-        if s1 is not None:
-            v1 = Buffer(s1, True)
-            run.s1 = v1.pointer()
-        if s2 is not None:
-            v2 = Buffer(s2, True)
-            run.s2 = v2.pointer()
         n_threads = self.team_size(batch_size, run.n_rows, n_threads)
         self.place(&run, self.chunk_of(batch_size), n_threads)
         if not any(l1 or l2 for l1, l2 in penalties):
@@ -1263,40 +1291,30 @@ cdef class Engine:
         self.go(&run, own_cost_member, n_threads)
         return 0
 
-    def step(self, parameters, gradient, rule, double learning_rate, double momentum, double beta_1, double beta_2,
-             double epsilon, s1, s2, t, penalties):
-        """One update of all parameters from a given gradient."""
+    def step(self, parameters, gradient, settings, double learning_rate, states, t, penalties):
+        """One update of all parameters from a given gradient; arguments as in `train`."""
+        cdef Buffer p = Buffer(parameters, True), g = Buffer(gradient), steps = Buffer(t, True)
+        cdef Settings settings_ = {**settings, "rule": RULES[settings["rule"]]}
         cdef Update update
-        cdef Buffer p = Buffer(parameters, True), g = Buffer(gradient), steps = Buffer(t, True), v1, v2
-        cdef char *s1_ = NULL
-        cdef char *s2_ = NULL
+        cdef char *whole[MAX_STATES]
+        cdef char *at[MAX_STATES]
         cdef double unused = 0
-        cdef size_t itemsize = self.k.itemsize, offset
+        cdef size_t offset
         cdef Layer *layer
         cdef int i
-        memset(&update, 0, sizeof(Update))
-        if s1 is not None:
-            v1 = Buffer(s1, True)
-            s1_ = v1.pointer()
-        if s2 is not None:
-            v2 = Buffer(s2, True)
-            s2_ = v2.pointer()
+        buffers = borrow_states(states, whole)
         (<int64_t *>steps.pointer())[0] += 1
-        update.rule, update.momentum = RULES[rule], momentum
-        update.learning_rate = learning_rate
-        update.beta_1, update.beta_2, update.epsilon = beta_1, beta_2, epsilon
-        if update.rule == ADAM:
-            update.learning_rate = bias_corrected(&update, (<int64_t *>steps.pointer())[0])
         for i in range(self.n_layers):
             layer = self.layers + i
+            update = step_of(&settings_, learning_rate, (<int64_t *>steps.pointer())[0])
             update.l1, update.l2 = penalties[i]
-            offset = layer.w * itemsize
-            self.k.update(&update, layer.n_in * layer.n_out, p.pointer() + offset, g.pointer() + offset,
-                          at_offset(s1_, offset), at_offset(s2_, offset), &unused)
-            update.l1 = update.l2 = 0
-            offset = layer.b * itemsize
-            self.k.update(&update, layer.n_out, p.pointer() + offset, g.pointer() + offset, at_offset(s1_, offset),
-                          at_offset(s2_, offset), &unused)
+            offset = layer.w * self.k.itemsize
+            at_offset(whole, offset, at)
+            self.k.update(&update, layer.n_in * layer.n_out, p.pointer() + offset, g.pointer() + offset, <void **>at, &unused)
+            update.l1 = update.l2 = update.decay = 0
+            offset = layer.b * self.k.itemsize
+            at_offset(whole, offset, at)
+            self.k.update(&update, layer.n_out, p.pointer() + offset, g.pointer() + offset, <void **>at, &unused)
 
     def reads(self, X):
         """Whether X is an array that is read as it is: two-dimensional and of the right width, aligned, of float32,

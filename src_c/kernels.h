@@ -13,15 +13,20 @@
 
 typedef enum { IDENTITY, LOGISTIC, TANH, RELU, N_ACTIVATIONS } Activation;
 typedef enum { NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON } Loss;
-typedef enum { GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM } Rule;
+typedef enum {
+    GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM, ADAMW, ADAGRAD, RMSPROP, RMSPROP_MOMENTUM, RMSPROP_CENTERED
+} Rule;
+enum { MAX_STATES = 3 }; /* arrays that a rule keeps */
 typedef enum { FLOAT32, FLOAT64, UINT8 } DType;
 
-/* Settings of one update. */
+/* Settings of one update; what depends on the step's number, such as bias corrections, is in them. */
 typedef struct {
     Rule rule;
-    double learning_rate; /* for ADAM with the bias correction of this step in it */
-    double momentum, beta_1, beta_2, epsilon;
-    double l1, l2; /* added to the gradient: l1 sign(w) + l2 w */
+    double learning_rate, momentum, beta_1, beta_2, epsilon;
+    double l1, l2;      /* added to the gradient: l1 sign(w) + l2 w */
+    double scale, clip; /* gradient <- gradient * scale, then bounded by -clip and clip */
+    double decay;       /* w <- w - decay w before the step */
+    double proximal;    /* unless 0, l1 is not in the gradient: a soft threshold of proximal * l1 follows the step */
 } Update;
 
 /* The rows of a strided matrix of any supported dtype; strides are in bytes. */
@@ -89,9 +94,9 @@ typedef struct {
     double (*loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z, ptrdiff_t ld, const void *y, const int64_t *labels,
                    const double *weights, double scale, void *d);
 
-    /* One optimizer step for w (n) with gradient g (n) and state s1, s2 (n) (NULL where the rule has none). Adds the
-     * old weights' penalty l1 |w| + l2/2 w^2 to *penalty. */
-    void (*update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *s1, void *s2, double *penalty);
+    /* One optimizer step for w (n) with gradient g (n) and MAX_STATES arrays of state (n), of which those that the rule does
+     * not have may be NULL. Adds the old weights' penalty l1 |w| + l2/2 w^2 to *penalty. */
+    void (*update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *const *states, double *penalty);
 } Kernels;
 
 /* The tables [float32, float64] of an instruction set by name ("baseline", "avx2", "avx512"), if it was built and the

@@ -14,11 +14,23 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import fastbp
-from fastbp import SGD, Adam, Dense, Network
+from fastbp import SGD, Adagrad, Adam, AdamW, Dense, Network, RMSProp
 
 LOSSES = ["squared_error", "cross_entropy", "softmax_cross_entropy", "poisson"]
 ACTIVATIONS = ["identity", "logistic", "tanh", "relu"]
-OPTIMIZERS = [SGD(0.1), SGD(0.05, momentum=0.9), SGD(0.05, momentum=0.9, nesterov=True), Adam(0.01)]
+OPTIMIZERS = [
+    SGD(0.1),
+    SGD(0.05, momentum=0.9),
+    SGD(0.05, momentum=0.9, nesterov=True),
+    SGD(0.05, momentum=0.9, dampening=0.8, weight_decay=0.1, proximal=True),
+    Adam(0.01),
+    Adam(0.01, proximal=True),
+    AdamW(0.01, epsilon=0.01, weight_decay=0.1),
+    RMSProp(0.01),
+    RMSProp(0.01, momentum=0.5),
+    RMSProp(0.01, momentum=0.5, centered=True, epsilon=1e-3, proximal=True),
+    Adagrad(0.1),
+]
 
 
 def make(sizes, activation="tanh", loss="squared_error", dtype="float64", seed=0, output="identity", **settings):
@@ -121,7 +133,7 @@ def test_updates(rng, optimizer, batch_size, weighted):
     l1, l2 = (np.zeros_like(net.parameters) for _ in range(2))
     l1[:30], l2[:30], l1[36:54], l2[36:54] = 0.003, 0.02, 0.01, 0.004
     state, t, losses = [np.zeros_like(net.parameters) for _ in range(optimizer.n_states)], 0, []
-    momentum, beta_1, beta_2, epsilon = optimizer.settings
+    is_weight = np.concatenate([np.repeat([1, 0], part) for part in ((30, 6), (18, 3))])
     for _ in range(3):
         batches = []
         for i in range(0, 50, batch_size):
@@ -131,10 +143,7 @@ def test_updates(rng, optimizer, batch_size, weighted):
             w, t = twin.parameters, t + 1
             mass = len(X[part]) if s is None else s.sum()
             batches.append((mass, value + (l1 * np.abs(w) + l2 / 2 * w**2).sum()))
-            g = g + l2 * w + l1 * np.sign(w)
-            w[:] = reference.update(
-                optimizer.rule, w, g, state, t, optimizer.learning_rate, momentum, beta_1, beta_2, epsilon
-            )
+            w[:] = reference.update(optimizer.settings, w, g, state, t, optimizer.learning_rate, l1, l2, is_weight)
         mass, value = np.transpose(batches)
         losses.append(np.average(value, weights=mass))
     history = net.fit(X, y, optimizer=optimizer, epochs=3, batch_size=batch_size, sample_weight=weight, shuffle=False)
@@ -423,9 +432,9 @@ def test_bad_optimizer(rng, optimizer):
     net.fit(X, y, optimizer=Adam())
     before = pickle.dumps(net)
     for call in (net.fit, net.partial_fit):
-        with pytest.raises(TypeError, match="optimizer must be an SGD or Adam"):
+        with pytest.raises(TypeError, match="optimizer must be an SGD, Adam, AdamW"):
             call(X, y, optimizer=optimizer)
-    with pytest.raises(TypeError, match="optimizer must be an SGD or Adam"):
+    with pytest.raises(TypeError, match="optimizer must be an SGD, Adam, AdamW"):
         net.step(np.ones_like(net.parameters), optimizer)
     assert pickle.dumps(net) == before
 
@@ -494,6 +503,13 @@ def test_bad_networks(arguments, message):
         (lambda: Dense(3, l2=-1), "l2 must be"),
         (lambda: SGD(0), "learning_rate must be"),
         (lambda: SGD(0.1, momentum=1.5), "momentum must be"),
+        (lambda: SGD(dampening=-0.1), "dampening must be"),
+        (lambda: SGD(momentum=0.5, nesterov=True, dampening=0.5), "dampening must be 0.0 with nesterov=True, got 0.5"),
+        (lambda: SGD(momentum=0.5, nesterov=True, proximal=True), "proximal must be False with nesterov=True"),
+        (lambda: RMSProp(rho=1), "rho must be"),
+        (lambda: RMSProp(momentum=2), "momentum must be"),
+        (lambda: Adagrad(epsilon=0), "epsilon must be"),
+        (lambda: AdamW(weight_decay=-1), "weight_decay must be"),
         (lambda: Adam(beta_1=1), "beta_1 must be"),
         (lambda: Adam(epsilon=0), "epsilon must be"),
     ],
@@ -504,7 +520,8 @@ def test_bad_settings(make_setting, message):
 
 
 def test_settings_are_immutable_and_readable():
-    assert repr(SGD(0.1, momentum=0.9)) == "SGD(learning_rate=0.1, momentum=0.9, nesterov=False)"
+    assert repr(SGD(0.2, momentum=0.9, proximal=True)) == "SGD(learning_rate=0.2, momentum=0.9, proximal=True)"
+    assert repr(AdamW()) == "AdamW()"
     assert Dense(3, "sigmoid") == Dense(3, "logistic")
     with pytest.raises(AttributeError):
         Dense(3).n_units = 4

@@ -17,7 +17,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 import fastbp
-from fastbp import SGD, Adam, Dense, Network, _core, threads
+from fastbp import SGD, Adam, Dense, Network, RMSProp, _core, threads
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and processes")
 
@@ -41,7 +41,7 @@ def data(sizes, n, dtype="float32"):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9), Adam()])
+@pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9), RMSProp(momentum=0.5, centered=True)])
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_same_bits_for_any_number_of_threads(name, optimizer, kind):
     sizes, batch, n = NETWORKS[name]
@@ -339,7 +339,7 @@ import ctypes, sys
 import numpy as np
 from scipy import sparse
 import fastbp
-from fastbp import SGD, Adam, Dense, Network
+from fastbp import SGD, Adam, Dense, Network, RMSProp
 
 shim = ctypes.CDLL(sys.argv[1])
 rng = np.random.default_rng(0)
@@ -371,7 +371,7 @@ def measure(sizes, n, optimizer, dtype, kind, n_threads):
     return out[-1]
 
 small, large = [30, 20, 3], [300, 450, 450, 3]
-for optimizer in (SGD(0.01), SGD(0.01, momentum=0.9), SGD(0.01, momentum=0.9, nesterov=True), Adam()):
+for optimizer in (SGD(0.01, momentum=0.9), Adam(), RMSProp(momentum=0.9, centered=True, proximal=True)):
     for dtype in ("float32", "float64"):
         for kind in ("dense", "other dtype", "uint8", "Fortran", "csr"):
             for sizes, n, n_threads in ((small, 500, 1), (large, 100, 2)):
