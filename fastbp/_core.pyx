@@ -17,7 +17,8 @@ on two sides of the workspace.
 
 Each element of each product is one sum in a fixed order, and losses and penalties are added up over blocks cut by the
 problem's shape: the bits of the result do not depend on the number of threads. A batch too large for the workspace runs in
-chunks whose gradients add up in an array before the update.
+chunks whose gradients add up in an array before the update. Clipping by norm needs that array too: each member takes the
+norms of its weights' gradients, and after a barrier all add them up in the same order.
 """
 cimport cython
 from cpython.buffer cimport (
@@ -81,6 +82,7 @@ cdef extern from "kernels.h" nogil:
         void (*softmax)(ptrdiff_t, ptrdiff_t, void *) noexcept nogil
         double (*loss)(Loss, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, const void *, const int64_t *, const double *, double,
                        void *) noexcept nogil
+        double (*squared_norm)(const Update *, ptrdiff_t, const void *, const void *) noexcept nogil
         void (*update)(const Update *, ptrdiff_t, void *, const void *, void **, double *) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)
     const char *const *fastbp_isas_built
@@ -239,7 +241,8 @@ cdef struct Layer:
     Py_ssize_t panel        # rows of W whose gradient is computed at once,
     Py_ssize_t group        #   and stripes
     Py_ssize_t n_panels
-    Py_ssize_t slot         # of the first of its n_panels * vectors penalties
+    Py_ssize_t slot         # of the first of its n_panels * vectors penalties, and so many squared norms
+    Py_ssize_t bias_slot    # of the first of its biases' `vectors` squared norms
     # the workspace
     char *packed            # W (n_in, n_out) in stripes, then b (NULL in PREDICT where W is used as it lies);
     char *state[MAX_STATES] #   and, in the same form, the optimizer's state
@@ -262,7 +265,7 @@ cdef struct Pace:
 
 cdef struct Settings:       # of an optimizer, in the words of fastbp/optimizers.py
     Rule rule
-    double momentum, dampening, beta_1, beta_2, epsilon, weight_decay
+    double momentum, dampening, beta_1, beta_2, epsilon, weight_decay, clip_value, clip_norm
     bint proximal
 
 
@@ -304,6 +307,8 @@ cdef struct Run:
     double *record
     double *block_loss
     double *penalties
+    double *squares         # squared norms of parts of the gradient
+    Py_ssize_t n_squares
     char *scratch           # scratch_size bytes for each member
     size_t scratch_size
     # the team
@@ -326,6 +331,7 @@ cdef struct Part:           # a chunk of a batch, as one member sees it
     double scale            # of the deltas
     int turn                # 0 and 1, chunk by chunk
     int side                # of the workspace
+    bint measuring          # weights() is to find the gradient's norm, not to update
     Py_ssize_t pending      # batch whose penalty is still to be recorded, or -1
     char **x_rows           # pointers to the chunk's rows of X
     char *scratch
@@ -541,7 +547,7 @@ cdef Update step_of(const Settings *settings, double eta, int64_t t) noexcept no
     u.rule, u.momentum = settings.rule, settings.momentum
     u.beta_1, u.beta_2, u.epsilon = settings.beta_1, settings.beta_2, settings.epsilon
     u.learning_rate, u.decay = eta, eta * settings.weight_decay
-    u.scale, u.clip = 1, INFINITY
+    u.scale, u.clip = 1, settings.clip_value if settings.clip_value > 0 else INFINITY
     if u.rule == MOMENTUM and t > 1:
         u.learning_rate *= 1 - settings.dampening
     if u.rule == ADAMW:  # epsilon is to stand beside sqrt(v / (1 - beta_2^t))
@@ -564,7 +570,7 @@ cdef void update_biases(Part *part, const Update *update, Layer *layer, Py_ssize
                         bint accumulate) noexcept nogil:
     """Sums of delta's columns, and the optimizer's step with them."""
     cdef const Kernels *k = part.run.k
-    cdef Py_ssize_t n = min(v1 * k.lanes, layer.width) - v0 * k.lanes
+    cdef Py_ssize_t n = min(v1 * k.lanes, layer.width) - v0 * k.lanes, v, at
     cdef size_t offset = (layer.n_in * layer.width + v0 * k.lanes) * k.itemsize
     cdef char *g = layer.g + offset if layer.g != NULL else part.scratch
     cdef Update u
@@ -576,6 +582,12 @@ cdef void update_biases(Part *part, const Update *update, Layer *layer, Py_ssize
     if update != NULL:
         u = update[0]
         u.l1 = u.l2 = u.decay = 0
+        if part.measuring:
+            for v in range(v0, v1):
+                at = (v - v0) * k.lanes
+                part.run.squares[layer.bias_slot + v] = k.squared_norm(
+                    &u, min(k.lanes, n - at), layer.packed + offset + at * k.itemsize, g + at * k.itemsize)
+            return
         at_offset(layer.state, offset, states)
         k.update(&u, n, layer.packed + offset, g, <void **>states, &none)
 
@@ -620,6 +632,11 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
             continue
         for v in range(v0, v0 + 1 if layer.in_place else v1):
             offset = (begin * n if layer.in_place else (v * layer.n_in + begin) * lanes) * k.itemsize
+            if part.measuring:
+                run.squares[layer.slot + v * layer.n_panels + panel] = k.squared_norm(
+                    update, size * (n if layer.in_place else lanes), layer.packed + offset,
+                    g + (v - v0) * stripe * k.itemsize)
+                continue
             penalty = run.penalties + layer.slot + v * layer.n_panels + panel
             penalty[0] = 0
             at_offset(layer.state, offset, states)
@@ -664,6 +681,25 @@ cdef void weights(Part *part, const Update *update, double S, bint accumulate) n
                 before += min(layer.panel, layer.n_in - p * layer.panel) * (end - v0)
             if p0 < p1:
                 update_weights(part, &u if update != NULL else NULL, layer, v0, end, p0, p1, accumulate)
+
+
+cdef double clipping(double squares, double most) noexcept nogil:
+    """What to multiply a gradient of this squared norm by, so that its norm is `most` at most."""
+    return most / sqrt(squares) if squares > most * most else 1
+
+
+cdef double clip_norm(Part *part, const Update *update, double S) noexcept nogil:
+    """What to multiply the whole gradient by: all members find the norms of their weights' part, and each adds all of them."""
+    cdef Run *run = part.run
+    cdef double squares = 0
+    cdef Py_ssize_t i
+    part.measuring = True
+    weights(part, update, S, False)
+    part.measuring = False
+    barrier(part)
+    for i in range(run.n_squares):
+        squares += run.squares[i]
+    return clipping(squares, run.settings.clip_norm)
 
 
 cdef void move_parameters(Run *run, Layer *layer, char *flat, char *packed, bint out, Py_ssize_t v0,
@@ -757,7 +793,7 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
     cdef Py_ssize_t start = batch * run.batch, m = min(run.batch, run.n_rows - start), first = start, rows, i
     cdef double S = <double>m, loss = 0, penalty_S
     cdef Update update
-    cdef bint whole = run.mode == TRAIN and m <= run.chunk
+    cdef bint whole = run.mode == TRAIN and m <= run.chunk and run.settings.clip_norm == 0
     if run.weights != NULL:
         S = 0
         for i in range(start, start + m):
@@ -793,6 +829,8 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
         first += rows
     if run.mode == TRAIN and not whole:
         part.rows = 0
+        if run.settings.clip_norm > 0:
+            update.scale = clip_norm(part, &update, penalty_S)
         weights(part, &update, penalty_S, False)
         if run.n_by_columns == 0:
             barrier(part)
@@ -1105,6 +1143,11 @@ cdef class Engine:
             layer.group = layer.vectors if layer.in_place else max(4, 4096 // (layer.panel * lanes) // 4 * 4)
             layer.slot = run.n_penalties
             run.n_penalties += layer.n_panels * (1 if layer.in_place else layer.vectors)
+        run.n_squares = run.n_penalties
+        for i in range(self.n_layers):
+            layer = run.layers + i
+            layer.bias_slot = run.n_squares
+            run.n_squares += layer.vectors
         # the rows of a batch would share few sets of the L1 cache
         run.direct = run.direct and run.x.row_stride % 256 != 0
         run.ld_input = (run.layers.n_in + lanes - 1) // lanes * lanes
@@ -1122,7 +1165,10 @@ cdef class Engine:
         cdef Py_ssize_t size = 0, weights, lanes = self.k.lanes, scratch = 0, i, r
         cdef size_t itemsize = self.k.itemsize
         cdef bint own_cost = run.mode == FORWARD or run.mode == BACKWARD
-        cdef bint gradient = own_cost or run.mode == GRADIENT or (run.mode == TRAIN and chunk < run.batch)
+        cdef bint gradient = (
+            own_cost or run.mode == GRADIENT
+            or (run.mode == TRAIN and (chunk < run.batch or run.settings.clip_norm > 0))
+        )
         cdef int round_, side
         cdef char *p
         self.cut(run, n_threads)
@@ -1175,6 +1221,8 @@ cdef class Engine:
             p += aligned(n_blocks_of(chunk, run.block) * sizeof(double))
             run.penalties = <double *>p
             p += aligned(run.n_penalties * sizeof(double))
+            run.squares = <double *>p
+            p += aligned(run.n_squares * sizeof(double))
             run.scratch = p
             p += n_threads * run.scratch_size
             if round_ == 0:
@@ -1298,23 +1346,31 @@ cdef class Engine:
         cdef Update update
         cdef char *whole[MAX_STATES]
         cdef char *at[MAX_STATES]
-        cdef double unused = 0
+        cdef double squares = 0, unused = 0, decay
+        cdef Py_ssize_t n
         cdef size_t offset
         cdef Layer *layer
         cdef int i
+        cdef bint biases, measuring
         buffers = borrow_states(states, whole)
         (<int64_t *>steps.pointer())[0] += 1
-        for i in range(self.n_layers):
-            layer = self.layers + i
-            update = step_of(&settings_, learning_rate, (<int64_t *>steps.pointer())[0])
-            update.l1, update.l2 = penalties[i]
-            offset = layer.w * self.k.itemsize
-            at_offset(whole, offset, at)
-            self.k.update(&update, layer.n_in * layer.n_out, p.pointer() + offset, g.pointer() + offset, <void **>at, &unused)
-            update.l1 = update.l2 = update.decay = 0
-            offset = layer.b * self.k.itemsize
-            at_offset(whole, offset, at)
-            self.k.update(&update, layer.n_out, p.pointer() + offset, g.pointer() + offset, <void **>at, &unused)
+        update = step_of(&settings_, learning_rate, (<int64_t *>steps.pointer())[0])
+        decay = update.decay
+        for measuring in ([True, False] if settings_.clip_norm > 0 else [False]):
+            for i in range(self.n_layers):
+                layer = self.layers + i
+                for biases in (False, True):
+                    update.l1, update.l2 = (0.0, 0.0) if biases else penalties[i]
+                    update.decay = 0 if biases else decay
+                    offset = (layer.b if biases else layer.w) * self.k.itemsize
+                    n = layer.n_out if biases else layer.n_in * layer.n_out
+                    at_offset(whole, offset, at)
+                    if measuring:
+                        squares += self.k.squared_norm(&update, n, p.pointer() + offset, g.pointer() + offset)
+                    else:
+                        self.k.update(&update, n, p.pointer() + offset, g.pointer() + offset, <void **>at, &unused)
+            if measuring:
+                update.scale = clipping(squares, settings_.clip_norm)
 
     def reads(self, X):
         """Whether X is an array that is read as it is: two-dimensional and of the right width, aligned, of float32,

@@ -15,10 +15,14 @@ _INTERVALS = {
     "beta_2": "[0, 1)",
     "rho": "[0, 1)",
     "epsilon": "(0, inf)",
+    "clip_value": "(0, inf)",
+    "clip_norm": "(0, inf)",
     "weight_decay": "[0, inf)",
 }
 # What the kernels know, by the names of the rules' settings; 0 where a rule does not have it.
-_SETTINGS = ("momentum", "dampening", "beta_1", "beta_2", "epsilon", "weight_decay", "proximal")
+_SETTINGS = (
+    "momentum", "dampening", "beta_1", "beta_2", "epsilon", "clip_value", "clip_norm", "weight_decay", "proximal",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -27,6 +31,11 @@ class UpdateRule:
 
     Parameters
     ----------
+    clip_value : float or None, default=None
+        Each element of ``g`` is bounded by ``-clip_value`` and ``clip_value``.
+    clip_norm : float or None, default=None
+        ``g`` of all parameters is multiplied by ``clip_norm / |g|`` if its norm ``|g|`` is above ``clip_norm``. Not
+        together with `clip_value`. It needs the whole gradient before the first update, and is slower for that.
     weight_decay : float, default=0.0
         Decoupled weight decay, at least 0: before each step ``w <- w - eta weight_decay w`` for weights, not biases.
         It is no part of the cost. For plain SGD alone it does what ``l2`` of a network does.
@@ -43,20 +52,26 @@ class UpdateRule:
 
     References
     ----------
+    R. Pascanu and others, "On the difficulty of training recurrent neural networks", ICML 2013 (clipping).
     I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019. N. Parikh and S. Boyd, "Proximal
     algorithms", 2014; with momentum: P. Ochs and others, "iPiano: inertial proximal algorithm for nonconvex
     optimization", 2014; with scaled gradients: J. Yun and others, "Adaptive proximal gradient methods for structured
     neural networks", NeurIPS 2021. Notes 004 (L1 regularization).
     """
 
+    clip_value: float | None = None
+    clip_norm: float | None = None
     weight_decay: float = 0.0
     proximal: bool = False
 
     def __post_init__(self):
         check_learning_rate("learning_rate", self.learning_rate)
         for name, interval in _INTERVALS.items():
-            if hasattr(self, name):
-                _check(name, getattr(self, name), interval)
+            value = getattr(self, name, None)
+            if hasattr(self, name) and not (name.startswith("clip_") and value is None):
+                _check(name, value, interval)
+        if self.clip_value is not None and self.clip_norm is not None:
+            raise ValueError(f"clip_value must be None with clip_norm={self.clip_norm}, got {self.clip_value}")
 
     def __repr__(self):
         changed = [f for f in fields(self) if getattr(self, f.name) != f.default]
@@ -66,7 +81,7 @@ class UpdateRule:
     @property
     def settings(self):
         """All that the kernels need to know but the learning rate, by name."""
-        return {"rule": self.rule} | {name: getattr(self, name, 0) for name in _SETTINGS}
+        return {"rule": self.rule} | {name: getattr(self, name, None) or 0 for name in _SETTINGS}
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,7 +103,7 @@ class SGD(UpdateRule):
         ``d``, in [0, 1]. With ``d = mu`` the velocity is a running average of gradients, "0.9 old, 0.1 new" for 0.9,
         and steps are as long as without momentum. As in PyTorch, it begins with the first gradient (``d = 0`` in the
         first step). Not for Nesterov's.
-    weight_decay, proximal
+    clip_value, clip_norm, weight_decay, proximal
         See `UpdateRule`. `proximal` is not for Nesterov's.
 
     Raises
@@ -142,7 +157,7 @@ class Adam(UpdateRule):
         Decay of the two averages, in [0, 1).
     epsilon : float, default=1e-8
         ``eps``, above 0.
-    weight_decay, proximal
+    clip_value, clip_norm, weight_decay, proximal
         See `UpdateRule`.
 
     Raises
@@ -179,7 +194,7 @@ class AdamW(Adam):
         See `Adam`.
     weight_decay : float, default=0.01
         At least 0.
-    proximal
+    clip_value, clip_norm, proximal
         See `UpdateRule`.
 
     Raises
@@ -217,7 +232,7 @@ class RMSProp(UpdateRule):
         ``mu``, in [0, 1].
     centered : bool, default=False
         Whether to divide by the standard deviation.
-    weight_decay, proximal
+    clip_value, clip_norm, weight_decay, proximal
         See `UpdateRule`.
 
     Raises
@@ -265,7 +280,7 @@ class Adagrad(UpdateRule):
         ``eta``, above 0, or one of the schedules, such as `OneCycle`.
     epsilon : float, default=1e-10
         ``eps``, above 0.
-    weight_decay, proximal
+    clip_value, clip_norm, weight_decay, proximal
         See `UpdateRule`.
 
     Raises

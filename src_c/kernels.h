@@ -94,6 +94,8 @@ typedef struct {
     double (*loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z, ptrdiff_t ld, const void *y, const int64_t *labels,
                    const double *weights, double scale, void *d);
 
+    /* The squared norm of the gradient g (n), with the gradient of the penalties of w (n) that the update would add. */
+    double (*squared_norm)(const Update *u, ptrdiff_t n, const void *w, const void *g);
     /* One optimizer step for w (n) with gradient g (n) and MAX_STATES arrays of state (n), of which those that the rule does
      * not have may be NULL. Adds the old weights' penalty l1 |w| + l2/2 w^2 to *penalty. */
     void (*update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *const *states, double *penalty);

@@ -807,6 +807,23 @@ INLINE VEC NAME(rule)(const Rule rule, const int plain, const Update *u, VEC w, 
     return next;
 }
 
+static double NAME(squared_norm)(const Update *u, ptrdiff_t n, const void *w_, const void *g_)
+{
+    const REAL l1 = u->proximal == 0 ? (REAL)u->l1 : 0, l2 = (REAL)u->l2, *w = w_, *g = g_;
+    VEC squares = {0};
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        VEC gi = NAME(penalized)(NAME(load)(g + i), NAME(load)(w + i), l1, l2);
+        squares += gi * gi;
+    }
+    if (i < n) {
+        NAME(mask) mask = NAME(first)(n - i);
+        VEC gi = NAME(penalized)(NAME(load_masked)(g + i, mask), NAME(load_masked)(w + i, mask), l1, l2);
+        squares += gi * gi;
+    }
+    return (double)NAME(sum)(squares);
+}
+
 INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain, const Update *u, ptrdiff_t n, REAL *w,
                             const REAL *g, REAL *const *states, double *penalty)
 {

@@ -77,6 +77,7 @@ class Kernels(Structure):
         ("exp", CFUNCTYPE(None, N, N, P, N)),
         ("softmax", CFUNCTYPE(None, N, N, P)),
         ("loss", CFUNCTYPE(c_double, c_int, N, N, P, N, P, P, P, c_double, P)),
+        ("squared_norm", CFUNCTYPE(c_double, POINTER(Update), N, P, P)),
         ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, POINTER(c_double))),
     ]
 

@@ -79,6 +79,10 @@ def update(settings, w, g, state, t, rate, l1=0.0, l2=0.0, weights=1.0):
     rule, momentum, epsilon = settings["rule"], settings["momentum"], settings["epsilon"]
     beta_1, beta_2 = settings["beta_1"], settings["beta_2"]
     g = g + l2 * w + (0 if settings["proximal"] else l1 * np.sign(w))
+    if settings["clip_value"]:
+        g = np.clip(g, -settings["clip_value"], settings["clip_value"])
+    if settings["clip_norm"]:
+        g = g * min(1, settings["clip_norm"] / np.linalg.norm(g))
     new = w - rate * settings["weight_decay"] * weights * w
     root, velocity = 1.0, None
     if rule == "gradient_descent":

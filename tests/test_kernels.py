@@ -365,7 +365,7 @@ def test_update(k, dtype, rng, rule, l1, l2, extras):
     decay, proximal = extras.get("decay", 0), "proximal" in extras
     settings = {
         "rule": rule, "momentum": 0.8, "beta_1": 0.7, "beta_2": 0.9, "epsilon": 1e-3, "dampening": 0,
-        "weight_decay": decay / 0.1, "proximal": proximal,
+        "weight_decay": decay / 0.1, "proximal": proximal, "clip_value": 0, "clip_norm": 0,
     }  # fmt: skip
     rate, epsilon, t = 0.1, 1e-3, 1
     if rule.startswith("adam"):  # the kernel's settings have the bias corrections of the step in them
@@ -393,6 +393,9 @@ def test_update(k, dtype, rng, rule, l1, l2, extras):
         assert_allclose(new, expected, **close)
         for s, e in zip(states, expected_states, strict=True):
             assert_allclose(s, e, **close)
+        squares = k.squared_norm(byref(u), n, pointer(w), pointer(g)) * extras.get("scale", 1) ** 2
+        if "clip" not in extras:
+            assert_allclose(squares, total @ total, rtol=1e-5)
         assert_allclose(cost.value, 1.5 + l1 * np.abs(ww).sum() + l2 / 2 * (ww**2).sum(), rtol=1e-5)
         check()
 

@@ -30,6 +30,8 @@ OPTIMIZERS = [
     RMSProp(0.01, momentum=0.5),
     RMSProp(0.01, momentum=0.5, centered=True, epsilon=1e-3, proximal=True),
     Adagrad(0.1),
+    SGD(0.1, momentum=0.9, clip_norm=0.2),
+    Adam(0.01, clip_value=0.01),
 ]
 
 
@@ -510,6 +512,10 @@ def test_bad_networks(arguments, message):
         (lambda: RMSProp(momentum=2), "momentum must be"),
         (lambda: Adagrad(epsilon=0), "epsilon must be"),
         (lambda: AdamW(weight_decay=-1), "weight_decay must be"),
+        (lambda: SGD(clip_value=0), "clip_value must be"),
+        (lambda: Adam(clip_norm=-1), "clip_norm must be"),
+        (lambda: SGD(clip_value=1, clip_norm=1), "clip_value must be None with clip_norm=1, got 1"),
+        (lambda: SGD(momentum=None), "momentum must be"),
         (lambda: Adam(beta_1=1), "beta_1 must be"),
         (lambda: Adam(epsilon=0), "epsilon must be"),
     ],

@@ -74,6 +74,36 @@ def test_trajectory_is_pytorchs(rng, optimizer, name, settings):
     assert_same(net, weights, biases, rtol=1e-5 if type(optimizer) is Adam else 1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("kind", ["norm", "value"])
+def test_clipping_is_pytorchs(rng, kind):
+    torch = pytest.importorskip("torch")
+    X, y = data(rng)
+    net = make()
+    weights, biases, cost = torch_twin(torch, net)
+    parameters, most = [*weights, *biases], 0.05
+    theirs = torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+    clip = getattr(torch.nn.utils, f"clip_grad_{kind}_")
+    for _ in range(20):
+        net.partial_fit(X, y, optimizer=SGD(0.1, momentum=0.9, **{f"clip_{kind}": most}), batch_size=40, shuffle=False)
+        theirs.zero_grad()
+        cost(X, y).backward()
+        clip(parameters, most)
+        theirs.step()
+    assert_same(net, weights, biases, rtol=2e-4 if kind == "norm" else 1e-9)  # theirs divides by the norm + 1e-6
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_clip_norm_bounds_the_step(rng, dtype):
+    """Plain SGD moves by eta clip_norm at most, in the gradient's direction, penalties included."""
+    X, y = data(rng)
+    for most in (1e-3, 1e3):
+        net = make(l1=0.1, l2=0.2, dtype=dtype)
+        before, gradient = net.parameters.copy(), net.value_and_gradient(X, y, penalty=True)[1]
+        net.fit(X, y, optimizer=SGD(0.5, clip_norm=most), batch_size=40)
+        factor = min(1, most / np.linalg.norm(gradient))
+        assert_allclose(before - net.parameters, 0.5 * factor * gradient, rtol=1e-3, atol=1e-7)
+
+
 def test_dampened_momentum_is_a_running_average(rng):
     """From the first gradient on, m <- 0.9 m + 0.1 g and w <- w - eta m."""
     net = make()
