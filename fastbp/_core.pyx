@@ -18,7 +18,8 @@ on two sides of the workspace.
 Each element of each product is one sum in a fixed order, and losses and penalties are added up over blocks cut by the
 problem's shape: the bits of the result do not depend on the number of threads. A batch too large for the workspace runs in
 chunks whose gradients add up in an array before the update. Clipping by norm needs that array too: each member takes the
-norms of its weights' gradients, and after a barrier all add them up in the same order.
+norms of its weights' gradients, and after a barrier all add them up in the same order. Max-norm is a pass after the updates,
+with a barrier on either side: a column is bounded whole by one member.
 """
 cimport cython
 from cpython.buffer cimport (
@@ -84,6 +85,7 @@ cdef extern from "kernels.h" nogil:
                        void *) noexcept nogil
         double (*squared_norm)(const Update *, ptrdiff_t, const void *, const void *) noexcept nogil
         void (*update)(const Update *, ptrdiff_t, void *, const void *, void **, double *) noexcept nogil
+        int (*bound_columns)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)
     const char *const *fastbp_isas_built
 
@@ -234,6 +236,7 @@ cdef struct Layer:
     Py_ssize_t w, b         # offsets of weights and biases in the flat vector
     Activation activation
     double l1, l2
+    double max_norm         # of columns of W; 0: none
     bint in_place           # W is used where it lies in the flat vector: below CSR, whose products read whole rows of it
     Py_ssize_t vectors      # stripes of W
     Py_ssize_t width        # columns of W with those that fill up the last stripe
@@ -294,6 +297,7 @@ cdef struct Run:
     Py_ssize_t window       # rows that a pass by columns works on before it looks for Ctrl-C
     Settings settings
     bint penalty_over_weight
+    bint bounded            # some layer has a max_norm
     int64_t t               # optimizer steps made
     # arrays
     char *parameters
@@ -683,6 +687,31 @@ cdef void weights(Part *part, const Update *update, double S, bint accumulate) n
                 update_weights(part, &u if update != NULL else NULL, layer, v0, end, p0, p1, accumulate)
 
 
+cdef void bound_columns(Part *part) noexcept nogil:
+    """Max-norm: this member's stripes of the layers that have it, whole columns, once all updates are made."""
+    cdef Run *run = part.run
+    cdef const Kernels *k = run.k
+    cdef Layer *layer
+    cdef Py_ssize_t v, square = k.lanes * k.lanes
+    cdef char *stripe
+    cdef int i
+    barrier(part)
+    for i in range(run.n_layers):
+        layer = run.layers + i
+        if layer.max_norm == 0:
+            continue
+        for v in range(share(layer.vectors, part.member, part.n_members),
+                       share(layer.vectors, part.member + 1, part.n_members)):
+            if layer.in_place:
+                k.bound_columns(layer.n_in, min(k.lanes, layer.n_out - v * k.lanes),
+                                layer.packed + v * k.lanes * k.itemsize, layer.n_out, layer.max_norm)
+                continue
+            stripe = layer.packed + v * layer.n_in * k.lanes * k.itemsize
+            if k.bound_columns(layer.n_in, k.lanes, stripe, k.lanes, layer.max_norm) and layer.wt != NULL:
+                k.transpose(layer.n_in, stripe, layer.wt + v * square * k.itemsize, layer.vectors * square)
+    barrier(part)
+
+
 cdef double clipping(double squares, double most) noexcept nogil:
     """What to multiply a gradient of this squared norm by, so that its norm is `most` at most."""
     return most / sqrt(squares) if squares > most * most else 1
@@ -834,6 +863,8 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
         weights(part, &update, penalty_S, False)
         if run.n_by_columns == 0:
             barrier(part)
+    if run.bounded:
+        bound_columns(part)
     if part.member == 0:
         run.record[3 * batch] = loss / S
         run.record[3 * batch + 1] = 0
@@ -1068,7 +1099,7 @@ cdef class Engine:
     cdef readonly int n_members  # of the last run's team
 
     def __init__(self, Py_ssize_t n_inputs, layers, dtype, loss):
-        """layers: pairs (n_units, activation name); dtype: "float32" or "float64"."""
+        """layers: triples (n_units, activation name, max_norm or None); dtype: "float32" or "float64"."""
         cdef Layer *layer
         cdef Py_ssize_t at = 0
         cdef int i
@@ -1079,8 +1110,9 @@ cdef class Engine:
             raise MemoryError
         self.loss = LOSSES[loss]
         self.workspace = Memory()
-        for i, (n_units, activation) in enumerate(layers):
+        for i, (n_units, activation, max_norm) in enumerate(layers):
             layer = self.layers + i
+            layer.max_norm = max_norm or 0
             layer.n_in = n_inputs if i == 0 else (layer - 1).n_out
             layer.n_out = n_units
             layer.activation = ACTIVATIONS[activation]
@@ -1274,6 +1306,7 @@ cdef class Engine:
         self.begin(&run, layers, TRAIN, p, data, o, batch_size)
         for i, (l1, l2) in enumerate(penalties):
             layers[i].l1, layers[i].l2 = l1, l2
+            run.bounded = run.bounded or layers[i].max_norm > 0
         run.settings = {**settings, "rule": RULES[settings["rule"]]}
         run.learning_rates = <const double *>rates.pointer()
         buffers = borrow_states(states, run.state)
@@ -1371,6 +1404,11 @@ cdef class Engine:
                         self.k.update(&update, n, p.pointer() + offset, g.pointer() + offset, <void **>at, &unused)
             if measuring:
                 update.scale = clipping(squares, settings_.clip_norm)
+        for i in range(self.n_layers):
+            layer = self.layers + i
+            for n in range(0, layer.n_out if layer.max_norm else 0, self.k.lanes):
+                self.k.bound_columns(layer.n_in, min(self.k.lanes, layer.n_out - n),
+                                     p.pointer() + (layer.w + n) * self.k.itemsize, layer.n_out, layer.max_norm)
 
     def reads(self, X):
         """Whether X is an array that is read as it is: two-dimensional and of the right width, aligned, of float32,

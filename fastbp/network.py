@@ -142,8 +142,9 @@ class Network:
     def _build(self):
         """The engine, and parameters of zero with their views."""
         self._engine = Engine(
-            self.n_inputs, [(layer.n_units, layer.activation) for layer in self.layers], self.dtype.name, self.loss
-        )
+            self.n_inputs, [(layer.n_units, layer.activation, layer.max_norm) for layer in self.layers],
+            self.dtype.name, self.loss,
+        )  # fmt: skip
         self._parameters = np.zeros(self._engine.n_parameters, self.dtype)
         self.weights, self.biases = self._views(self._parameters)
         self._optimizer_state = None
@@ -819,6 +820,8 @@ class Network:
                 f"step knows no epochs: learning_rate must be a number or a schedule with per='step', got "
                 f"{optimizer.learning_rate!r}"
             )
+        if isinstance(optimizer, FullBatch):
+            optimizer.check(self)
         gradient = np.ascontiguousarray(gradient, dtype=self.dtype)
         if gradient.shape != self._parameters.shape:
             raise ValueError(f"gradient must have shape {self._parameters.shape}, got {gradient.shape}")

@@ -70,7 +70,7 @@
         .derivative = {[IDENTITY] = identity_derivative_##suffix, [LOGISTIC] = logistic_derivative_##suffix, \
                        [TANH] = tanh_derivative_##suffix, [RELU] = relu_derivative_##suffix}, \
         .exp = exp_##suffix, .softmax = softmax_##suffix, .loss = loss_##suffix, \
-        .squared_norm = squared_norm_##suffix, .update = update_##suffix, \
+        .squared_norm = squared_norm_##suffix, .update = update_##suffix, .bound_columns = bound_columns_##suffix, \
     }
 
 const Kernels CAT(fastbp_kernels_, ISA)[2] = {KERNELS(f32, float), KERNELS(f64, double)};

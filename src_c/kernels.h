@@ -99,6 +99,9 @@ typedef struct {
     /* One optimizer step for w (n) with gradient g (n) and MAX_STATES arrays of state (n), of which those that the rule does
      * not have may be NULL. Adds the old weights' penalty l1 |w| + l2/2 w^2 to *penalty. */
     void (*update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *const *states, double *penalty);
+    /* Columns of W (m, n), n <= lanes and rows ld apart, are multiplied by most / norm if their norm is above `most`. Returns
+     * 0 if none was. */
+    int (*bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w, ptrdiff_t ld, double most);
 } Kernels;
 
 /* The tables [float32, float64] of an instruction set by name ("baseline", "avx2", "avx512"), if it was built and the

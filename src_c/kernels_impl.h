@@ -892,6 +892,24 @@ static void NAME(update)(const Update *u, ptrdiff_t n, void *w, const void *g, v
     }
 }
 
+static int NAME(bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w_, ptrdiff_t ld, double most_)
+{
+    const REAL most = (REAL)most_;
+    const NAME(mask) mask = NAME(first)(n);
+    REAL *w = w_;
+    VEC squares = {0};
+    for (ptrdiff_t i = 0; i < m; i++) {
+        VEC row = NAME(load_masked)(w + i * ld, mask);
+        squares += row * row;
+    }
+    VEC norm = NAME(sqrt)(squares), factor = NAME(select)(norm > most, most / norm, NAME(broadcast)(1));
+    if (NAME(largest)(norm) <= most)
+        return 0;
+    for (ptrdiff_t i = 0; i < m; i++)
+        NAME(store_masked)(w + i * ld, mask, NAME(load_masked)(w + i * ld, mask) * factor);
+    return 1;
+}
+
 #undef MANTISSA
 #undef BIAS
 #undef LN2_HIGH

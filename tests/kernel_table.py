@@ -79,6 +79,7 @@ class Kernels(Structure):
         ("loss", CFUNCTYPE(c_double, c_int, N, N, P, N, P, P, P, c_double, P)),
         ("squared_norm", CFUNCTYPE(c_double, POINTER(Update), N, P, P)),
         ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, POINTER(c_double))),
+        ("bound_columns", CFUNCTYPE(c_int, N, N, P, N, c_double)),
     ]
 
 

@@ -418,3 +418,17 @@ def test_update_nonfinite(k, dtype, rule, extras):
     u = kt.Update("gradient_descent", learning_rate=1.0, clip=2.0)
     k.update(byref(u), 9, pointer(w), pointer(g), pointer(kt.states([])), byref(c_double(0)))
     assert_array_equal(w, 3)
+
+
+@pytest.mark.parametrize("m", [0, 1, 5, 40])
+def test_bound_columns(k, dtype, rng, m):
+    for n in range(1, k.lanes + 1):
+        w, check = guarded((m, n + 2), dtype)
+        w[:] = rng.normal(size=w.shape)
+        before = w.astype(float)
+        norms = np.linalg.norm(before[:, :n], axis=0)
+        most = float(np.median(norms)) * 1.01
+        assert k.bound_columns(m, n, pointer(w), n + 2, most) == (norms > most).any()
+        before[:, :n] *= np.where(norms > most, most / np.maximum(norms, 1e-30), 1)
+        assert_allclose(w, before, **tolerance(dtype, 10))
+        check()

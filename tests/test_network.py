@@ -503,6 +503,7 @@ def test_bad_networks(arguments, message):
         (lambda: Dense(0), "n_units must be an integer of at least 1 .*, got 0"),
         (lambda: Dense(3, "swish7"), "activation must be one of"),
         (lambda: Dense(3, l2=-1), "l2 must be"),
+        (lambda: Dense(3, max_norm=0), "max_norm must be"),
         (lambda: SGD(0), "learning_rate must be"),
         (lambda: SGD(0.1, momentum=1.5), "momentum must be"),
         (lambda: SGD(dampening=-0.1), "dampening must be"),

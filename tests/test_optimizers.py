@@ -1,13 +1,14 @@
 """Update rules against PyTorch's, and what their settings promise."""
 
 import copy
+import io
 import pickle
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastbp import SGD, Adagrad, Adam, AdamW, Dense, Network, RMSProp
+from fastbp import LBFGS, SGD, Adagrad, Adam, AdamW, Dense, Network, RMSProp, Rprop
 
 # ours, and PyTorch's by class name and settings; weight decay is for weights only
 IN_TORCH = [
@@ -185,3 +186,40 @@ def test_state_goes_on_after_pickling(rng, optimizer):
     for twin in (net, again):
         twin.partial_fit(X, y, optimizer=pickle.loads(pickle.dumps(optimizer)), shuffle=False)
     assert_array_equal(again.parameters, net.parameters)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_max_norm(rng, dtype):
+    """Each unit's incoming weights are bounded after every update, in fit and in step, and only where asked for."""
+    X, y = data(rng, 60)
+    bounds = 0.6, None, 0.5
+    net, by_step, free = (
+        Network(
+            [Dense(21, "tanh", max_norm=a), Dense(20, "tanh", max_norm=b), Dense(3, max_norm=c)],
+            n_inputs=5, dtype=dtype, random_state=0,
+        )
+        for a, b, c in (bounds, bounds, [None] * 3)
+    )  # fmt: skip
+    optimizer = SGD(0.1, momentum=0.9)
+    net.fit(X, y, optimizer=optimizer, batch_size=20, epochs=3, shuffle=False)
+    for rows in [slice(0, 20), slice(20, 40), slice(40, 60)] * 3:
+        by_step.step(by_step.value_and_gradient(X[rows], y[rows])[1], optimizer)
+        free.partial_fit(X[rows], y[rows], optimizer=optimizer, batch_size=20)
+        for i in (0, 2):
+            free.weights[i][:] *= np.minimum(1, bounds[i] / np.linalg.norm(free.weights[i], axis=0))
+    close = {"rtol": 1e-3, "atol": 1e-5} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-12}
+    for twin in (free, by_step):
+        assert_allclose(net.parameters, twin.parameters, **close)
+    norms = np.linalg.norm(net.weights[0], axis=0)
+    assert_allclose(norms.max(), 0.6, rtol=1e-5)
+    assert norms.min() < 0.59
+    for rule in (Rprop(), LBFGS()):
+        before = pickle.dumps(net)
+        with pytest.raises(ValueError, match=r"max_norm of all layers must be None, got \[0.6, None, 0.5\]"):
+            net.fit(X, y, optimizer=rule)
+        assert pickle.dumps(net) == before
+    with pytest.raises(ValueError, match="max_norm"):
+        net.step(np.zeros_like(net.parameters), Rprop())
+    net.save(file := io.BytesIO())
+    file.seek(0)
+    assert Network.load(file).layers == net.layers
