@@ -22,7 +22,7 @@ from .initializers import Orthogonal, VarianceScaling  # noqa: E402
 from .layers import ELU, Dense, LeakyReLU  # noqa: E402
 from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # noqa: E402
 from .network import Network  # noqa: E402
-from .optimizers import SGD, Adam  # noqa: E402
+from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp  # noqa: E402
 from .preprocessing import Whitening  # noqa: E402
 from .schedules import (  # noqa: E402
     CosineWarmRestarts,
@@ -36,10 +36,10 @@ from .schedules import (  # noqa: E402
 )
 
 __all__ = [
-    "BFGS", "ELU", "LBFGS", "SGD", "Adam", "CosineWarmRestarts", "Cyclical", "Dense", "Exponential", "HistogramLoss",
-    "Huber", "InverseScaling", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG",
-    "OneCycle", "Orthogonal", "Quantile", "Quickprop", "ReduceOnPlateau", "Rprop", "SoftmaxCrossEntropy", "StepDecay",
-    "VarianceScaling", "WarmUp", "Whitening", "show_config",
+    "BFGS", "ELU", "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "CosineWarmRestarts", "Cyclical", "Dense", "Exponential",
+    "HistogramLoss", "Huber", "InverseScaling", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton",
+    "NewtonCG", "OneCycle", "Orthogonal", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Rprop",
+    "SoftmaxCrossEntropy", "StepDecay", "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 
 

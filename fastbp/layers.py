@@ -99,10 +99,19 @@ class Dense:
     initializer : str, VarianceScaling, Orthogonal or None, default=None
         Rule for the initial parameters, see `Network`; None takes the network's.
 
+    max_norm : float or None, default=None
+        Bound of the norm of each unit's incoming weights, above 0: after each update (by a rule for mini-batches, the
+        only ones to have it) columns ``w`` of ``W`` with ``|w| > max_norm`` are multiplied by ``max_norm / |w|``.
+
     Raises
     ------
     ValueError
         If a setting is out of range.
+
+    References
+    ----------
+    Max-norm: N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15,
+    2014, section 5.1.
 
     Notes
     -----
@@ -120,6 +129,7 @@ class Dense:
     l1: float | None = None
     l2: float | None = None
     initializer: str | VarianceScaling | Orthogonal | None = None
+    max_norm: float | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "n_units", check_size("n_units", self.n_units))
@@ -130,6 +140,9 @@ class Dense:
         for name in ("l1", "l2"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, check_penalty(name, getattr(self, name)))
+        if self.max_norm is not None:
+            _check("max_norm", self.max_norm, "(0, inf)")
+            object.__setattr__(self, "max_norm", float(self.max_norm))
         if self.initializer is not None:
             check_initializer(self.initializer)
 

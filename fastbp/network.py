@@ -16,7 +16,7 @@ from .hessian import MAX_PARAMETERS
 from .initializers import check_initializer, from_json, initialize, to_json
 from .layers import Dense, check_penalty, check_size, unit_of
 from .losses import HistogramLoss, check_loss, check_targets, kernel_of
-from .optimizers import SGD, Adam
+from .optimizers import SGD, UpdateRule
 from .schedules import Schedule
 
 _NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
@@ -160,7 +160,9 @@ class Network:
     def _build(self):
         """The engine, and parameters of zero with their views."""
         self._engine = Engine(
-            self.n_inputs, [(layer.n_units, *unit_of(layer.activation)) for layer in self.layers], self.dtype.name,
+            self.n_inputs,
+            [(layer.n_units, *unit_of(layer.activation), layer.max_norm) for layer in self.layers],
+            self.dtype.name,
             kernel_of(self.loss),
         )  # fmt: skip
         self._parameters = np.zeros(self._engine.n_parameters, self.dtype)
@@ -277,14 +279,14 @@ class Network:
         return Data(*self._rows(X, y, sample_weight))
 
     def _state_of(self, optimizer):
-        """The optimizer's state so far, new if the last update was by another rule."""
+        """The optimizer's arrays of state and number of steps so far, new if the last update was by another rule."""
         state, kind = self._optimizer_state, type(optimizer).__name__
         if state is None or state["kind"] != kind or len(state["arrays"]) != optimizer.n_states:
             arrays = [np.zeros_like(self._parameters) for _ in range(optimizer.n_states)]
             state = self._optimizer_state = {
                 "kind": kind, "arrays": arrays, "t": np.zeros(1, np.int64), "epochs": 0, "memory": None,
             }  # fmt: skip
-        return [*state["arrays"], None, None][:2] + [state["t"]]
+        return [*state["arrays"], state["t"]]
 
     def _learning_rates(self, optimizer, n_steps):
         """Learning rates of the next steps (float64), all of one epoch. The optimizer must have state.
@@ -362,15 +364,15 @@ class Network:
         batch_size = min(batch_size, n)
         record = np.empty((-(-n // batch_size), 3))
         with threads.exclusive(self), threads.team(n_threads, uses_blas=False) as n_threads:
-            s1, s2, t = self._state_of(optimizer)
+            *states, t = self._state_of(optimizer)
             if learning_rate is None:
                 rates = self._learning_rates(optimizer, len(record))
             else:
                 rates = np.full(len(record), learning_rate, dtype=np.float64)
             self._forward_data = None
             self._engine.train(
-                self._parameters, data, order, batch_size, optimizer.rule,
-                rates, *optimizer.settings, s1, s2, t, self._penalties, penalty_over_weight, record, n_threads,
+                self._parameters, data, order, batch_size, optimizer.settings, rates, states, t, self._penalties,
+                penalty_over_weight, record, n_threads,
             )  # fmt: skip
         return record
 
@@ -410,9 +412,10 @@ class Network:
             Class indices (n_samples,) or probabilities (n_samples, n_outputs) for "softmax_cross_entropy"; else
             (n_samples, n_targets), or (n_samples,) for one target. There are as many targets as outputs, but for
             "gaussian" (half as many), several quantiles, and `HistogramLoss` (one).
-        optimizer : SGD, Adam, Rprop, Quickprop, Newton, NewtonCG, BFGS or LBFGS, default=SGD()
-            The first two go through mini-batches; the others are full-batch rules, one iteration on all rows an epoch.
-            They end training before `epochs` when there is no further progress to make.
+        optimizer : UpdateRule or full-batch rule, default=SGD()
+            SGD, Adam, AdamW, RMSProp and Adagrad go through mini-batches; Rprop, Quickprop, Newton, NewtonCG, BFGS and
+            LBFGS are full-batch rules, one iteration on all rows an epoch, which end training before `epochs` when
+            there is no further progress to make.
         epochs : int, default=1
         batch_size : int, default=None
             From 1 (online learning) to n_samples; larger values mean n_samples. None: 32 for mini-batches, and the
@@ -826,7 +829,7 @@ class Network:
         ----------
         gradient : array-like of shape (n_parameters,)
             Of the cost without penalties, which the update adds.
-        optimizer : SGD, Adam, Rprop or Quickprop
+        optimizer : SGD, Adam, AdamW, RMSProp, Adagrad, Rprop or Quickprop
             Its state goes on from the last step, if that was by the same rule, and with it the position in a learning
             rate's schedule, which must be one that moves per step: there are no epochs here.
 
@@ -840,7 +843,7 @@ class Network:
         _check_optimizer(optimizer)
         if isinstance(optimizer, FullBatch) and not isinstance(optimizer, GradientRule):
             raise TypeError(
-                "optimizer must be an SGD or Adam, Rprop or Quickprop for step: "
+                "optimizer must be an SGD, Adam, AdamW, RMSProp, Adagrad, Rprop or Quickprop for step: "
                 f"{type(optimizer).__name__} needs the cost too, which fit has, got {optimizer!r}"
             )
         if getattr(getattr(optimizer, "learning_rate", None), "per", "step") != "step":
@@ -848,20 +851,20 @@ class Network:
                 f"step knows no epochs: learning_rate must be a number or a schedule with per='step', got "
                 f"{optimizer.learning_rate!r}"
             )
+        if isinstance(optimizer, FullBatch):
+            optimizer.check(self)
         gradient = np.ascontiguousarray(gradient, dtype=self.dtype)
         if gradient.shape != self._parameters.shape:
             raise ValueError(f"gradient must have shape {self._parameters.shape}, got {gradient.shape}")
         assert_all_finite(gradient, input_name="gradient")
         with threads.exclusive(self):
-            s1, s2, t = self._state_of(optimizer)
+            *states, t = self._state_of(optimizer)
             self._forward_data = None  # its activations are of other parameters
             if isinstance(optimizer, FullBatch):
-                optimizer.update(self._parameters, self._penalize(0.0, gradient.copy())[1], s1, s2, t)
+                optimizer.update(self._parameters, self._penalize(0.0, gradient.copy())[1], *states, t)
                 return
-            self._engine.step(
-                self._parameters, gradient, optimizer.rule, self._learning_rates(optimizer, 1)[0], *optimizer.settings,
-                s1, s2, t, self._penalties,
-            )  # fmt: skip
+            rate = self._learning_rates(optimizer, 1)[0]
+            self._engine.step(self._parameters, gradient, optimizer.settings, rate, states, t, self._penalties)
 
     # ---- files ------------------------------------------------------------------------------------------------------
 
@@ -933,10 +936,10 @@ class Network:
 
 
 def _check_optimizer(optimizer):
-    if not isinstance(optimizer, SGD | Adam | FullBatch):
+    if not isinstance(optimizer, UpdateRule | FullBatch):
         raise TypeError(
-            "optimizer must be an SGD or Adam, or Rprop, Quickprop, Newton, NewtonCG, BFGS or LBFGS, got "
-            f"{optimizer!r}"
+            "optimizer must be an SGD, Adam, AdamW, RMSProp or Adagrad, or Rprop, Quickprop, Newton, NewtonCG, BFGS or "
+            f"LBFGS, got {optimizer!r}"
         )
 
 

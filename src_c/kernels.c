@@ -73,7 +73,8 @@
         .csr_matmul = csr_matmul_##suffix, .csr_gradient = csr_gradient_##suffix, \
         .activate = {UNITS(ACTIVATE, suffix) [GELU] = gelu_##suffix, [SILU] = silu_##suffix, [EXP] = exp_##suffix}, \
         .derivative = {UNITS(DERIVATIVE, suffix) [GELU] = kept_derivative_##suffix, [SILU] = kept_derivative_##suffix}, \
-        .softmax = softmax_##suffix, .loss = loss_##suffix, .update = update_##suffix, \
+        .softmax = softmax_##suffix, .loss = loss_##suffix, .squared_norm = squared_norm_##suffix, \
+        .update = update_##suffix, .bound_columns = bound_columns_##suffix, \
     }
 
 const Kernels CAT(fastbp_kernels_, ISA)[2] = {KERNELS(f32, float), KERNELS(f64, double)};

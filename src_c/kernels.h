@@ -21,7 +21,10 @@ typedef enum {
     NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON, ABSOLUTE_ERROR, LP, HUBER, QUANTILE, GAUSSIAN,
     PERCEPTRON
 } Loss;
-typedef enum { GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM } Rule;
+typedef enum {
+    GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM, ADAMW, ADAGRAD, RMSPROP, RMSPROP_MOMENTUM, RMSPROP_CENTERED
+} Rule;
+enum { MAX_STATES = 3 }; /* arrays that a rule keeps */
 typedef enum { FLOAT32, FLOAT64, UINT8 } DType;
 
 /* A loss with its settings. */
@@ -33,12 +36,15 @@ typedef struct {
     ptrdiff_t n_levels;
 } Cost;
 
-/* Settings of one update. */
+
+/* Settings of one update; what depends on the step's number, such as bias corrections, is in them. */
 typedef struct {
     Rule rule;
-    double learning_rate; /* for ADAM with the bias correction of this step in it */
-    double momentum, beta_1, beta_2, epsilon;
-    double l1, l2; /* added to the gradient: l1 sign(w) + l2 w */
+    double learning_rate, momentum, beta_1, beta_2, epsilon;
+    double l1, l2;      /* added to the gradient: l1 sign(w) + l2 w */
+    double scale, clip; /* gradient <- gradient * scale, then bounded by -clip and clip */
+    double decay;       /* w <- w - decay w before the step */
+    double proximal;    /* unless 0, l1 is not in the gradient: a soft threshold of proximal * l1 follows the step */
 } Update;
 
 /* The rows of a strided matrix of any supported dtype; strides are in bytes. */
@@ -107,9 +113,14 @@ typedef struct {
     double (*loss)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, void *z, ptrdiff_t ld, const void *y, const int64_t *labels,
                    const double *weights, double scale, void *d);
 
-    /* One optimizer step for w (n) with gradient g (n) and state s1, s2 (n) (NULL where the rule has none). Adds the
-     * old weights' penalty l1 |w| + l2/2 w^2 to *penalty. */
-    void (*update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *s1, void *s2, double *penalty);
+    /* The squared norm of the gradient g (n), with the gradient of the penalties of w (n) that the update would add. */
+    double (*squared_norm)(const Update *u, ptrdiff_t n, const void *w, const void *g);
+    /* One optimizer step for w (n) with gradient g (n) and MAX_STATES arrays of state (n), of which those that the rule does
+     * not have may be NULL. Adds the old weights' penalty l1 |w| + l2/2 w^2 to *penalty. */
+    void (*update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *const *states, double *penalty);
+    /* Columns of W (m, n), n <= lanes and rows ld apart, are multiplied by most / norm if their norm is above `most`. Returns
+     * 0 if none was. */
+    int (*bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w, ptrdiff_t ld, double most);
 } Kernels;
 
 /* The tables [float32, float64] of an instruction set by name ("baseline", "avx2", "avx512"), if it was built and the

@@ -913,33 +913,109 @@ static double NAME(loss)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, void *z_, p
 
 /* ---- update rules ----------------------------------------------------------------------------------------------- */
 
-/* New w from gradient g (penalties included) and state *s1, *s2. */
-INLINE VEC NAME(rule)(const Rule rule, const Update *u, VEC w, VEC g, VEC *s1, VEC *s2)
+/* g + the gradient of l1 |w| + l2/2 w^2, with 0 for the subgradient at w = 0 */
+INLINE VEC NAME(penalized)(VEC g, VEC w, REAL l1, REAL l2)
 {
-    const REAL rate = (REAL)u->learning_rate;
-    if (rule == GRADIENT_DESCENT)
-        return w - g * rate;
-    if (rule == MOMENTUM || rule == NESTEROV) {
-        /* v <- mu v - eta g;  w <- w + v, or after one more such step from v: w + mu v - eta g */
-        const REAL momentum = (REAL)u->momentum;
-        *s1 = *s1 * momentum - g * rate;
-        return rule == MOMENTUM ? w + *s1 : w + (*s1 * momentum - g * rate);
-    }
-    /* m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  w <- w - eta m / (sqrt v + eps) */
-    *s1 = *s1 * (REAL)u->beta_1 + g * (REAL)(1 - u->beta_1);
-    *s2 = *s2 * (REAL)u->beta_2 + g * g * (REAL)(1 - u->beta_2);
-    return w - *s1 * rate / (NAME(sqrt)(*s2) + (REAL)u->epsilon);
+    const VEC one = NAME(broadcast)(1);
+    VEC sign = NAME(select)(w > 0, one, (VEC){0}) - NAME(select)(w < 0, one, (VEC){0});
+    return g + w * l2 + sign * l1;
 }
 
-INLINE void NAME(update_by)(const Rule rule, const Update *u, ptrdiff_t n, REAL *w, const REAL *g, REAL *s1, REAL *s2,
-                            double *penalty)
+/* The proximal operator of t |w|, also called soft threshold: sign(w) max(|w| - t, 0) */
+INLINE VEC NAME(soft_threshold)(VEC w, VEC t)
 {
-    const int has_s1 = rule != GRADIENT_DESCENT, has_s2 = rule == ADAM;
-    const REAL l1 = (REAL)u->l1, l2 = (REAL)u->l2;
-    const int penalized = l1 != 0 || l2 != 0;
-    const VEC one = NAME(broadcast)(1);
-    VEC squares = {0}, sizes = {0}, v1 = {0}, v2 = {0};
+    VEC size = NAME(abs)(w) - t;
+    size = NAME(select)(size < 0, (VEC){0}, size);
+    return NAME(select)(w < 0, -size, size);
+}
+
+/* New w from gradient g and state s. Unless `plain`, weight decay comes before the step, and after it the proximal
+ * operator of L1 in the rule's own metric; a velocity is then what w has moved by. */
+INLINE VEC NAME(rule)(const Rule rule, const int plain, const Update *u, VEC w, VEC g, VEC *s)
+{
+    const REAL rate = (REAL)u->learning_rate, momentum = (REAL)u->momentum, epsilon = (REAL)u->epsilon;
+    VEC next = plain ? w : w - w * (REAL)u->decay, root = NAME(broadcast)(1), *velocity = NULL;
+    switch (rule) {
+    case GRADIENT_DESCENT: /* w <- w - eta g */
+        next = next - g * rate;
+        break;
+    case MOMENTUM: /* v <- mu v - eta g;  w <- w + v */
+        s[0] = s[0] * momentum - g * rate;
+        next = next + s[0];
+        velocity = s;
+        break;
+    case NESTEROV: /* one more such step from v: w <- w + mu v - eta g */
+        s[0] = s[0] * momentum - g * rate;
+        next = next + (s[0] * momentum - g * rate);
+        break;
+    case ADAM: case ADAMW: /* m <- b1 m + (1 - b1) g;  r <- b2 r + (1 - b2) g^2;  w <- w - eta m / (sqrt r + eps) */
+        s[0] = s[0] * (REAL)u->beta_1 + g * (REAL)(1 - u->beta_1);
+        s[1] = s[1] * (REAL)u->beta_2 + g * g * (REAL)(1 - u->beta_2);
+        root = NAME(sqrt)(s[1]) + epsilon;
+        next = next - s[0] * rate / root;
+        break;
+    case ADAGRAD: /* r <- r + g^2;  w <- w - eta g / (sqrt r + eps) */
+        s[0] = s[0] + g * g;
+        root = NAME(sqrt)(s[0]) + epsilon;
+        next = next - g * rate / root;
+        break;
+    case RMSPROP: case RMSPROP_MOMENTUM: case RMSPROP_CENTERED:
+        /* r <- b2 r + (1 - b2) g^2;  v <- mu v - eta g / (sqrt r + eps);  w <- w + v; centered, r is less the square of
+         * m <- b2 m + (1 - b2) g */
+        s[0] = s[0] * (REAL)u->beta_2 + g * g * (REAL)(1 - u->beta_2);
+        VEC r = s[0];
+        if (rule == RMSPROP_CENTERED) {
+            s[2] = s[2] * (REAL)u->beta_2 + g * (REAL)(1 - u->beta_2);
+            r = r - s[2] * s[2];
+            r = NAME(select)(r < 0, (VEC){0}, r); /* by rounding */
+        }
+        root = NAME(sqrt)(r) + epsilon;
+        if (rule == RMSPROP) {
+            next = next - g * rate / root;
+        } else {
+            s[1] = s[1] * momentum - g * rate / root;
+            next = next + s[1];
+            velocity = s + 1;
+        }
+        break;
+    }
+    if (!plain && u->proximal * u->l1 != 0) {
+        next = NAME(soft_threshold)(next, (REAL)(u->proximal * u->l1) / root);
+        if (velocity)
+            *velocity = next - w;
+    }
+    return next;
+}
+
+static double NAME(squared_norm)(const Update *u, ptrdiff_t n, const void *w_, const void *g_)
+{
+    const REAL l1 = u->proximal == 0 ? (REAL)u->l1 : 0, l2 = (REAL)u->l2, *w = w_, *g = g_;
+    VEC squares = {0};
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        VEC gi = NAME(penalized)(NAME(load)(g + i), NAME(load)(w + i), l1, l2);
+        squares += gi * gi;
+    }
+    if (i < n) {
+        NAME(mask) mask = NAME(first)(n - i);
+        VEC gi = NAME(penalized)(NAME(load_masked)(g + i, mask), NAME(load_masked)(w + i, mask), l1, l2);
+        squares += gi * gi;
+    }
+    return (double)NAME(sum)(squares);
+}
+
+INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain, const Update *u, ptrdiff_t n, REAL *w,
+                            const REAL *g, REAL *const *states, double *penalty)
+{
+    const REAL l1 = plain || u->proximal == 0 ? (REAL)u->l1 : 0, l2 = (REAL)u->l2;
+    const REAL scale = (REAL)u->scale;
+    const VEC clip = NAME(broadcast)((REAL)u->clip);
+    const int penalized = u->l1 != 0 || u->l2 != 0, bounded = !plain && (u->scale != 1 || u->clip != INFINITY);
+    VEC squares = {0}, sizes = {0}, s[MAX_STATES] = {0};
+    REAL *state[MAX_STATES];
     NAME(mask) mask = NAME(first)(LANES);
+    for (int j = 0; j < n_states; j++)
+        state[j] = states[j];
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         const int whole = i + LANES <= n;
         if (!whole)
@@ -947,21 +1023,21 @@ INLINE void NAME(update_by)(const Rule rule, const Update *u, ptrdiff_t n, REAL 
 #define LOAD(p) (whole ? NAME(load)((p) + i) : NAME(load_masked)((p) + i, mask))
 #define STORE(p, v) (whole ? NAME(store)((p) + i, v) : NAME(store_masked)((p) + i, mask, v))
         VEC wi = LOAD(w), gi = LOAD(g);
-        if (has_s1)
-            v1 = LOAD(s1);
-        if (has_s2)
-            v2 = LOAD(s2);
+        for (int j = 0; j < n_states; j++)
+            s[j] = LOAD(state[j]);
         if (penalized) {
-            VEC sign = NAME(select)(wi > 0, one, (VEC){0}) - NAME(select)(wi < 0, one, (VEC){0});
             squares += wi * wi;
             sizes += NAME(abs)(wi);
-            gi = gi + wi * l2 + sign * l1;
+            gi = NAME(penalized)(gi, wi, l1, l2);
         }
-        STORE(w, NAME(rule)(rule, u, wi, gi, &v1, &v2));
-        if (has_s1)
-            STORE(s1, v1);
-        if (has_s2)
-            STORE(s2, v2);
+        if (bounded) {
+            gi = gi * scale;
+            gi = NAME(select)(gi > clip, clip, gi);
+            gi = NAME(select)(gi < -clip, -clip, gi);
+        }
+        STORE(w, NAME(rule)(rule, plain, u, wi, gi, s));
+        for (int j = 0; j < n_states; j++)
+            STORE(state[j], s[j]);
 #undef LOAD
 #undef STORE
     }
@@ -969,14 +1045,49 @@ INLINE void NAME(update_by)(const Rule rule, const Update *u, ptrdiff_t n, REAL 
         *penalty += 0.5 * u->l2 * (double)NAME(sum)(squares) + u->l1 * (double)NAME(sum)(sizes);
 }
 
-static void NAME(update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *s1, void *s2, double *penalty)
+static void NAME(update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *const *states_, double *penalty)
 {
+    const int plain = u->scale == 1 && u->clip == INFINITY && u->decay == 0 && u->proximal == 0;
+    REAL *states[MAX_STATES];
+    for (int j = 0; j < MAX_STATES; j++)
+        states[j] = states_[j];
     switch (u->rule) {
-    case GRADIENT_DESCENT: NAME(update_by)(GRADIENT_DESCENT, u, n, w, g, s1, s2, penalty); break;
-    case MOMENTUM: NAME(update_by)(MOMENTUM, u, n, w, g, s1, s2, penalty); break;
-    case NESTEROV: NAME(update_by)(NESTEROV, u, n, w, g, s1, s2, penalty); break;
-    case ADAM: NAME(update_by)(ADAM, u, n, w, g, s1, s2, penalty); break;
+#define CASE(RULE, N_STATES) \
+    case RULE: \
+        if (plain) \
+            NAME(update_by)(RULE, N_STATES, 1, u, n, w, g, states, penalty); \
+        else \
+            NAME(update_by)(RULE, N_STATES, 0, u, n, w, g, states, penalty); \
+        break;
+    CASE(GRADIENT_DESCENT, 0)
+    CASE(MOMENTUM, 1)
+    CASE(NESTEROV, 1)
+    case ADAMW: /* differs from ADAM in the epsilon that it is given */
+    CASE(ADAM, 2)
+    CASE(ADAGRAD, 1)
+    CASE(RMSPROP, 1)
+    CASE(RMSPROP_MOMENTUM, 2)
+    CASE(RMSPROP_CENTERED, 3)
+#undef CASE
     }
+}
+
+static int NAME(bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w_, ptrdiff_t ld, double most_)
+{
+    const REAL most = (REAL)most_;
+    const NAME(mask) mask = NAME(first)(n);
+    REAL *w = w_;
+    VEC squares = {0};
+    for (ptrdiff_t i = 0; i < m; i++) {
+        VEC row = NAME(load_masked)(w + i * ld, mask);
+        squares += row * row;
+    }
+    VEC norm = NAME(sqrt)(squares), factor = NAME(select)(norm > most, most / norm, NAME(broadcast)(1));
+    if (NAME(largest)(norm) <= most)
+        return 0;
+    for (ptrdiff_t i = 0; i < m; i++)
+        NAME(store_masked)(w + i * ld, mask, NAME(load_masked)(w + i * ld, mask) * factor);
+    return 1;
 }
 
 #undef MANTISSA

@@ -19,7 +19,11 @@ LOSSES = [
     None, "squared_error", "cross_entropy", "softmax_cross_entropy", "poisson", "absolute_error", "lp", "huber",
     "quantile", "gaussian", "perceptron",
 ]  # fmt: skip
-RULES = ["gradient_descent", "momentum", "nesterov", "adam"]
+# name: arrays of state
+RULES = {
+    "gradient_descent": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "adagrad": 1, "rmsprop": 1,
+    "rmsprop_momentum": 2, "rmsprop_centered": 3,
+}  # fmt: skip
 DTYPES = {np.dtype("float32"): 0, np.dtype("float64"): 1, np.dtype("uint8"): 2, np.dtype("bool"): 2}
 
 
@@ -38,8 +42,15 @@ class Cost(Structure):
 
 class Update(Structure):
     _fields_ = [("rule", c_int)] + [
-        (name, c_double) for name in ("learning_rate", "momentum", "beta_1", "beta_2", "epsilon", "l1", "l2")
-    ]
+        (name, c_double)
+        for name in (
+            "learning_rate", "momentum", "beta_1", "beta_2", "epsilon", "l1", "l2", "scale", "clip", "decay",
+            "proximal",
+        )
+    ]  # fmt: skip
+
+    def __init__(self, rule, **settings):
+        super().__init__(list(RULES).index(rule), **{"scale": 1, "clip": np.inf, **settings})
 
 
 class Strided(Structure):
@@ -85,12 +96,19 @@ class Kernels(Structure):
         ("derivative", CFUNCTYPE(None, N, N, P, P, N, c_double) * len(ACTIVATIONS)),
         ("softmax", CFUNCTYPE(None, N, N, P)),
         ("loss", CFUNCTYPE(c_double, POINTER(Cost), N, N, P, N, P, P, P, c_double, P)),
-        ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, P, POINTER(c_double))),
+        ("squared_norm", CFUNCTYPE(c_double, POINTER(Update), N, P, P)),
+        ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, POINTER(c_double))),
+        ("bound_columns", CFUNCTYPE(c_int, N, N, P, N, c_double)),
     ]
 
 
 def pointer(a):
     return None if a is None else a.ctypes.data
+
+
+def states(arrays):
+    """Pointers to a rule's arrays of state."""
+    return np.array([*(a.ctypes.data for a in arrays), 0, 0, 0][:3], np.uintp)
 
 
 def rows(a):

@@ -173,14 +173,54 @@ def value_and_gradient(X, y, weights, biases, activations, loss, sample_weight=N
     return value, np.concatenate([np.concatenate([gw.ravel(), gb]) for gw, gb in gradients])
 
 
-def update(rule, w, g, state, t, rate, momentum=0.0, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
-    """New parameters; `state` is a list of arrays that changes in place; t counts from 1."""
+def update(settings, w, g, state, t, rate, l1=0.0, l2=0.0, weights=1.0):
+    """New parameters from the gradient without penalties, by an optimizer's `settings`.
+
+    `state` is a list of arrays that changes in place; t counts from 1; `weights` is 0 for parameters without decay.
+    """
+    rule, momentum, epsilon = settings["rule"], settings["momentum"], settings["epsilon"]
+    beta_1, beta_2 = settings["beta_1"], settings["beta_2"]
+    g = g + l2 * w + (0 if settings["proximal"] else l1 * np.sign(w))
+    if settings["clip_value"]:
+        g = np.clip(g, -settings["clip_value"], settings["clip_value"])
+    if settings["clip_norm"]:
+        g = g * min(1, settings["clip_norm"] / np.linalg.norm(g))
+    new = w - rate * settings["weight_decay"] * weights * w
+    root, velocity = 1.0, None
     if rule == "gradient_descent":
-        return w - rate * g
-    if rule in ("momentum", "nesterov"):
-        state[0][:] = momentum * state[0] - rate * g
-        return w + (state[0] if rule == "momentum" else momentum * state[0] - rate * g)
-    m, v = state
-    m[:] = beta_1 * m + (1 - beta_1) * g
-    v[:] = beta_2 * v + (1 - beta_2) * g**2
-    return w - rate * np.sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)
+        new = new - rate * g
+    elif rule in ("momentum", "nesterov"):
+        share = 1 - settings["dampening"] if t > 1 else 1
+        velocity = state[0]
+        velocity[:] = momentum * velocity - rate * share * g
+        new = new + (velocity if rule == "momentum" else momentum * velocity - rate * g)
+        rate = rate * share
+    elif rule in ("adam", "adamw"):
+        m, r = state
+        m[:] = beta_1 * m + (1 - beta_1) * g
+        r[:] = beta_2 * r + (1 - beta_2) * g**2
+        correction = np.sqrt(1 - beta_2**t)
+        root = np.sqrt(r) / correction + (epsilon if rule == "adamw" else epsilon / correction)
+        new = new - rate * m / (1 - beta_1**t) / root
+    elif rule == "adagrad":
+        state[0][:] += g**2
+        root = np.sqrt(state[0]) + epsilon
+        new = new - rate * g / root
+    else:
+        state[0][:] = beta_2 * state[0] + (1 - beta_2) * g**2
+        variance = state[0]
+        if rule == "rmsprop_centered":
+            state[2][:] = beta_2 * state[2] + (1 - beta_2) * g
+            variance = np.maximum(variance - state[2] ** 2, 0)
+        root = np.sqrt(variance) + epsilon
+        if rule == "rmsprop":
+            new = new - rate * g / root
+        else:
+            velocity = state[1]
+            velocity[:] = momentum * velocity - rate * g / root
+            new = new + velocity
+    if settings["proximal"]:
+        new = np.sign(new) * np.maximum(np.abs(new) - rate * l1 / root, 0)
+        if velocity is not None:
+            velocity[:] = np.where(np.asarray(l1) > 0, new - w, velocity)
+    return new

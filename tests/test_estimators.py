@@ -23,11 +23,26 @@ from sklearn.linear_model import ElasticNet
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import LabelBinarizer, StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastbp import ELU, Dense, Huber, LeakyReLU, Lp, Network, Quantile
+from fastbp import (
+    ELU,
+    LBFGS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Dense,
+    Huber,
+    LeakyReLU,
+    Lp,
+    Network,
+    Quantile,
+    RMSProp,
+    StepDecay,
+)  # fmt: skip
 from fastbp.estimators import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -446,6 +461,9 @@ def test_bad_input_to_regressor(settings, continued):
         ({"momentum": 2}, "'momentum' parameter of MLP"),
         ({"l1_ratio": 1.5}, "'l1_ratio' parameter of MLP"),
         ({"n_threads": 0}, "'n_threads' parameter of MLP"),
+        ({"solver": SGD}, "'solver' parameter of MLP"),
+        ({"solver": LBFGS()}, "'solver' parameter of MLP"),
+        ({"solver": SGD(), "learning_rate": "adaptive"}, "learning_rate must be 'constant' if solver"),
         ({"n_iter_no_change": 0}, "'n_iter_no_change' parameter of MLP"),
         ({"early_stopping": True, "validation_fraction": 0.005}, "validation set is too small"),
     ],
@@ -711,6 +729,58 @@ def test_warm_start_goes_on():
     assert_same_parameters(clf, whole)
     clf.set_params(warm_start=False).fit(X_iris, y_iris)
     assert_same_parameters(clf, whole.set_params(warm_start=False, max_iter=3).fit(X_iris, y_iris))
+
+
+# Update rules
+
+RULES = {
+    "sgd": SGD(0.001, momentum=0.9, nesterov=True),
+    "adam": Adam(),
+    "adamw": AdamW(),
+    "rmsprop": RMSProp(),
+    "adagrad": Adagrad(0.001),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("make, y", [(classifier, names_iris), (regressor, X_iris[:, 0])])
+def test_update_rule_by_name_and_as_object(make, y, name):
+    """A name is short for an object with the settings of the estimator; both are a network's rule."""
+    by_name = make(solver=name).fit(X_iris, y)
+    by_object = make(solver=RULES[name], learning_rate_init=5.0, momentum=0.1, beta_1=0).fit(X_iris, y)
+    assert_same_parameters(by_name, by_object)
+    assert by_object.loss_curve_ == by_name.loss_curve_
+    net = make(max_iter=1, solver=SGD(1e-300)).fit(X_iris, y)._network()
+    net.l2 = 1e-4 / 150  # one batch of all rows: alpha is divided by their number
+    target = LabelBinarizer().fit_transform(y).argmax(axis=1) if make is classifier else y
+    net.fit(X_iris, target, optimizer=RULES[name], batch_size=150, epochs=5, shuffle=False)
+    whole = make(solver=RULES[name], batch_size=150, shuffle=False).fit(X_iris, y)
+    np.testing.assert_allclose(net.parameters, whole._network().parameters, rtol=1e-9)
+
+
+def test_settings_of_an_update_rule():
+    """They survive clone, parameters, pickling and partial_fit, and do what they do for a network."""
+    rule = RMSProp(StepDecay(0.01, every=2), momentum=0.5, clip_norm=0.1, weight_decay=0.1)
+    clf = classifier(solver=rule)
+    assert clone(clf).get_params()["solver"] == rule
+    assert "RMSProp(learning_rate=StepDecay(" in repr(clf)
+    whole, parts = clone(clf).fit(X_iris, y_iris), clone(clf)
+    parts.set_params(shuffle=False)
+    whole.set_params(shuffle=False).fit(X_iris, y_iris)
+    for _ in range(5):
+        parts.partial_fit(X_iris, y_iris, classes=[0, 1, 2])
+        parts = pickle.loads(pickle.dumps(parts))
+    assert_same_parameters(whole, parts)
+    sparse_clf = classifier(
+        solver=SGD(0.05, momentum=0.9, proximal=True), alpha=2, l1_ratio=0.9, max_iter=50
+    ).fit(X_iris, y_iris)
+    assert 0 < (parameters(sparse_clf) == 0).sum() < len(parameters(sparse_clf))
+    stopped = classifier(solver=Adagrad(0.05), early_stopping=True, max_iter=100, tol=0.01)
+    assert stopped.fit(X_iris, y_iris).converged_
+    grid = {"solver": ["adam", RMSProp(0.01), Adagrad(0.1, clip_value=1)], "alpha": [1e-4, 1]}
+    search = GridSearchCV(classifier(), grid, cv=3).fit(X_iris, y_iris)
+    assert search.best_params_["solver"] in grid["solver"]
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
 # Pickling, copying, composing

@@ -18,7 +18,9 @@ import fastbp
 from fastbp import (
     ELU,
     SGD,
+    Adagrad,
     Adam,
+    AdamW,
     Dense,
     HistogramLoss,
     Huber,
@@ -26,6 +28,7 @@ from fastbp import (
     Lp,
     Network,
     Quantile,
+    RMSProp,
     SoftmaxCrossEntropy,
 )  # fmt: skip
 from fastbp.losses import kernel_of
@@ -39,7 +42,21 @@ ACTIVATIONS = [
     "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", LeakyReLU(0.2), "elu", ELU(0.5), "selu",
     "softplus", "gelu", "silu",
 ]  # fmt: skip
-OPTIMIZERS = [SGD(0.1), SGD(0.05, momentum=0.9), SGD(0.05, momentum=0.9, nesterov=True), Adam(0.01)]
+OPTIMIZERS = [
+    SGD(0.1),
+    SGD(0.05, momentum=0.9),
+    SGD(0.05, momentum=0.9, nesterov=True),
+    SGD(0.05, momentum=0.9, dampening=0.8, weight_decay=0.1, proximal=True),
+    Adam(0.01),
+    Adam(0.01, proximal=True),
+    AdamW(0.01, epsilon=0.01, weight_decay=0.1),
+    RMSProp(0.01),
+    RMSProp(0.01, momentum=0.5),
+    RMSProp(0.01, momentum=0.5, centered=True, epsilon=1e-3, proximal=True),
+    Adagrad(0.1),
+    SGD(0.1, momentum=0.9, clip_norm=0.2),
+    Adam(0.01, clip_value=0.01),
+]
 
 
 def make(sizes, activation="tanh", loss="squared_error", dtype="float64", seed=0, output="identity", **settings):
@@ -142,7 +159,7 @@ def test_updates(rng, optimizer, batch_size, weighted):
     l1, l2 = (np.zeros_like(net.parameters) for _ in range(2))
     l1[:30], l2[:30], l1[36:54], l2[36:54] = 0.003, 0.02, 0.01, 0.004
     state, t, losses = [np.zeros_like(net.parameters) for _ in range(optimizer.n_states)], 0, []
-    momentum, beta_1, beta_2, epsilon = optimizer.settings
+    is_weight = np.concatenate([np.repeat([1, 0], part) for part in ((30, 6), (18, 3))])
     for _ in range(3):
         batches = []
         for i in range(0, 50, batch_size):
@@ -152,10 +169,7 @@ def test_updates(rng, optimizer, batch_size, weighted):
             w, t = twin.parameters, t + 1
             mass = len(X[part]) if s is None else s.sum()
             batches.append((mass, value + (l1 * np.abs(w) + l2 / 2 * w**2).sum()))
-            g = g + l2 * w + l1 * np.sign(w)
-            w[:] = reference.update(
-                optimizer.rule, w, g, state, t, optimizer.learning_rate, momentum, beta_1, beta_2, epsilon
-            )
+            w[:] = reference.update(optimizer.settings, w, g, state, t, optimizer.learning_rate, l1, l2, is_weight)
         mass, value = np.transpose(batches)
         losses.append(np.average(value, weights=mass))
     history = net.fit(X, y, optimizer=optimizer, epochs=3, batch_size=batch_size, sample_weight=weight, shuffle=False)
@@ -540,9 +554,9 @@ def test_bad_optimizer(rng, optimizer):
     net.fit(X, y, optimizer=Adam())
     before = pickle.dumps(net)
     for call in (net.fit, net.partial_fit):
-        with pytest.raises(TypeError, match="optimizer must be an SGD or Adam"):
+        with pytest.raises(TypeError, match="optimizer must be an SGD, Adam, AdamW"):
             call(X, y, optimizer=optimizer)
-    with pytest.raises(TypeError, match="optimizer must be an SGD or Adam"):
+    with pytest.raises(TypeError, match="optimizer must be an SGD, Adam, AdamW"):
         net.step(np.ones_like(net.parameters), optimizer)
     assert pickle.dumps(net) == before
 
@@ -626,8 +640,20 @@ def test_bad_networks(arguments, message):
         (lambda: HistogramLoss([0, 1, 2], -1), "sigma must be a number in"),
         (lambda: ELU(0), r"alpha must be a number in \(0, inf\), got 0"),
         (lambda: Dense(3, l2=-1), "l2 must be"),
+        (lambda: Dense(3, max_norm=0), "max_norm must be"),
         (lambda: SGD(0), "learning_rate must be"),
         (lambda: SGD(0.1, momentum=1.5), "momentum must be"),
+        (lambda: SGD(dampening=-0.1), "dampening must be"),
+        (lambda: SGD(momentum=0.5, nesterov=True, dampening=0.5), "dampening must be 0.0 with nesterov=True, got 0.5"),
+        (lambda: SGD(momentum=0.5, nesterov=True, proximal=True), "proximal must be False with nesterov=True"),
+        (lambda: RMSProp(rho=1), "rho must be"),
+        (lambda: RMSProp(momentum=2), "momentum must be"),
+        (lambda: Adagrad(epsilon=0), "epsilon must be"),
+        (lambda: AdamW(weight_decay=-1), "weight_decay must be"),
+        (lambda: SGD(clip_value=0), "clip_value must be"),
+        (lambda: Adam(clip_norm=-1), "clip_norm must be"),
+        (lambda: SGD(clip_value=1, clip_norm=1), "clip_value must be None with clip_norm=1, got 1"),
+        (lambda: SGD(momentum=None), "momentum must be"),
         (lambda: Adam(beta_1=1), "beta_1 must be"),
         (lambda: Adam(epsilon=0), "epsilon must be"),
     ],
@@ -638,7 +664,8 @@ def test_bad_settings(make_setting, message):
 
 
 def test_settings_are_immutable_and_readable():
-    assert repr(SGD(0.1, momentum=0.9)) == "SGD(learning_rate=0.1, momentum=0.9, nesterov=False)"
+    assert repr(SGD(0.2, momentum=0.9, proximal=True)) == "SGD(learning_rate=0.2, momentum=0.9, proximal=True)"
+    assert repr(AdamW()) == "AdamW()"
     assert Dense(3, "sigmoid") == Dense(3, "logistic")
     assert Dense(3, "swish") == Dense(3, "silu")
     assert repr(Dense(3, ELU(0.5)).activation) == "ELU(alpha=0.5)"
