@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 
 from fastbp import LBFGS, SGD, Adagrad, Adam, AdamW, Dense, Network, RMSProp, Rprop
 
@@ -223,3 +224,15 @@ def test_max_norm(rng, dtype):
     net.save(file := io.BytesIO())
     file.seek(0)
     assert Network.load(file).layers == net.layers
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9, clip_norm=0.3), RMSProp(momentum=0.5, centered=True)])
+def test_sparse_rows_are_dense_rows(rng, optimizer):
+    """Below CSR weights and state lie elsewhere: the same updates, norms and bounds."""
+    X, y = data(rng, 60)
+    X[X < 0.5] = 0
+    nets = [make(l1=0.01, l2=0.01, max_norm=0.5) for _ in range(2)]
+    for net, rows in zip(nets, (X, csr_array(X)), strict=True):
+        net.fit(rows, y, optimizer=optimizer, batch_size=20, epochs=5, shuffle=False)
+    assert_allclose(nets[1].parameters, nets[0].parameters, rtol=1e-9)
+    assert_allclose(np.linalg.norm(nets[1].weights[0], axis=0).max(), 0.5)
