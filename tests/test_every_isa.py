@@ -1,8 +1,9 @@
-"""The whole suite once more for each other instruction set of this processor."""
+"""The whole suite once more for each other instruction set of this processor, beside the run that this is part of."""
 
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,21 @@ import pytest
 import fastbp
 from fastbp import _core
 
+_runs = {}
+
+
+def start(isa):
+    """Begin the run; conftest.py calls this once it is known that its test is going to be waited for."""
+    output = tempfile.TemporaryFile("w+")  # noqa: SIM115 (read in test_suite)
+    command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__).parent)]
+    run = subprocess.Popen(command, env={**os.environ, "FASTBP_ISA": isa}, stdout=output, stderr=subprocess.STDOUT)
+    _runs[isa] = run, output
+
 
 @pytest.mark.skipif("FASTBP_ISA" in os.environ, reason="FASTBP_ISA names the only one asked for")
 @pytest.mark.parametrize("isa", [isa for isa in _core.isas()[1] if isa != fastbp.ISA])
 def test_suite(isa):
-    run = subprocess.run(
-        [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__).parent)],
-        env={**os.environ, "FASTBP_ISA": isa}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
+    run, output = _runs[isa]
+    code = run.wait()
+    output.seek(0)
+    assert code == 0, output.read()[-5000:]
