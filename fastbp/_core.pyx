@@ -25,7 +25,7 @@ from cpython.buffer cimport (
 )
 from libc.math cimport INFINITY, pow, sqrt
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from numpy cimport (
@@ -48,6 +48,9 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct Update:
         Rule rule
         double learning_rate, momentum, beta_1, beta_2, epsilon, l1, l2
+    ctypedef struct Counter:
+        uint32_t seed[2]
+        uint32_t step, row, stream
     ctypedef struct Strided:
         const char *data
         ptrdiff_t row_stride, column_stride
@@ -81,6 +84,8 @@ cdef extern from "kernels.h" nogil:
         double (*loss)(Loss, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, const void *, const int64_t *, const double *, double,
                        void *) noexcept nogil
         void (*update)(const Update *, ptrdiff_t, void *, const void *, void *, void *, double *) noexcept nogil
+        void (*dropout)(ptrdiff_t, ptrdiff_t, double, const Counter *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
+        void (*scaled)(ptrdiff_t, double, const void *, void *) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)
     const char *const *fastbp_isas_built
 
@@ -229,6 +234,7 @@ cdef struct Layer:
     Activation activation
     double l1, l2
     bint in_place           # W is used where it lies in the flat vector: below CSR, whose products read whole rows of it
+    double dropout          # of the outputs; 0 outside of TRAIN
     Py_ssize_t vectors      # stripes of W
     Py_ssize_t width        # columns of W with those that fill up the last stripe
     Py_ssize_t ld           # distance between rows of a and d
@@ -281,6 +287,8 @@ cdef struct Run:
     Py_ssize_t batch, chunk, block
     Py_ssize_t window       # rows that a pass by columns works on before it looks for Ctrl-C
     Update update
+    double input_dropout    # TRAIN
+    uint32_t seed[2]
     bint penalty_over_weight
     int64_t t               # optimizer steps made
     # arrays
@@ -315,6 +323,8 @@ cdef struct Part:           # a chunk of a batch, as one member sees it
     int member, n_members
     Py_ssize_t first, rows
     Py_ssize_t row          # of the chunk, from which on weights() takes its rows
+    Py_ssize_t start        # row where the batch begins
+    uint32_t step
     double scale            # of the deltas
     int turn                # 0 and 1, chunk by chunk
     int side                # of the workspace
@@ -371,13 +381,25 @@ cdef void find_rows(Part *part) noexcept nogil:
             part.x_rows[i] = run.input[part.side] + i * run.ld_input * run.k.itemsize
 
 
+cdef Counter counter_of(Part *part, Py_ssize_t row, uint32_t stream) noexcept nogil:
+    """Where the random words of the chunk's row come from. The row counts from the beginning of the batch."""
+    cdef Counter c
+    c.seed[0], c.seed[1] = part.run.seed[0], part.run.seed[1]
+    c.step, c.row, c.stream = part.step, <uint32_t>(part.first - part.start + row), stream
+    return c
+
+
 cdef void gather_rows(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
     """Rows row..row+m of the chunk to the workspace, unless they are read where they lie."""
     cdef Run *run = part.run
     cdef Py_ssize_t at = part.first + row
+    cdef Counter c
     if not run.sparse and not run.direct:
         run.k.gather(m, run.layers.n_in, &run.x, run.order + at if run.order != NULL else NULL, at, part.x_rows[row],
                      run.ld_input)
+        if run.input_dropout > 0:
+            c = counter_of(part, row, 0)
+            run.k.dropout(m, run.layers.n_in, run.input_dropout, &c, 0, part.x_rows[row], run.ld_input)
 
 
 cdef inline char **input_rows(Part *part, Layer *layer) noexcept nogil:
@@ -393,12 +415,16 @@ cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, P
     cdef char *w = layer.packed + v0 * stripe * k.itemsize
     cdef char *b = layer.packed + (layer.n_in * layer.width + v0 * k.lanes) * k.itemsize
     cdef char *z = layer.a[part.side] + (row * layer.ld + v0 * k.lanes) * k.itemsize
+    cdef Counter c
     if layer.in_place:
         k.csr_matmul(m, n, &run.csr, run.order + at if run.order != NULL else NULL, at, w, n, b, z, layer.ld)
     else:
         k.matmul(m, n, layer.n_in, input_rows(part, layer) + row, 0, False, w, k.lanes, stripe, b, False, z, layer.ld,
                  k.lanes)
     k.activate[<int>layer.activation](m, n, z, layer.ld)
+    if layer.dropout > 0:
+        c = counter_of(part, row, <uint32_t>(layer - run.layers + 1))
+        k.dropout(m, n, layer.dropout, &c, v0 * k.lanes, z, layer.ld)
 
 
 cdef double loss_part(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
@@ -428,6 +454,22 @@ cdef double loss_part(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
     return loss
 
 
+cdef void derivative_with_dropout(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t v0, Py_ssize_t n,
+                                  size_t offset) noexcept nogil:
+    """delta <- delta * mask / (1 - p) * f'(z) for n columns from stripe v0 on: the mask made again, f' from f(z) = (1 - p) a
+    (where a was dropped it does not matter), a row at a time."""
+    cdef const Kernels *k = part.run.k
+    cdef char *a = layer.a[part.side] + offset
+    cdef char *d = layer.d[part.side] + offset
+    cdef Counter c = counter_of(part, row, <uint32_t>(layer - part.run.layers + 1))
+    cdef size_t ld = layer.ld * k.itemsize
+    cdef Py_ssize_t i
+    k.dropout(m, n, layer.dropout, &c, v0 * k.lanes, d, layer.ld)
+    for i in range(m):
+        k.scaled(n, 1 - layer.dropout, a + i * ld, part.scratch)
+        k.derivative[<int>layer.activation](1, n, part.scratch, d + i * ld, layer.ld)
+
+
 cdef void backward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t v0, Py_ssize_t v1) noexcept nogil:
     """delta of the layer below = (delta W^T) * f'(z) for rows row..row+m and the vectors v0..v1 of its columns."""
     cdef Run *run = part.run
@@ -438,7 +480,10 @@ cdef void backward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, 
     cdef char *d = below.d[part.side] + offset
     k.matmul(m, n, layer.n_out, layer.d_rows[part.side] + row, 0, False, layer.wt + v0 * stripe * k.itemsize, k.lanes,
              stripe, NULL, False, d, below.ld, k.lanes)
-    k.derivative[<int>below.activation](m, n, below.a[part.side] + offset, d, below.ld)
+    if below.dropout > 0:
+        derivative_with_dropout(part, below, row, m, v0, n, offset)
+    else:
+        k.derivative[<int>below.activation](m, n, below.a[part.side] + offset, d, below.ld)
 
 
 cdef void own_cost(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
@@ -739,6 +784,7 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
                 memset(run.record + 3 * batch, 0, 3 * sizeof(double))
             return True
     penalty_S = S if run.penalty_over_weight else 1
+    part.start, part.step = start, <uint32_t>t[0]
     if run.mode == TRAIN:
         update.learning_rate = run.learning_rates[batch]
     if update.rule == ADAM:
@@ -1095,6 +1141,7 @@ cdef class Engine:
         for i in range(self.n_layers):
             layer = run.layers + i
             scratch = max(scratch, (chunk + layer.panel + 1) * layer.group * lanes * <Py_ssize_t>itemsize)
+            scratch = max(scratch, layer.ld * <Py_ssize_t>itemsize)  # a row, for derivative_with_dropout
         scratch = max(scratch, run.block * <Py_ssize_t>(2 * sizeof(double) + last.n_out * itemsize))
         run.scratch_size = aligned(chunk * sizeof(char *)) + aligned(scratch)
         for round_ in range(2):  # first the sizes, then the places
@@ -1178,10 +1225,10 @@ cdef class Engine:
 
     def train(self, parameters, Data data, order, Py_ssize_t batch_size, rule, learning_rates, double momentum,
               double beta_1, double beta_2, double epsilon, s1, s2, t, penalties, bint penalty_over_weight, record,
-              int n_threads):
+              int n_threads, randomness=None):
         """One epoch. learning_rates: float64 vector, one for each batch; penalties: pairs (l1, l2), one a layer; t: int64
         array of one, the optimizer's steps so far; record: float64 (n_batches, 3), receives loss, penalty and sum of
-        weights of each batch."""
+        weights of each batch; randomness: None, or seed (two 32-bit integers) and dropout rates of inputs and layers."""
         cdef Run run
         cdef Layer *layers
         cdef int i
@@ -1192,6 +1239,11 @@ cdef class Engine:
         self.begin(&run, layers, TRAIN, p, data, o, batch_size)
         for i, (l1, l2) in enumerate(penalties):
             layers[i].l1, layers[i].l2 = l1, l2
+        if randomness is not None:
+            (run.seed[0], run.seed[1]), (run.input_dropout, *dropouts) = randomness
+            for i, dropout in enumerate(dropouts):
+                layers[i].dropout = dropout
+            run.direct = run.direct and run.input_dropout == 0
         run.update.rule = RULES[rule]
         run.learning_rates, run.update.momentum = <const double *>rates.pointer(), momentum
         run.update.beta_1, run.update.beta_2, run.update.epsilon = beta_1, beta_2, epsilon

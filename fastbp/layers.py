@@ -24,6 +24,10 @@ class Dense:
         Penalties ``l1 sum|w| + l2/2 sum w^2`` on this layer's weights; None takes the network's.
     initializer : str, VarianceScaling, Orthogonal or None, default=None
         Rule for the initial parameters, see `Network`; None takes the network's.
+    dropout : float, default=0.0
+        Probability, in [0, 1), with which each of the layer's outputs is set to 0 in training, for each row of each batch
+        anew; the others are divided by ``1 - dropout``, so that prediction, which drops nothing, has nothing to make
+        up for ("inverted" dropout). Not for the output layer.
 
     Raises
     ------
@@ -32,7 +36,8 @@ class Dense:
 
     Notes
     -----
-    Weighted input and activation are the notes' ``z^l`` and ``a^l`` (001), with samples in rows.
+    Weighted input and activation are the notes' ``z^l`` and ``a^l`` (001), with samples in rows. Dropout is from
+    N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
     """
 
     n_units: int
@@ -40,6 +45,7 @@ class Dense:
     l1: float | None = None
     l2: float | None = None
     initializer: str | VarianceScaling | Orthogonal | None = None
+    dropout: float = 0.0
 
     def __post_init__(self):
         object.__setattr__(self, "n_units", check_size("n_units", self.n_units))
@@ -52,6 +58,7 @@ class Dense:
                 object.__setattr__(self, name, check_penalty(name, getattr(self, name)))
         if self.initializer is not None:
             check_initializer(self.initializer)
+        object.__setattr__(self, "dropout", check_dropout("dropout", self.dropout))
 
 
 def check_size(name, value):
@@ -65,4 +72,11 @@ def check_penalty(name, value):
     """The value as a float; ValueError unless it is a finite number of at least 0."""
     if not isinstance(value, Real) or not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+    return float(value)
+
+
+def check_dropout(name, value):
+    """The value as a float; ValueError unless it is a number from 0 to below 1."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < 1:
+        raise ValueError(f"{name} must be a number in [0, 1), got {value!r}")
     return float(value)

@@ -14,7 +14,7 @@ from ._core import Data, Engine
 from .full_batch import FullBatch, GradientRule, Objective
 from .hessian import MAX_PARAMETERS
 from .initializers import check_initializer, from_json, initialize, to_json
-from .layers import Dense, check_penalty, check_size
+from .layers import Dense, check_dropout, check_penalty, check_size
 from .losses import check_loss, check_targets
 from .optimizers import SGD, Adam
 from .schedules import Schedule
@@ -67,7 +67,7 @@ class Network:
     dtype : {"float32", "float64"}, default="float64"
         Of parameters and arithmetic.
     random_state : int, RandomState instance or None, default=None
-        For initial weights and for shuffling.
+        For initial weights, for shuffling, and for what else is random in training.
     initializer : str, VarianceScaling or Orthogonal, default="sklearn"
         Rule for the initial parameters of layers that don't bring their own:
 
@@ -81,6 +81,8 @@ class Network:
         - "zeros": all units of a layer remain equal, to show that symmetry must be broken.
 
         Biases are 0 but for "sklearn". `init_lsuv` is a rule that needs data.
+    input_dropout : float, default=0.0
+        Probability with which each input is set to 0 in training, as `Dense` has it for outputs. X must be dense.
 
     Attributes
     ----------
@@ -91,7 +93,8 @@ class Network:
     biases : tuple of ndarray of shape (n_out,)
         Views of `parameters`.
     l1, l2 : float
-        May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype` and `initializer`.
+        May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype`, `initializer` and
+        `input_dropout`.
 
     Raises
     ------
@@ -107,6 +110,10 @@ class Network:
 
     each divided by the weight of the batch.
 
+    `fit` and `partial_fit` with mini-batches are all that drops anything; costs and gradients elsewhere are those of the
+    network as it predicts. A mask is a function of a seed drawn for each epoch, the optimizer's steps so far, layer,
+    row of the batch and unit (Threefry, a counter-based generator): it does not depend on the number of threads.
+
     Examples
     --------
     >>> import fastbp
@@ -119,7 +126,7 @@ class Network:
 
     def __init__(
         self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
-        initializer="sklearn",
+        initializer="sklearn", input_dropout=0.0,
     ):  # fmt: skip
         layers = tuple(layers)
         if not layers or not all(isinstance(layer, Dense) for layer in layers):
@@ -127,6 +134,8 @@ class Network:
         if dtype not in ("float32", "float64", np.float32, np.float64):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         check_loss(loss, layers[-1])
+        if layers[-1].dropout:
+            raise ValueError(f"layers: the output layer must have dropout=0, got {layers[-1]!r}")
         self._layers = layers
         self._n_inputs = check_size("n_inputs", n_inputs)
         self._loss = loss
@@ -134,6 +143,7 @@ class Network:
         self.l1 = l1
         self.l2 = l2
         self._initializer = check_initializer(initializer)
+        self._input_dropout = check_dropout("input_dropout", input_dropout)
         self._random_state = check_random_state(random_state)
         self._build()
         for layer, weights, biases in zip(layers, self.weights, self.biases, strict=True):
@@ -166,6 +176,7 @@ class Network:
     loss = property(lambda self: self._loss)
     dtype = property(lambda self: self._dtype)
     initializer = property(lambda self: self._initializer)
+    input_dropout = property(lambda self: self._input_dropout)
     parameters = property(lambda self: self._parameters)
 
     @property
@@ -195,7 +206,7 @@ class Network:
         layers = ", ".join(map(repr, self.layers))
         return (
             f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, "
-            f"dtype={self.dtype.name!r}, initializer={self.initializer!r})"
+            f"dtype={self.dtype.name!r}, initializer={self.initializer!r}, input_dropout={self.input_dropout})"
         )
 
     def __getstate__(self):
@@ -332,9 +343,12 @@ class Network:
     # ---- training ---------------------------------------------------------------------------------------------------
 
     def _train_epoch(
-        self, data, order, batch_size, optimizer, learning_rate=None, penalty_over_weight=False, n_threads=None
-    ):
+        self, data, order, batch_size, optimizer, learning_rate=None, penalty_over_weight=False, n_threads=None,
+        random_state=None,
+    ):  # fmt: skip
         """One epoch over the rows in `order` (int64; None: all as they stand).
+
+        The seed for what is random is drawn from `random_state` (None: the network's), if anything is.
 
         Returns a float64 array (n_batches, 3): data loss, penalty, and sum of weights S of each batch, all before its
         update. With `penalty_over_weight` the penalty is divided by S, as scikit-learn's alpha is.
@@ -352,8 +366,32 @@ class Network:
             self._engine.train(
                 self._parameters, data, order, batch_size, optimizer.rule,
                 rates, *optimizer.settings, s1, s2, t, self._penalties, penalty_over_weight, record, n_threads,
+                self._randomness(random_state or self._random_state),
             )  # fmt: skip
         return record
+
+    @property
+    def _random_settings(self):
+        """All that makes training random but the order of the rows, by name."""
+        settings = {"input_dropout": self.input_dropout}
+        return settings | {f"dropout of layer {i}": layer.dropout for i, layer in enumerate(self.layers)}
+
+    def _randomness(self, random_state):
+        """A seed and the rates of dropout, as the engine takes them; None where nothing is dropped."""
+        rates = list(self._random_settings.values())
+        if not any(rates):
+            return None
+        return random_state.randint(2**32, size=2, dtype=np.uint32).tolist(), rates
+
+    def _check_randomness(self, optimizer, X):
+        used = [f"{name}={value}" for name, value in self._random_settings.items() if value]
+        if used and isinstance(optimizer, FullBatch):
+            raise ValueError(
+                f"optimizer must be an SGD or Adam for a network with {used[0]}: a full-batch rule needs a cost that is "
+                f"the same at each evaluation, got {optimizer!r}"
+            )
+        if issparse(X) and self.input_dropout:
+            raise ValueError("X must be dense for a network with input_dropout, got a sparse matrix")
 
     def _evaluate(self, data, order=None, gradient=None, n_threads=None):
         """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`."""
@@ -475,6 +513,7 @@ class Network:
                 )
             optimizer.check(self)
         rows = self._rows(X, y, sample_weight)
+        self._check_randomness(optimizer, X)
         validation = None if validation_data is None else self._validation(validation_data)
 
         with threads.exclusive(self):
@@ -851,6 +890,7 @@ class Network:
             "l2": self.l2,
             "dtype": self.dtype.name,
             "initializer": to_json(self.initializer),
+            "input_dropout": self.input_dropout,
         }
         arrays = {"settings": np.array(json.dumps(settings)), "parameters": self._parameters}
         if hasattr(file, "write"):

@@ -24,6 +24,16 @@ typedef struct {
     double l1, l2; /* added to the gradient: l1 sign(w) + l2 w */
 } Update;
 
+/* Where a row's random words come from. Word j of the row is a function of all of this and of j, and of nothing else: it
+ * can be had anywhere, in any order, again. See random_words in kernels.c. */
+typedef struct {
+    uint32_t seed[2];
+    uint32_t step, row; /* of training, of the batch */
+    uint32_t stream;    /* what the words are for: 0 dropout of inputs, l dropout of layer l (from 1), or one of these */
+} Counter;
+#define NOISE_STREAM 0xFFFFFFFFu
+#define AUGMENTATION_STREAM 0xFFFFFFFEu
+
 /* The rows of a strided matrix of any supported dtype; strides are in bytes. */
 typedef struct {
     const char *data;
@@ -92,6 +102,12 @@ typedef struct {
     /* One optimizer step for w (n) with gradient g (n) and state s1, s2 (n) (NULL where the rule has none). Adds the
      * old weights' penalty l1 |w| + l2/2 w^2 to *penalty. */
     void (*update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *s1, void *s2, double *penalty);
+
+    /* Inverted dropout: a (m, n) <- 0 where word first + j of the row is below rate * 2^32, else a / (1 - rate). The rows
+     * are counter->row and those after it, ld apart in a. */
+    void (*dropout)(ptrdiff_t m, ptrdiff_t n, double rate, const Counter *counter, ptrdiff_t first, void *a, ptrdiff_t ld);
+    /* out (n) = s * a (n) */
+    void (*scaled)(ptrdiff_t n, double s, const void *a, void *out);
 } Kernels;
 
 /* The tables [float32, float64] of an instruction set by name ("baseline", "avx2", "avx512"), if it was built and the

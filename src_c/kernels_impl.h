@@ -799,6 +799,40 @@ static void NAME(update)(const Update *u, ptrdiff_t n, void *w, const void *g, v
     }
 }
 
+/* ---- what is random in training ---------------------------------------------------------------------------------- */
+
+static void NAME(dropout)(ptrdiff_t m, ptrdiff_t n, double rate, const Counter *counter, ptrdiff_t first, void *a_,
+                          ptrdiff_t ld)
+{
+    const uint32_t threshold = (uint32_t)(rate * 0x1p32);
+    const REAL scale = (REAL)(1 / (1 - rate));
+    Counter c = *counter;
+    REAL *a = a_;
+    for (ptrdiff_t i = 0; i < m; i++, c.row++, a += ld) {
+        uint32_t key[2], word[BLOCK_WORDS];
+        row_key(&c, key);
+        for (ptrdiff_t at = first / BLOCK_WORDS * BLOCK_WORDS; at < first + n; at += BLOCK_WORDS) {
+            random_words(key, c.stream, at / BLOCK_WORDS, word);
+            REAL *to = a + (at - first);
+            const ptrdiff_t begin = at < first ? first - at : 0, end = first + n - at;
+            if (begin == 0 && end >= BLOCK_WORDS)
+                for (int j = 0; j < BLOCK_WORDS; j++)
+                    to[j] = word[j] < threshold ? 0 : to[j] * scale;
+            else
+                for (ptrdiff_t j = begin; j < end && j < BLOCK_WORDS; j++)
+                    to[j] = word[j] < threshold ? 0 : to[j] * scale;
+        }
+    }
+}
+
+static void NAME(scaled)(ptrdiff_t n, double s, const void *a_, void *out_)
+{
+    const REAL *a = a_;
+    REAL *out = out_;
+    for (ptrdiff_t j = 0; j < n; j++)
+        out[j] = a[j] * (REAL)s;
+}
+
 #undef MANTISSA
 #undef BIAS
 #undef LN2_HIGH

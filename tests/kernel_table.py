@@ -3,7 +3,7 @@
 import ctypes
 import shutil
 import subprocess
-from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int, c_size_t, c_ssize_t, c_void_p
+from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int, c_size_t, c_ssize_t, c_uint32, c_void_p
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,10 @@ class Update(Structure):
     _fields_ = [("rule", c_int)] + [
         (name, c_double) for name in ("learning_rate", "momentum", "beta_1", "beta_2", "epsilon", "l1", "l2")
     ]
+
+
+class Counter(Structure):
+    _fields_ = [("seed", c_uint32 * 2), ("step", c_uint32), ("row", c_uint32), ("stream", c_uint32)]
 
 
 class Strided(Structure):
@@ -67,6 +71,8 @@ class Kernels(Structure):
         ("softmax", CFUNCTYPE(None, N, N, P)),
         ("loss", CFUNCTYPE(c_double, c_int, N, N, P, N, P, P, P, c_double, P)),
         ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, P, POINTER(c_double))),
+        ("dropout", CFUNCTYPE(None, N, N, c_double, POINTER(Counter), N, P, N)),
+        ("scaled", CFUNCTYPE(None, N, c_double, P, P)),
     ]
 
 

@@ -82,3 +82,33 @@ def update(rule, w, g, state, t, rate, momentum=0.0, beta_1=0.9, beta_2=0.999, e
     m[:] = beta_1 * m + (1 - beta_1) * g
     v[:] = beta_2 * v + (1 - beta_2) * g**2
     return w - rate * np.sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)
+
+
+def threefry(key, x0, x1, rounds=13):
+    """Threefry-2x32 of the counters (x0, x1) with a key of two words, as src_c/kernels.c has it."""
+    x0, x1 = np.broadcast_arrays(np.asarray(x0, np.uint32), np.asarray(x1, np.uint32))
+    k0, k1 = (np.asarray(k, np.uint32) for k in key)
+    schedule = [k0, k1, np.uint32(0x1BD11BDA) ^ k0 ^ k1]
+    x0, x1 = x0 + schedule[0], x1 + schedule[1]
+    for i in range(rounds):
+        r = np.uint32([13, 15, 26, 6, 17, 29, 16, 24][i % 8])
+        x0 = x0 + x1
+        x1 = ((x1 << r) | (x1 >> (np.uint32(32) - r))) ^ x0
+        if i % 4 == 3:
+            j = i // 4 + 1
+            x0, x1 = x0 + schedule[j % 3], x1 + schedule[(j + 1) % 3] + np.uint32(j)
+    return x0, x1
+
+
+def random_words(seed, step, rows, stream, n):
+    """The first n words of these rows (an array) of a step's batch and a stream: (rows, n) of uint32."""
+    key = threefry(seed, np.uint32(step), np.asarray(rows, np.uint32)[:, None])
+    pair = np.arange(-(-n // 32) * 16, dtype=np.uint32)
+    words = np.stack(threefry(key, pair, np.uint32(stream)))  # (2, rows, pairs)
+    m, blocks = len(key[0]), len(pair) // 16
+    return words.reshape(2, m, blocks, 16).transpose(1, 2, 0, 3).reshape(m, 32 * blocks)[:, :n]
+
+
+def dropout_mask(seed, step, rows, stream, n, rate):
+    """Factors of inverted dropout, 0 or 1 / (1 - rate): (rows, n)."""
+    return (random_words(seed, step, rows, stream, n) >= int(rate * 2**32)) / (1 - rate)

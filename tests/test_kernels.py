@@ -380,3 +380,27 @@ def test_update_nonfinite(k, dtype):
     g[[1, 8]] = np.nan, np.inf
     k.update(byref(u), 9, pointer(w), pointer(g), None, None, byref(c_double(0)))
     assert_array_equal(w, [1, np.nan, 1, 1, 1, 1, 1, 1, -np.inf])
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.25, 0.5, 0.999])
+def test_dropout(k, dtype, rng, rate):
+    """Any cut of rows and columns gives the masks of the reference."""
+    seed = 12345, 0xFFFFFFFF
+    cuts = (3, 100, 0, 0), (1, 1, 0, 7), (4, 37, 13, 2**32 - 2), (2, 64, 32, 5), (0, 4, 0, 0), (2, 0, 8, 0)
+    for m, n, first, row in cuts:
+        a = rng.normal(size=(m, n + 3)).astype(dtype)
+        expected = a.copy()
+        rows = (row + np.arange(m)) % 2**32
+        mask = reference.dropout_mask(seed, 9, rows, 2, first + n, rate)[:, first:]
+        expected[:, :n] = np.where(mask == 0, 0, a[:, :n] * dtype.type(1 / (1 - rate)))
+        k.dropout(m, n, rate, byref(kt.Counter(seed, 9, row, 2)), first, pointer(a), n + 3)
+        assert_array_equal(a, expected)
+
+
+def test_scaled(k, dtype, rng):
+    for n in SIZES:
+        a = rng.normal(size=n).astype(dtype)
+        out, check = guarded(n, dtype)
+        k.scaled(n, 0.7, pointer(a), pointer(out))
+        check()
+        assert_array_equal(out, a * dtype.type(0.7))
