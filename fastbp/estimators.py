@@ -606,10 +606,12 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
             order, held_out = self._hold_out(net, X, target, weight, data, validation, weigh)
 
         tasks = _Tasks(self, *given, max_subtasks=1 if incremental else self.max_iter)
-        if stochastic:
-            self._fit_stochastic(net, data, order, held_out, incremental, tasks)
-        else:
-            self._fit_lbfgs(net, data, X.shape[0] if weight is None else weight.sum(), tasks)
+        with threads.exclusive(net):
+            if stochastic:
+                self._fit_stochastic(net, data, order, held_out, incremental, tasks)
+            else:
+                total_weight = X.shape[0] if weight is None else weight.sum()
+                self._fit_lbfgs(net, data, total_weight, tasks)
         if not np.isfinite(net.parameters).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large"

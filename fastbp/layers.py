@@ -25,9 +25,9 @@ class Dense:
     initializer : str, VarianceScaling, Orthogonal or None, default=None
         Rule for the initial parameters, see `Network`; None takes the network's.
     dropout : float, default=0.0
-        Probability, in [0, 1), with which each of the layer's outputs is set to 0 in training, for each row of each batch
-        anew; the others are divided by ``1 - dropout``, so that prediction, which drops nothing, has nothing to make
-        up for ("inverted" dropout). Not for the output layer.
+        Probability, in [0, 1), with which each of the layer's outputs is set to 0 in training, for each row of each
+        batch anew; the others are divided by ``1 - dropout``, so that prediction, which drops nothing, has nothing to
+        make up for ("inverted" dropout). Not for the output layer.
 
     Raises
     ------

@@ -110,9 +110,9 @@ class Network:
 
     each divided by the weight of the batch.
 
-    `fit` and `partial_fit` with mini-batches are all that drops anything; costs and gradients elsewhere are those of the
-    network as it predicts. A mask is a function of a seed drawn for each epoch, the optimizer's steps so far, layer,
-    row of the batch and unit (Threefry, a counter-based generator): it does not depend on the number of threads.
+    Nothing is dropped but in `fit` and `partial_fit`; costs and gradients elsewhere are those of the network as it
+    predicts. A mask is a function of a seed drawn for each epoch, the optimizer's steps so far, layer, row of the batch
+    and unit (Threefry, a counter-based generator): it does not depend on the number of threads.
 
     Examples
     --------
@@ -387,8 +387,8 @@ class Network:
         used = [f"{name}={value}" for name, value in self._random_settings.items() if value]
         if used and isinstance(optimizer, FullBatch):
             raise ValueError(
-                f"optimizer must be an SGD or Adam for a network with {used[0]}: a full-batch rule needs a cost that is "
-                f"the same at each evaluation, got {optimizer!r}"
+                f"optimizer must be an SGD or Adam for a network with {used[0]}: a full-batch rule needs a cost that "
+                f"is the same at each evaluation, got {optimizer!r}"
             )
         if issparse(X) and self.input_dropout:
             raise ValueError("X must be dense for a network with input_dropout, got a sparse matrix")

@@ -30,7 +30,7 @@ def make(dropout=0.4, activation="tanh", seed=0, **settings):
     return Network(layers, n_inputs=6, loss="softmax_cross_entropy", random_state=seed, **settings)
 
 
-# ---- the generator: tests/test_kernels.py has the compiled one against this one ---------------------------------------
+# ---- the generator: tests/test_kernels.py has the compiled one against this one -------------------------------------
 
 
 @pytest.mark.parametrize(("rounds", "counter", "key", "result"), KNOWN)
@@ -58,8 +58,8 @@ def test_words_are_uniform():
 def test_words_of_neighbouring_counters_are_independent():
     """Next unit, row and step, other stream and seed: correlation of values, and of each bit, and joint counts."""
     w = words()
-    pairs = [(w[..., :-1], w[..., 1:]), (w[..., :16], w[..., 16:32]), (w[:, :, :-1], w[:, :, 1:]), (w[:, :-1], w[:, 1:])]
-    pairs += [(w[0], w[1]), (w[0], w[2])]
+    pairs = [(w[..., :-1], w[..., 1:]), (w[..., :16], w[..., 16:32]), (w[:, :, :-1], w[:, :, 1:])]
+    pairs += [(w[:, :-1], w[:, 1:]), (w[0], w[1]), (w[0], w[2])]
     for a, b in pairs:
         a, b = a.ravel(), b.ravel()
         bound = 4.5 / np.sqrt(a.size)
@@ -71,7 +71,7 @@ def test_words_of_neighbouring_counters_are_independent():
             assert abs(same - 0.5) < bound
 
 
-# ---- dropout ----------------------------------------------------------------------------------------------------------
+# ---- dropout --------------------------------------------------------------------------------------------------------
 
 
 def one_step(net, X, y, seed=3, batch_size=100, **settings):
