@@ -4,9 +4,10 @@ import json
 import time
 from dataclasses import asdict, dataclass, replace
 from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array, issparse, vstack
 from sklearn.utils import assert_all_finite, check_random_state
 
 from . import threads
@@ -36,11 +37,23 @@ class History:
         Loss on the validation data after the epoch, without penalties; empty without validation data.
     seconds : ndarray of shape (n_epochs,)
         Wall-clock time of the epoch's training.
+    second : History or None
+        The training on all data after early stopping that ``then`` asked for.
     """
 
     loss: np.ndarray
     validation_loss: np.ndarray
     seconds: np.ndarray
+    second: "History | None" = None
+
+
+class _Best(NamedTuple):
+    """The epoch with the least validation loss: what to return to."""
+
+    epoch: int
+    n_steps: int
+    parameters: np.ndarray
+    optimizer_state: dict | None
 
 
 class Network:
@@ -417,6 +430,7 @@ class Network:
         callback=None,
         verbose=False,
         n_threads=None,
+        then=None,
     ):
         """Train from the current parameters, with fresh optimizer state.
 
@@ -448,6 +462,17 @@ class Network:
             Print a line for each epoch.
         n_threads : int, default=None
             None: those that are free; -1: all. The result does not depend on it.
+        then : {"retrain", "continue"} or None, default=None
+            What to do after early stopping, to learn from the validation data as well, joined with the training data
+            in a copy (Notes 004):
+
+            - "retrain": start again from the parameters before this call, and make as many steps as had been made
+              when the validation loss was least;
+            - "continue": go on from the best parameters, and the optimizer's state then, until the mean training loss
+              of an epoch falls below that of the best epoch, which may never happen: for `epochs` epochs at most.
+
+            Either is a heuristic, with nothing left to validate it on. A callback that ended the training ends all of
+            it; else it is called for these epochs too, from 0 on and with their own history.
 
         Returns
         -------
@@ -464,7 +489,7 @@ class Network:
         """
         return self._fit(
             X, y, True, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
-            callback, verbose, n_threads,
+            callback, verbose, n_threads, then,
         )  # fmt: skip
 
     def partial_fit(
@@ -482,6 +507,7 @@ class Network:
         callback=None,
         verbose=False,
         n_threads=None,
+        then=None,
     ):
         """Train on, with the optimizer's state, and the place in its schedule, as the last call left them.
 
@@ -489,12 +515,12 @@ class Network:
         """
         return self._fit(
             X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
-            callback, verbose, n_threads,
+            callback, verbose, n_threads, then,
         )  # fmt: skip
 
     def _fit(
         self, X, y, fresh, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
-        callback, verbose, n_threads,
+        callback, verbose, n_threads, then,
     ):  # fmt: skip
         _check_optimizer(optimizer)
         for name, value in (("epochs", epochs), ("batch_size", batch_size), ("early_stopping", early_stopping)):
@@ -502,6 +528,10 @@ class Network:
                 raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
         if early_stopping is not None and validation_data is None:
             raise ValueError("early_stopping needs validation_data, got None")
+        if then not in (None, "retrain", "continue"):
+            raise ValueError(f"then must be 'retrain', 'continue' or None, got {then!r}")
+        if then is not None and early_stopping is None:
+            raise ValueError(f"then={then!r} needs early_stopping, got None")
         if self.loss is None:
             raise ValueError("fit needs a network with a loss; with loss=None use forward, backward and step")
         threads.check_n_threads(n_threads)
@@ -515,15 +545,27 @@ class Network:
         rows = self._rows(X, y, sample_weight)
         self._check_randomness(optimizer, X)
         validation = None if validation_data is None else self._validation(validation_data)
+        if then is not None and (rows[2] is None) != (validation[2] is None):
+            raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
 
         with threads.exclusive(self):
             before = self._parameters.copy(), self._optimizer_state, self._random_state.get_state()
             self._optimizer_state = None if fresh else _copied(self._optimizer_state)
+            arguments = optimizer, batch_size, shuffle, callback, verbose, n_threads
             try:
-                return self._epochs(
-                    X, y, rows, validation, optimizer, epochs, batch_size, shuffle, early_stopping, callback, verbose,
-                    n_threads,
-                )  # fmt: skip
+                history, best = self._epochs(X, y, rows, validation, early_stopping, epochs, *arguments)
+                if then is None or best is None:
+                    return history
+                X, y = (X, validation_data[0]), (y, validation_data[1])
+                rows = self._joined(rows, validation)
+                limit = {"below": history.loss[best.epoch]}
+                self._optimizer_state = best.optimizer_state
+                if then == "retrain":
+                    self._parameters[:] = before[0]
+                    self._optimizer_state = None if fresh else _copied(before[1])
+                    limit = {"n_steps": best.n_steps}
+                history.second, _ = self._epochs(X, y, rows, None, None, epochs, *arguments, **limit)
+                return history
             except BaseException as error:
                 # Ctrl-C leaves what was learnt, anything else the network as it was.
                 if not isinstance(error, KeyboardInterrupt) or not np.isfinite(self._parameters).all():
@@ -532,23 +574,29 @@ class Network:
                 raise
 
     def _epochs(
-        self, X, y, rows, validation, optimizer, epochs, batch_size, shuffle, early_stopping, callback, verbose,
-        n_threads,
+        self, X, y, rows, validation, early_stopping, epochs, optimizer, batch_size, shuffle, callback, verbose,
+        n_threads, n_steps=None, below=-np.inf,
     ):  # fmt: skip
-        """Train for so many epochs, or until the rule, early stopping or the callback ends it."""
+        """Train for so many epochs or steps, or until a loss is below the one given, or the rule, early stopping or the
+        callback ends it. X and y are what `rows` were made from, for messages.
+
+        Returns the history, and the best epoch if there was early stopping and the callback did not end it.
+        """
         losses, validation_losses, seconds = [], [], []
-        best, best_parameters, since_best = np.inf, None, 0
+        best, since_best, ended = None, 0, False
+        validation = None if validation is None else Data(*validation)
         start = time.perf_counter()
 
         def end_epoch(loss):
             """Take down an epoch that had this loss; whether to stop. Raises if its results are not finite."""
-            nonlocal start, best, best_parameters, since_best
+            nonlocal start, best, since_best, ended
             epoch = len(losses)
             seconds.append(time.perf_counter() - start)
             losses.append(float(loss))
             if not np.isfinite(losses[-1]) or not np.isfinite(self._parameters).all():
-                assert_all_finite(X, input_name="X")
-                assert_all_finite(y, input_name="y")
+                for name, parts in (("X", X), ("y", y)):
+                    for part in parts if isinstance(parts, tuple) else (parts,):
+                        assert_all_finite(part, input_name=name)
                 raise FloatingPointError(
                     f"the training loss or a parameter is not finite after epoch {epoch}; the parameters are those "
                     "before the call. A smaller learning_rate or scaled inputs may help."
@@ -559,32 +607,53 @@ class Network:
                 self._end_epoch(optimizer, losses[-1] if validation is None else validation_losses[-1])
             if early_stopping is not None:
                 since_best += 1
-                if validation_losses[-1] < best:
-                    best, best_parameters, since_best = validation_losses[-1], self._parameters.copy(), 0
+                if validation_losses[-1] < (np.inf if best is None else validation_losses[best.epoch]):
+                    state, made = _copied(self._optimizer_state), len(losses) * steps_per_epoch
+                    best, since_best = _Best(epoch, made, self._parameters.copy(), state), 0
             if verbose:
                 tail = f", validation loss {validation_losses[-1]:.6f}" if validation is not None else ""
                 print(f"epoch {epoch + 1}/{epochs}: loss {losses[-1]:.6f}{tail}, {seconds[-1]:.3f} s")
-            stop = (callback is not None and callback(epoch, history())) or since_best == early_stopping
+            ended = callback is not None and bool(callback(epoch, history()))
             start = time.perf_counter()
-            return stop
+            return ended or since_best == early_stopping or losses[-1] < below
 
         def history():
             return History(np.array(losses), np.array(validation_losses), np.array(seconds))
 
+        n_rows = rows[0].shape[0]
+        batch_size = n_rows if isinstance(optimizer, FullBatch) else min(batch_size or 32, n_rows)
+        steps_per_epoch = -(-n_rows // batch_size)
+        if n_steps is not None:
+            epochs = -(-n_steps // steps_per_epoch)
         if isinstance(optimizer, FullBatch):
             optimizer.train(Objective(self, rows, n_threads), epochs, end_epoch)
         else:
-            data, batch_size = Data(*rows), 32 if batch_size is None else batch_size
-            order = np.arange(data.n_rows, dtype=np.int64) if shuffle else None
-            for _ in range(epochs):
+            data = Data(*rows)
+            order = np.arange(n_rows, dtype=np.int64) if shuffle or n_steps is not None else None
+            for epoch in range(epochs):
                 if shuffle:
                     self._random_state.shuffle(order)
+                if n_steps is not None:  # the last epoch may be a part of one
+                    order = order[: (n_steps - epoch * steps_per_epoch) * batch_size]
                 record = self._train_epoch(data, order, batch_size, optimizer, n_threads=n_threads)
                 if end_epoch(np.average(record[:, 0] + record[:, 1], weights=record[:, 2])):
                     break
-        if best_parameters is not None:
-            self._parameters[:] = best_parameters
-        return history()
+        if best is not None:
+            self._parameters[:] = best.parameters
+        return history(), None if ended else best
+
+    def _joined(self, *parts):
+        """Rows of several parts, each as `_rows` has them, as one."""
+        X, y, labels, weights = zip(*parts, strict=True)
+        if any(map(issparse, X)):
+            X = self._check_X(vstack(X, format="csr"))
+        else:
+            X = np.concatenate(X)
+        if any(w is not None for w in weights):
+            weights = [np.ones(x.shape[0]) if w is None else w for (x, *_), w in zip(parts, weights, strict=True)]
+        y = [a if a is None else a.reshape(len(a), -1) for a in y]
+        y, labels, weights = (None if a[0] is None else np.concatenate(a) for a in (y, labels, weights))
+        return X, y, labels, weights
 
     def _validation(self, validation_data):
         if not isinstance(validation_data, tuple) or len(validation_data) not in (2, 3):
@@ -592,7 +661,7 @@ class Network:
         try:
             for part in validation_data[:2]:
                 assert_all_finite(part)
-            return self._data(*validation_data)
+            return self._rows(*validation_data)
         except ValueError as error:
             raise ValueError(f"validation_data: {error}") from error
 
