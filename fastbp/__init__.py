@@ -16,6 +16,7 @@ except ModuleNotFoundError as error:
 __version__ = version("fastbp")
 ISA = choose_isa(os.environ.get("FASTBP_ISA"))
 
+from .augmentation import ImageAugmentation  # noqa: E402
 from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
 from .full_batch import BFGS, LBFGS, Newton, NewtonCG, Quickprop, Rprop  # noqa: E402
 from .initializers import Orthogonal, VarianceScaling  # noqa: E402
@@ -35,9 +36,9 @@ from .schedules import (  # noqa: E402
 )
 
 __all__ = [
-    "BFGS", "LBFGS", "SGD", "Adam", "CosineWarmRestarts", "Cyclical", "Dense", "Exponential", "InverseScaling",
-    "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "Quickprop",
-    "ReduceOnPlateau", "Rprop", "StepDecay", "VarianceScaling", "WarmUp", "Whitening", "show_config",
+    "BFGS", "LBFGS", "SGD", "Adam", "CosineWarmRestarts", "Cyclical", "Dense", "Exponential", "ImageAugmentation",
+    "InverseScaling", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal",
+    "Quickprop", "ReduceOnPlateau", "Rprop", "StepDecay", "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 
 

@@ -51,6 +51,12 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct Counter:
         uint32_t seed[2]
         uint32_t step, row, stream
+    enum: NOISE_STREAM
+    enum: AUGMENTATION_STREAM
+    ctypedef struct Augmentation:
+        ptrdiff_t height, width
+        double shift, rotation, scale, shear, elastic_alpha, elastic_sigma
+    ptrdiff_t augmentation_scratch(const Augmentation *)
     ctypedef struct Strided:
         const char *data
         ptrdiff_t row_stride, column_stride
@@ -85,6 +91,8 @@ cdef extern from "kernels.h" nogil:
                        void *) noexcept nogil
         void (*update)(const Update *, ptrdiff_t, void *, const void *, void *, void *, double *) noexcept nogil
         void (*dropout)(ptrdiff_t, ptrdiff_t, double, const Counter *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
+        void (*add_noise)(ptrdiff_t, ptrdiff_t, double, const Counter *, void *, ptrdiff_t) noexcept nogil
+        void (*augment)(ptrdiff_t, const Augmentation *, const Counter *, void *, ptrdiff_t, void *) noexcept nogil
         void (*scaled)(ptrdiff_t, double, const void *, void *) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)
     const char *const *fastbp_isas_built
@@ -288,6 +296,8 @@ cdef struct Run:
     Py_ssize_t window       # rows that a pass by columns works on before it looks for Ctrl-C
     Update update
     double input_dropout    # TRAIN
+    double input_noise
+    Augmentation augmentation   # of height 0 for none
     uint32_t seed[2]
     bint penalty_over_weight
     int64_t t               # optimizer steps made
@@ -397,8 +407,12 @@ cdef void gather_rows(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
     if not run.sparse and not run.direct:
         run.k.gather(m, run.layers.n_in, &run.x, run.order + at if run.order != NULL else NULL, at, part.x_rows[row],
                      run.ld_input)
+        c = counter_of(part, row, 0)
+        if run.augmentation.height > 0:
+            run.k.augment(m, &run.augmentation, &c, part.x_rows[row], run.ld_input, part.scratch)
+        if run.input_noise > 0:
+            run.k.add_noise(m, run.layers.n_in, run.input_noise, &c, part.x_rows[row], run.ld_input)
         if run.input_dropout > 0:
-            c = counter_of(part, row, 0)
             run.k.dropout(m, run.layers.n_in, run.input_dropout, &c, 0, part.x_rows[row], run.ld_input)
 
 
@@ -1142,6 +1156,8 @@ cdef class Engine:
             layer = run.layers + i
             scratch = max(scratch, (chunk + layer.panel + 1) * layer.group * lanes * <Py_ssize_t>itemsize)
             scratch = max(scratch, layer.ld * <Py_ssize_t>itemsize)  # a row, for derivative_with_dropout
+        if run.augmentation.height > 0:
+            scratch = max(scratch, augmentation_scratch(&run.augmentation) * <Py_ssize_t>itemsize)
         scratch = max(scratch, run.block * <Py_ssize_t>(2 * sizeof(double) + last.n_out * itemsize))
         run.scratch_size = aligned(chunk * sizeof(char *)) + aligned(scratch)
         for round_ in range(2):  # first the sizes, then the places
@@ -1228,9 +1244,11 @@ cdef class Engine:
               int n_threads, randomness=None):
         """One epoch. learning_rates: float64 vector, one for each batch; penalties: pairs (l1, l2), one a layer; t: int64
         array of one, the optimizer's steps so far; record: float64 (n_batches, 3), receives loss, penalty and sum of
-        weights of each batch; randomness: None, or seed (two 32-bit integers) and dropout rates of inputs and layers."""
+        weights of each batch; randomness: None, or seed (two 32-bit integers), dropout
+        rates of inputs and layers, input noise, and None or an ImageAugmentation's settings."""
         cdef Run run
         cdef Layer *layers
+        cdef Augmentation *a
         cdef int i
         cdef Memory copy = Memory()
         cdef Buffer p = Buffer(parameters, True), r = Buffer(record, True), steps = Buffer(t, True), v1, v2
@@ -1240,10 +1258,14 @@ cdef class Engine:
         for i, (l1, l2) in enumerate(penalties):
             layers[i].l1, layers[i].l2 = l1, l2
         if randomness is not None:
-            (run.seed[0], run.seed[1]), (run.input_dropout, *dropouts) = randomness
+            (run.seed[0], run.seed[1]), (run.input_dropout, *dropouts), run.input_noise, augmentation = randomness
             for i, dropout in enumerate(dropouts):
                 layers[i].dropout = dropout
-            run.direct = run.direct and run.input_dropout == 0
+            if augmentation is not None:
+                a = &run.augmentation
+                a.height, a.width, a.shift, a.rotation, a.scale, a.shear, a.elastic_alpha, a.elastic_sigma = augmentation
+            if run.input_dropout > 0 or run.input_noise > 0 or augmentation is not None:
+                run.direct = False  # the gathered rows are changed
         run.update.rule = RULES[rule]
         run.learning_rates, run.update.momentum = <const double *>rates.pointer(), momentum
         run.update.beta_1, run.update.beta_2, run.update.epsilon = beta_1, beta_2, epsilon

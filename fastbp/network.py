@@ -1,6 +1,7 @@
 """The network: its parameters, and the training loop as Python sees it."""
 
 import json
+import math
 import time
 from dataclasses import asdict, dataclass, replace
 from numbers import Integral
@@ -12,6 +13,7 @@ from sklearn.utils import assert_all_finite, check_random_state
 
 from . import threads
 from ._core import Data, Engine
+from .augmentation import ImageAugmentation
 from .full_batch import FullBatch, GradientRule, Objective
 from .hessian import MAX_PARAMETERS
 from .initializers import check_initializer, from_json, initialize, to_json
@@ -96,6 +98,12 @@ class Network:
         Biases are 0 but for "sklearn". `init_lsuv` is a rule that needs data.
     input_dropout : float, default=0.0
         Probability with which each input is set to 0 in training, as `Dense` has it for outputs. X must be dense.
+    input_noise : float, default=0.0
+        Standard deviation of Gaussian noise added to the inputs in training, for each row of each batch anew (before
+        dropout). X must be dense. For a linear network with squared error, the mean over the noise is the cost with
+        ``l2 = input_noise^2`` (the notes' Tikhonov regularization, 004); for others it is so to first order in the
+        noise's variance, with the derivatives of the outputs by the inputs in the place of the weights (C. Bishop,
+        "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7, 1995).
 
     Attributes
     ----------
@@ -106,8 +114,8 @@ class Network:
     biases : tuple of ndarray of shape (n_out,)
         Views of `parameters`.
     l1, l2 : float
-        May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype`, `initializer` and
-        `input_dropout`.
+        May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype`, `initializer`,
+        `input_dropout` and `input_noise`.
 
     Raises
     ------
@@ -123,9 +131,9 @@ class Network:
 
     each divided by the weight of the batch.
 
-    Nothing is dropped but in `fit` and `partial_fit`; costs and gradients elsewhere are those of the network as it
-    predicts. A mask is a function of a seed drawn for each epoch, the optimizer's steps so far, layer, row of the batch
-    and unit (Threefry, a counter-based generator): it does not depend on the number of threads.
+    Nothing is random but in `fit` and `partial_fit`; costs and gradients elsewhere are those of the network as it
+    predicts. A mask, noise or distortion is a function of a seed drawn for each epoch, the optimizer's steps so far,
+    layer, row of the batch and unit (Threefry, a counter-based generator): it does not depend on the number of threads.
 
     Examples
     --------
@@ -139,7 +147,7 @@ class Network:
 
     def __init__(
         self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
-        initializer="sklearn", input_dropout=0.0,
+        initializer="sklearn", input_dropout=0.0, input_noise=0.0,
     ):  # fmt: skip
         layers = tuple(layers)
         if not layers or not all(isinstance(layer, Dense) for layer in layers):
@@ -157,6 +165,7 @@ class Network:
         self.l2 = l2
         self._initializer = check_initializer(initializer)
         self._input_dropout = check_dropout("input_dropout", input_dropout)
+        self._input_noise = check_penalty("input_noise", input_noise)
         self._random_state = check_random_state(random_state)
         self._build()
         for layer, weights, biases in zip(layers, self.weights, self.biases, strict=True):
@@ -190,6 +199,7 @@ class Network:
     dtype = property(lambda self: self._dtype)
     initializer = property(lambda self: self._initializer)
     input_dropout = property(lambda self: self._input_dropout)
+    input_noise = property(lambda self: self._input_noise)
     parameters = property(lambda self: self._parameters)
 
     @property
@@ -219,7 +229,8 @@ class Network:
         layers = ", ".join(map(repr, self.layers))
         return (
             f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, "
-            f"dtype={self.dtype.name!r}, initializer={self.initializer!r}, input_dropout={self.input_dropout})"
+            f"dtype={self.dtype.name!r}, initializer={self.initializer!r}, input_dropout={self.input_dropout}, "
+            f"input_noise={self.input_noise})"
         )
 
     def __getstate__(self):
@@ -357,7 +368,7 @@ class Network:
 
     def _train_epoch(
         self, data, order, batch_size, optimizer, learning_rate=None, penalty_over_weight=False, n_threads=None,
-        random_state=None,
+        random_state=None, augmentation=None,
     ):  # fmt: skip
         """One epoch over the rows in `order` (int64; None: all as they stand).
 
@@ -379,32 +390,37 @@ class Network:
             self._engine.train(
                 self._parameters, data, order, batch_size, optimizer.rule,
                 rates, *optimizer.settings, s1, s2, t, self._penalties, penalty_over_weight, record, n_threads,
-                self._randomness(random_state or self._random_state),
+                self._randomness(random_state or self._random_state, augmentation),
             )  # fmt: skip
         return record
 
-    @property
-    def _random_settings(self):
-        """All that makes training random but the order of the rows, by name."""
-        settings = {"input_dropout": self.input_dropout}
-        return settings | {f"dropout of layer {i}": layer.dropout for i, layer in enumerate(self.layers)}
-
-    def _randomness(self, random_state):
-        """A seed and the rates of dropout, as the engine takes them; None where nothing is dropped."""
-        rates = list(self._random_settings.values())
-        if not any(rates):
+    def _randomness(self, random_state, augmentation):
+        """A seed and the settings of what is random, as the engine takes them; None where nothing is."""
+        rates = [self.input_dropout, *(layer.dropout for layer in self.layers)]
+        if not any(rates) and not self.input_noise and augmentation is None:
             return None
-        return random_state.randint(2**32, size=2, dtype=np.uint32).tolist(), rates
+        seed = random_state.randint(2**32, size=2, dtype=np.uint32).tolist()
+        return seed, rates, self.input_noise, augmentation and augmentation.settings
 
-    def _check_randomness(self, optimizer, X):
-        used = [f"{name}={value}" for name, value in self._random_settings.items() if value]
+    def _check_randomness(self, optimizer, X, augmentation):
+        """ValueError or TypeError if what is random in training does not fit the arguments."""
+        if augmentation is not None and not isinstance(augmentation, ImageAugmentation):
+            raise TypeError(f"augmentation must be an ImageAugmentation or None, got {augmentation!r}")
+        if augmentation is not None and math.prod(augmentation.image_shape) != self.n_inputs:
+            raise ValueError(
+                f"augmentation must be of images with {self.n_inputs} pixels, the network's inputs, got image_shape="
+                f"{augmentation.image_shape}"
+            )
+        of_inputs = {"input_dropout": self.input_dropout, "input_noise": self.input_noise, "augmentation": augmentation}
+        dropouts = {f"dropout of layers[{i}]": layer.dropout for i, layer in enumerate(self.layers)}
+        used = [f"{name}={value}" for name, value in (of_inputs | dropouts).items() if value]
         if used and isinstance(optimizer, FullBatch):
             raise ValueError(
-                f"optimizer must be an SGD or Adam for a network with {used[0]}: a full-batch rule needs a cost that "
-                f"is the same at each evaluation, got {optimizer!r}"
+                f"optimizer must be an SGD or Adam with {used[0]}: a full-batch rule needs a cost that is the same at "
+                f"each evaluation, got {optimizer!r}"
             )
-        if issparse(X) and self.input_dropout:
-            raise ValueError("X must be dense for a network with input_dropout, got a sparse matrix")
+        if issparse(X) and any(of_inputs.values()):
+            raise ValueError(f"X must be dense with {used[0]}, got a sparse matrix")
 
     def _evaluate(self, data, order=None, gradient=None, n_threads=None):
         """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`."""
@@ -431,6 +447,7 @@ class Network:
         verbose=False,
         n_threads=None,
         then=None,
+        augmentation=None,
     ):
         """Train from the current parameters, with fresh optimizer state.
 
@@ -473,6 +490,8 @@ class Network:
 
             Either is a heuristic, with nothing left to validate it on. A callback that ended the training ends all of
             it; else it is called for these epochs too, from 0 on and with their own history.
+        augmentation : ImageAugmentation, default=None
+            How to distort the rows of X, which are images and must be dense, each time they are trained on.
 
         Returns
         -------
@@ -489,7 +508,7 @@ class Network:
         """
         return self._fit(
             X, y, True, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
-            callback, verbose, n_threads, then,
+            callback, verbose, n_threads, then, augmentation,
         )  # fmt: skip
 
     def partial_fit(
@@ -508,6 +527,7 @@ class Network:
         verbose=False,
         n_threads=None,
         then=None,
+        augmentation=None,
     ):
         """Train on, with the optimizer's state, and the place in its schedule, as the last call left them.
 
@@ -515,12 +535,12 @@ class Network:
         """
         return self._fit(
             X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
-            callback, verbose, n_threads, then,
+            callback, verbose, n_threads, then, augmentation,
         )  # fmt: skip
 
     def _fit(
         self, X, y, fresh, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
-        callback, verbose, n_threads, then,
+        callback, verbose, n_threads, then, augmentation,
     ):  # fmt: skip
         _check_optimizer(optimizer)
         for name, value in (("epochs", epochs), ("batch_size", batch_size), ("early_stopping", early_stopping)):
@@ -543,7 +563,7 @@ class Network:
                 )
             optimizer.check(self)
         rows = self._rows(X, y, sample_weight)
-        self._check_randomness(optimizer, X)
+        self._check_randomness(optimizer, X, augmentation)
         validation = None if validation_data is None else self._validation(validation_data)
         if then is not None and (rows[2] is None) != (validation[2] is None):
             raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
@@ -551,7 +571,7 @@ class Network:
         with threads.exclusive(self):
             before = self._parameters.copy(), self._optimizer_state, self._random_state.get_state()
             self._optimizer_state = None if fresh else _copied(self._optimizer_state)
-            arguments = optimizer, batch_size, shuffle, callback, verbose, n_threads
+            arguments = optimizer, batch_size, shuffle, callback, verbose, n_threads, augmentation
             try:
                 history, best = self._epochs(X, y, rows, validation, early_stopping, epochs, *arguments)
                 if then is None or best is None:
@@ -575,7 +595,7 @@ class Network:
 
     def _epochs(
         self, X, y, rows, validation, early_stopping, epochs, optimizer, batch_size, shuffle, callback, verbose,
-        n_threads, n_steps=None, below=-np.inf,
+        n_threads, augmentation, n_steps=None, below=-np.inf,
     ):  # fmt: skip
         """Train for so many epochs or steps, or until a loss is below the one given, or the rule, early stopping or the
         callback ends it. X and y are what `rows` were made from, for messages.
@@ -635,7 +655,9 @@ class Network:
                     self._random_state.shuffle(order)
                 if n_steps is not None:  # the last epoch may be a part of one
                     order = order[: (n_steps - epoch * steps_per_epoch) * batch_size]
-                record = self._train_epoch(data, order, batch_size, optimizer, n_threads=n_threads)
+                record = self._train_epoch(
+                    data, order, batch_size, optimizer, n_threads=n_threads, augmentation=augmentation
+                )
                 if end_epoch(np.average(record[:, 0] + record[:, 1], weights=record[:, 2])):
                     break
         if best is not None:
@@ -960,6 +982,7 @@ class Network:
             "dtype": self.dtype.name,
             "initializer": to_json(self.initializer),
             "input_dropout": self.input_dropout,
+            "input_noise": self.input_noise,
         }
         arrays = {"settings": np.array(json.dumps(settings)), "parameters": self._parameters}
         if hasattr(file, "write"):

@@ -113,7 +113,8 @@ INLINE void random_words(const uint32_t key[2], uint32_t stream, ptrdiff_t block
         .derivative = {[IDENTITY] = identity_derivative_##suffix, [LOGISTIC] = logistic_derivative_##suffix, \
                        [TANH] = tanh_derivative_##suffix, [RELU] = relu_derivative_##suffix}, \
         .exp = exp_##suffix, .softmax = softmax_##suffix, .loss = loss_##suffix, .update = update_##suffix, \
-        .dropout = dropout_##suffix, .scaled = scaled_##suffix, \
+        .dropout = dropout_##suffix, .add_noise = add_noise_##suffix, .augment = augment_##suffix, \
+        .scaled = scaled_##suffix, \
     }
 
 const Kernels CAT(fastbp_kernels_, ISA)[2] = {KERNELS(f32, float), KERNELS(f64, double)};

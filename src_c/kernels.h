@@ -34,6 +34,22 @@ typedef struct {
 #define NOISE_STREAM 0xFFFFFFFFu
 #define AUGMENTATION_STREAM 0xFFFFFFFEu
 
+/* How images are distorted: fastbp/augmentation.py says what each means. */
+typedef struct {
+    ptrdiff_t height, width;
+    double shift, rotation, scale, shear, elastic_alpha, elastic_sigma;
+} Augmentation;
+
+static inline ptrdiff_t elastic_radius(const Augmentation *s) { return (ptrdiff_t)(3 * s->elastic_sigma + 0.5); }
+
+/* Elements of scratch that `augment` needs. */
+static inline ptrdiff_t augmentation_scratch(const Augmentation *s)
+{
+    const ptrdiff_t r = elastic_radius(s), stride = s->width + r;
+    return (s->height + 3) * (s->width + 3) + (s->height + 2 * r) * stride + s->height * stride + 2 * r +
+           2 * (s->height * stride + 32);
+}
+
 /* The rows of a strided matrix of any supported dtype; strides are in bytes. */
 typedef struct {
     const char *data;
@@ -106,6 +122,10 @@ typedef struct {
     /* Inverted dropout: a (m, n) <- 0 where word first + j of the row is below rate * 2^32, else a / (1 - rate). The rows
      * are counter->row and those after it, ld apart in a. */
     void (*dropout)(ptrdiff_t m, ptrdiff_t n, double rate, const Counter *counter, ptrdiff_t first, void *a, ptrdiff_t ld);
+    /* a (m, n) += sigma * standard normal numbers, rows as in dropout; stream NOISE_STREAM */
+    void (*add_noise)(ptrdiff_t m, ptrdiff_t n, double sigma, const Counter *counter, void *a, ptrdiff_t ld);
+    /* a (m, height * width), rows ld apart, of images <- the images distorted; stream AUGMENTATION_STREAM */
+    void (*augment)(ptrdiff_t m, const Augmentation *settings, const Counter *counter, void *a, ptrdiff_t ld, void *scratch);
     /* out (n) = s * a (n) */
     void (*scaled)(ptrdiff_t n, double s, const void *a, void *out);
 } Kernels;

@@ -26,6 +26,12 @@ class Counter(Structure):
     _fields_ = [("seed", c_uint32 * 2), ("step", c_uint32), ("row", c_uint32), ("stream", c_uint32)]
 
 
+class Augmentation(Structure):
+    _fields_ = [("height", c_ssize_t), ("width", c_ssize_t)] + [
+        (name, c_double) for name in ("shift", "rotation", "scale", "shear", "elastic_alpha", "elastic_sigma")
+    ]
+
+
 class Strided(Structure):
     _fields_ = [("data", c_void_p), ("row_stride", c_ssize_t), ("column_stride", c_ssize_t), ("dtype", c_int)]
 
@@ -72,6 +78,8 @@ class Kernels(Structure):
         ("loss", CFUNCTYPE(c_double, c_int, N, N, P, N, P, P, P, c_double, P)),
         ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, P, POINTER(c_double))),
         ("dropout", CFUNCTYPE(None, N, N, c_double, POINTER(Counter), N, P, N)),
+        ("add_noise", CFUNCTYPE(None, N, N, c_double, POINTER(Counter), P, N)),
+        ("augment", CFUNCTYPE(None, N, POINTER(Augmentation), POINTER(Counter), P, N, P)),
         ("scaled", CFUNCTYPE(None, N, c_double, P, P)),
     ]
 

@@ -1,6 +1,7 @@
 """Plain NumPy forward and backward passes and updates: the specification that the compiled core is tested against."""
 
 import numpy as np
+from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.special import expit, log_softmax, softmax, xlogy
 
 ACTIVATIONS = {
@@ -107,6 +108,34 @@ def random_words(seed, step, rows, stream, n):
     words = np.stack(threefry(key, pair, np.uint32(stream)))  # (2, rows, pairs)
     m, blocks = len(key[0]), len(pair) // 16
     return words.reshape(2, m, blocks, 16).transpose(1, 2, 0, 3).reshape(m, 32 * blocks)[:, :n]
+
+
+def normal_numbers(seed, step, rows, n):
+    """Input noise of standard deviation 1: (rows, n)."""
+    blocks = -(-n // 32)
+    words = random_words(seed, step, rows, 2**32 - 1, 32 * blocks).reshape(len(rows), blocks, 2, 16)
+    radius = np.sqrt(-2 * np.log((words[:, :, 0] >> np.uint32(1)) * 2.0**-31 + 2.0**-32))
+    word = words[:, :, 1]
+    angle = ((word >> np.uint32(2)) * 2.0**-30 - 0.5) * np.pi / 2 + (word & np.uint32(1)) * np.pi / 2
+    angle += (word >> np.uint32(1) & np.uint32(1)) * np.pi
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2).reshape(len(rows), -1)[:, :n]
+
+
+def distorted(image, s, seed, step, row):
+    """An image (height, width) as fastbp.ImageAugmentation `s` distorts it."""
+    height, width = image.shape
+    n = -(-image.size // 32) * 32
+    words = random_words(seed, step, [row], 2**32 - 2, 32 + 2 * n)[0].astype(np.int32) * 2.0**-31
+    angle, size, k = np.radians(s.rotation) * words[2], 1 + s.scale * words[3], s.shear * words[4]
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    center = np.array([height - 1, width - 1])[:, None, None] / 2
+    p = np.indices(image.shape) - center
+    at = np.tensordot(rotation @ [[1, k], [0, 1]] / size, p, 1) + center + s.shift * words[:2, None, None]
+    if s.elastic_alpha:
+        for axis in range(2):
+            u = words[32 + axis * n :][: image.size].reshape(image.shape)
+            at[axis] += s.elastic_alpha * gaussian_filter(u, s.elastic_sigma, mode="constant", truncate=3)
+    return map_coordinates(image, at, order=1, mode="grid-constant")
 
 
 def dropout_mask(seed, step, rows, stream, n, rate):

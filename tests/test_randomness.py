@@ -1,4 +1,4 @@
-"""What is random in training: the generator, dropout."""
+"""What is random in training: the generator, dropout, noise, distorted images."""
 
 import copy
 
@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse, stats
 
 import fastbp
-from fastbp import SGD, Adam, Dense, MLPClassifier, MLPRegressor, Network
+from fastbp import SGD, Adam, Dense, ImageAugmentation, MLPClassifier, MLPRegressor, Network
 from fastbp._core import Data
 
 # Of Random123: rounds, counter and key, result.
@@ -71,7 +71,7 @@ def test_words_of_neighbouring_counters_are_independent():
             assert abs(same - 0.5) < bound
 
 
-# ---- dropout --------------------------------------------------------------------------------------------------------
+# ---- dropout ------------------------------------------------------------------------------------------------------
 
 
 def one_step(net, X, y, seed=3, batch_size=100, **settings):
@@ -163,9 +163,11 @@ def test_same_bits_for_any_number_of_threads(rng, sizes, dtype):
     for n_threads in (1, 2, 3):
         layers = [*(Dense(n, "relu", dropout=0.3) for n in sizes[1:-1]), Dense(sizes[-1])]
         net = Network(
-            layers, n_inputs=sizes[0], loss="softmax_cross_entropy", dtype="float32", random_state=0, input_dropout=0.2
-        )
-        net.fit(X, y, optimizer=Adam(), epochs=2, batch_size=150, n_threads=n_threads)
+            layers, n_inputs=sizes[0], loss="softmax_cross_entropy", dtype="float32", random_state=0, input_dropout=0.2,
+            input_noise=0.1,
+        )  # fmt: skip
+        images = ImageAugmentation((10, sizes[0] // 10), rotation=20, elastic_alpha=10)
+        net.fit(X, y, optimizer=Adam(), epochs=2, batch_size=150, n_threads=n_threads, augmentation=images)
         results.append(net.parameters)
     assert_array_equal(results[0], results[1])
     assert_array_equal(results[0], results[2])
@@ -199,10 +201,11 @@ def test_masks_change_from_step_to_step_and_fit_repeats(rng):
 
 
 def test_random_settings_are_kept_and_checked(rng, tmp_path):
-    net = make(0.5, input_dropout=0.25)
+    net = make(0.5, input_dropout=0.25, input_noise=0.5)
     net.save(tmp_path / "net")
     again = Network.load(tmp_path / "net")
-    assert repr(again) == repr(net) and again.input_dropout == 0.25 and again.layers[0].dropout == 0.5
+    assert repr(again) == repr(net)
+    assert (again.input_dropout, again.input_noise, again.layers[0].dropout) == (0.25, 0.5, 0.5)
     X, y = data(rng)
     before = net.parameters.copy()
     for bad in (1, -0.1, np.nan, "0.5", True):
@@ -210,9 +213,11 @@ def test_random_settings_are_kept_and_checked(rng, tmp_path):
             Dense(3, dropout=bad)
         with pytest.raises(ValueError, match="input_dropout must be a number"):
             make(input_dropout=bad)
+    with pytest.raises(ValueError, match="input_noise must be"):
+        make(input_noise=-0.1)
     with pytest.raises(ValueError, match="output layer must have dropout=0"):
         Network([Dense(3, dropout=0.5)], n_inputs=2)
-    with pytest.raises(ValueError, match="SGD or Adam for a network with input_dropout=0.25"):
+    with pytest.raises(ValueError, match="SGD or Adam with input_dropout=0.25"):
         net.fit(X, y, optimizer=fastbp.LBFGS())
     with pytest.raises(ValueError, match="X must be dense"):
         net.fit(sparse.csr_array(X), y)
@@ -238,3 +243,100 @@ def test_estimators(rng):
     clf = MLPClassifier(20, max_iter=1, random_state=0).fit(X, y)
     clf.set_params(dropout=0.5, warm_start=True).fit(X, y)
     assert clf._network().layers[0].dropout == 0.5
+
+
+# ---- input noise ----------------------------------------------------------------------------------------------------
+
+
+def test_normal_numbers_are_normal():
+    x = reference.normal_numbers((1, 2), 3, np.arange(300), 320)
+    assert stats.kstest(x.ravel(), "norm").pvalue > 1e-3
+    assert abs(np.corrcoef(x[:, :16].ravel(), x[:, 16:32].ravel())[0, 1]) < 4.5 / np.sqrt(4800)
+    assert stats.kstest((x[:, :16] ** 2 + x[:, 16:32] ** 2).ravel(), "chi2", (2,)).pvalue > 1e-3
+    assert 4 < np.abs(x).max() < 6.7
+
+
+def test_noise_is_l2_for_a_linear_network(rng):
+    """Mean over the noise of 1/2 |y - (x + e) W - b|^2 = 1/2 |y - x W - b|^2 + sigma^2/2 |W|^2, and of its gradient."""
+    sigma = 0.5
+    X, y = rng.normal(size=(20, 6)), rng.normal(size=(20, 2))
+    net = Network([Dense(2)], n_inputs=6, random_state=0, input_noise=sigma)
+    many = np.tile(X, (2000, 1)), np.tile(y, (2000, 1))
+    cost, gradient = one_step(net, *many, batch_size=40000)
+    plain, _ = net.value_and_gradient(X, y)
+    net.l2 = sigma**2
+    expected, expected_gradient = net.value_and_gradient(X, y, penalty=True)
+    assert_allclose(cost, expected, rtol=0.02)
+    assert abs(cost - expected) < 0.1 * abs(plain - expected)
+    assert np.linalg.norm(gradient - expected_gradient) < 0.02 * np.linalg.norm(expected_gradient)
+
+
+def test_training_with_noise_is_ridge_regression(rng):
+    """To where the weights go: (X^T X / n + sigma^2 I)^-1 X^T y / n."""
+    sigma = 0.7
+    X = rng.normal(size=(50, 4))
+    X -= X.mean(axis=0)
+    y = X @ [1.0, -2.0, 3.0, 0.5] + rng.normal(size=50)
+    y -= y.mean()
+    net = Network([Dense(1)], n_inputs=4, random_state=0, input_noise=sigma)
+    schedule = fastbp.InverseScaling(0.4, power_t=0.6)
+    net.fit(np.tile(X, (200, 1)), np.tile(y, 200), optimizer=SGD(schedule), epochs=20, batch_size=500)
+    ridge = np.linalg.solve(X.T @ X / 50 + sigma**2 * np.eye(4), X.T @ y / 50)
+    least_squares = np.linalg.solve(X.T @ X, X.T @ y)
+    assert np.abs(net.weights[0][:, 0] - ridge).max() < 0.05 < 0.2 * np.abs(least_squares - ridge).max()
+
+
+# ---- images ---------------------------------------------------------------------------------------------------------
+
+
+def test_all_that_is_random_in_its_order(rng):
+    """Distortion, then noise, then dropout of the second batch's inputs, made by NumPy and scipy."""
+    net = Network([Dense(2)], n_inputs=35, random_state=0, input_noise=0.2, input_dropout=0.3)
+    images = ImageAugmentation((5, 7), shift=1, rotation=20, elastic_alpha=3, elastic_sigma=1)
+    X, y = rng.integers(0, 255, size=(50, 35)).astype(np.uint8), rng.normal(size=(50, 2))
+    seed = np.random.RandomState(5).randint(2**32, size=2, dtype=np.uint32)
+    record = net._train_epoch(
+        Data(*net._rows(X, y)), None, 30, SGD(1e-300), random_state=np.random.RandomState(5), augmentation=images
+    )
+    H = [reference.distorted(x.reshape(5, 7), images, seed, 1, i).ravel() for i, x in enumerate(X[30:].astype(float))]
+    H = H + 0.2 * reference.normal_numbers(seed, 1, np.arange(20), 35)
+    H *= reference.dropout_mask(seed, 1, np.arange(20), 0, 35, 0.3)
+    z = H @ net.weights[0] + net.biases[0]
+    assert_allclose(record[1, 0], reference.losses("squared_error", z, y[30:]).mean(), rtol=1e-12)
+
+
+def test_augmentation_teaches_invariance(rng):
+    """A bar at one place in training is known at others after training with shifts, and not without."""
+    def images(places):
+        X = np.zeros((2 * len(places), 11, 11))
+        for i, (row, column) in enumerate(places):
+            X[2 * i, row - 2 : row + 3, column] = X[2 * i + 1, row, column - 2 : column + 3] = 1
+        return X.reshape(-1, 121), np.arange(len(X)) % 2
+
+    X, y = images([(5, 5)] * 50)
+    X_test, y_test = images([(r, c) for r in range(3, 8) for c in range(3, 8)])
+    scores = []
+    for augmentation in (None, ImageAugmentation((11, 11), shift=2.5)):
+        net = Network([Dense(30, "relu"), Dense(2)], n_inputs=121, loss="softmax_cross_entropy", random_state=0)
+        net.fit(X, y, optimizer=Adam(0.005), epochs=60, batch_size=20, augmentation=augmentation)
+        scores.append((net.predict(X_test).argmax(axis=1) == y_test).mean())
+    assert scores[0] < 0.8 and scores[1] > 0.95
+
+
+def test_augmentation_settings_are_checked(rng):
+    bad_settings = {"shift": -1}, {"rotation": np.nan}, {"scale": 1}, {"shear": "a"}, {"elastic_sigma": 0.1}
+    for bad in bad_settings:
+        with pytest.raises(ValueError, match=f"{next(iter(bad))} must be a number from"):
+            ImageAugmentation((4, 4), **bad)
+    for bad in (4, (4,), (4, 4, 1), (4, 0)):
+        with pytest.raises(ValueError, match="image_shape must be|width must be"):
+            ImageAugmentation(bad)
+    net, (X, y) = make(0.0), data(rng)
+    with pytest.raises(TypeError, match="augmentation must be an ImageAugmentation"):
+        net.fit(X, y, augmentation="shift")
+    with pytest.raises(ValueError, match="images with 6 pixels"):
+        net.fit(X, y, augmentation=ImageAugmentation((2, 4)))
+    with pytest.raises(ValueError, match="SGD or Adam with augmentation="):
+        net.fit(X, y, augmentation=ImageAugmentation((2, 3)), optimizer=fastbp.Rprop())
+    with pytest.raises(ValueError, match="X must be dense with augmentation="):
+        net.fit(sparse.csr_array(X), y, augmentation=ImageAugmentation((2, 3)))
