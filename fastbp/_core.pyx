@@ -17,7 +17,9 @@ on two sides of the workspace.
 
 Each element of each product is one sum in a fixed order, and losses and penalties are added up over blocks cut by the
 problem's shape: the bits of the result do not depend on the number of threads. A batch too large for the workspace runs in
-chunks whose gradients add up in an array before the update.
+chunks whose gradients add up in an array before the update. Clipping by norm needs that array too: each member takes the
+norms of its weights' gradients, and after a barrier all add them up in the same order. Max-norm is a pass after the updates,
+with a barrier on either side: a column is bounded whole by one member.
 """
 cimport cython
 from cpython.buffer cimport (
@@ -38,16 +40,24 @@ from fastbp._blas cimport gemm
 
 cdef extern from "kernels.h" nogil:
     ctypedef enum Activation:
-        IDENTITY, LOGISTIC, TANH, RELU
+        IDENTITY, LOGISTIC, TANH, RELU, HARD_TANH, LEAKY_RELU, STEP, SOFTPLUS, ELU, SELU, GELU, SILU, EXP
     ctypedef enum Loss:
-        NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON
+        NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON, ABSOLUTE_ERROR, LP, HUBER, QUANTILE
+        GAUSSIAN, PERCEPTRON
+    ctypedef struct Cost:
+        Loss kind
+        double parameter
+        int fixed_logit
+        const double *levels
+        ptrdiff_t n_levels
     ctypedef enum Rule:
-        GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM
+        GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM, ADAMW, ADAGRAD, RMSPROP, RMSPROP_MOMENTUM, RMSPROP_CENTERED
+    enum: MAX_STATES
     ctypedef enum DType:
         FLOAT32, FLOAT64, UINT8
     ctypedef struct Update:
         Rule rule
-        double learning_rate, momentum, beta_1, beta_2, epsilon, l1, l2
+        double learning_rate, momentum, beta_1, beta_2, epsilon, l1, l2, scale, clip, decay, proximal
     ctypedef struct Counter:
         uint32_t seed[2]
         uint32_t step, row, stream
@@ -83,17 +93,18 @@ cdef extern from "kernels.h" nogil:
                            const void *, void *, ptrdiff_t) noexcept nogil
         void (*csr_gradient)(ptrdiff_t, ptrdiff_t, const Csr *, const int64_t *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
                              const void *, ptrdiff_t, int, void *, ptrdiff_t) noexcept nogil
-        void (**activate)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
-        void (**derivative)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t) noexcept nogil
-        void (*exp)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
+        void (**activate)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double, void *) noexcept nogil
+        void (**derivative)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t, double) noexcept nogil
         void (*softmax)(ptrdiff_t, ptrdiff_t, void *) noexcept nogil
-        double (*loss)(Loss, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, const void *, const int64_t *, const double *, double,
-                       void *) noexcept nogil
-        void (*update)(const Update *, ptrdiff_t, void *, const void *, void *, void *, double *) noexcept nogil
+        double (*loss)(const Cost *, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, const void *, const int64_t *, const double *,
+                       double, void *) noexcept nogil
+        double (*squared_norm)(const Update *, ptrdiff_t, const void *, const void *) noexcept nogil
+        void (*update)(const Update *, ptrdiff_t, void *, const void *, void **, double *) noexcept nogil
+        int (*bound_columns)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double) noexcept nogil
         void (*dropout)(ptrdiff_t, ptrdiff_t, double, const Counter *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*add_noise)(ptrdiff_t, ptrdiff_t, double, const Counter *, void *, ptrdiff_t) noexcept nogil
         void (*augment)(ptrdiff_t, const Augmentation *, const Counter *, void *, ptrdiff_t, void *) noexcept nogil
-        void (*scaled)(ptrdiff_t, double, const void *, void *) noexcept nogil
+        void (*undo_scale)(ptrdiff_t, double, const void *, void *) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)
     const char *const *fastbp_isas_built
 
@@ -115,12 +126,19 @@ cdef extern from "Python.h":
 
 import_array()
 
-ACTIVATIONS = {"identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH, "relu": RELU}
+ACTIVATIONS = {
+    "identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH, "relu": RELU, "hard_tanh": HARD_TANH,
+    "leaky_relu": LEAKY_RELU, "step": STEP, "softplus": SOFTPLUS, "elu": ELU, "selu": SELU, "gelu": GELU, "silu": SILU,
+}
 LOSSES = {
     None: NO_LOSS, "squared_error": SQUARED_ERROR, "cross_entropy": CROSS_ENTROPY,
-    "softmax_cross_entropy": SOFTMAX_CROSS_ENTROPY, "poisson": POISSON,
+    "softmax_cross_entropy": SOFTMAX_CROSS_ENTROPY, "poisson": POISSON, "absolute_error": ABSOLUTE_ERROR, "lp": LP,
+    "huber": HUBER, "quantile": QUANTILE, "gaussian": GAUSSIAN, "perceptron": PERCEPTRON,
 }
-RULES = {"gradient_descent": GRADIENT_DESCENT, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM}
+RULES = {
+    "gradient_descent": GRADIENT_DESCENT, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM, "adamw": ADAMW,
+    "adagrad": ADAGRAD, "rmsprop": RMSPROP, "rmsprop_momentum": RMSPROP_MOMENTUM, "rmsprop_centered": RMSPROP_CENTERED,
+}
 
 # ---- instruction sets -----------------------------------------------------------------------------------------------
 
@@ -240,7 +258,9 @@ cdef struct Layer:
     Py_ssize_t n_in, n_out
     Py_ssize_t w, b         # offsets of weights and biases in the flat vector
     Activation activation
+    double parameter        # of the activation
     double l1, l2
+    double max_norm         # of columns of W; 0: none
     bint in_place           # W is used where it lies in the flat vector: below CSR, whose products read whole rows of it
     double dropout          # of the outputs; 0 outside of TRAIN
     Py_ssize_t vectors      # stripes of W
@@ -249,16 +269,17 @@ cdef struct Layer:
     Py_ssize_t panel        # rows of W whose gradient is computed at once,
     Py_ssize_t group        #   and stripes
     Py_ssize_t n_panels
-    Py_ssize_t slot         # of the first of its n_panels * vectors penalties
+    Py_ssize_t slot         # of the first of its n_panels * vectors penalties, and so many squared norms
+    Py_ssize_t bias_slot    # of the first of its biases' `vectors` squared norms
     # the workspace
     char *packed            # W (n_in, n_out) in stripes, then b (NULL in PREDICT where W is used as it lies);
-    char *s1                #   and, in the same form, the optimizer's state
-    char *s2
+    char *state[MAX_STATES] #   and, in the same form, the optimizer's state
     char *g                 #   and the gradient, NULL where it is consumed panel by panel
     char *wt                # W^T (n_out, n_in) in stripes, kept up to date by the updates
     char *a[2]              # activations (rows, n_out) and deltas, on both sides,
     char *d[2]
-    char **a_rows[2]        #   and pointers to their rows
+    char *slope[2]          #   f'(z) where a does not tell it, else NULL,
+    char **a_rows[2]        #   and pointers to the rows of a and d
     char **d_rows[2]
 
 
@@ -271,6 +292,12 @@ cdef struct Pace:
     double next_trial       # when to try the slower one again
 
 
+cdef struct Settings:       # of an optimizer, in the words of fastbp/optimizers.py
+    Rule rule
+    double momentum, dampening, beta_1, beta_2, epsilon, weight_decay, clip_value, clip_norm
+    bint proximal
+
+
 cdef struct Run:
     # the network
     const Kernels *k
@@ -278,7 +305,7 @@ cdef struct Run:
     int n_layers
     int n_by_columns        # layers, from the first, that are shared by columns; the others are by row blocks
     int sides               # of the workspace
-    Loss loss
+    Cost cost
     Py_ssize_t n_weights, n_penalties
     # the data
     bint sparse
@@ -293,19 +320,20 @@ cdef struct Run:
     # what to do
     Mode mode
     Py_ssize_t batch, chunk, block
+    bint shared             # whether row blocks are to be shared among members
     Py_ssize_t window       # rows that a pass by columns works on before it looks for Ctrl-C
-    Update update
+    Settings settings
     double input_dropout    # TRAIN
     double input_noise
     Augmentation augmentation   # of height 0 for none
     uint32_t seed[2]
     bint penalty_over_weight
+    bint bounded            # some layer has a max_norm
     int64_t t               # optimizer steps made
     # arrays
     char *parameters
     char *gradient          # GRADIENT, BACKWARD: flat
-    char *s1
-    char *s2
+    char *state[MAX_STATES]
     char *input[2]          # workspace: gathered rows of X, on both sides
     Py_ssize_t ld_input
     char *output            # PREDICT, FORWARD: (n_rows, n_out); BACKWARD: dC/da of the last layer
@@ -314,6 +342,8 @@ cdef struct Run:
     double *record
     double *block_loss
     double *penalties
+    double *squares         # squared norms of parts of the gradient
+    Py_ssize_t n_squares
     char *scratch           # scratch_size bytes for each member
     size_t scratch_size
     # the team
@@ -338,15 +368,16 @@ cdef struct Part:           # a chunk of a batch, as one member sees it
     double scale            # of the deltas
     int turn                # 0 and 1, chunk by chunk
     int side                # of the workspace
+    bint measuring          # weights() is to find the gradient's norm, not to update
     Py_ssize_t pending      # batch whose penalty is still to be recorded, or -1
     char **x_rows           # pointers to the chunk's rows of X
     char *scratch
 
 
-cdef Py_ssize_t n_blocks_of(Py_ssize_t rows, Py_ssize_t most) noexcept nogil:
-    """Blocks that `rows` rows are cut into, none above `most`; an even number where there is enough to share."""
-    if rows < 4:
-        return 1
+cdef Py_ssize_t n_blocks_of(Py_ssize_t rows, Py_ssize_t most, bint shared) noexcept nogil:
+    """Blocks that `rows` rows are cut into, none above `most`; an even number if several members may share them."""
+    if rows < 4 or not shared:
+        return (rows + most - 1) // most
     return 2 * ((rows + 2 * most - 1) // (2 * most))
 
 
@@ -368,6 +399,10 @@ cdef bint interrupted(Run *run, int member) noexcept nogil:
 
 cdef inline Py_ssize_t aligned(Py_ssize_t size) noexcept nogil:
     return (size + 63) & ~63
+
+
+cdef inline char *at_offset(char *base, size_t offset) noexcept nogil:
+    return base + offset if base != NULL else NULL
 
 
 cdef inline Py_ssize_t share(Py_ssize_t n, int member, int n_members) noexcept nogil:
@@ -435,10 +470,19 @@ cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, P
     else:
         k.matmul(m, n, layer.n_in, input_rows(part, layer) + row, 0, False, w, k.lanes, stripe, b, False, z, layer.ld,
                  k.lanes)
-    k.activate[<int>layer.activation](m, n, z, layer.ld)
+    k.activate[<int>layer.activation](m, n, z, layer.ld, layer.parameter, at_offset(
+        layer.slope[part.side], (row * layer.ld + v0 * k.lanes) * k.itemsize))
     if layer.dropout > 0:
         c = counter_of(part, row, <uint32_t>(layer - run.layers + 1))
         k.dropout(m, n, layer.dropout, &c, v0 * k.lanes, z, layer.ld)
+
+
+cdef void times_slope(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t column, Py_ssize_t n) noexcept nogil:
+    """delta <- delta * f'(z), for rows row..row+m and n columns from the one given."""
+    cdef const Kernels *k = part.run.k
+    cdef size_t offset = (row * layer.ld + column) * k.itemsize
+    cdef char *a = layer.slope[part.side] if layer.slope[part.side] != NULL else layer.a[part.side]
+    k.derivative[<int>layer.activation](m, n, a + offset, layer.d[part.side] + offset, layer.ld, layer.parameter)
 
 
 cdef double loss_part(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
@@ -461,27 +505,30 @@ cdef double loss_part(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
             labels[i] = run.labels[source]
     if run.has_y:
         k.gather(m, n, &run.y, run.order + at if run.order != NULL else NULL, at, y, n)
-    cdef double loss = k.loss(run.loss, m, n, a, last.ld, y if run.has_y else NULL, labels if run.labels != NULL else NULL,
+    cdef double loss = k.loss(&run.cost, m, n, a, last.ld, y if run.has_y else NULL, labels if run.labels != NULL else NULL,
                               weights if run.weights != NULL else NULL, part.scale, d)
     if d != NULL:
-        k.derivative[<int>last.activation](m, n, a, d, last.ld)
+        times_slope(part, last, row, m, 0, n)
     return loss
 
 
-cdef void derivative_with_dropout(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t v0, Py_ssize_t n,
-                                  size_t offset) noexcept nogil:
-    """delta <- delta * mask / (1 - p) * f'(z) for n columns from stripe v0 on: the mask made again, f' from f(z) = (1 - p) a
-    (where a was dropped it does not matter), a row at a time."""
+cdef void times_slope_with_dropout(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t column,
+                                   Py_ssize_t n) noexcept nogil:
+    """delta <- delta * mask / (1 - p) * f'(z), for the same: the mask made again, and f' as it was kept or, a row at a time,
+    from f(z) = (1 - p) a (where a was dropped it does not matter)."""
     cdef const Kernels *k = part.run.k
+    cdef size_t offset = (row * layer.ld + column) * k.itemsize, ld = layer.ld * k.itemsize
     cdef char *a = layer.a[part.side] + offset
     cdef char *d = layer.d[part.side] + offset
     cdef Counter c = counter_of(part, row, <uint32_t>(layer - part.run.layers + 1))
-    cdef size_t ld = layer.ld * k.itemsize
     cdef Py_ssize_t i
-    k.dropout(m, n, layer.dropout, &c, v0 * k.lanes, d, layer.ld)
+    k.dropout(m, n, layer.dropout, &c, column, d, layer.ld)
+    if layer.slope[part.side] != NULL:
+        times_slope(part, layer, row, m, column, n)
+        return
     for i in range(m):
-        k.scaled(n, 1 - layer.dropout, a + i * ld, part.scratch)
-        k.derivative[<int>layer.activation](1, n, part.scratch, d + i * ld, layer.ld)
+        k.undo_scale(n, layer.dropout, a + i * ld, part.scratch)
+        k.derivative[<int>layer.activation](1, n, part.scratch, d + i * ld, layer.ld, layer.parameter)
 
 
 cdef void backward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t v0, Py_ssize_t v1) noexcept nogil:
@@ -490,14 +537,13 @@ cdef void backward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, 
     cdef const Kernels *k = run.k
     cdef Layer *below = layer - 1
     cdef Py_ssize_t n = (v1 - v0) * k.lanes, stripe = layer.vectors * k.lanes * k.lanes
-    cdef size_t offset = (row * below.ld + v0 * k.lanes) * k.itemsize
-    cdef char *d = below.d[part.side] + offset
+    cdef char *d = below.d[part.side] + (row * below.ld + v0 * k.lanes) * k.itemsize
     k.matmul(m, n, layer.n_out, layer.d_rows[part.side] + row, 0, False, layer.wt + v0 * stripe * k.itemsize, k.lanes,
              stripe, NULL, False, d, below.ld, k.lanes)
     if below.dropout > 0:
-        derivative_with_dropout(part, below, row, m, v0, n, offset)
+        times_slope_with_dropout(part, below, row, m, v0 * k.lanes, n)
     else:
-        k.derivative[<int>below.activation](m, n, below.a[part.side] + offset, d, below.ld)
+        times_slope(part, below, row, m, v0 * k.lanes, n)
 
 
 cdef void own_cost(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
@@ -512,7 +558,7 @@ cdef void own_cost(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
         else:
             memcpy(last.d_rows[0][i], run.output + i * size, size)
     if run.mode == BACKWARD:
-        run.k.derivative[<int>last.activation](m, last.n_out, last.a_rows[0][row], last.d_rows[0][row], last.ld)
+        times_slope(part, last, row, m, 0, last.n_out)
 
 
 cdef void row_blocks(Part *part) noexcept nogil:
@@ -520,7 +566,7 @@ cdef void row_blocks(Part *part) noexcept nogil:
     of a block while it is in cache."""
     cdef Run *run = part.run
     cdef Layer *layer
-    cdef Py_ssize_t blocks = n_blocks_of(part.rows, run.block), b, row, m
+    cdef Py_ssize_t blocks = n_blocks_of(part.rows, run.block, run.shared), b, row, m
     cdef int i
     for b in range(share(blocks, part.member, part.n_members), share(blocks, part.member + 1, part.n_members)):
         if interrupted(run, part.member):
@@ -584,31 +630,57 @@ cdef void backward_columns(Part *part) noexcept nogil:
 
 # ---- gradients and updates ------------------------------------------------------------------------------------------
 
-cdef double bias_corrected(const Update *u, int64_t t) noexcept nogil:
-    """Adam's learning rate in step t (from 1): eta sqrt(1 - beta_2^t) / (1 - beta_1^t)."""
-    return u.learning_rate * sqrt(1 - pow(u.beta_2, <double>t)) / (1 - pow(u.beta_1, <double>t))
+cdef Update step_of(const Settings *settings, double eta, int64_t t) noexcept nogil:
+    """The update of step t (from 1) at learning rate eta, but for penalties, which are the layers' own."""
+    cdef Update u
+    cdef double root = sqrt(1 - pow(settings.beta_2, <double>t))
+    memset(&u, 0, sizeof(Update))
+    u.rule, u.momentum = settings.rule, settings.momentum
+    u.beta_1, u.beta_2, u.epsilon = settings.beta_1, settings.beta_2, settings.epsilon
+    u.learning_rate, u.decay = eta, eta * settings.weight_decay
+    u.scale, u.clip = 1, settings.clip_value if settings.clip_value > 0 else INFINITY
+    if u.rule == MOMENTUM and t > 1:
+        u.learning_rate *= 1 - settings.dampening
+    if u.rule == ADAMW:  # epsilon is to stand beside sqrt(v / (1 - beta_2^t))
+        u.epsilon *= root
+    if settings.proximal:
+        u.proximal = eta * root if u.rule == ADAM or u.rule == ADAMW else u.learning_rate
+    if u.rule == ADAM or u.rule == ADAMW:
+        u.learning_rate *= root / (1 - pow(u.beta_1, <double>t))
+    return u
 
 
-cdef inline char *at_offset(char *base, size_t offset) noexcept nogil:
-    return base + offset if base != NULL else NULL
+cdef inline void states_at(char **states, size_t offset, char **at) noexcept nogil:
+    """Pointers into those arrays of state that there are."""
+    cdef int i
+    for i in range(MAX_STATES):
+        at[i] = at_offset(states[i], offset)
 
 
 cdef void update_biases(Part *part, const Update *update, Layer *layer, Py_ssize_t v0, Py_ssize_t v1,
                         bint accumulate) noexcept nogil:
     """Sums of delta's columns, and the optimizer's step with them."""
     cdef const Kernels *k = part.run.k
-    cdef Py_ssize_t n = min(v1 * k.lanes, layer.width) - v0 * k.lanes
+    cdef Py_ssize_t n = min(v1 * k.lanes, layer.width) - v0 * k.lanes, v, at
     cdef size_t offset = (layer.n_in * layer.width + v0 * k.lanes) * k.itemsize
     cdef char *g = layer.g + offset if layer.g != NULL else part.scratch
     cdef Update u
     cdef double none = 0
+    cdef char *states[MAX_STATES]
     if part.rows:
         k.column_sums(part.rows, n, layer.d[part.side] + (part.row * layer.ld + v0 * k.lanes) * k.itemsize, layer.ld,
                       accumulate, g)
     if update != NULL:
         u = update[0]
-        u.l1 = u.l2 = 0
-        k.update(&u, n, layer.packed + offset, g, at_offset(layer.s1, offset), at_offset(layer.s2, offset), &none)
+        u.l1 = u.l2 = u.decay = 0
+        if part.measuring:
+            for v in range(v0, v1):
+                at = (v - v0) * k.lanes
+                part.run.squares[layer.bias_slot + v] = k.squared_norm(
+                    &u, min(k.lanes, n - at), layer.packed + offset + at * k.itemsize, g + at * k.itemsize)
+            return
+        states_at(layer.state, offset, states)
+        k.update(&u, n, layer.packed + offset, g, <void **>states, &none)
 
 
 cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t p0,
@@ -624,6 +696,7 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
     cdef char *scratch = part.scratch
     cdef char *g
     cdef double *penalty
+    cdef char *states[MAX_STATES]
     cdef size_t offset
     if p0 == 0:
         update_biases(part, update, layer, v0, v1, accumulate)
@@ -650,10 +723,16 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
             continue
         for v in range(v0, v0 + 1 if layer.in_place else v1):
             offset = (begin * n if layer.in_place else (v * layer.n_in + begin) * lanes) * k.itemsize
+            if part.measuring:
+                run.squares[layer.slot + v * layer.n_panels + panel] = k.squared_norm(
+                    update, size * (n if layer.in_place else lanes), layer.packed + offset,
+                    g + (v - v0) * stripe * k.itemsize)
+                continue
             penalty = run.penalties + layer.slot + v * layer.n_panels + panel
             penalty[0] = 0
-            k.update(update, size * (n if layer.in_place else lanes), layer.packed + offset, g + (v - v0) * stripe * k.itemsize,
-                     at_offset(layer.s1, offset), at_offset(layer.s2, offset), penalty)
+            states_at(layer.state, offset, states)
+            k.update(update, size * (n if layer.in_place else lanes), layer.packed + offset,
+                     g + (v - v0) * stripe * k.itemsize, <void **>states, penalty)
             if layer.wt != NULL:
                 k.transpose(size, layer.packed + offset,
                             layer.wt + (begin // lanes * stripe_t + v * lanes * lanes) * k.itemsize, stripe_t)
@@ -695,6 +774,50 @@ cdef void weights(Part *part, const Update *update, double S, bint accumulate) n
                 update_weights(part, &u if update != NULL else NULL, layer, v0, end, p0, p1, accumulate)
 
 
+cdef void bound_columns(Part *part) noexcept nogil:
+    """Max-norm: this member's stripes of the layers that have it, whole columns, once all updates are made."""
+    cdef Run *run = part.run
+    cdef const Kernels *k = run.k
+    cdef Layer *layer
+    cdef Py_ssize_t v, square = k.lanes * k.lanes
+    cdef char *stripe
+    cdef int i
+    barrier(part)
+    for i in range(run.n_layers):
+        layer = run.layers + i
+        if layer.max_norm == 0:
+            continue
+        for v in range(share(layer.vectors, part.member, part.n_members),
+                       share(layer.vectors, part.member + 1, part.n_members)):
+            if layer.in_place:
+                k.bound_columns(layer.n_in, min(k.lanes, layer.n_out - v * k.lanes),
+                                layer.packed + v * k.lanes * k.itemsize, layer.n_out, layer.max_norm)
+                continue
+            stripe = layer.packed + v * layer.n_in * k.lanes * k.itemsize
+            if k.bound_columns(layer.n_in, k.lanes, stripe, k.lanes, layer.max_norm) and layer.wt != NULL:
+                k.transpose(layer.n_in, stripe, layer.wt + v * square * k.itemsize, layer.vectors * square)
+    barrier(part)
+
+
+cdef double clipping(double squares, double most) noexcept nogil:
+    """What to multiply a gradient of this squared norm by, so that its norm is `most` at most."""
+    return most / sqrt(squares) if squares > most * most else 1
+
+
+cdef double clip_norm(Part *part, const Update *update, double S) noexcept nogil:
+    """What to multiply the whole gradient by: all members find the norms of their weights' part, and each adds all of them."""
+    cdef Run *run = part.run
+    cdef double squares = 0
+    cdef Py_ssize_t i
+    part.measuring = True
+    weights(part, update, S, False)
+    part.measuring = False
+    barrier(part)
+    for i in range(run.n_squares):
+        squares += run.squares[i]
+    return clipping(squares, run.settings.clip_norm)
+
+
 cdef void move_parameters(Run *run, Layer *layer, char *flat, char *packed, bint out, Py_ssize_t v0,
                           Py_ssize_t v1) noexcept nogil:
     """Stripes v0..v1 of the layer's weights and biases between the flat vector and the packed form."""
@@ -718,7 +841,7 @@ cdef void load_parameters(Run *run, Team *team, int member, int n_members) noexc
     cdef Layer *layer
     cdef Py_ssize_t v0, v1, v, square = k.lanes * k.lanes * k.itemsize, stripes
     cdef char *column
-    cdef int i
+    cdef int i, j
     for i in range(run.n_layers):
         layer = run.layers + i
         v0 = share(layer.vectors, member, n_members)
@@ -726,10 +849,9 @@ cdef void load_parameters(Run *run, Team *team, int member, int n_members) noexc
         if v0 == v1 or layer.in_place:
             continue
         move_parameters(run, layer, run.parameters, layer.packed, False, v0, v1)
-        if layer.s1 != NULL:
-            move_parameters(run, layer, run.s1, layer.s1, False, v0, v1)
-        if layer.s2 != NULL:
-            move_parameters(run, layer, run.s2, layer.s2, False, v0, v1)
+        for j in range(MAX_STATES):
+            if layer.state[j] != NULL:
+                move_parameters(run, layer, run.state[j], layer.state[j], False, v0, v1)
         if layer.wt != NULL:
             stripes = (layer.n_in + k.lanes - 1) // k.lanes
             for v in range(v0, v1):
@@ -744,7 +866,7 @@ cdef void store_parameters(Run *run, int member, int n_members) noexcept nogil:
     """This member's share of what the run has changed, back to the flat vectors."""
     cdef Layer *layer
     cdef Py_ssize_t v0, v1
-    cdef int i
+    cdef int i, j
     for i in range(run.n_layers):
         layer = run.layers + i
         v0 = share(layer.vectors, member, n_members)
@@ -755,10 +877,9 @@ cdef void store_parameters(Run *run, int member, int n_members) noexcept nogil:
             move_parameters(run, layer, run.gradient, layer.g, True, v0, v1)
         if run.mode == TRAIN:
             move_parameters(run, layer, run.parameters, layer.packed, True, v0, v1)
-            if layer.s1 != NULL:
-                move_parameters(run, layer, run.s1, layer.s1, True, v0, v1)
-            if layer.s2 != NULL:
-                move_parameters(run, layer, run.s2, layer.s2, True, v0, v1)
+            for j in range(MAX_STATES):
+                if layer.state[j] != NULL:
+                    move_parameters(run, layer, run.state[j], layer.state[j], True, v0, v1)
 
 
 # ---- what the members of the team do ----------------------------------------------------------------------------------
@@ -787,8 +908,8 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
     cdef Run *run = part.run
     cdef Py_ssize_t start = batch * run.batch, m = min(run.batch, run.n_rows - start), first = start, rows, i
     cdef double S = <double>m, loss = 0, penalty_S
-    cdef Update update = run.update
-    cdef bint whole = run.mode == TRAIN and m <= run.chunk
+    cdef Update update
+    cdef bint whole = run.mode == TRAIN and m <= run.chunk and run.settings.clip_norm == 0
     if run.weights != NULL:
         S = 0
         for i in range(start, start + m):
@@ -800,9 +921,7 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
     penalty_S = S if run.penalty_over_weight else 1
     part.start, part.step = start, <uint32_t>t[0]
     if run.mode == TRAIN:
-        update.learning_rate = run.learning_rates[batch]
-    if update.rule == ADAM:
-            update.learning_rate = bias_corrected(&update, t[0] + 1)
+        update = step_of(&run.settings, run.learning_rates[batch], t[0] + 1)
     while first < start + m:
         rows = min(run.chunk, start + m - first)
         begin_chunk(part, first, rows, 1 / S)
@@ -817,7 +936,7 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
         if run.verdict[part.turn]:  # an unfinished step is dropped whole: no parameter has changed yet
             return False
         if part.member == 0:
-            for i in range(n_blocks_of(rows, run.block)):
+            for i in range(n_blocks_of(rows, run.block, run.shared)):
                 loss += run.block_loss[i]
         if run.mode != LOSS_ONLY:
             backward_columns(part)
@@ -827,9 +946,13 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
         first += rows
     if run.mode == TRAIN and not whole:
         part.rows = 0
+        if run.settings.clip_norm > 0:
+            update.scale = clip_norm(part, &update, penalty_S)
         weights(part, &update, penalty_S, False)
         if run.n_by_columns == 0:
             barrier(part)
+    if run.bounded:
+        bound_columns(part)
     if part.member == 0:
         run.record[3 * batch] = loss / S
         run.record[3 * batch + 1] = 0
@@ -906,7 +1029,7 @@ cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noex
     """The forward pass to run.output (FORWARD), or the backward pass from there (BACKWARD), of one batch of all rows."""
     cdef Run *run = <Run *>arg
     cdef Layer *bottom = run.layers
-    cdef Py_ssize_t blocks = n_blocks_of(run.n_rows, 512), b, row
+    cdef Py_ssize_t blocks = n_blocks_of(run.n_rows, 512, True), b, row
     cdef size_t itemsize = run.k.itemsize
     cdef Part part
     init_part(&part, run, team, member, n_members)
@@ -947,12 +1070,18 @@ cdef void affine(Run *run, Layer *layer, Py_ssize_t m, char **h, char *z) noexce
 
 cdef void output_unit(Run *run, Py_ssize_t m, Py_ssize_t n, char *z) noexcept nogil:
     """The unit that a loss from logits brings along."""
-    if run.loss == CROSS_ENTROPY:
-        run.k.activate[<int>LOGISTIC](m, n, z, n)
-    elif run.loss == SOFTMAX_CROSS_ENTROPY:
+    cdef Py_ssize_t i
+    if run.cost.kind == CROSS_ENTROPY:
+        run.k.activate[<int>LOGISTIC](m, n, z, n, 0, NULL)
+    elif run.cost.kind == SOFTMAX_CROSS_ENTROPY:
+        if run.cost.fixed_logit:
+            for i in range(1, m + 1):
+                memset(z + (i * n - 1) * run.k.itemsize, 0, run.k.itemsize)
         run.k.softmax(m, n, z)
-    elif run.loss == POISSON:
-        run.k.exp(m, n, z, n)
+    elif run.cost.kind == POISSON:
+        run.k.activate[<int>EXP](m, n, z, n, 0, NULL)
+    elif run.cost.kind == PERCEPTRON:
+        run.k.activate[<int>STEP](m, n, z, n, 0, NULL)
 
 
 cdef void predict_member(void *arg, Team *team, int member, int n_members) noexcept nogil:
@@ -993,7 +1122,7 @@ cdef void predict_member(void *arg, Team *team, int member, int n_members) noexc
                              run.parameters + layer.b * k.itemsize, z, layer.n_out)
             else:
                 affine(run, layer, m, h, z)
-            k.activate[<int>layer.activation](m, layer.n_out, z, layer.n_out)
+            k.activate[<int>layer.activation](m, layer.n_out, z, layer.n_out, layer.parameter, NULL)
             size = layer.n_out * k.itemsize
             for j in range(m):
                 h[j] = z + j * size
@@ -1027,6 +1156,18 @@ cdef class Memory:
         return self.start
 
 
+cdef list borrow_states(states, char **pointers):
+    """Pointers to the arrays, NULL for those that there are not, and what keeps them valid."""
+    cdef Buffer b
+    cdef list buffers = []
+    memset(pointers, 0, MAX_STATES * sizeof(char *))
+    for i, array in enumerate(states):
+        b = Buffer(array, True)
+        pointers[i] = b.pointer()
+        buffers.append(b)
+    return buffers
+
+
 cdef int raise_pending() except -1:
     return -1  # PyErr_CheckSignals has set the exception
 
@@ -1035,7 +1176,7 @@ cdef int raise_pending() except -1:
 cdef class Engine:
     """Runs a stack of dense layers over data: training, loss and gradient, prediction.
 
-    Arguments of the methods are arrays that network.py has checked: `parameters`, `gradient`, `s1` and `s2` are flat,
+    Arguments of the methods are arrays that network.py has checked: `parameters`, `gradient` and all of `states` are flat,
     contiguous, of the engine's dtype; W (n_in, n_out) of a layer is followed by its b (n_out). `order` is an int64
     vector of rows, or None for all rows as they stand.
     """
@@ -1043,7 +1184,8 @@ cdef class Engine:
     cdef const Kernels *k
     cdef Layer *layers
     cdef int n_layers
-    cdef Loss loss
+    cdef Cost cost
+    cdef Buffer levels
     cdef Py_ssize_t n_weights
     cdef Memory workspace
     cdef Pace pace
@@ -1052,7 +1194,8 @@ cdef class Engine:
     cdef readonly int n_members  # of the last run's team
 
     def __init__(self, Py_ssize_t n_inputs, layers, dtype, loss):
-        """layers: pairs (n_units, activation name); dtype: "float32" or "float64"."""
+        """layers: quadruples (n_units, activation name, its parameter, max_norm or None); dtype: "float32" or "float64";
+        loss: its name, parameter, levels (float64 vector) and fixed_logit."""
         cdef Layer *layer
         cdef Py_ssize_t at = 0
         cdef int i
@@ -1061,13 +1204,17 @@ cdef class Engine:
         self.layers = <Layer *>calloc(self.n_layers, sizeof(Layer))
         if self.layers == NULL:
             raise MemoryError
-        self.loss = LOSSES[loss]
+        name, self.cost.parameter, levels, self.cost.fixed_logit = loss
+        self.cost.kind = LOSSES[name]
+        self.levels = Buffer(levels)
+        self.cost.levels, self.cost.n_levels = <const double *>self.levels.pointer(), self.levels.view.shape[0]
         self.workspace = Memory()
-        for i, (n_units, activation) in enumerate(layers):
+        for i, (n_units, activation, parameter, max_norm) in enumerate(layers):
             layer = self.layers + i
+            layer.max_norm = max_norm or 0
             layer.n_in = n_inputs if i == 0 else (layer - 1).n_out
             layer.n_out = n_units
-            layer.activation = ACTIVATIONS[activation]
+            layer.activation, layer.parameter = ACTIVATIONS[activation], parameter
             layer.w = at
             layer.b = at + layer.n_in * layer.n_out
             at = layer.b + layer.n_out
@@ -1088,7 +1235,7 @@ cdef class Engine:
         cdef int i
         memset(run, 0, sizeof(Run))
         memcpy(layers, self.layers, self.n_layers * sizeof(Layer))
-        run.k, run.layers, run.n_layers, run.loss = self.k, layers, self.n_layers, self.loss
+        run.k, run.layers, run.n_layers, run.cost = self.k, layers, self.n_layers, self.cost
         run.n_weights, run.mode = self.n_weights, mode
         run.sparse, run.x, run.csr, run.y = data.sparse, data.x, data.csr, data.y
         run.has_y = data.y.data != NULL and data.labels == NULL
@@ -1102,7 +1249,8 @@ cdef class Engine:
         )
         run.parameters = parameters.pointer()
         run.batch = batch
-        run.block = 24
+        run.block = 48
+        run.shared = self.repays_threads(batch)
         run.next_check = team_clock() + 0.05
         return 0
 
@@ -1127,6 +1275,11 @@ cdef class Engine:
             layer.group = layer.vectors if layer.in_place else max(4, 4096 // (layer.panel * lanes) // 4 * 4)
             layer.slot = run.n_penalties
             run.n_penalties += layer.n_panels * (1 if layer.in_place else layer.vectors)
+        run.n_squares = run.n_penalties
+        for i in range(self.n_layers):
+            layer = run.layers + i
+            layer.bias_slot = run.n_squares
+            run.n_squares += layer.vectors
         # the rows of a batch would share few sets of the L1 cache
         run.direct = run.direct and run.x.row_stride % 256 != 0
         run.ld_input = (run.layers.n_in + lanes - 1) // lanes * lanes
@@ -1144,7 +1297,10 @@ cdef class Engine:
         cdef Py_ssize_t size = 0, weights, lanes = self.k.lanes, scratch = 0, i, r
         cdef size_t itemsize = self.k.itemsize
         cdef bint own_cost = run.mode == FORWARD or run.mode == BACKWARD
-        cdef bint gradient = own_cost or run.mode == GRADIENT or (run.mode == TRAIN and chunk < run.batch)
+        cdef bint gradient = (
+            own_cost or run.mode == GRADIENT
+            or (run.mode == TRAIN and (chunk < run.batch or run.settings.clip_norm > 0))
+        )
         cdef int round_, side
         cdef char *p
         self.cut(run, n_threads)
@@ -1155,7 +1311,7 @@ cdef class Engine:
         for i in range(self.n_layers):
             layer = run.layers + i
             scratch = max(scratch, (chunk + layer.panel + 1) * layer.group * lanes * <Py_ssize_t>itemsize)
-            scratch = max(scratch, layer.ld * <Py_ssize_t>itemsize)  # a row, for derivative_with_dropout
+            scratch = max(scratch, layer.ld * <Py_ssize_t>itemsize)  # a row, for times_slope_with_dropout
         if run.augmentation.height > 0:
             scratch = max(scratch, augmentation_scratch(&run.augmentation) * <Py_ssize_t>itemsize)
         scratch = max(scratch, run.block * <Py_ssize_t>(2 * sizeof(double) + last.n_out * itemsize))
@@ -1172,6 +1328,9 @@ cdef class Engine:
                     p += aligned(chunk * layer.ld * itemsize)
                     layer.d[side] = p
                     p += aligned(chunk * layer.ld * itemsize)
+                    if run.mode != LOSS_ONLY and (layer.activation == GELU or layer.activation == SILU):
+                        layer.slope[side] = p
+                        p += aligned(chunk * layer.ld * itemsize)
                     layer.a_rows[side] = <char **>p
                     p += aligned(chunk * sizeof(char *))
                     layer.d_rows[side] = <char **>p
@@ -1181,18 +1340,15 @@ cdef class Engine:
                 weights = aligned((layer.n_in + 1) * layer.width * itemsize)
                 if layer.in_place:
                     layer.packed = run.parameters + layer.w * itemsize
-                    layer.s1 = at_offset(run.s1, layer.w * itemsize)
-                    layer.s2 = at_offset(run.s2, layer.w * itemsize)
-                    layer.g = at_offset(run.gradient, layer.w * itemsize)
+                    states_at(run.state, layer.w * itemsize, layer.state)
+                    layer.g = run.gradient + layer.w * itemsize if run.gradient != NULL else NULL
                 else:
                     layer.packed = p
                     p += weights
-                    if run.s1 != NULL:
-                        layer.s1 = p
-                        p += weights
-                    if run.s2 != NULL:
-                        layer.s2 = p
-                        p += weights
+                    for r in range(MAX_STATES):
+                        if run.state[r] != NULL:
+                            layer.state[r] = p
+                            p += weights
                 if gradient and not (layer.in_place and run.gradient != NULL):
                     layer.g = p
                     p += weights
@@ -1200,9 +1356,11 @@ cdef class Engine:
                     layer.wt = p
                     p += (layer.n_in + lanes - 1) // lanes * layer.vectors * lanes * lanes * itemsize
             run.block_loss = <double *>p
-            p += aligned(n_blocks_of(chunk, run.block) * sizeof(double))
+            p += aligned(n_blocks_of(chunk, run.block, run.shared) * sizeof(double))
             run.penalties = <double *>p
             p += aligned(run.n_penalties * sizeof(double))
+            run.squares = <double *>p
+            p += aligned(run.n_squares * sizeof(double))
             run.scratch = p
             p += n_threads * run.scratch_size
             if round_ == 0:
@@ -1226,10 +1384,12 @@ cdef class Engine:
         return min(batch, most)
 
     cdef int team_size(self, Py_ssize_t batch, Py_ssize_t rows, int n_threads):
-        """Threads are used only where the work repays them: some 400 kflop a step, 50 Mflop in all."""
-        if 4 * self.n_weights * batch < 400000 or 4 * self.n_weights * rows < 50000000:
-            return 1
-        return n_threads
+        """Threads are used only where the work repays them, in each step and in all (50 Mflop)."""
+        return n_threads if self.repays_threads(batch) and 4 * self.n_weights * rows >= 50000000 else 1
+
+    cdef bint repays_threads(self, Py_ssize_t batch):
+        """Whether a step of so many rows is enough for several threads: some 400 kflop."""
+        return 4 * self.n_weights * batch >= 400000
 
     cdef int go(self, Run *run, TeamTask task, int n_threads) except -1:
         with nogil:
@@ -1239,24 +1399,24 @@ cdef class Engine:
             raise_pending()
         return 0
 
-    def train(self, parameters, Data data, order, Py_ssize_t batch_size, rule, learning_rates, double momentum,
-              double beta_1, double beta_2, double epsilon, s1, s2, t, penalties, bint penalty_over_weight, record,
-              int n_threads, randomness=None):
-        """One epoch. learning_rates: float64 vector, one for each batch; penalties: pairs (l1, l2), one a layer; t: int64
-        array of one, the optimizer's steps so far; record: float64 (n_batches, 3), receives loss, penalty and sum of
-        weights of each batch; randomness: None, or seed (two 32-bit integers), dropout
+    def train(self, parameters, Data data, order, Py_ssize_t batch_size, settings, learning_rates, states, t, penalties,
+              bint penalty_over_weight, record, int n_threads, randomness=None):
+        """One epoch. settings, states: those of the optimizer; learning_rates: float64 vector, one for each batch; penalties:
+        pairs (l1, l2), one a layer; t: int64 array of one, the optimizer's steps so far; record: float64 (n_batches, 3),
+        receives loss, penalty and sum of weights of each batch; randomness: None, or seed (two 32-bit integers), dropout
         rates of inputs and layers, input noise, and None or an ImageAugmentation's settings."""
         cdef Run run
         cdef Layer *layers
         cdef Augmentation *a
         cdef int i
         cdef Memory copy = Memory()
-        cdef Buffer p = Buffer(parameters, True), r = Buffer(record, True), steps = Buffer(t, True), v1, v2
+        cdef Buffer p = Buffer(parameters, True), r = Buffer(record, True), steps = Buffer(t, True)
         cdef Buffer o = Buffer(order) if order is not None else None, rates = Buffer(learning_rates)
         layers = <Layer *>copy.reserve(self.n_layers * sizeof(Layer))
         self.begin(&run, layers, TRAIN, p, data, o, batch_size)
         for i, (l1, l2) in enumerate(penalties):
             layers[i].l1, layers[i].l2 = l1, l2
+            run.bounded = run.bounded or layers[i].max_norm > 0
         if randomness is not None:
             (run.seed[0], run.seed[1]), (run.input_dropout, *dropouts), run.input_noise, augmentation = randomness
             for i, dropout in enumerate(dropouts):
@@ -1266,9 +1426,9 @@ cdef class Engine:
                 a.height, a.width, a.shift, a.rotation, a.scale, a.shear, a.elastic_alpha, a.elastic_sigma = augmentation
             if run.input_dropout > 0 or run.input_noise > 0 or augmentation is not None:
                 run.direct = False  # the gathered rows are changed
-        run.update.rule = RULES[rule]
-        run.learning_rates, run.update.momentum = <const double *>rates.pointer(), momentum
-        run.update.beta_1, run.update.beta_2, run.update.epsilon = beta_1, beta_2, epsilon
+        run.settings = {**settings, "rule": RULES[settings["rule"]]}
+        run.learning_rates = <const double *>rates.pointer()
+        buffers = borrow_states(states, run.state)
         run.penalty_over_weight = penalty_over_weight
         run.t = (<int64_t *>steps.pointer())[0]
         run.record = <double *>r.pointer()
@@ -1276,12 +1436,6 @@ cdef class Engine:
             memset(&self.pace, 0, sizeof(Pace))
             self.paced_batch = batch_size
         run.pace = &self.pace
-        if s1 is not None:
-            v1 = Buffer(s1, True)
-            run.s1 = v1.pointer()
-        if s2 is not None:
-            v2 = Buffer(s2, True)
-            run.s2 = v2.pointer()
         n_threads = self.team_size(batch_size, run.n_rows, n_threads)
         self.place(&run, self.chunk_of(batch_size), n_threads)
         if not any(l1 or l2 for l1, l2 in penalties):
@@ -1337,40 +1491,43 @@ cdef class Engine:
         self.go(&run, own_cost_member, n_threads)
         return 0
 
-    def step(self, parameters, gradient, rule, double learning_rate, double momentum, double beta_1, double beta_2,
-             double epsilon, s1, s2, t, penalties):
-        """One update of all parameters from a given gradient."""
+    def step(self, parameters, gradient, settings, double learning_rate, states, t, penalties):
+        """One update of all parameters from a given gradient; arguments as in `train`."""
+        cdef Buffer p = Buffer(parameters, True), g = Buffer(gradient), steps = Buffer(t, True)
+        cdef Settings settings_ = {**settings, "rule": RULES[settings["rule"]]}
         cdef Update update
-        cdef Buffer p = Buffer(parameters, True), g = Buffer(gradient), steps = Buffer(t, True), v1, v2
-        cdef char *s1_ = NULL
-        cdef char *s2_ = NULL
-        cdef double unused = 0
-        cdef size_t itemsize = self.k.itemsize, offset
+        cdef char *whole[MAX_STATES]
+        cdef char *at[MAX_STATES]
+        cdef double squares = 0, unused = 0, decay
+        cdef Py_ssize_t n
+        cdef size_t offset
         cdef Layer *layer
         cdef int i
-        memset(&update, 0, sizeof(Update))
-        if s1 is not None:
-            v1 = Buffer(s1, True)
-            s1_ = v1.pointer()
-        if s2 is not None:
-            v2 = Buffer(s2, True)
-            s2_ = v2.pointer()
+        cdef bint biases, measuring
+        buffers = borrow_states(states, whole)
         (<int64_t *>steps.pointer())[0] += 1
-        update.rule, update.momentum = RULES[rule], momentum
-        update.learning_rate = learning_rate
-        update.beta_1, update.beta_2, update.epsilon = beta_1, beta_2, epsilon
-        if update.rule == ADAM:
-            update.learning_rate = bias_corrected(&update, (<int64_t *>steps.pointer())[0])
+        update = step_of(&settings_, learning_rate, (<int64_t *>steps.pointer())[0])
+        decay = update.decay
+        for measuring in ([True, False] if settings_.clip_norm > 0 else [False]):
+            for i in range(self.n_layers):
+                layer = self.layers + i
+                for biases in (False, True):
+                    update.l1, update.l2 = (0.0, 0.0) if biases else penalties[i]
+                    update.decay = 0 if biases else decay
+                    offset = (layer.b if biases else layer.w) * self.k.itemsize
+                    n = layer.n_out if biases else layer.n_in * layer.n_out
+                    states_at(whole, offset, at)
+                    if measuring:
+                        squares += self.k.squared_norm(&update, n, p.pointer() + offset, g.pointer() + offset)
+                    else:
+                        self.k.update(&update, n, p.pointer() + offset, g.pointer() + offset, <void **>at, &unused)
+            if measuring:
+                update.scale = clipping(squares, settings_.clip_norm)
         for i in range(self.n_layers):
             layer = self.layers + i
-            update.l1, update.l2 = penalties[i]
-            offset = layer.w * itemsize
-            self.k.update(&update, layer.n_in * layer.n_out, p.pointer() + offset, g.pointer() + offset,
-                          at_offset(s1_, offset), at_offset(s2_, offset), &unused)
-            update.l1 = update.l2 = 0
-            offset = layer.b * itemsize
-            self.k.update(&update, layer.n_out, p.pointer() + offset, g.pointer() + offset, at_offset(s1_, offset),
-                          at_offset(s2_, offset), &unused)
+            for n in range(0, layer.n_out if layer.max_norm else 0, self.k.lanes):
+                self.k.bound_columns(layer.n_in, min(self.k.lanes, layer.n_out - n),
+                                     p.pointer() + (layer.w + n) * self.k.itemsize, layer.n_out, layer.max_norm)
 
     def reads(self, X):
         """Whether X is an array that is read as it is: two-dimensional and of the right width, aligned, of float32,
@@ -1403,7 +1560,7 @@ cdef class Engine:
         cdef Data data
         cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE
         memset(&run, 0, sizeof(Run))
-        run.k, run.n_layers, run.loss, run.mode = self.k, self.n_layers, self.loss, PREDICT
+        run.k, run.n_layers, run.cost, run.mode = self.k, self.n_layers, self.cost, PREDICT
         run.parameters = PyArray_BYTES(parameters)
         if PyArray_Check(X):
             run.n_rows = PyArray_DIM(X, 0)

@@ -26,9 +26,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from . import threads
 from .full_batch import minimize_lbfgs
-from .layers import Dense
+from .layers import ACTIVATIONS, ELU, Dense, LeakyReLU
+from .losses import Huber, Lp, Quantile
 from .network import Network
-from .optimizers import SGD, Adam
+from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp, UpdateRule
 from .schedules import Schedule
 
 try:
@@ -49,7 +50,7 @@ _LOSSES = {
 # What the core reads in place; anything else becomes float64.
 _DTYPES = [np.float64, np.float32, np.uint8, np.bool_]
 
-# Attributes that record the training of 'sgd' and 'adam'; those that grow first.
+# Attributes that record the training of stochastic solvers; those that grow first.
 _CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
 _RECORDS = (*_CURVES, "best_loss_", "best_validation_score_", "_no_improvement_count")
 _OPTIMIZER = ("_optimizer", "_optimizer_state", "_best_parameters")
@@ -60,10 +61,14 @@ _USER = 6
 _PARAMETERS = """\
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer; empty for none.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        Activation of the hidden layers.
-    solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
-        'sgd' and 'adam' go through mini-batches; 'lbfgs' is quasi-Newton on all rows at once.
+    activation : str, LeakyReLU or ELU, default='relu'
+        Activation of the hidden layers: 'identity', 'logistic', 'tanh', 'relu', or another of those
+        that `fastbp.Dense` describes (but for 'step', which has no derivative).
+    solver : {'lbfgs', 'sgd', 'adam', 'adamw', 'rmsprop', 'adagrad'} or update rule, default='adam'
+        'lbfgs' is quasi-Newton on all rows at once; all others, the stochastic solvers, go through
+        mini-batches. An object such as `fastbp.RMSProp(0.01, momentum=0.9)` brings all its settings
+        along, its learning rate among them: the parameters below that name solvers are then not
+        used. By name 'rmsprop' and 'adagrad' have the default settings but for the learning rate.
     alpha : float, default=0.0001
         Strength of the penalty on the weights (biases are free). It is divided by the sum of the
         sample weights of the batch.
@@ -72,17 +77,18 @@ _PARAMETERS = """\
     learning_rate : {'constant', 'invscaling', 'adaptive'} or schedule, default='constant'
         Schedule of 'sgd': the initial rate throughout; ``learning_rate_init / (t_ + 1)**power_t``
         after each epoch; or a fifth of it each time that training has stopped to improve. An object
-        such as `fastbp.OneCycle` is for 'adam' as well, and brings all its rates along. One that
-        reduces the rate on a plateau watches the training loss, with early stopping the validation
-        loss.
+        such as `fastbp.OneCycle` is for all stochastic solvers, and brings all its rates along. One
+        that reduces the rate on a plateau watches the training loss, with early stopping the
+        validation loss. Must be 'constant' if `solver` is an object, whose rate may be a schedule.
     learning_rate_init : float, default=0.001
-        Initial learning rate of 'sgd' and 'adam'; not used if `learning_rate` is an object.
+        Initial learning rate of the stochastic solvers; not used if `learning_rate` or `solver` is
+        an object.
     power_t : float, default=0.5
         Exponent of 'invscaling'.
     max_iter : int, default=200
-        Epochs of 'sgd' and 'adam', iterations of 'lbfgs' at most.
+        Epochs of stochastic solvers, iterations of 'lbfgs' at most.
     shuffle : bool, default=True
-        Whether each epoch of 'sgd' and 'adam' takes the rows in a new order.
+        Whether each epoch of a stochastic solver takes the rows in a new order.
     random_state : int, RandomState instance or None, default=None
         Source of the initial parameters, the validation split and the order of the rows.
     tol : float, default=1e-4
@@ -97,25 +103,25 @@ _PARAMETERS = """\
     nesterovs_momentum : bool, default=True
         Whether the momentum of 'sgd' is Nesterov's.
     early_stopping : bool, default=False
-        Whether 'sgd' and 'adam' watch the score on a validation set rather than the training loss,
-        and end with the parameters that scored best.
+        Whether stochastic solvers watch the score on a validation set rather than the training
+        loss, and end with the parameters that scored best.
     validation_fraction : float, default=0.1
         Share of the rows set aside for validation when `fit` gets no `X_val`.
     beta_1, beta_2 : float, default=0.9, 0.999
-        Decay rates of the first and second moments of 'adam'.
+        Decay rates of the first and second moments of 'adam' and 'adamw'.
     epsilon : float, default=1e-8
-        Added to the denominator of 'adam'.
+        Added to the denominator of 'adam' and 'adamw'.
     n_iter_no_change : int or inf, default=10
         Training ends after more than that many epochs in a row without improvement.
     max_fun : int, default=15000
         Evaluations of the loss by 'lbfgs' at most.
     l1_ratio : float, default=0.0
         Share of L1 in the penalty ``alpha * (l1_ratio * |w|_1 + (1 - l1_ratio) / 2 * |w|_2^2)``.
-        With 'lbfgs', weights reach zero exactly."""
+        With 'lbfgs', and with rules that have ``proximal=True``, weights reach zero exactly."""
 
 _DROPOUT = """\
     dropout : float, or list or tuple of float, default=0.0
-        Probability, in [0, 1), with which 'sgd' and 'adam' set an output of a hidden unit to zero
+        Probability, in [0, 1), with which stochastic solvers set an output of a hidden unit to zero
         for a row in training: one for all hidden layers, or one for each. See `fastbp.Dense`."""
 
 _ATTRIBUTES = """\
@@ -126,9 +132,9 @@ _ATTRIBUTES = """\
     loss_ : float
         Training loss of the last epoch, including the penalty.
     loss_curve_ : list of float
-        Training loss of each epoch ('sgd' and 'adam').
+        Training loss of each epoch (stochastic solvers).
     best_loss_ : float or None
-        Least training loss ('sgd' and 'adam'); None with early stopping.
+        Least training loss (stochastic solvers); None with early stopping.
     validation_scores_ : list of float or None
         Score on the validation set after each epoch; None without early stopping.
     best_validation_score_ : float or None
@@ -138,9 +144,9 @@ _ATTRIBUTES = """\
     converged_ : bool
         Whether the last call ended because there was no further improvement.
     n_iter_ : int
-        Epochs ('sgd', 'adam') or iterations ('lbfgs') of the last call.
+        Epochs (stochastic solvers) or iterations ('lbfgs') of the last call.
     t_ : int
-        Training rows seen by 'sgd' and 'adam', counting repetitions.
+        Training rows seen by stochastic solvers, counting repetitions.
     n_layers_ : int
         Number of layers including input and output.
     n_outputs_ : int
@@ -213,17 +219,22 @@ class _Optimizer:
     """Update rule of a fit and its current learning rate."""
 
     def __init__(self, settings):
-        scheduled = isinstance(settings.learning_rate, Schedule)
-        rate = settings.learning_rate if scheduled else settings.learning_rate_init
-        if settings.solver == "sgd":
+        solver, rate, self.schedule = settings.solver, settings.learning_rate, "constant"
+        rate = rate if isinstance(rate, Schedule) else settings.learning_rate_init
+        if isinstance(solver, UpdateRule):
+            self.rule = solver
+        elif solver == "sgd":
             nesterov = settings.nesterovs_momentum and settings.momentum > 0
             self.rule = SGD(rate, momentum=settings.momentum, nesterov=nesterov)
             self.schedule = settings.learning_rate
+        elif solver in ("adam", "adamw"):
+            rule = Adam if solver == "adam" else AdamW
+            self.rule = rule(rate, settings.beta_1, settings.beta_2, settings.epsilon)
         else:
-            self.rule = Adam(rate, settings.beta_1, settings.beta_2, settings.epsilon)
-            self.schedule = "constant"
+            self.rule = (RMSProp if solver == "rmsprop" else Adagrad)(rate)
         self.power_t = settings.power_t
-        self.learning_rate = None if scheduled else float(rate)  # None: the rule's
+        rate = self.rule.learning_rate
+        self.learning_rate = None if isinstance(rate, Schedule) else float(rate)  # None: the rule's
 
     def end_epoch(self, t):
         """Follow the schedule; `t` is the number of rows seen so far."""
@@ -298,8 +309,8 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     _parameter_constraints: dict = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "activation": [StrOptions(set(ACTIVATIONS) - {"step"}), LeakyReLU, ELU],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad"}), UpdateRule],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Schedule],
@@ -388,8 +399,11 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _new_network(self, n_inputs, units, dtype, random_state):
         layers = self._layers(units)
-        loss = _LOSSES[self.out_activation_]
+        loss = self._network_loss()
         return Network(layers, n_inputs=n_inputs, loss=loss, dtype=dtype, random_state=random_state)
+
+    def _network_loss(self):
+        return _LOSSES[self.out_activation_]
 
     def _layers(self, units):
         rates = self.dropout
@@ -488,8 +502,8 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
             raise ValueError("sample_weight_val is provided, but X_val was not provided.")
         if X_val is not None and (self.solver == "lbfgs" or not self.early_stopping):
             raise ValueError(
-                "X_val and y_val are for early stopping, which needs early_stopping=True and"
-                f" solver='sgd' or 'adam', got early_stopping={self.early_stopping} and"
+                "X_val and y_val are for early stopping, which needs early_stopping=True and a"
+                f" stochastic solver, got early_stopping={self.early_stopping} and"
                 f" solver={self.solver!r}."
             )
         if X_val is None and self.early_stopping and incremental:
@@ -568,10 +582,15 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         hidden = self._hidden_units()
         if any(layer.dropout for layer in self._layers([*hidden, 1])) and self.solver == "lbfgs":
             raise ValueError(
-                f"dropout is for solver='sgd' or 'adam', got solver='lbfgs' and dropout={self.dropout!r}."
+                f"dropout is for the stochastic solvers, got solver='lbfgs' and dropout={self.dropout!r}."
             )
         self._check_early_stopping(*validation, incremental)
         stochastic = self.solver != "lbfgs"
+        if isinstance(self.solver, UpdateRule) and self.learning_rate != "constant":
+            raise ValueError(
+                "learning_rate must be 'constant' if solver is an object, which brings its own, got"
+                f" {self.learning_rate!r}."
+            )
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y = self._check_X_y(X, y, reset=first)
         target = self._encode(y, incremental)
@@ -593,6 +612,9 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
                 net.parameters[:] *= np.sqrt(2 / 6)  # scikit-learn's range, though no unit has it
             self._bind(net)
         net = self._network()
+        if net.loss != self._network_loss():  # it was set since the last call
+            del self._bound
+            net = self._network()
         if net.biases[-1].size != n_outputs:
             raise ValueError(
                 f"y has {n_outputs} outputs, but the network was fitted with {net.biases[-1].size}."
@@ -650,7 +672,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _loss_scale(self):
         """What to divide a network's loss by: scikit-learn reports squared errors per output."""
-        return self.n_outputs_ if self.out_activation_ == "identity" else 1
+        return self.n_outputs_ if self._network_loss() == "squared_error" else 1
 
     def _begin_curves(self, fresh, early_stopping):
         """Give the attributes that record the progress of training their initial values."""
@@ -1058,9 +1080,12 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
 
     Parameters
     ----------
-    loss : {{'squared_error', 'poisson'}}, default='squared_error'
+    loss : str, Huber, Lp or Quantile, default='squared_error'
         Half the squared error of linear outputs, or half the Poisson deviance of exponential
-        outputs (for y that is not negative).
+        outputs (for y that is not negative) for 'poisson'; 'absolute_error'; 'huber' or a
+        `fastbp.Huber` with its delta; a `fastbp.Lp` with its exponent; 'quantile' (the median) or a
+        `fastbp.Quantile` of one level. All but 'squared_error', for which scikit-learn's averages
+        are kept, are summed over outputs.
 {_PARAMETERS}
     n_threads : int or None, default=None
         Threads to use; None for those that are free and worth it, -1 for all. Results don't depend
@@ -1083,7 +1108,12 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
     _y_numeric = True
     _parameter_constraints: dict = {
         **_BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson"})],
+        "loss": [
+            StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile"}),
+            Huber,
+            Lp,
+            Quantile,
+        ],
     }
 
     def __init__(
@@ -1102,6 +1132,8 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
 
     def _encode_known(self, y):
         """Float array of shape (n_samples, n_outputs)."""
+        if isinstance(self.loss, Quantile) and np.size(self.loss.levels) > 1:
+            raise ValueError(f"loss must be a Quantile of one level, got {self.loss}.")
         y = y.toarray() if issparse(y) else y
         if y.dtype not in (np.float32, np.float64):
             y = y.astype(np.float64)
@@ -1113,6 +1145,11 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
 
     def _output_activation(self):
         return "exp" if self.loss == "poisson" else "identity"
+
+    def _network_loss(self):
+        if self.out_activation_ == "identity" and self.loss != "poisson":
+            return self.loss
+        return _LOSSES[self.out_activation_]
 
     def _class_weighting(self, target, weight):
         return lambda target, weight: weight

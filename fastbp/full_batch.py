@@ -91,6 +91,12 @@ class FullBatch:
     def check(self, net):
         """Raise ValueError if the rule cannot train this network."""
         name, n = type(self).__name__, net.parameters.size
+        bounds = [layer.max_norm for layer in net.layers]
+        if any(bounds):
+            raise ValueError(
+                f"{name} knows no constraints, max_norm of all layers must be None, got {bounds}; SGD, Adam, AdamW, "
+                "RMSProp and Adagrad take any"
+            )
         if self.needs_derivative and any(l1 for l1, _ in net._penalties):
             raise ValueError(
                 f"{name} needs a differentiable penalty, l1 must be 0, got {net._penalties} as (l1, l2) of the layers; "

@@ -26,26 +26,116 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.special import expit, softmax
 
+from .layers import unit_of
+from .losses import kernel_of
+
 # Largest network whose Hessian, a dense matrix, is formed: 200 MB in float64.
 MAX_PARAMETERS = 5000
 
-# Unit: f(z), and f' and f'' from z and a = f(z).
-UNITS = {
-    "identity": (lambda z: z, lambda z, a: np.ones_like(z), lambda z, a: np.zeros_like(z)),
-    "logistic": (expit, lambda z, a: a * (1 - a), lambda z, a: a * (1 - a) * (1 - 2 * a)),
-    "tanh": (np.tanh, lambda z, a: 1 - a * a, lambda z, a: -2 * a * (1 - a * a)),
-    "relu": (lambda z: np.maximum(z, 0), lambda z, a: (z > 0).astype(z.dtype), lambda z, a: np.zeros_like(z)),
-}
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
-# Loss of a sample as a function of z, what the last layer returns: its gradient, and its Hessian times r.
-LOSSES = {
-    "squared_error": (lambda z, y: z - y, lambda z, y, r: r),
-    "cross_entropy": (lambda z, y: expit(z) - y, lambda z, y, r: expit(z) * expit(-z) * r),
-    "softmax_cross_entropy": (
-        lambda z, y: softmax(z, axis=1) * _sum(y) - y,
-        lambda z, y, r: softmax(z, axis=1) * (r - _sum(softmax(z, axis=1) * r)) * _sum(y),
+
+def _zeros(z, a, p):
+    return np.zeros_like(z)
+
+
+def _elu(z, p):
+    return np.where(z > 0, z, p * np.expm1(np.minimum(z, 0)))
+
+
+def _gelu(z):
+    """u(z), u' and u'' of GELU, which is ``z logistic(u)``."""
+    c = 2 * np.sqrt(2 / np.pi)
+    return c * (z + 0.044715 * z**3), c * (1 + 3 * 0.044715 * z**2), c * 6 * 0.044715 * z
+
+
+def _gated(z, u, first, second):
+    """First and second derivative of ``z s(u)``, where ``s' = s (1 - s)``, from u and its derivatives."""
+    s, slope = expit(u), expit(u) * expit(-u)
+    bend = slope * (1 - 2 * s)
+    return s + z * slope * first, 2 * slope * first + z * (bend * first**2 + slope * second)
+
+
+# Unit with parameter p: f(z), and f' and f'' from z and a = f(z).
+UNITS = {
+    "identity": (lambda z, p: z, lambda z, a, p: np.ones_like(z), _zeros),
+    "logistic": (lambda z, p: expit(z), lambda z, a, p: a * (1 - a), lambda z, a, p: a * (1 - a) * (1 - 2 * a)),
+    "tanh": (lambda z, p: np.tanh(z), lambda z, a, p: 1 - a * a, lambda z, a, p: -2 * a * (1 - a * a)),
+    "relu": (lambda z, p: np.maximum(z, 0), lambda z, a, p: (z > 0).astype(z.dtype), _zeros),
+    "hard_tanh": (lambda z, p: np.clip(z, -1, 1), lambda z, a, p: (abs(z) < 1).astype(z.dtype), _zeros),
+    "leaky_relu": (
+        lambda z, p: np.where(z < 0, p * z, z), lambda z, a, p: np.where(z > 0, 1, p).astype(z.dtype), _zeros
     ),
-    "poisson": (lambda z, y: np.exp(z) - y, lambda z, y, r: np.exp(z) * r),
+    "step": (lambda z, p: np.heaviside(z, 0), _zeros, _zeros),
+    "softplus": (lambda z, p: np.logaddexp(0, z), lambda z, a, p: expit(z), lambda z, a, p: expit(z) * expit(-z)),
+    "elu": (_elu, lambda z, a, p: np.where(z > 0, 1, a + p), lambda z, a, p: np.where(z > 0, 0, a + p)),
+    "selu": (
+        lambda z, p: SELU_SCALE * _elu(z, SELU_ALPHA),
+        lambda z, a, p: np.where(z > 0, SELU_SCALE, a + SELU_SCALE * SELU_ALPHA),
+        lambda z, a, p: np.where(z > 0, 0, a + SELU_SCALE * SELU_ALPHA),
+    ),
+    "gelu": (
+        lambda z, p: z * expit(_gelu(z)[0]),
+        lambda z, a, p: _gated(z, *_gelu(z))[0],
+        lambda z, a, p: _gated(z, *_gelu(z))[1],
+    ),
+    "silu": (
+        lambda z, p: z * expit(z), lambda z, a, p: _gated(z, z, 1, 0)[0], lambda z, a, p: _gated(z, z, 1, 0)[1]
+    ),
+}  # fmt: skip
+
+def _smoothed(y, smoothing):
+    return (1 - smoothing) * y + smoothing * y.mean(axis=1, keepdims=True)
+
+
+def _fix(z, fixed):
+    """z with the last column 0, where it is fixed."""
+    return np.where(np.arange(z.shape[1]) < z.shape[1] - fixed, z, 0)
+
+
+def _softmax(z, y, s):
+    return _fix(softmax(_fix(z, s[3]), axis=1) * _sum(y) - _smoothed(y, s[1]), s[3])
+
+
+def _softmax_product(z, y, r, s):
+    p, r = softmax(_fix(z, s[3]), axis=1), _fix(r, s[3])
+    return _fix(p * (r - _sum(p * r)) * _sum(y), s[3])
+
+
+def _quantile(z, y, s):
+    q = np.repeat(s[2], z.shape[1] // len(s[2])).astype(z.dtype)
+    return np.where(z > y, 1 - q, np.where(z < y, -q, 0))
+
+
+def _gaussian(z, y, s):
+    mean, log_variance = np.hsplit(z, 2)
+    e, precision = mean - np.hsplit(y, 2)[0], np.exp(-log_variance)
+    return np.hstack([e * precision, (1 - e**2 * precision) / 2])
+
+
+def _gaussian_product(z, y, r, s):
+    mean, log_variance = np.hsplit(z, 2)
+    e, precision = mean - np.hsplit(y, 2)[0], np.exp(-log_variance)
+    r, r_log = np.hsplit(r, 2)
+    return np.hstack([precision * (r - e * r_log), precision * e * (e * r_log / 2 - r)])
+
+
+# Loss of a sample as a function of z, what the last layer returns: its gradient, and its Hessian times r. s are the
+# loss's settings as `kernel_of` gives them.
+LOSSES = {
+    "squared_error": (lambda z, y, s: z - y, lambda z, y, r, s: r),
+    "absolute_error": (lambda z, y, s: np.sign(z - y), lambda z, y, r, s: np.zeros_like(z)),
+    "lp": (
+        lambda z, y, s: np.sign(z - y) * np.abs(z - y) ** (s[1] - 1),
+        lambda z, y, r, s: (s[1] - 1) * np.abs(z - y) ** (s[1] - 2) * r,
+    ),
+    "huber": (lambda z, y, s: np.clip(z - y, -s[1], s[1]), lambda z, y, r, s: np.where(np.abs(z - y) <= s[1], r, 0)),
+    "quantile": (_quantile, lambda z, y, r, s: np.zeros_like(z)),
+    "gaussian": (_gaussian, _gaussian_product),
+    "cross_entropy": (lambda z, y, s: expit(z) - y, lambda z, y, r, s: expit(z) * expit(-z) * r),
+    "softmax_cross_entropy": (_softmax, _softmax_product),
+    "poisson": (lambda z, y, s: np.exp(z) - y, lambda z, y, r, s: np.exp(z) * r),
+    "perceptron": (lambda z, y, s: np.heaviside(z, 0) - y, lambda z, y, r, s: np.zeros_like(z)),
 }
 
 
@@ -55,14 +145,15 @@ def _sum(a):
 
 def _passes(weights, biases, activations, loss, X, y, s):
     """A_l with A_0 = X first; f_l'(Z_l); E_l * f_l''(Z_l); D_l."""
-    A, slopes, bends = [X], [], []
+    A, slopes, bends, settings = [X], [], [], kernel_of(loss)
     for W, b, activation in zip(weights, biases, activations, strict=True):
-        f, first, second = UNITS[activation]
+        name, p = unit_of(activation)
+        f, first, second = UNITS[name]
         Z = A[-1] @ W + b
-        A.append(f(Z))
-        slopes.append(first(Z, A[-1]))
-        bends.append(second(Z, A[-1]))
-    D, E = [None] * len(weights), s * LOSSES[loss][0](A[-1], y)
+        A.append(f(Z, p))
+        slopes.append(first(Z, A[-1], p))
+        bends.append(second(Z, A[-1], p))
+    D, E = [None] * len(weights), s * LOSSES[settings[0]][0](A[-1], y, settings)
     for i in range(len(weights) - 1, -1, -1):
         D[i] = E * slopes[i]
         bends[i] *= E
@@ -89,8 +180,8 @@ def hessian_products(weights, biases, activations, loss, X, y, labels=None, samp
     ----------
     weights, biases : sequences of ndarray
         Of all layers; their dtype is that of the arithmetic. Not to be changed while the map is in use.
-    activations : sequence of str
-    loss : str
+    activations : sequence of str, LeakyReLU and ELU
+    loss : str, or one of the classes in losses.py
     X : ndarray or CSR matrix of shape (n_samples, n_inputs)
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs), or None if there are labels
     labels : int ndarray of shape (n_samples,), default=None
@@ -105,7 +196,7 @@ def hessian_products(weights, biases, activations, loss, X, y, labels=None, samp
     """
     X, y, s = _converted(weights[0].dtype, biases[-1].size, X, y, labels, sample_weight)
     A, slopes, bends, D = _passes(weights, biases, activations, loss, X, y, s)
-    n_layers = len(weights)
+    n_layers, settings = len(weights), kernel_of(loss)
 
     def product(V, c):
         RA, RZ = [None], []
@@ -114,7 +205,8 @@ def hessian_products(weights, biases, activations, loss, X, y, labels=None, samp
             if i:
                 RZ[i] += RA[i] @ W
             RA.append(slopes[i] * RZ[i])
-        RE, HV, Hc = s * LOSSES[loss][1](A[-1], y, RA[-1]), [None] * n_layers, [None] * n_layers
+        RE = s * LOSSES[settings[0]][1](A[-1], y, RA[-1], settings)
+        HV, Hc = [None] * n_layers, [None] * n_layers
         for i in range(n_layers - 1, -1, -1):
             RD = RE * slopes[i] + bends[i] * RZ[i]
             HV[i], Hc[i] = A[i].T @ RD, RD.sum(axis=0)
@@ -144,7 +236,7 @@ def hessian(weights, biases, activations, loss, X, y, labels=None, sample_weight
     H : ndarray of shape (n_parameters, n_parameters)
         In the order of the flat vector: layer by layer, weights then biases.
     """
-    dtype, n_layers = weights[0].dtype, len(weights)
+    dtype, n_layers, settings = weights[0].dtype, len(weights), kernel_of(loss)
     X, y, s = _converted(dtype, biases[-1].size, X, y, labels, sample_weight)
     at = np.cumsum([0, *((len(W) + 1) * W.shape[1] for W in weights)])
     H = np.zeros((at[-1], at[-1]), dtype)
@@ -162,7 +254,7 @@ def hessian(weights, biases, activations, loss, X, y, labels=None, sample_weight
                 for i in range(m + 1, n_layers):
                     RZ[i] = RA[i] @ weights[i]
                     RA[i + 1] = slopes[i] * RZ[i]
-                RE = s[part] * LOSSES[loss][1](A[-1], y[part], RA[n_layers])
+                RE = s[part] * LOSSES[settings[0]][1](A[-1], y[part], RA[n_layers], settings)
                 rows = H[at[m] + j : at[m + 1] : biases[m].size]
                 for i in range(n_layers - 1, m - 1, -1):
                     RD = RE * slopes[i] + bends[i] * RZ[i]

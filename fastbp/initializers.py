@@ -109,7 +109,7 @@ _NAMED = {
     for name, scale, mode in (("lecun", 1.0, "fan_in"), ("glorot", 1.0, "fan_avg"), ("he", 2.0, "fan_in"))
     for distribution in ("normal", "uniform")
 } | {"orthogonal": Orthogonal()}
-_CLASSES = {"VarianceScaling": VarianceScaling, "Orthogonal": Orthogonal}
+CLASSES = {"VarianceScaling": VarianceScaling, "Orthogonal": Orthogonal}
 NAMES = ("sklearn", *_NAMED, "zeros")
 
 
@@ -147,16 +147,16 @@ def check_initializer(initializer):
     return initializer
 
 
-def to_json(initializer):
-    """What JSON can hold: a name or None as it is, an object as ``{class: settings}``."""
-    if initializer is None or isinstance(initializer, str):
-        return initializer
-    return {type(initializer).__name__: asdict(initializer)}
+def to_json(setting):
+    """What JSON can hold: a name or None as it is, an immutable object as ``{class: settings}``."""
+    if setting is None or isinstance(setting, str):
+        return setting
+    return {type(setting).__name__: asdict(setting)}
 
 
-def from_json(initializer):
-    """The initializer of what `to_json` made of it. No other classes than those here are looked up."""
-    if not isinstance(initializer, dict):
-        return initializer
-    ((name, settings),) = initializer.items()
-    return _CLASSES[name](**settings)
+def from_json(setting, classes):
+    """The setting of what `to_json` made of it; only the classes given by name are looked up."""
+    if not isinstance(setting, dict):
+        return setting
+    ((name, settings),) = setting.items()
+    return classes[name](**settings)

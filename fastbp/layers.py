@@ -4,9 +4,67 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from .initializers import Orthogonal, VarianceScaling, check_initializer
+from .schedules import _check
 
-ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
-_ALIASES = {"sigmoid": "logistic", "linear": "identity"}
+ACTIVATIONS = (
+    "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu",
+    "step",
+)  # fmt: skip
+_ALIASES = {"sigmoid": "logistic", "linear": "identity", "swish": "silu"}
+
+
+@dataclass(frozen=True)
+class LeakyReLU:
+    """The unit ``max(0, z) + slope min(0, z)``; its derivative at 0 is taken as the slope.
+
+    Parameters
+    ----------
+    slope : float, default=0.01
+        For ``z < 0``, in [0, 1]. "leaky_relu" is the default.
+
+    Raises
+    ------
+    ValueError
+        If the slope is out of range.
+
+    References
+    ----------
+    A. Maas, A. Hannun and A. Ng, "Rectifier nonlinearities improve neural network acoustic models", ICML 2013.
+    """
+
+    slope: float = 0.01
+
+    def __post_init__(self):
+        _check("slope", self.slope, "[0, 1]")
+
+
+@dataclass(frozen=True)
+class ELU:
+    """The unit ``z`` for ``z > 0``, else ``alpha (exp(z) - 1)``; its derivative at 0 is taken as alpha.
+
+    Parameters
+    ----------
+    alpha : float, default=1.0
+        Above 0. "elu" is the default.
+
+    Raises
+    ------
+    ValueError
+        If alpha is out of range.
+
+    References
+    ----------
+    D. Clevert, T. Unterthiner and S. Hochreiter, "Fast and accurate deep network learning by exponential linear units
+    (ELUs)", ICLR 2016.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self):
+        _check("alpha", self.alpha, "(0, inf)")
+
+
+CLASSES = {"LeakyReLU": LeakyReLU, "ELU": ELU}
 
 
 @dataclass(frozen=True)
@@ -17,9 +75,25 @@ class Dense:
     ----------
     n_units : int
         Number of units, the columns of ``W (n_in, n_units)``.
-    activation : {"identity", "logistic", "tanh", "relu"}, default="identity"
-        The unit ``f``: ``z``, ``1 / (1 + exp(-z))`` (also called "sigmoid"), ``tanh(z)`` or ``max(0, z)``. The
-        derivative of ReLU at 0 is taken as 0.
+    activation : str, LeakyReLU or ELU, default="identity"
+        The unit ``f``:
+
+        - "identity" ("linear"): ``z``;
+        - "logistic" ("sigmoid"): ``1 / (1 + exp(-z))``;
+        - "tanh": ``tanh(z)``;
+        - "hard_tanh": ``max(-1, min(1, z))``; the derivative at -1 and 1 is taken as 0;
+        - "relu": ``max(0, z)``; the derivative at 0 is taken as 0;
+        - "leaky_relu", or `LeakyReLU` with a slope: ``max(0, z) + 0.01 min(0, z)``;
+        - "elu", or `ELU` with an alpha: ``z`` for ``z > 0``, else ``exp(z) - 1``;
+        - "selu": 1.0507... times the ELU with alpha 1.6732..., constants for which layers of independent inputs of mean
+          0 and variance 1 have such outputs [1]_; the derivative at 0 is taken as that for ``z < 0``;
+        - "softplus": ``ln(1 + exp(z))``;
+        - "gelu": ``z / (1 + exp(-2u))``, ``u = sqrt(2 / pi) (z + 0.044715 z^3)``, the form with tanh of [2]_, which is
+          within 0.0005 of ``z`` times the normal distribution function and as fast as a logistic unit;
+        - "silu" ("swish"): ``z / (1 + exp(-z))``;
+        - "step": 1 for ``z > 0``, else 0, the notes' perceptron. Its derivative is taken as 0, so that nothing below it
+          learns, nor do its own weights: it is for weights that are set or learnt otherwise. The cost "perceptron"
+          trains an output layer of such units.
     l1, l2 : float or None, default=None
         Penalties ``l1 sum|w| + l2/2 sum w^2`` on this layer's weights; None takes the network's.
     initializer : str, VarianceScaling, Orthogonal or None, default=None
@@ -27,7 +101,11 @@ class Dense:
     dropout : float, default=0.0
         Probability, in [0, 1), with which each of the layer's outputs is set to 0 in training, for each row of each
         batch anew; the others are divided by ``1 - dropout``, so that prediction, which drops nothing, has nothing to
-        make up for ("inverted" dropout). Not for the output layer.
+        make up for ("inverted" dropout). Not for the output layer [3]_.
+    max_norm : float or None, default=None
+        Bound of the norm of each unit's incoming weights, above 0: after each update (by a rule for mini-batches, the
+        only ones to have it) columns ``w`` of ``W`` with ``|w| > max_norm`` are multiplied by ``max_norm / |w|``
+        ([3]_, section 5.1).
 
     Raises
     ------
@@ -36,29 +114,50 @@ class Dense:
 
     Notes
     -----
-    Weighted input and activation are the notes' ``z^l`` and ``a^l`` (001), with samples in rows. Dropout is from
-    N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
+    Weighted input and activation are the notes' ``z^l`` and ``a^l`` (001), with samples in rows. Softplus and hard tanh
+    are in notes 004.
+
+    References
+    ----------
+    .. [1] G. Klambauer and others, "Self-normalizing neural networks", NIPS 2017.
+    .. [2] D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", 2016. They have SiLU too.
+    .. [3] N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
     """
 
     n_units: int
-    activation: str = "identity"
+    activation: str | LeakyReLU | ELU = "identity"
     l1: float | None = None
     l2: float | None = None
     initializer: str | VarianceScaling | Orthogonal | None = None
     dropout: float = 0.0
+    max_norm: float | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "n_units", check_size("n_units", self.n_units))
-        activation = _ALIASES.get(self.activation, self.activation)
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {ACTIVATIONS}, got {self.activation!r}")
-        object.__setattr__(self, "activation", activation)
+        if isinstance(self.activation, str):
+            object.__setattr__(self, "activation", _ALIASES.get(self.activation, self.activation))
+        if not isinstance(self.activation, LeakyReLU | ELU) and self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {ACTIVATIONS}, a LeakyReLU or an ELU, got {self.activation!r}")
         for name in ("l1", "l2"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, check_penalty(name, getattr(self, name)))
+        if self.max_norm is not None:
+            _check("max_norm", self.max_norm, "(0, inf)")
+            object.__setattr__(self, "max_norm", float(self.max_norm))
         if self.initializer is not None:
             check_initializer(self.initializer)
         object.__setattr__(self, "dropout", check_dropout("dropout", self.dropout))
+
+
+def unit_of(activation):
+    """Name of the kernel and its parameter (0 where it has none)."""
+    if isinstance(activation, str):
+        activation = {"leaky_relu": LeakyReLU(), "elu": ELU()}.get(activation, activation)
+    if isinstance(activation, LeakyReLU):
+        return "leaky_relu", activation.slope
+    if isinstance(activation, ELU):
+        return "elu", activation.alpha
+    return activation, 0.0
 
 
 def check_size(name, value):

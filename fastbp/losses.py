@@ -1,23 +1,235 @@
-"""Losses: their names, and the targets they take. src_c/kernels_impl.h has the formulas."""
+"""Costs: names for those without settings, immutable objects for those with, and the targets they take.
+
+src_c/kernels_impl.h has the arithmetic.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from scipy.special import ndtr
 
-# Losses computed from logits, and the output unit each brings along.
-OUTPUT_UNITS = {"cross_entropy": "logistic", "softmax_cross_entropy": "softmax", "poisson": "exp"}
-LOSSES = ("squared_error", *OUTPUT_UNITS)
+from .schedules import _check
+
+
+@dataclass(frozen=True)
+class SoftmaxCrossEntropy:
+    """The log-likelihood cost ``-sum_j t_j ln a_j`` of softmax outputs, with label smoothing.
+
+    Parameters
+    ----------
+    label_smoothing : float, default=0.0
+        ``s`` in ``t = (1 - s) y + s / K`` for K classes (``s sum(y) / K`` where y does not sum to 1), in [0, 1).
+    fixed_logit : bool, default=False
+        Whether the last output's ``z`` is taken as 0, since K probabilities that sum to 1 need K - 1 numbers only
+        (Notes 004). Its weights then count for nothing and get no gradient.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    Notes
+    -----
+    "softmax_cross_entropy" is the default. ``dC/dz = softmax(z) - t``.
+
+    References
+    ----------
+    Notes 001 and 004. C. Szegedy and others, "Rethinking the Inception architecture for computer vision", CVPR 2016.
+    """
+
+    label_smoothing: float = 0.0
+    fixed_logit: bool = False
+
+    def __post_init__(self):
+        _check("label_smoothing", self.label_smoothing, "[0, 1)")
+        if not isinstance(self.fixed_logit, bool):
+            raise ValueError(f"fixed_logit must be True or False, got {self.fixed_logit!r}")
+
+
+@dataclass(frozen=True)
+class Lp:
+    """The L_p error ``|a - y|^p / p``; ``dC/da = |a - y|^(p - 1) sign(a - y)``, 0 at 0.
+
+    Parameters
+    ----------
+    p : float
+        At least 1. 2 is "squared_error" and 1 "absolute_error", which are faster.
+
+    Raises
+    ------
+    ValueError
+        If p is out of range.
+
+    References
+    ----------
+    Notes 000 (L_p objective functions).
+    """
+
+    p: float
+
+    def __post_init__(self):
+        _check("p", self.p, "[1, 1000]")
+
+
+@dataclass(frozen=True)
+class Huber:
+    """``e^2 / 2`` for errors ``e = a - y`` up to delta in size, ``delta (|e| - delta / 2)`` for larger ones.
+
+    Parameters
+    ----------
+    delta : float, default=1.0
+        Above 0. "huber" is the default.
+
+    Raises
+    ------
+    ValueError
+        If delta is out of range.
+
+    References
+    ----------
+    P. Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35, 1964.
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self):
+        _check("delta", self.delta, "(0, inf)")
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """The pinball loss ``max(q (y - a), (1 - q) (a - y))``, on average least where ``a`` is the q-quantile of y.
+
+    Its derivative at ``a = y`` is taken as 0.
+
+    Parameters
+    ----------
+    levels : float or sequence of float, default=0.5
+        One q or several, in (0, 1). "quantile" is the default, the median. Of Q levels and k targets, the network has
+        ``Q k`` outputs: first those of all targets for the first level, then for the next.
+
+    Raises
+    ------
+    ValueError
+        If a level is out of range, or there is none.
+
+    References
+    ----------
+    R. Koenker and G. Bassett, "Regression quantiles", Econometrica 46, 1978.
+    """
+
+    levels: float | tuple = 0.5
+
+    def __post_init__(self):
+        if np.ndim(self.levels) == 1 and len(self.levels):
+            object.__setattr__(self, "levels", tuple(float(q) for q in self.levels))
+        for q in self.levels if isinstance(self.levels, tuple) else (self.levels,):
+            _check("levels", q, "(0, 1)")
+
+
+@dataclass(frozen=True)
+class HistogramLoss:
+    """Regression as classification: softmax outputs are probabilities of bins, `Network.predict` gives the mean.
+
+    A target y is replaced by a distribution over the bins: that of a normal variable with mean y and deviation sigma,
+    cut off at the outer edges, or, where sigma is 0, the bin that y is in. The cost is the cross-entropy with it; the
+    mean is the sum of the bins' centres times their probabilities.
+
+    Parameters
+    ----------
+    edges : sequence of float
+        Ascending, the borders of the bins; one more than the network has outputs. Targets lie between the outer ones.
+    sigma : float, default=0.0
+        At least 0; of the order of a bin's width. Above 0 the targets take memory for a row of probabilities each.
+
+    Raises
+    ------
+    ValueError
+        If edges don't ascend or are fewer than three, or sigma is out of range.
+
+    References
+    ----------
+    Notes 000 ("continuous response can be replaced with discrete"). E. Imani and M. White, "Improving regression
+    performance with distributional losses", ICML 2018.
+    """
+
+    edges: tuple
+    sigma: float = 0.0
+
+    def __post_init__(self):
+        edges = tuple(float(edge) for edge in self.edges) if np.ndim(self.edges) == 1 else ()
+        if len(edges) < 3 or not np.isfinite(edges).all() or any(a >= b for a, b in pairwise(edges)):
+            raise ValueError(f"edges must be at least three finite numbers that ascend, got {self.edges!r}")
+        object.__setattr__(self, "edges", edges)
+        _check("sigma", self.sigma, "[0, inf)")
+
+    def means(self, probabilities):
+        """Means (n, 1) of distributions over the bins (n, n_bins)."""
+        edges = np.array(self.edges, probabilities.dtype)
+        return probabilities @ ((edges[1:] + edges[:-1]) / 2)[:, None]
+
+    def targets(self, y):
+        """Bins (n,) or, if sigma is above 0, their probabilities (n, n_bins) for targets (n,)."""
+        edges = np.array(self.edges)
+        if not (np.isfinite(y) & (y >= edges[0]) & (y <= edges[-1])).all():
+            raise ValueError(f"y must lie between the outer edges {edges[0]} and {edges[-1]} for HistogramLoss")
+        if self.sigma == 0:
+            return np.minimum(np.searchsorted(edges, y, side="right") - 1, len(edges) - 2)
+        p = np.diff(ndtr((edges - y[:, None]) / self.sigma), axis=1)
+        return p / p.sum(axis=1, keepdims=True)
+
+
+# Costs computed from z, and the output unit each brings along.
+OUTPUT_UNITS = {
+    "cross_entropy": "logistic", "softmax_cross_entropy": "softmax", "poisson": "exp", "perceptron": "step",
+}  # fmt: skip
+LOSSES = ("squared_error", "absolute_error", "huber", "quantile", "gaussian", *OUTPUT_UNITS)
+CLASSES = {cls.__name__: cls for cls in (SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss)}
+_DEFAULTS = {"softmax_cross_entropy": SoftmaxCrossEntropy(), "huber": Huber(), "quantile": Quantile()}
+
+
+def kernel_of(loss):
+    """Name of the kernel, its parameter, levels (float64) and fixed_logit."""
+    loss = _DEFAULTS.get(loss, loss) if isinstance(loss, str) else loss
+    none = np.zeros(0)
+    match loss:
+        case SoftmaxCrossEntropy():
+            return "softmax_cross_entropy", loss.label_smoothing, none, loss.fixed_logit
+        case HistogramLoss():
+            return "softmax_cross_entropy", 0.0, none, False
+        case Lp():
+            return "lp", loss.p, none, False
+        case Huber():
+            return "huber", loss.delta, none, False
+        case Quantile():
+            return "quantile", 0.0, np.array(loss.levels, dtype=np.float64).reshape(-1), False
+        case _:
+            return loss, 0.0, none, False
+
+
+def _n_groups(loss):
+    """Outputs for each target."""
+    name, _, levels, _ = kernel_of(loss)
+    return {"gaussian": 2, "quantile": len(levels)}.get(name, 1)
 
 
 def check_loss(loss, last_layer):
     """Raise ValueError unless loss is known and fits the output layer."""
-    if loss is not None and loss not in LOSSES:
-        raise ValueError(f"loss must be one of {LOSSES} or None, got {loss!r}")
-    if loss in OUTPUT_UNITS and last_layer.activation != "identity":
+    if loss is not None and not isinstance(loss, tuple(CLASSES.values())) and loss not in LOSSES:
+        raise ValueError(f"loss must be one of {LOSSES}, one of {tuple(CLASSES)} or None, got {loss!r}")
+    name, n_units = kernel_of(loss)[0], last_layer.n_units
+    if name in OUTPUT_UNITS and last_layer.activation != "identity":
         raise ValueError(
-            f"loss={loss!r} brings its own output unit ({OUTPUT_UNITS[loss]}): the last layer's activation must be "
+            f"loss={loss!r} brings its own output unit ({OUTPUT_UNITS[name]}): the last layer's activation must be "
             f"'identity', got {last_layer.activation!r}"
         )
-    if loss == "softmax_cross_entropy" and last_layer.n_units < 2:
-        raise ValueError("loss='softmax_cross_entropy' needs at least two outputs, got 1")
+    if name == "softmax_cross_entropy" and n_units < 2:
+        raise ValueError(f"loss={loss!r} needs at least two outputs, got 1")
+    if isinstance(loss, HistogramLoss) and n_units != len(loss.edges) - 1:
+        raise ValueError(f"HistogramLoss with {len(loss.edges)} edges needs one output less, got {n_units}")
+    if n_units % _n_groups(loss):
+        raise ValueError(f"loss={loss!r} needs {_n_groups(loss)} outputs for each target, got {n_units} in all")
 
 
 def check_targets(loss, y, n_samples, n_outputs):
@@ -35,24 +247,34 @@ def check_targets(loss, y, n_samples, n_outputs):
     ValueError
         If y has the wrong length, shape, dtype or values. NaN is not looked for in float targets.
     """
-    y = np.asarray(y)
+    y, name = np.asarray(y), kernel_of(loss)[0]
     if y.dtype.kind not in "biuf":
         raise ValueError(f"y must hold real numbers, got dtype {y.dtype}")
     if y.ndim not in (1, 2) or y.shape[0] != n_samples:
         raise ValueError(f"y must have {n_samples} rows, one for each row of X, got shape {y.shape}")
-    if loss == "softmax_cross_entropy" and y.ndim == 1:
+    if isinstance(loss, HistogramLoss):
+        if y.shape not in ((n_samples,), (n_samples, 1)):
+            raise ValueError(f"y must have shape ({n_samples},) for HistogramLoss, got {y.shape}")
+        y = loss.targets(y.reshape(-1))
+    if name == "softmax_cross_entropy" and y.ndim == 1:
         if y.dtype.kind == "f" and not np.isfinite(y).all():
             raise ValueError("y must hold class indices, got NaN or infinity")
         labels = np.array(y, dtype=np.int64)  # ours alone: they index memory, and must stay as checked
         if (labels != y).any() or labels.min() < 0 or labels.max() >= n_outputs:
             raise ValueError(f"y must hold class indices from 0 to {n_outputs - 1}, got {np.unique(y)}")
         return None, labels
-    if y.shape[1:] != (n_outputs,) and not (y.ndim == 1 and n_outputs == 1):
-        raise ValueError(f"y must have shape ({n_samples}, {n_outputs}), got {y.shape}")
+    n_groups = _n_groups(loss)
+    n_targets = n_outputs // n_groups
+    if y.shape[1:] != (n_targets,) and not (y.ndim == 1 and n_targets == 1):
+        raise ValueError(f"y must have shape ({n_samples}, {n_targets}), got {y.shape}")
     if y.dtype not in (np.float32, np.float64, np.uint8, np.bool_) or not y.flags.aligned:
         y = y.astype(np.float64)
-    if loss == "cross_entropy" and y.dtype != np.bool_ and ((y < 0) | (y > 1)).any():
+    if name == "cross_entropy" and y.dtype != np.bool_ and ((y < 0) | (y > 1)).any():
         raise ValueError("y must lie between 0 and 1 for loss='cross_entropy'")
-    if loss in ("softmax_cross_entropy", "poisson") and y.dtype.kind == "f" and (y < 0).any():
+    if name == "perceptron" and ((y != 0) & (y != 1)).any():
+        raise ValueError("y must hold 0 and 1 for loss='perceptron'")
+    if name in ("softmax_cross_entropy", "poisson") and y.dtype.kind == "f" and (y < 0).any():
         raise ValueError(f"y must not be negative for loss={loss!r}")
+    if n_groups > 1:  # the targets again for each group of outputs; a view for a single one
+        y = np.broadcast_to(y.reshape(n_samples, 1, -1), (n_samples, n_groups, n_targets)).reshape(n_samples, -1)
     return y, None

@@ -11,18 +11,20 @@ import numpy as np
 from scipy.sparse import csr_array, issparse, vstack
 from sklearn.utils import assert_all_finite, check_random_state
 
-from . import threads
+from . import initializers, layers, losses, threads
 from ._core import Data, Engine
 from .augmentation import ImageAugmentation
 from .full_batch import FullBatch, GradientRule, Objective
 from .hessian import MAX_PARAMETERS
 from .initializers import check_initializer, from_json, initialize, to_json
-from .layers import Dense, check_dropout, check_penalty, check_size
-from .losses import check_loss, check_targets
-from .optimizers import SGD, Adam
+from .layers import Dense, check_dropout, check_penalty, check_size, unit_of
+from .losses import HistogramLoss, check_loss, check_targets, kernel_of
+from .optimizers import SGD, UpdateRule
 from .schedules import Schedule
 
 _NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
+# settings that may be objects, in files
+_SETTINGS = {"activation": layers.CLASSES, "initializer": initializers.CLASSES, "loss": losses.CLASSES}
 _NOT_PICKLED = ("_engine", "weights", "biases", "_forward_data", "_owner")
 
 
@@ -67,16 +69,27 @@ class Network:
         From the first hidden layer to the output layer. Each place in the list has weights of its own.
     n_inputs : int
         Number of features.
-    loss : {"squared_error", "cross_entropy", "softmax_cross_entropy", "poisson"} or None, default="squared_error"
+    loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss or None, default="squared_error"
         The cost, averaged over samples (with their weights) and summed over outputs ``j``:
 
         - "squared_error": ``1/2 (y_j - a_j)^2``;
-        - "cross_entropy": ``-y_j ln a_j - (1 - y_j) ln(1 - a_j)`` with logistic outputs;
+        - "absolute_error": ``|y_j - a_j|``; the derivative at 0 is taken as 0;
+        - `Lp` with an exponent: ``|y_j - a_j|^p / p``;
+        - "huber", or `Huber` with a delta: squared for errors up to 1, absolute for larger ones;
+        - "quantile", or `Quantile` with one level or several: the pinball loss, whose least value is at a quantile;
+        - "gaussian": ``((y_j - a_j)^2 exp(-s_j) + s_j + ln 2 pi) / 2``, minus the logarithm of a normal density. The
+          first half of the outputs are the means ``a_j``, the second the logarithms ``s_j`` of the variances [1]_;
+        - "cross_entropy": ``-y_j ln a_j - (1 - y_j) ln(1 - a_j)`` with logistic outputs, for y from 0 to 1;
         - "softmax_cross_entropy": ``-y_j ln a_j`` with softmax outputs (the log-likelihood cost);
-        - "poisson": half the Poisson deviance, with exponential outputs.
+          `SoftmaxCrossEntropy` has label smoothing;
+        - `HistogramLoss`: regression as classification, softmax outputs for bins of y;
+        - "poisson": half the Poisson deviance, with exponential outputs;
+        - "perceptron": ``max(0, (1 - 2 y_j) z_j)`` for y 0 or 1 with step outputs. Its derivative by ``z_j`` is
+          ``a_j - y_j``, so that gradient descent with batches of 1 is the perceptron's learning rule [2]_, which ends
+          without a mistake if a plane separates the classes.
 
-        The last three bring their own output unit and are computed from the last layer's ``z``, which must have the
-        activation "identity". None is for costs of one's own, see `backward`.
+        From "cross_entropy" on, a cost brings its own output unit and is computed from the last layer's ``z``, which
+        must have the activation "identity". None is for costs of one's own, see `backward`.
     l1, l2 : float, default=0.0
         Penalty ``l1 sum|w| + l2/2 sum w^2`` on weights, not biases. The notes' ``lambda/n`` is ``l2 = lambda/n``.
     dtype : {"float32", "float64"}, default="float64"
@@ -135,6 +148,11 @@ class Network:
     predicts. A mask, noise or distortion is a function of a seed drawn for each epoch, the optimizer's steps so far,
     layer, row of the batch and unit (Threefry, a counter-based generator): it does not depend on the number of threads.
 
+    References
+    ----------
+    .. [1] D. Nix and A. Weigend, "Estimating the mean and variance of the target probability distribution", ICNN 1994.
+    .. [2] F. Rosenblatt, "The perceptron", Psychological Review 65, 1958. Notes 001 have the unit.
+
     Examples
     --------
     >>> import fastbp
@@ -174,8 +192,11 @@ class Network:
     def _build(self):
         """The engine, and parameters of zero with their views."""
         self._engine = Engine(
-            self.n_inputs, [(layer.n_units, layer.activation) for layer in self.layers], self.dtype.name, self.loss
-        )
+            self.n_inputs,
+            [(layer.n_units, *unit_of(layer.activation), layer.max_norm) for layer in self.layers],
+            self.dtype.name,
+            kernel_of(self.loss),
+        )  # fmt: skip
         self._parameters = np.zeros(self._engine.n_parameters, self.dtype)
         self.weights, self.biases = self._views(self._parameters)
         self._optimizer_state = None
@@ -293,14 +314,14 @@ class Network:
         return Data(*self._rows(X, y, sample_weight))
 
     def _state_of(self, optimizer):
-        """The optimizer's state so far, new if the last update was by another rule."""
+        """The optimizer's arrays of state and number of steps so far, new if the last update was by another rule."""
         state, kind = self._optimizer_state, type(optimizer).__name__
         if state is None or state["kind"] != kind or len(state["arrays"]) != optimizer.n_states:
             arrays = [np.zeros_like(self._parameters) for _ in range(optimizer.n_states)]
             state = self._optimizer_state = {
                 "kind": kind, "arrays": arrays, "t": np.zeros(1, np.int64), "epochs": 0, "memory": None,
             }  # fmt: skip
-        return [*state["arrays"], None, None][:2] + [state["t"]]
+        return [*state["arrays"], state["t"]]
 
     def _learning_rates(self, optimizer, n_steps):
         """Learning rates of the next steps (float64), all of one epoch. The optimizer must have state.
@@ -381,15 +402,15 @@ class Network:
         batch_size = min(batch_size, n)
         record = np.empty((-(-n // batch_size), 3))
         with threads.exclusive(self), threads.team(n_threads, uses_blas=False) as n_threads:
-            s1, s2, t = self._state_of(optimizer)
+            *states, t = self._state_of(optimizer)
             if learning_rate is None:
                 rates = self._learning_rates(optimizer, len(record))
             else:
                 rates = np.full(len(record), learning_rate, dtype=np.float64)
             self._forward_data = None
             self._engine.train(
-                self._parameters, data, order, batch_size, optimizer.rule,
-                rates, *optimizer.settings, s1, s2, t, self._penalties, penalty_over_weight, record, n_threads,
+                self._parameters, data, order, batch_size, optimizer.settings, rates, states, t, self._penalties,
+                penalty_over_weight, record, n_threads,
                 self._randomness(random_state or self._random_state, augmentation),
             )  # fmt: skip
         return record
@@ -416,8 +437,8 @@ class Network:
         used = [f"{name}={value}" for name, value in (of_inputs | dropouts).items() if value]
         if used and isinstance(optimizer, FullBatch):
             raise ValueError(
-                f"optimizer must be an SGD or Adam with {used[0]}: a full-batch rule needs a cost that is the same at "
-                f"each evaluation, got {optimizer!r}"
+                f"optimizer must be a rule for mini-batches with {used[0]}: a full-batch rule needs a cost that is "
+                f"the same at each evaluation, got {optimizer!r}"
             )
         if issparse(X) and any(of_inputs.values()):
             raise ValueError(f"X must be dense with {used[0]}, got a sparse matrix")
@@ -458,10 +479,12 @@ class Network:
             in place, a batch at a time; anything else is converted first.
         y : array-like
             Class indices (n_samples,) or probabilities (n_samples, n_outputs) for "softmax_cross_entropy"; else
-            (n_samples, n_outputs), or (n_samples,) for one output.
-        optimizer : SGD, Adam, Rprop, Quickprop, Newton, NewtonCG, BFGS or LBFGS, default=SGD()
-            The first two go through mini-batches; the others are full-batch rules, one iteration on all rows an epoch.
-            They end training before `epochs` when there is no further progress to make.
+            (n_samples, n_targets), or (n_samples,) for one target. There are as many targets as outputs, but for
+            "gaussian" (half as many), several quantiles, and `HistogramLoss` (one).
+        optimizer : UpdateRule or full-batch rule, default=SGD()
+            SGD, Adam, AdamW, RMSProp and Adagrad go through mini-batches; Rprop, Quickprop, Newton, NewtonCG, BFGS and
+            LBFGS are full-batch rules, one iteration on all rows an epoch, which end training before `epochs` when
+            there is no further progress to make.
         epochs : int, default=1
         batch_size : int, default=None
             From 1 (online learning) to n_samples; larger values mean n_samples. None: 32 for mini-batches, and the
@@ -690,7 +713,7 @@ class Network:
     # ---- prediction and gradients -----------------------------------------------------------------------------------
 
     def predict(self, X, *, order=None, out=None, n_threads=None):
-        """Activations of the output layer.
+        """Activations of the output layer; with `HistogramLoss` the means of its distributions, one column.
 
         Parameters
         ----------
@@ -721,7 +744,7 @@ class Network:
             order = np.array(order, dtype=np.int64)
             n = len(order)
         if out is not None:
-            shape = n, self.layers[-1].n_units
+            shape = n, 1 if isinstance(self.loss, HistogramLoss) else self.layers[-1].n_units
             if (
                 not isinstance(out, np.ndarray)
                 or (out.shape, out.dtype) != (shape, self.dtype)
@@ -731,6 +754,16 @@ class Network:
                 raise ValueError(
                     f"out must be a writeable C-contiguous {self.dtype.name} array of shape {shape} apart from X"
                 )
+        if isinstance(self.loss, HistogramLoss):
+            means = self.loss.means(self._outputs(X, order, None, n, n_threads))
+            if out is None:
+                return means
+            out[:] = means
+            return out
+        return self._outputs(X, order, out, n, n_threads)
+
+    def _outputs(self, X, order, out, n, n_threads):
+        """Activations of the output layer for n rows."""
         engine = self._engine
         if engine.predicts_alone(n):
             threads.check_n_threads(n_threads)
@@ -798,7 +831,7 @@ class Network:
         Returns
         -------
         Hv : ndarray of shape (n_parameters,)
-            ``d/dr gradient(parameters + r v)`` at ``r = 0``. The second derivative of ReLU is taken as 0.
+            ``d/dr gradient(parameters + r v)`` at ``r = 0``. The second derivative of ReLU and the like is taken as 0.
 
         Raises
         ------
@@ -926,7 +959,7 @@ class Network:
         ----------
         gradient : array-like of shape (n_parameters,)
             Of the cost without penalties, which the update adds.
-        optimizer : SGD, Adam, Rprop or Quickprop
+        optimizer : SGD, Adam, AdamW, RMSProp, Adagrad, Rprop or Quickprop
             Its state goes on from the last step, if that was by the same rule, and with it the position in a learning
             rate's schedule, which must be one that moves per step: there are no epochs here.
 
@@ -940,7 +973,7 @@ class Network:
         _check_optimizer(optimizer)
         if isinstance(optimizer, FullBatch) and not isinstance(optimizer, GradientRule):
             raise TypeError(
-                "optimizer must be an SGD or Adam, Rprop or Quickprop for step: "
+                "optimizer must be an SGD, Adam, AdamW, RMSProp, Adagrad, Rprop or Quickprop for step: "
                 f"{type(optimizer).__name__} needs the cost too, which fit has, got {optimizer!r}"
             )
         if getattr(getattr(optimizer, "learning_rate", None), "per", "step") != "step":
@@ -948,20 +981,20 @@ class Network:
                 f"step knows no epochs: learning_rate must be a number or a schedule with per='step', got "
                 f"{optimizer.learning_rate!r}"
             )
+        if isinstance(optimizer, FullBatch):
+            optimizer.check(self)
         gradient = np.ascontiguousarray(gradient, dtype=self.dtype)
         if gradient.shape != self._parameters.shape:
             raise ValueError(f"gradient must have shape {self._parameters.shape}, got {gradient.shape}")
         assert_all_finite(gradient, input_name="gradient")
         with threads.exclusive(self):
-            s1, s2, t = self._state_of(optimizer)
+            *states, t = self._state_of(optimizer)
             self._forward_data = None  # its activations are of other parameters
             if isinstance(optimizer, FullBatch):
-                optimizer.update(self._parameters, self._penalize(0.0, gradient.copy())[1], s1, s2, t)
+                optimizer.update(self._parameters, self._penalize(0.0, gradient.copy())[1], *states, t)
                 return
-            self._engine.step(
-                self._parameters, gradient, optimizer.rule, self._learning_rates(optimizer, 1)[0], *optimizer.settings,
-                s1, s2, t, self._penalties,
-            )  # fmt: skip
+            rate = self._learning_rates(optimizer, 1)[0]
+            self._engine.step(self._parameters, gradient, optimizer.settings, rate, states, t, self._penalties)
 
     # ---- files ------------------------------------------------------------------------------------------------------
 
@@ -974,9 +1007,12 @@ class Network:
         """
         settings = {
             "format": 1,
-            "layers": [asdict(layer) | {"initializer": to_json(layer.initializer)} for layer in self.layers],
+            "layers": [
+                asdict(layer) | {name: to_json(getattr(layer, name)) for name in ("activation", "initializer")}
+                for layer in self.layers
+            ],
             "n_inputs": self.n_inputs,
-            "loss": self.loss,
+            "loss": to_json(self.loss),
             "l1": self.l1,
             "l2": self.l2,
             "dtype": self.dtype.name,
@@ -1015,8 +1051,9 @@ class Network:
             if settings.pop("format") != 1:
                 raise ValueError("unknown format")
             for part in (settings, *settings["layers"]):
-                if "initializer" in part:
-                    part["initializer"] = from_json(part["initializer"])
+                for name, classes in _SETTINGS.items():
+                    if name in part:
+                        part[name] = from_json(part[name], classes)
             layers = [Dense(**layer) for layer in settings.pop("layers")]
             net = cls(layers, **settings, random_state=0)
             if parameters.shape != net.parameters.shape or parameters.dtype != net.dtype:
@@ -1031,10 +1068,10 @@ class Network:
 
 
 def _check_optimizer(optimizer):
-    if not isinstance(optimizer, SGD | Adam | FullBatch):
+    if not isinstance(optimizer, UpdateRule | FullBatch):
         raise TypeError(
-            "optimizer must be an SGD or Adam, or Rprop, Quickprop, Newton, NewtonCG, BFGS or LBFGS, got "
-            f"{optimizer!r}"
+            "optimizer must be an SGD, Adam, AdamW, RMSProp or Adagrad, or Rprop, Quickprop, Newton, NewtonCG, BFGS or "
+            f"LBFGS, got {optimizer!r}"
         )
 
 

@@ -1,16 +1,95 @@
-"""Update rules: immutable settings. A network holds their state; src_c/kernels_impl.h does the arithmetic."""
+"""Update rules for mini-batches: immutable settings. The network holds state, src_c/kernels_impl.h does arithmetic.
 
-from dataclasses import dataclass
+Below, ``g`` is the gradient of the cost, penalties included, ``eta`` the learning rate and ``t`` the number of the
+step, from 1; all state is zero before the first step.
+"""
+
+from dataclasses import dataclass, fields
 
 from .schedules import Schedule, _check, check_learning_rate
 
+_INTERVALS = {
+    "momentum": "[0, 1]",
+    "dampening": "[0, 1]",
+    "beta_1": "[0, 1)",
+    "beta_2": "[0, 1)",
+    "rho": "[0, 1)",
+    "epsilon": "(0, inf)",
+    "clip_value": "(0, inf)",
+    "clip_norm": "(0, inf)",
+    "weight_decay": "[0, inf)",
+}
+# What the kernels know, by the names of the rules' settings; 0 where a rule does not have it.
+_SETTINGS = (
+    "momentum", "dampening", "beta_1", "beta_2", "epsilon", "clip_value", "clip_norm", "weight_decay", "proximal",
+)  # fmt: skip
 
-@dataclass(frozen=True)
-class SGD:
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class UpdateRule:
+    """What all update rules for mini-batches have in common. It is not a rule itself.
+
+    Parameters
+    ----------
+    clip_value : float or None, default=None
+        Each element of ``g`` is bounded by ``-clip_value`` and ``clip_value``.
+    clip_norm : float or None, default=None
+        ``g`` of all parameters is multiplied by ``clip_norm / |g|`` if its norm ``|g|`` is above ``clip_norm``. Not
+        together with `clip_value`. It needs the whole gradient before the first update, and is slower for that.
+    weight_decay : float, default=0.0
+        Decoupled weight decay, at least 0: before each step ``w <- w - eta weight_decay w`` for weights, not biases.
+        It is no part of the cost. For plain SGD alone it does what ``l2`` of a network does.
+    proximal : bool, default=False
+        Whether L1 penalties act by their proximal operator, which gives weights that are exactly zero, rather than by
+        the subgradient ``l1 sign(w)`` in ``g``. After the step ``w <- sign(w) max(|w| - eta l1 / d, 0)``, where ``d``
+        is what the rule divides the gradient by (1 for `SGD`), and a velocity becomes what ``w`` has moved by in all:
+        training then ends where the cost's optimality conditions hold. L2 remains in ``g``, for the elastic net.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    References
+    ----------
+    R. Pascanu and others, "On the difficulty of training recurrent neural networks", ICML 2013 (clipping).
+    I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019. N. Parikh and S. Boyd, "Proximal
+    algorithms", 2014; with momentum: P. Ochs and others, "iPiano: inertial proximal algorithm for nonconvex
+    optimization", 2014; with scaled gradients: J. Yun and others, "Adaptive proximal gradient methods for structured
+    neural networks", NeurIPS 2021. Notes 004 (L1 regularization).
+    """
+
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    weight_decay: float = 0.0
+    proximal: bool = False
+
+    def __post_init__(self):
+        check_learning_rate("learning_rate", self.learning_rate)
+        for name, interval in _INTERVALS.items():
+            value = getattr(self, name, None)
+            if hasattr(self, name) and not (name.startswith("clip_") and value is None):
+                _check(name, value, interval)
+        if self.clip_value is not None and self.clip_norm is not None:
+            raise ValueError(f"clip_value must be None with clip_norm={self.clip_norm}, got {self.clip_value}")
+
+    def __repr__(self):
+        changed = [f for f in fields(self) if getattr(self, f.name) != f.default]
+        changed.sort(key=lambda f: f.kw_only)
+        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in changed)})"
+
+    @property
+    def settings(self):
+        """All that the kernels need to know but the learning rate, by name."""
+        return {"rule": self.rule} | {name: getattr(self, name, None) or 0 for name in _SETTINGS}
+
+
+@dataclass(frozen=True, repr=False)
+class SGD(UpdateRule):
     """Stochastic gradient descent, with momentum if asked for.
 
-    ``v <- mu v - eta g``; ``w <- w + v``, or for Nesterov's accelerated gradient ``w <- w + mu v - eta g`` with the
-    new ``v`` (the form that scikit-learn uses).
+    ``v <- mu v - eta (1 - d) g``; ``w <- w + v``, or for Nesterov's accelerated gradient ``w <- w + mu v - eta g`` with
+    the new ``v`` (the form that scikit-learn uses).
 
     Parameters
     ----------
@@ -20,6 +99,12 @@ class SGD:
         ``mu``, in [0, 1].
     nesterov : bool, default=False
         Whether to look ahead; without momentum it makes no difference.
+    dampening : float, default=0.0
+        ``d``, in [0, 1]. With ``d = mu`` the velocity is a running average of gradients, "0.9 old, 0.1 new" for 0.9,
+        and steps are as long as without momentum. As in PyTorch, it begins with the first gradient (``d = 0`` in the
+        first step). Not for Nesterov's.
+    clip_value, clip_norm, weight_decay, proximal
+        See `UpdateRule`. `proximal` is not for Nesterov's.
 
     Raises
     ------
@@ -28,17 +113,21 @@ class SGD:
 
     References
     ----------
-    Notes 001 (the update rule) and 003 (momentum). I. Sutskever and others, "On the importance of initialization and
-    momentum in deep learning", ICML 2013.
+    Notes 001 (the update rule) and 003 (momentum, as a running average). I. Sutskever and others, "On the importance of
+    initialization and momentum in deep learning", ICML 2013.
     """
 
     learning_rate: float | Schedule = 0.1
     momentum: float = 0.0
     nesterov: bool = False
+    dampening: float = 0.0
 
     def __post_init__(self):
-        check_learning_rate("learning_rate", self.learning_rate)
-        _check("momentum", self.momentum, "[0, 1]")
+        super().__post_init__()
+        for name, without in (("dampening", 0.0), ("proximal", False)):
+            value = getattr(self, name)
+            if value and self.rule == "nesterov":
+                raise ValueError(f"{name} must be {without} with nesterov=True, got {value}")
 
     @property
     def rule(self):
@@ -52,18 +141,13 @@ class SGD:
         """Arrays of state for each parameter."""
         return 0 if self.momentum == 0 else 1
 
-    @property
-    def settings(self):
-        """(momentum, beta_1, beta_2, epsilon), as the kernels take them."""
-        return self.momentum, 0.0, 0.0, 0.0
 
-
-@dataclass(frozen=True)
-class Adam:
+@dataclass(frozen=True, repr=False)
+class Adam(UpdateRule):
     """Adam: steps scaled by running averages of the gradient and of its square.
 
-    ``m <- b1 m + (1 - b1) g``; ``v <- b2 v + (1 - b2) g^2``;
-    ``w <- w - eta sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps)``.
+    ``m <- b1 m + (1 - b1) g``; ``r <- b2 r + (1 - b2) g^2``;
+    ``w <- w - eta sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(r) + eps)``.
 
     Parameters
     ----------
@@ -73,6 +157,8 @@ class Adam:
         Decay of the two averages, in [0, 1).
     epsilon : float, default=1e-8
         ``eps``, above 0.
+    clip_value, clip_norm, weight_decay, proximal
+        See `UpdateRule`.
 
     Raises
     ------
@@ -82,7 +168,7 @@ class Adam:
     References
     ----------
     D. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, in the form at the end of its
-    section 2.
+    section 2, which scikit-learn uses too.
     """
 
     learning_rate: float | Schedule = 0.001
@@ -93,13 +179,123 @@ class Adam:
     rule = "adam"
     n_states = 2
 
-    def __post_init__(self):
-        check_learning_rate("learning_rate", self.learning_rate)
-        _check("beta_1", self.beta_1, "[0, 1)")
-        _check("beta_2", self.beta_2, "[0, 1)")
-        _check("epsilon", self.epsilon, "(0, inf)")
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AdamW(Adam):
+    """Adam with decoupled weight decay, in the form of its paper and of PyTorch.
+
+    ``w <- w - eta weight_decay w`` (weights, not biases); ``m`` and ``r`` as for `Adam`;
+    ``w <- w - eta (m / (1 - b1^t)) / (sqrt(r / (1 - b2^t)) + eps)``, in which ``eps`` weighs less in the first steps
+    than in `Adam`'s form.
+
+    Parameters
+    ----------
+    learning_rate, beta_1, beta_2, epsilon
+        See `Adam`.
+    weight_decay : float, default=0.01
+        At least 0.
+    clip_value, clip_norm, proximal
+        See `UpdateRule`.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    References
+    ----------
+    I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019. There the decay is not multiplied
+    by ``eta``, but by its schedule alone.
+    """
+
+    weight_decay: float = 0.01
+
+    rule = "adamw"
+
+
+@dataclass(frozen=True, repr=False)
+class RMSProp(UpdateRule):
+    """RMSProp: the gradient divided by the root of the running average of its square.
+
+    ``r <- rho r + (1 - rho) g^2``; ``v <- mu v - eta g / (sqrt(r) + eps)``; ``w <- w + v``. Centered, ``sqrt(r - m^2)``
+    stands for ``sqrt(r)``, with the running average ``m <- rho m + (1 - rho) g``: an estimate of the variance.
+
+    Parameters
+    ----------
+    learning_rate : float or schedule, default=0.001
+        ``eta``, above 0, or one of the schedules, such as `OneCycle`.
+    rho : float, default=0.9
+        Decay of the averages, in [0, 1); PyTorch's ``alpha``, where the default is 0.99.
+    epsilon : float, default=1e-8
+        ``eps``, above 0.
+    momentum : float, default=0.0
+        ``mu``, in [0, 1].
+    centered : bool, default=False
+        Whether to divide by the standard deviation.
+    clip_value, clip_norm, weight_decay, proximal
+        See `UpdateRule`.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    References
+    ----------
+    T. Tieleman and G. Hinton, "Lecture 6.5: rmsprop", Coursera: Neural Networks for Machine Learning, 2012. Centered:
+    A. Graves, "Generating sequences with recurrent neural networks", 2013.
+    """
+
+    learning_rate: float | Schedule = 0.001
+    rho: float = 0.9
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+    centered: bool = False
+
+    @property
+    def rule(self):
+        """Name of the kernel."""
+        return "rmsprop_centered" if self.centered else "rmsprop_momentum" if self.momentum else "rmsprop"
+
+    @property
+    def n_states(self):
+        """Arrays of state for each parameter."""
+        return 3 if self.centered else 2 if self.momentum else 1
 
     @property
     def settings(self):
-        """(momentum, beta_1, beta_2, epsilon), as the kernels take them."""
-        return 0.0, self.beta_1, self.beta_2, self.epsilon
+        """All that the kernels need to know but the learning rate, by name."""
+        return super().settings | {"beta_2": self.rho}
+
+
+@dataclass(frozen=True, repr=False)
+class Adagrad(UpdateRule):
+    """Adagrad: the gradient divided by the root of the sum of all its squares so far.
+
+    ``r <- r + g^2``; ``w <- w - eta g / (sqrt(r) + eps)``.
+
+    Parameters
+    ----------
+    learning_rate : float or schedule, default=0.01
+        ``eta``, above 0, or one of the schedules, such as `OneCycle`.
+    epsilon : float, default=1e-10
+        ``eps``, above 0.
+    clip_value, clip_norm, weight_decay, proximal
+        See `UpdateRule`.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    References
+    ----------
+    J. Duchi, E. Hazan and Y. Singer, "Adaptive subgradient methods for online learning and stochastic optimization",
+    JMLR 12, 2011, whose composite mirror descent is what `proximal` does here.
+    """
+
+    learning_rate: float | Schedule = 0.01
+    epsilon: float = 1e-10
+
+    rule = "adagrad"
+    n_states = 1

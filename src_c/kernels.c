@@ -102,19 +102,24 @@ INLINE void random_words(const uint32_t key[2], uint32_t stream, ptrdiff_t block
 #define SCALAR_SQRT sqrt
 #include "kernels_impl.h"
 
+#define ACTIVATE(unit, name, suffix) [unit] = name##_##suffix,
+#define DERIVATIVE(unit, name, suffix) [unit] = name##_derivative_##suffix,
+#define UNITS(entry, suffix) \
+    entry(IDENTITY, identity, suffix) entry(LOGISTIC, logistic, suffix) entry(TANH, tanh, suffix) \
+    entry(RELU, relu, suffix) entry(HARD_TANH, hard_tanh, suffix) entry(LEAKY_RELU, leaky_relu, suffix) \
+    entry(STEP, step, suffix) entry(SOFTPLUS, softplus, suffix) entry(ELU, elu, suffix) entry(SELU, selu, suffix)
 #define KERNELS(suffix, type) \
     { \
         .isa = STR(ISA), .itemsize = sizeof(type), .lanes = VEC_BYTES / sizeof(type), \
         .matmul = matmul_##suffix, .pack = pack_##suffix, .unpack = unpack_##suffix, .transpose = transpose_##suffix, \
         .fill_rows = fill_rows_##suffix, .column_sums = column_sums_##suffix, .gather = gather_##suffix, \
         .csr_matmul = csr_matmul_##suffix, .csr_gradient = csr_gradient_##suffix, \
-        .activate = {[IDENTITY] = identity_##suffix, [LOGISTIC] = logistic_##suffix, [TANH] = tanh_##suffix, \
-                     [RELU] = relu_##suffix}, \
-        .derivative = {[IDENTITY] = identity_derivative_##suffix, [LOGISTIC] = logistic_derivative_##suffix, \
-                       [TANH] = tanh_derivative_##suffix, [RELU] = relu_derivative_##suffix}, \
-        .exp = exp_##suffix, .softmax = softmax_##suffix, .loss = loss_##suffix, .update = update_##suffix, \
+        .activate = {UNITS(ACTIVATE, suffix) [GELU] = gelu_##suffix, [SILU] = silu_##suffix, [EXP] = exp_##suffix}, \
+        .derivative = {UNITS(DERIVATIVE, suffix) [GELU] = kept_derivative_##suffix, [SILU] = kept_derivative_##suffix}, \
+        .softmax = softmax_##suffix, .loss = loss_##suffix, .squared_norm = squared_norm_##suffix, \
+        .update = update_##suffix, .bound_columns = bound_columns_##suffix, \
         .dropout = dropout_##suffix, .add_noise = add_noise_##suffix, .augment = augment_##suffix, \
-        .scaled = scaled_##suffix, \
+        .undo_scale = undo_scale_##suffix, \
     }
 
 const Kernels CAT(fastbp_kernels_, ISA)[2] = {KERNELS(f32, float), KERNELS(f64, double)};

@@ -11,17 +11,40 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { IDENTITY, LOGISTIC, TANH, RELU, N_ACTIVATIONS } Activation;
-typedef enum { NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON } Loss;
-typedef enum { GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM } Rule;
+typedef enum {
+    IDENTITY, LOGISTIC, TANH, RELU, HARD_TANH, LEAKY_RELU, STEP, SOFTPLUS, ELU, SELU,
+    GELU, SILU, /* f'(z) of these cannot be told from f(z) */
+    EXP, /* without a derivative: it is for outputs whose loss is computed from z */
+    N_ACTIVATIONS
+} Activation;
+typedef enum {
+    NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON, ABSOLUTE_ERROR, LP, HUBER, QUANTILE, GAUSSIAN,
+    PERCEPTRON
+} Loss;
+typedef enum {
+    GRADIENT_DESCENT, MOMENTUM, NESTEROV, ADAM, ADAMW, ADAGRAD, RMSPROP, RMSPROP_MOMENTUM, RMSPROP_CENTERED
+} Rule;
+enum { MAX_STATES = 3 }; /* arrays that a rule keeps */
 typedef enum { FLOAT32, FLOAT64, UINT8 } DType;
 
-/* Settings of one update. */
+/* A loss with its settings. */
+typedef struct {
+    Loss kind;
+    double parameter;     /* LP's exponent, HUBER's threshold, SOFTMAX_CROSS_ENTROPY's label smoothing */
+    int fixed_logit;      /* SOFTMAX_CROSS_ENTROPY takes the last z of each row as 0 */
+    const double *levels; /* QUANTILE: a row of z is n_levels groups of columns, each with its own level */
+    ptrdiff_t n_levels;
+} Cost;
+
+
+/* Settings of one update; what depends on the step's number, such as bias corrections, is in them. */
 typedef struct {
     Rule rule;
-    double learning_rate; /* for ADAM with the bias correction of this step in it */
-    double momentum, beta_1, beta_2, epsilon;
-    double l1, l2; /* added to the gradient: l1 sign(w) + l2 w */
+    double learning_rate, momentum, beta_1, beta_2, epsilon;
+    double l1, l2;      /* added to the gradient: l1 sign(w) + l2 w */
+    double scale, clip; /* gradient <- gradient * scale, then bounded by -clip and clip */
+    double decay;       /* w <- w - decay w before the step */
+    double proximal;    /* unless 0, l1 is not in the gradient: a soft threshold of proximal * l1 follows the step */
 } Update;
 
 /* Where a row's random words come from. Word j of the row is a function of all of this and of j, and of nothing else: it
@@ -100,24 +123,30 @@ typedef struct {
                          ptrdiff_t begin, ptrdiff_t end, const void *d, ptrdiff_t ldd, int accumulate, void *g,
                          ptrdiff_t ldg);
 
-    /* a (m, n) <- f(a), rows ld apart */
-    void (*activate[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld);
-    /* d (m, n) <- d * f'(z), the Hadamard product, with f' written in terms of a = f(z); rows of both ld apart */
-    void (*derivative[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld);
-    /* a (m, n) <- exp(a), rows ld apart */
-    void (*exp)(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld);
+    /* a (m, n) <- f(a), rows ld apart; the parameter is LEAKY_RELU's slope for z < 0 and ELU's alpha. GELU and SILU write
+     * f' of what was in a to slopes (m, n), rows ld apart, unless that is NULL. */
+    void (*activate[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld, double parameter, void *slopes);
+    /* d (m, n) <- d * f'(z), the Hadamard product, with f' written in terms of a = f(z); GELU and SILU take their slopes as
+     * a. Rows of both ld apart. */
+    void (*derivative[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld, double parameter);
     /* each row of a (m, n) <- softmax(row) */
     void (*softmax)(ptrdiff_t m, ptrdiff_t n, void *a);
     /* Loss of m rows and its gradient d (m, n) with respect to z (m, n), rows of both ld apart. Row i's loss and gradient
      * are multiplied by weights[i] (1 where NULL), the gradient further by scale. Targets: y (m, n), or class indices
-     * labels (m) for SOFTMAX_CROSS_ENTROPY (then y is NULL). Returns the weighted sum of the losses. d may be NULL. z is
-     * scratch. */
-    double (*loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z, ptrdiff_t ld, const void *y, const int64_t *labels,
+     * labels (m) for SOFTMAX_CROSS_ENTROPY (then y is NULL). GAUSSIAN has means and logarithms of variances in the two halves
+     * of a row of z, and reads the first half of a row of y. Returns the weighted sum of the losses. d may be NULL.
+     * SOFTMAX_CROSS_ENTROPY takes z as scratch. */
+    double (*loss)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, void *z, ptrdiff_t ld, const void *y, const int64_t *labels,
                    const double *weights, double scale, void *d);
 
-    /* One optimizer step for w (n) with gradient g (n) and state s1, s2 (n) (NULL where the rule has none). Adds the
-     * old weights' penalty l1 |w| + l2/2 w^2 to *penalty. */
-    void (*update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *s1, void *s2, double *penalty);
+    /* The squared norm of the gradient g (n), with the gradient of the penalties of w (n) that the update would add. */
+    double (*squared_norm)(const Update *u, ptrdiff_t n, const void *w, const void *g);
+    /* One optimizer step for w (n) with gradient g (n) and MAX_STATES arrays of state (n), of which those that the rule does
+     * not have may be NULL. Adds the old weights' penalty l1 |w| + l2/2 w^2 to *penalty. */
+    void (*update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *const *states, double *penalty);
+    /* Columns of W (m, n), n <= lanes and rows ld apart, are multiplied by most / norm if their norm is above `most`. Returns
+     * 0 if none was. */
+    int (*bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w, ptrdiff_t ld, double most);
 
     /* Inverted dropout: a (m, n) <- 0 where word first + j of the row is below rate * 2^32, else a / (1 - rate). The rows
      * are counter->row and those after it, ld apart in a. */
@@ -126,8 +155,9 @@ typedef struct {
     void (*add_noise)(ptrdiff_t m, ptrdiff_t n, double sigma, const Counter *counter, void *a, ptrdiff_t ld);
     /* a (m, height * width), rows ld apart, of images <- the images distorted; stream AUGMENTATION_STREAM */
     void (*augment)(ptrdiff_t m, const Augmentation *settings, const Counter *counter, void *a, ptrdiff_t ld, void *scratch);
-    /* out (n) = s * a (n) */
-    void (*scaled)(ptrdiff_t n, double s, const void *a, void *out);
+    /* out (n) = what became a (n) in dropout, where it was not dropped: a / (1 / (1 - rate)). Dividing by the factor brings
+     * back 1 as 1, the bound that hard tanh's derivative looks for; multiplying by 1 - rate would not. */
+    void (*undo_scale)(ptrdiff_t n, double rate, const void *a, void *out);
 } Kernels;
 
 /* The tables [float32, float64] of an instruction set by name ("baseline", "avx2", "avx512"), if it was built and the

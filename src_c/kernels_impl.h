@@ -396,6 +396,9 @@ static void NAME(csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int
 #define EXP_MAX 89.0f
 #define EXP_TERMS 8
 #define TANH_ONE 10.0f
+#define SQRT_HALF_BITS 0x3f3504f3
+#define SMALLEST 0x1p-126f /* normal number */
+#define LOG_TERMS 4
 #else
 #define MANTISSA 52
 #define BIAS 1023
@@ -405,6 +408,9 @@ static void NAME(csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int
 #define EXP_MAX 710.0
 #define EXP_TERMS 14
 #define TANH_ONE 20.0
+#define SQRT_HALF_BITS 0x3fe6a09e667f3bcd
+#define SMALLEST 0x1p-1022
+#define LOG_TERMS 10
 #endif
 
 /* x = n ln 2 + r with |r| <= ln(2)/2; returns (exp(r) - 1), by its Taylor series, and n. */
@@ -441,82 +447,197 @@ INLINE VEC NAME(vexp)(VEC x)
     return p * NAME(power_of_two)(half) * NAME(power_of_two)(n - half);
 }
 
-INLINE VEC NAME(vlogistic)(VEC x)
-{
-    VEC e = NAME(vexp)(-NAME(abs)(x));
-    VEC s = (REAL)1 / (e + (REAL)1);
-    return NAME(select)(x < 0, e * s, s);
-}
-
-/* tanh |x| = expm1(2|x|) / (expm1(2|x|) + 2), without cancellation for small x */
-INLINE VEC NAME(vtanh)(VEC x)
+/* e^x - 1 for x <= 2 TANH_ONE; below -2 TANH_ONE it is -1 */
+INLINE VEC NAME(vexpm1)(VEC x)
 {
     IVEC n;
-    VEC y = NAME(abs)(x);
+    x = NAME(select)(x < -2 * TANH_ONE, NAME(broadcast)(-2 * TANH_ONE), x);
+    VEC p = NAME(expm1_reduced)(x, &n), power = NAME(power_of_two)(n);
+    return power * p + (power - (REAL)1);
+}
+
+/* ln(1 + f) for sqrt(1/2) <= 1 + f <= sqrt(2): 2 artanh s with s = f / (2 + f), of which 2 s = f - s f */
+INLINE VEC NAME(log1p_reduced)(VEC f)
+{
+    /* 2 / (2 t + 1) for t = 1, 2, 3, ... */
+    static const REAL coefficient[] = {(REAL)(2.0 / 3),  (REAL)(2.0 / 5),  (REAL)(2.0 / 7),  (REAL)(2.0 / 9),
+                                       (REAL)(2.0 / 11), (REAL)(2.0 / 13), (REAL)(2.0 / 15), (REAL)(2.0 / 17),
+                                       (REAL)(2.0 / 19), (REAL)(2.0 / 21)};
+    VEC s = f / (f + (REAL)2), w = s * s;
+    VEC q = NAME(broadcast)(coefficient[LOG_TERMS - 1]);
+    for (int t = LOG_TERMS - 2; t >= 0; t--)
+        q = q * w + coefficient[t];
+    return f - s * (f - q * w);
+}
+
+/* ln(1 + x) for 0 <= x <= 1 */
+INLINE VEC NAME(vlog1p)(VEC x)
+{
+    IVEC large = x > (REAL)0.4142135623730951; /* then it is ln 2 + ln(1 + (x - 1) / 2) */
+    VEC l = NAME(log1p_reduced)(NAME(select)(large, (x - (REAL)1) * (REAL)0.5, x));
+    return NAME(select)(large, l + (REAL)0.6931471805599453, l);
+}
+
+/* ln x for normal x > 0 */
+INLINE VEC NAME(vlog)(VEC x)
+{
+    const VEC magic = NAME(broadcast)((REAL)1.5 * (REAL)((INT)1 << MANTISSA)); /* as in expm1_reduced */
+    IVEC n = ((IVEC)x - SQRT_HALF_BITS) >> MANTISSA;
+    VEC power = (VEC)((IVEC)magic + n) - magic, m = (VEC)((IVEC)x - (n << MANTISSA));
+    return power * LN2_HIGH + (NAME(log1p_reduced)(m - (REAL)1) + power * LN2_LOW);
+}
+
+/* The units, f(z) with a parameter p. Comparisons are such that a NaN stays one. */
+INLINE VEC NAME(vlogistic)(VEC z)
+{
+    VEC e = NAME(vexp)(-NAME(abs)(z));
+    VEC s = (REAL)1 / (e + (REAL)1);
+    return NAME(select)(z < 0, e * s, s);
+}
+
+/* tanh |z| = expm1(2|z|) / (expm1(2|z|) + 2), without cancellation for small z */
+INLINE VEC NAME(vtanh)(VEC z)
+{
+    VEC y = NAME(abs)(z);
     y = NAME(select)(y > TANH_ONE, NAME(broadcast)(TANH_ONE), y);
-    VEC p = NAME(expm1_reduced)(y + y, &n), power = NAME(power_of_two)(n);
-    VEC e = power * p + (power - (REAL)1);
-    IVEC sign = (IVEC)x & ~((IVEC){0} + INT_MAX_OF);
+    VEC e = NAME(vexpm1)(y + y);
+    IVEC sign = (IVEC)z & ~((IVEC){0} + INT_MAX_OF);
     return (VEC)((IVEC)(e / (e + (REAL)2)) | sign);
 }
 
-/* np.maximum(x, 0): a NaN stays one */
-INLINE VEC NAME(vrelu)(VEC x) { return NAME(select)(x < 0, (VEC){0}, x); }
+INLINE VEC NAME(vrelu)(VEC z) { return NAME(select)(z < 0, (VEC){0}, z); }
+INLINE VEC NAME(vleaky_relu)(VEC z, REAL p) { return NAME(select)(z < 0, z * p, z); }
+INLINE VEC NAME(vstep)(VEC z) { return NAME(select)(z > 0, NAME(broadcast)(1), NAME(select)(z <= 0, (VEC){0}, z)); }
+INLINE VEC NAME(bounded)(VEC z, REAL most)
+{
+    const VEC limit = NAME(broadcast)(most);
+    return NAME(select)(z > limit, limit, NAME(select)(z < -limit, -limit, z));
+}
+INLINE VEC NAME(vsoftplus)(VEC z)
+{
+    return NAME(select)(z > 0, z, (VEC){0}) + NAME(vlog1p)(NAME(vexp)(-NAME(abs)(z)));
+}
+INLINE VEC NAME(velu)(VEC z, REAL p)
+{
+    return NAME(select)(z > 0, z, NAME(vexpm1)(NAME(select)(z > 0, (VEC){0}, z)) * p);
+}
+#define SELU_SCALE (REAL)1.0507009873554805
+#define SELU_ALPHA (REAL)1.6732632423543772
+
+/* logistic(u), and the derivative of z logistic(u(z)) by z with u_prime = du/dz */
+INLINE VEC NAME(gate)(VEC z, VEC u, VEC u_prime, VEC *slope)
+{
+    VEC e = NAME(vexp)(-NAME(abs)(u)), r = (REAL)1 / (e + (REAL)1);
+    VEC s = NAME(select)(u < 0, e * r, r);
+    *slope = s + z * u_prime * (e * r * r);
+    return s;
+}
+/* Beyond |x| = 1000 nothing changes; -1000 * 0 is 0, where -inf * 0 is not. */
+INLINE VEC NAME(vsilu)(VEC z, VEC *slope)
+{
+    VEC x = NAME(bounded)(z, 1000), s = NAME(gate)(x, x, NAME(broadcast)(1), slope);
+    return NAME(select)(z > 0, z, x) * s;
+}
+INLINE VEC NAME(vgelu)(VEC z, VEC *slope)
+{
+    const REAL c = (REAL)1.5957691216057308, b = (REAL)0.044715; /* c = 2 sqrt(2 / pi) */
+    VEC x = NAME(bounded)(z, 1000), t = x * x * b;
+    VEC s = NAME(gate)(x, x * c * (t + (REAL)1), (t * (REAL)3 + (REAL)1) * c, slope);
+    return NAME(select)(z > 0, z, x) * s;
+}
 
 /* m rows of n as one where nothing lies between them */
 #define FLATTEN if (n == ld) n *= m, ld = n, m = n > 0
-#define ACTIVATE(name, f) \
-    static void NAME(name)(ptrdiff_t m, ptrdiff_t n, void *a_, ptrdiff_t ld) \
+/* f, an expression in z and p, for all elements; if it sets `slope`, that is kept where there is a place for it */
+#define ACTIVATE(name, sets_slope, f) \
+    static void NAME(name)(ptrdiff_t m, ptrdiff_t n, void *a_, ptrdiff_t ld, double parameter, void *slopes_) \
     { \
-        REAL *a = a_; \
+        const REAL p = (REAL)parameter; \
+        const int keep = sets_slope && slopes_; \
+        REAL *a = a_, *slopes = slopes_; \
+        (void)p; \
         FLATTEN; \
         for (; m-- > 0; a += ld) { \
             ptrdiff_t i = 0; \
-            for (; i + LANES <= n; i += LANES) \
-                NAME(store)(a + i, f(NAME(load)(a + i))); \
+            VEC slope = {0}; \
+            for (; i + LANES <= n; i += LANES) { \
+                VEC z = NAME(load)(a + i); \
+                NAME(store)(a + i, f); \
+                if (keep) \
+                    NAME(store)(slopes + i, slope); \
+            } \
             if (i < n) { \
                 NAME(mask) mask = NAME(first)(n - i); \
-                NAME(store_masked)(a + i, mask, f(NAME(load_masked)(a + i, mask))); \
+                VEC z = NAME(load_masked)(a + i, mask); \
+                NAME(store_masked)(a + i, mask, f); \
+                if (keep) \
+                    NAME(store_masked)(slopes + i, mask, slope); \
             } \
+            if (keep) \
+                slopes += ld; \
         } \
     }
-ACTIVATE(exp, NAME(vexp))
-ACTIVATE(logistic, NAME(vlogistic))
-ACTIVATE(tanh, NAME(vtanh))
-ACTIVATE(relu, NAME(vrelu))
+ACTIVATE(logistic, 0, NAME(vlogistic)(z))
+ACTIVATE(tanh, 0, NAME(vtanh)(z))
+ACTIVATE(relu, 0, NAME(vrelu)(z))
+ACTIVATE(hard_tanh, 0, NAME(bounded)(z, 1))
+ACTIVATE(leaky_relu, 0, NAME(vleaky_relu)(z, p))
+ACTIVATE(step, 0, NAME(vstep)(z))
+ACTIVATE(softplus, 0, NAME(vsoftplus)(z))
+ACTIVATE(elu, 0, NAME(velu)(z, p))
+ACTIVATE(selu, 0, NAME(velu)(z, SELU_ALPHA) * SELU_SCALE)
+ACTIVATE(exp, 0, NAME(vexp)(z))
+ACTIVATE(gelu, 1, NAME(vgelu)(z, &slope))
+ACTIVATE(silu, 1, NAME(vsilu)(z, &slope))
 #undef ACTIVATE
 
-static void NAME(identity)(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld) { (void)m, (void)n, (void)a, (void)ld; }
-static void NAME(identity_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld)
+static void NAME(identity)(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld, double parameter, void *slopes)
 {
-    (void)m, (void)n, (void)a, (void)d, (void)ld;
+    (void)m, (void)n, (void)a, (void)ld, (void)parameter, (void)slopes;
+}
+static void NAME(identity_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld, double parameter)
+{
+    (void)m, (void)n, (void)a, (void)d, (void)ld, (void)parameter;
 }
 
-INLINE VEC NAME(vlogistic_derivative)(VEC a, VEC d) { return d * a * ((REAL)1 - a); }
-INLINE VEC NAME(vtanh_derivative)(VEC a, VEC d) { return d * ((REAL)1 - a * a); }
-INLINE VEC NAME(vrelu_derivative)(VEC a, VEC d) { return NAME(select)(a == 0, (VEC){0}, d); }
-
+/* d f'(z), an expression in d, a = f(z) and p, for all elements */
 #define DERIVATIVE(name, f) \
-    static void NAME(name)(ptrdiff_t m, ptrdiff_t n, const void *a_, void *d_, ptrdiff_t ld) \
+    static void NAME(name##_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a_, void *d_, ptrdiff_t ld, \
+                                        double parameter) \
     { \
-        const REAL *a = a_; \
-        REAL *d = d_; \
+        const REAL p = (REAL)parameter, *from = a_; \
+        REAL *to = d_; \
+        (void)p; \
         FLATTEN; \
-        for (; m-- > 0; a += ld, d += ld) { \
+        for (; m-- > 0; from += ld, to += ld) { \
             ptrdiff_t i = 0; \
-            for (; i + LANES <= n; i += LANES) \
-                NAME(store)(d + i, f(NAME(load)(a + i), NAME(load)(d + i))); \
+            for (; i + LANES <= n; i += LANES) { \
+                VEC a = NAME(load)(from + i), d = NAME(load)(to + i); \
+                (void)a, (void)d; \
+                NAME(store)(to + i, f); \
+            } \
             if (i < n) { \
                 NAME(mask) mask = NAME(first)(n - i); \
-                NAME(store_masked)(d + i, mask, f(NAME(load_masked)(a + i, mask), NAME(load_masked)(d + i, mask))); \
+                VEC a = NAME(load_masked)(from + i, mask), d = NAME(load_masked)(to + i, mask); \
+                (void)a, (void)d; \
+                NAME(store_masked)(to + i, mask, f); \
             } \
         } \
     }
-DERIVATIVE(logistic_derivative, NAME(vlogistic_derivative))
-DERIVATIVE(tanh_derivative, NAME(vtanh_derivative))
-DERIVATIVE(relu_derivative, NAME(vrelu_derivative))
+DERIVATIVE(logistic, d * a * ((REAL)1 - a))
+DERIVATIVE(tanh, d * ((REAL)1 - a * a))
+DERIVATIVE(relu, NAME(select)(a == 0, (VEC){0}, d))
+DERIVATIVE(hard_tanh, NAME(select)(NAME(abs)(a) == 1, (VEC){0}, d))
+DERIVATIVE(leaky_relu, NAME(select)(a > 0, d, d * p))
+DERIVATIVE(step, (VEC){0})
+DERIVATIVE(softplus, d * -NAME(vexpm1)(-a))
+DERIVATIVE(elu, NAME(select)(a > 0, d, d * (a + p)))
+DERIVATIVE(selu, NAME(select)(a > 0, d * SELU_SCALE, d * (a + SELU_SCALE * SELU_ALPHA)))
+DERIVATIVE(kept, d * a)
 #undef DERIVATIVE
 #undef FLATTEN
+#undef SELU_SCALE
+#undef SELU_ALPHA
 
 /* ---- losses ----------------------------------------------------------------------------------------------------- */
 
@@ -537,7 +658,7 @@ INLINE REAL NAME(shifted_exp)(ptrdiff_t n, REAL *a, REAL *max)
         m = a[j] > m ? a[j] : m;
     for (j = 0; j < n; j++)
         a[j] -= m;
-    NAME(exp)(1, n, a, n);
+    NAME(exp)(1, n, a, n, 0, NULL);
     VEC sums = {0};
     for (j = 0; j + LANES <= n; j += LANES)
         sums += NAME(load)(a + j);
@@ -601,41 +722,100 @@ static void NAME(softmax)(ptrdiff_t m, ptrdiff_t n, void *a_)
         NAME(softmax_rows)(m, n, a, n, one, a, max, sum);
 }
 
-/* 1/2 |y - z|^2;  d = z - y */
-INLINE double NAME(squared_error)(ptrdiff_t n, const REAL *z, const REAL *y, REAL *d, REAL c)
+/* Loss of each element and its derivative *d by z, for targets y; p is the cost's parameter. At its kinks the derivative
+ * is 0. */
+INLINE VEC NAME(element_loss)(const Loss kind, const REAL p, VEC z, VEC y, VEC *d)
 {
-    double loss = 0;
-    for (ptrdiff_t j = 0; j < n; j++) {
-        REAL e = z[j] - y[j];
-        loss += (double)e * (double)e;
+    const VEC zero = {0}, one = NAME(broadcast)(1);
+    VEC e = z - y, size = NAME(abs)(e);
+    switch (kind) {
+    case SQUARED_ERROR: /* e^2 / 2 */
+        *d = e;
+        return e * e * (REAL)0.5;
+    case ABSOLUTE_ERROR: /* |e| */
+        *d = NAME(select)(e > 0, one, NAME(select)(e < 0, -one, e));
+        return size;
+    case LP: { /* |e|^p / p */
+        VEC power = NAME(vexp)(NAME(vlog)(size) * (p - (REAL)1));
+        power = NAME(select)(size >= SMALLEST, power, size);
+        *d = NAME(select)(e < 0, -power, power);
+        return size * power * ((REAL)1 / p);
+    }
+    case HUBER: /* e^2 / 2 up to |e| = p, straight on from there */
+        *d = NAME(bounded)(e, p);
+        return *d * (e - *d * (REAL)0.5);
+    case QUANTILE: /* (1 - p) e above the target, -p e below */
+        *d = NAME(select)(e > 0, NAME(broadcast)(1 - p), NAME(select)(e < 0, NAME(broadcast)(-p), e));
+        return e * *d;
+    case CROSS_ENTROPY: { /* ln(1 + e^z) - y z, without cancellation */
+        VEC u = NAME(vexp)(-NAME(abs)(z)), r = one / (u + one);
+        *d = NAME(select)(z < 0, u * r, r) - y;
+        return NAME(abs)(z) * NAME(select)(z > 0, one - y, y) + NAME(vlog1p)(u);
+    }
+    case POISSON: { /* half the deviance, e^z - y z + (y ln y - y) */
+        *d = NAME(vexp)(z) - y;
+        VEC positive = NAME(select)(y >= SMALLEST, y, one);
+        return *d - NAME(select)(y >= SMALLEST, y * (z - NAME(vlog)(positive)), y * z);
+    }
+    case PERCEPTRON: /* max(0, (1 - 2 y) z) for y 0 or 1 */
+        *d = NAME(vstep)(z) - y;
+        return z * *d;
+    case NO_LOSS: case SOFTMAX_CROSS_ENTROPY: case GAUSSIAN:
+        break;
+    }
+    *d = zero;
+    return zero;
+}
+
+/* Sum of the elements' losses; d (n) <- c times the derivatives, unless it is NULL. */
+INLINE double NAME(sum_of_losses)(const Loss kind, const REAL p, ptrdiff_t n, const REAL *z, const REAL *y, REAL *d, REAL c)
+{
+    VEC total = {0}, slope;
+    ptrdiff_t j = 0;
+    for (; j + LANES <= n; j += LANES) {
+        total += NAME(element_loss)(kind, p, NAME(load)(z + j), NAME(load)(y + j), &slope);
         if (d)
-            d[j] = e * c;
+            NAME(store)(d + j, slope * c);
     }
-    return 0.5 * loss;
+    if (j < n) {
+        const NAME(mask) mask = NAME(first)(n - j);
+        REAL rest[LANES] = {0};
+        VEC loss = NAME(element_loss)(kind, p, NAME(load_masked)(z + j, mask), NAME(load_masked)(y + j, mask), &slope);
+        NAME(store_masked)(rest, mask, loss); /* no loss from lanes without an element */
+        total += NAME(load)(rest);
+        if (d)
+            NAME(store_masked)(d + j, mask, slope * c);
+    }
+    return (double)NAME(sum)(total);
 }
 
-/* sum of ln(1 + e^z) - y z;  d = logistic(z) - y */
-INLINE double NAME(cross_entropy)(ptrdiff_t n, REAL *z, const REAL *y, REAL *d, REAL c)
+/* Minus the logarithm of the normal density, with means z (k) and, behind them, logarithms s of the variances:
+ * (e^2 e^-s + s + ln 2 pi) / 2;  d = e e^-s, (1 - e^2 e^-s) / 2 */
+static double NAME(gaussian)(ptrdiff_t k, const REAL *z, const REAL *y, REAL *d, REAL c)
 {
-    double loss = 0;
-    for (ptrdiff_t j = 0; j < n; j++) {
-        double x = (double)z[j];
-        loss += (x < 0 ? 0 : x) - x * (double)y[j] + log1p(exp(-fabs(x)));
+    VEC total = {0};
+    for (ptrdiff_t j = 0; j < k; j += LANES) {
+        const NAME(mask) mask = NAME(first)(k - j < LANES ? k - j : LANES);
+        VEC s = NAME(load_masked)(z + k + j, mask), e = NAME(load_masked)(z + j, mask) - NAME(load_masked)(y + j, mask);
+        VEC scaled = e * NAME(vexp)(-s), square = e * scaled;
+        total += square + s; /* 0 in lanes without an element */
+        if (d) {
+            NAME(store_masked)(d + j, mask, scaled * c);
+            NAME(store_masked)(d + k + j, mask, ((REAL)1 - square) * (REAL)0.5 * c);
+        }
     }
-    if (d) {
-        NAME(logistic)(1, n, z, n);
-        for (ptrdiff_t j = 0; j < n; j++)
-            d[j] = (z[j] - y[j]) * c;
-    }
-    return loss;
+    return 0.5 * ((double)NAME(sum)(total) + (double)k * 1.8378770664093453);
 }
 
-/* Of each row ln(sum of e^z) sum(y) - y z;  d = softmax(z) sum(y) - y; y one-hot at labels[i] if y is NULL. `loss` has
- * the contract. */
-static double NAME(softmax_cross_entropy)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptrdiff_t ld, const REAL *y,
+/* Of each row ln(sum of e^z) sum(y) - y z;  d = softmax(z) sum(y) - y; y one-hot at labels[i] if y is NULL. Label smoothing
+ * by s takes (1 - s) y + s sum(y) / n for y. `loss` has the contract. */
+static double NAME(softmax_cross_entropy)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, REAL *z, ptrdiff_t ld, const REAL *y,
                                           const int64_t *labels, const double *weights, double scale, REAL *d)
 {
+    const double smoothing = cost->parameter;
     double total = 0;
+    for (ptrdiff_t r = 0; cost->fixed_logit && r < m; r++)
+        z[r * ld + n - 1] = 0;
     for (ptrdiff_t i = 0; i < m; i += LANES) {
         const ptrdiff_t rows = m - i < LANES ? m - i : LANES;
         double fit[LANES], mass[LANES];
@@ -653,6 +833,12 @@ static double NAME(softmax_cross_entropy)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptr
                 mass[r] = 1;
                 fit[r] = (double)zr[labels[i + r]];
             }
+            if (smoothing) {
+                double sum_of_z = 0;
+                for (ptrdiff_t j = 0; j < n; j++)
+                    sum_of_z += (double)zr[j];
+                fit[r] = (1 - smoothing) * fit[r] + smoothing * mass[r] / (double)n * sum_of_z;
+            }
             c[r] = (REAL)((weights ? weights[i + r] : 1) * scale);
             factor[r] = c[r] * (REAL)mass[r];
         }
@@ -667,11 +853,16 @@ static double NAME(softmax_cross_entropy)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptr
                 continue;
             }
             total += (weights ? weights[i + r] : 1) * (mass[r] * (log((double)sum[r]) + (double)max[r]) - fit[r]);
+            const REAL ct = (REAL)(1 - smoothing) * c[r], all = (REAL)smoothing * factor[r] / (REAL)n;
+            for (ptrdiff_t j = 0; smoothing && j < n; j++)
+                p[j] -= all;
             if (y)
                 for (ptrdiff_t j = 0; j < n; j++)
-                    p[j] -= y[r * n + j] * c[r];
+                    p[j] -= y[r * n + j] * ct;
             else
-                p[labels[i + r]] -= c[r];
+                p[labels[i + r]] -= ct;
+            if (cost->fixed_logit)
+                p[n - 1] = 0;
         }
         z += rows * ld;
         if (y)
@@ -682,31 +873,14 @@ static double NAME(softmax_cross_entropy)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptr
     return total;
 }
 
-/* half the Poisson deviance, sum of e^z - y z + (y ln y - y);  d = e^z - y */
-INLINE double NAME(poisson)(ptrdiff_t n, REAL *z, const REAL *y, REAL *d, REAL c)
-{
-    double loss = 0;
-    for (ptrdiff_t j = 0; j < n; j++) {
-        double t = (double)y[j];
-        loss += (t > 0 ? t * log(t) - t : 0) - t * (double)z[j];
-    }
-    NAME(exp)(1, n, z, n);
-    for (ptrdiff_t j = 0; j < n; j++) {
-        loss += (double)z[j];
-        if (d)
-            d[j] = (z[j] - y[j]) * c;
-    }
-    return loss;
-}
-
-static double NAME(loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z_, ptrdiff_t ld, const void *y_,
+static double NAME(loss)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, void *z_, ptrdiff_t ld, const void *y_,
                          const int64_t *labels, const double *weights, double scale, void *d_)
 {
     REAL *z = z_, *d = d_;
-    const REAL *y = y_;
+    const REAL *y = y_, p = (REAL)cost->parameter;
     double total = 0;
-    if (kind == SOFTMAX_CROSS_ENTROPY)
-        return NAME(softmax_cross_entropy)(m, n, z, ld, y, labels, weights, scale, d);
+    if (cost->kind == SOFTMAX_CROSS_ENTROPY)
+        return NAME(softmax_cross_entropy)(cost, m, n, z, ld, y, labels, weights, scale, d);
     for (ptrdiff_t i = 0; i < m; i++, z += ld) {
         double weight = weights ? weights[i] : 1;
         REAL c = (REAL)(weight * scale);
@@ -715,12 +889,18 @@ static double NAME(loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z_, ptrdiff_
                 memset(d, 0, (size_t)n * sizeof(REAL));
         } else {
             double loss = 0;
-            switch (kind) {
-            case SQUARED_ERROR: loss = NAME(squared_error)(n, z, y, d, c); break;
-            case CROSS_ENTROPY: loss = NAME(cross_entropy)(n, z, y, d, c); break;
-            case POISSON: loss = NAME(poisson)(n, z, y, d, c); break;
+#define CASE(kind) case kind: loss = NAME(sum_of_losses)(kind, p, n, z, y, d, c); break;
+            switch (cost->kind) {
+            CASE(SQUARED_ERROR) CASE(ABSOLUTE_ERROR) CASE(LP) CASE(HUBER) CASE(CROSS_ENTROPY) CASE(POISSON) CASE(PERCEPTRON)
+            case QUANTILE:
+                for (ptrdiff_t g = 0, k = n / cost->n_levels; g < cost->n_levels; g++)
+                    loss += NAME(sum_of_losses)(QUANTILE, (REAL)cost->levels[g], k, z + g * k, y + g * k,
+                                                d ? d + g * k : NULL, c);
+                break;
+            case GAUSSIAN: loss = NAME(gaussian)(n / 2, z, y, d, c); break;
             case SOFTMAX_CROSS_ENTROPY: case NO_LOSS: break;
             }
+#undef CASE
             total += weight * loss;
         }
         if (y)
@@ -733,33 +913,109 @@ static double NAME(loss)(Loss kind, ptrdiff_t m, ptrdiff_t n, void *z_, ptrdiff_
 
 /* ---- update rules ----------------------------------------------------------------------------------------------- */
 
-/* New w from gradient g (penalties included) and state *s1, *s2. */
-INLINE VEC NAME(rule)(const Rule rule, const Update *u, VEC w, VEC g, VEC *s1, VEC *s2)
+/* g + the gradient of l1 |w| + l2/2 w^2, with 0 for the subgradient at w = 0 */
+INLINE VEC NAME(penalized)(VEC g, VEC w, REAL l1, REAL l2)
 {
-    const REAL rate = (REAL)u->learning_rate;
-    if (rule == GRADIENT_DESCENT)
-        return w - g * rate;
-    if (rule == MOMENTUM || rule == NESTEROV) {
-        /* v <- mu v - eta g;  w <- w + v, or after one more such step from v: w + mu v - eta g */
-        const REAL momentum = (REAL)u->momentum;
-        *s1 = *s1 * momentum - g * rate;
-        return rule == MOMENTUM ? w + *s1 : w + (*s1 * momentum - g * rate);
-    }
-    /* m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  w <- w - eta m / (sqrt v + eps) */
-    *s1 = *s1 * (REAL)u->beta_1 + g * (REAL)(1 - u->beta_1);
-    *s2 = *s2 * (REAL)u->beta_2 + g * g * (REAL)(1 - u->beta_2);
-    return w - *s1 * rate / (NAME(sqrt)(*s2) + (REAL)u->epsilon);
+    const VEC one = NAME(broadcast)(1);
+    VEC sign = NAME(select)(w > 0, one, (VEC){0}) - NAME(select)(w < 0, one, (VEC){0});
+    return g + w * l2 + sign * l1;
 }
 
-INLINE void NAME(update_by)(const Rule rule, const Update *u, ptrdiff_t n, REAL *w, const REAL *g, REAL *s1, REAL *s2,
-                            double *penalty)
+/* The proximal operator of t |w|, also called soft threshold: sign(w) max(|w| - t, 0) */
+INLINE VEC NAME(soft_threshold)(VEC w, VEC t)
 {
-    const int has_s1 = rule != GRADIENT_DESCENT, has_s2 = rule == ADAM;
-    const REAL l1 = (REAL)u->l1, l2 = (REAL)u->l2;
-    const int penalized = l1 != 0 || l2 != 0;
-    const VEC one = NAME(broadcast)(1);
-    VEC squares = {0}, sizes = {0}, v1 = {0}, v2 = {0};
+    VEC size = NAME(abs)(w) - t;
+    size = NAME(select)(size < 0, (VEC){0}, size);
+    return NAME(select)(w < 0, -size, size);
+}
+
+/* New w from gradient g and state s. Unless `plain`, weight decay comes before the step, and after it the proximal
+ * operator of L1 in the rule's own metric; a velocity is then what w has moved by. */
+INLINE VEC NAME(rule)(const Rule rule, const int plain, const Update *u, VEC w, VEC g, VEC *s)
+{
+    const REAL rate = (REAL)u->learning_rate, momentum = (REAL)u->momentum, epsilon = (REAL)u->epsilon;
+    VEC next = plain ? w : w - w * (REAL)u->decay, root = NAME(broadcast)(1), *velocity = NULL;
+    switch (rule) {
+    case GRADIENT_DESCENT: /* w <- w - eta g */
+        next = next - g * rate;
+        break;
+    case MOMENTUM: /* v <- mu v - eta g;  w <- w + v */
+        s[0] = s[0] * momentum - g * rate;
+        next = next + s[0];
+        velocity = s;
+        break;
+    case NESTEROV: /* one more such step from v: w <- w + mu v - eta g */
+        s[0] = s[0] * momentum - g * rate;
+        next = next + (s[0] * momentum - g * rate);
+        break;
+    case ADAM: case ADAMW: /* m <- b1 m + (1 - b1) g;  r <- b2 r + (1 - b2) g^2;  w <- w - eta m / (sqrt r + eps) */
+        s[0] = s[0] * (REAL)u->beta_1 + g * (REAL)(1 - u->beta_1);
+        s[1] = s[1] * (REAL)u->beta_2 + g * g * (REAL)(1 - u->beta_2);
+        root = NAME(sqrt)(s[1]) + epsilon;
+        next = next - s[0] * rate / root;
+        break;
+    case ADAGRAD: /* r <- r + g^2;  w <- w - eta g / (sqrt r + eps) */
+        s[0] = s[0] + g * g;
+        root = NAME(sqrt)(s[0]) + epsilon;
+        next = next - g * rate / root;
+        break;
+    case RMSPROP: case RMSPROP_MOMENTUM: case RMSPROP_CENTERED:
+        /* r <- b2 r + (1 - b2) g^2;  v <- mu v - eta g / (sqrt r + eps);  w <- w + v; centered, r is less the square of
+         * m <- b2 m + (1 - b2) g */
+        s[0] = s[0] * (REAL)u->beta_2 + g * g * (REAL)(1 - u->beta_2);
+        VEC r = s[0];
+        if (rule == RMSPROP_CENTERED) {
+            s[2] = s[2] * (REAL)u->beta_2 + g * (REAL)(1 - u->beta_2);
+            r = r - s[2] * s[2];
+            r = NAME(select)(r < 0, (VEC){0}, r); /* by rounding */
+        }
+        root = NAME(sqrt)(r) + epsilon;
+        if (rule == RMSPROP) {
+            next = next - g * rate / root;
+        } else {
+            s[1] = s[1] * momentum - g * rate / root;
+            next = next + s[1];
+            velocity = s + 1;
+        }
+        break;
+    }
+    if (!plain && u->proximal * u->l1 != 0) {
+        next = NAME(soft_threshold)(next, (REAL)(u->proximal * u->l1) / root);
+        if (velocity)
+            *velocity = next - w;
+    }
+    return next;
+}
+
+static double NAME(squared_norm)(const Update *u, ptrdiff_t n, const void *w_, const void *g_)
+{
+    const REAL l1 = u->proximal == 0 ? (REAL)u->l1 : 0, l2 = (REAL)u->l2, *w = w_, *g = g_;
+    VEC squares = {0};
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        VEC gi = NAME(penalized)(NAME(load)(g + i), NAME(load)(w + i), l1, l2);
+        squares += gi * gi;
+    }
+    if (i < n) {
+        NAME(mask) mask = NAME(first)(n - i);
+        VEC gi = NAME(penalized)(NAME(load_masked)(g + i, mask), NAME(load_masked)(w + i, mask), l1, l2);
+        squares += gi * gi;
+    }
+    return (double)NAME(sum)(squares);
+}
+
+INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain, const Update *u, ptrdiff_t n, REAL *w,
+                            const REAL *g, REAL *const *states, double *penalty)
+{
+    const REAL l1 = plain || u->proximal == 0 ? (REAL)u->l1 : 0, l2 = (REAL)u->l2;
+    const REAL scale = (REAL)u->scale;
+    const VEC clip = NAME(broadcast)((REAL)u->clip);
+    const int penalized = u->l1 != 0 || u->l2 != 0, bounded = !plain && (u->scale != 1 || u->clip != INFINITY);
+    VEC squares = {0}, sizes = {0}, s[MAX_STATES] = {0};
+    REAL *state[MAX_STATES];
     NAME(mask) mask = NAME(first)(LANES);
+    for (int j = 0; j < n_states; j++)
+        state[j] = states[j];
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         const int whole = i + LANES <= n;
         if (!whole)
@@ -767,21 +1023,21 @@ INLINE void NAME(update_by)(const Rule rule, const Update *u, ptrdiff_t n, REAL 
 #define LOAD(p) (whole ? NAME(load)((p) + i) : NAME(load_masked)((p) + i, mask))
 #define STORE(p, v) (whole ? NAME(store)((p) + i, v) : NAME(store_masked)((p) + i, mask, v))
         VEC wi = LOAD(w), gi = LOAD(g);
-        if (has_s1)
-            v1 = LOAD(s1);
-        if (has_s2)
-            v2 = LOAD(s2);
+        for (int j = 0; j < n_states; j++)
+            s[j] = LOAD(state[j]);
         if (penalized) {
-            VEC sign = NAME(select)(wi > 0, one, (VEC){0}) - NAME(select)(wi < 0, one, (VEC){0});
             squares += wi * wi;
             sizes += NAME(abs)(wi);
-            gi = gi + wi * l2 + sign * l1;
+            gi = NAME(penalized)(gi, wi, l1, l2);
         }
-        STORE(w, NAME(rule)(rule, u, wi, gi, &v1, &v2));
-        if (has_s1)
-            STORE(s1, v1);
-        if (has_s2)
-            STORE(s2, v2);
+        if (bounded) {
+            gi = gi * scale;
+            gi = NAME(select)(gi > clip, clip, gi);
+            gi = NAME(select)(gi < -clip, -clip, gi);
+        }
+        STORE(w, NAME(rule)(rule, plain, u, wi, gi, s));
+        for (int j = 0; j < n_states; j++)
+            STORE(state[j], s[j]);
 #undef LOAD
 #undef STORE
     }
@@ -789,14 +1045,49 @@ INLINE void NAME(update_by)(const Rule rule, const Update *u, ptrdiff_t n, REAL 
         *penalty += 0.5 * u->l2 * (double)NAME(sum)(squares) + u->l1 * (double)NAME(sum)(sizes);
 }
 
-static void NAME(update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *s1, void *s2, double *penalty)
+static void NAME(update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *const *states_, double *penalty)
 {
+    const int plain = u->scale == 1 && u->clip == INFINITY && u->decay == 0 && u->proximal == 0;
+    REAL *states[MAX_STATES];
+    for (int j = 0; j < MAX_STATES; j++)
+        states[j] = states_[j];
     switch (u->rule) {
-    case GRADIENT_DESCENT: NAME(update_by)(GRADIENT_DESCENT, u, n, w, g, s1, s2, penalty); break;
-    case MOMENTUM: NAME(update_by)(MOMENTUM, u, n, w, g, s1, s2, penalty); break;
-    case NESTEROV: NAME(update_by)(NESTEROV, u, n, w, g, s1, s2, penalty); break;
-    case ADAM: NAME(update_by)(ADAM, u, n, w, g, s1, s2, penalty); break;
+#define CASE(RULE, N_STATES) \
+    case RULE: \
+        if (plain) \
+            NAME(update_by)(RULE, N_STATES, 1, u, n, w, g, states, penalty); \
+        else \
+            NAME(update_by)(RULE, N_STATES, 0, u, n, w, g, states, penalty); \
+        break;
+    CASE(GRADIENT_DESCENT, 0)
+    CASE(MOMENTUM, 1)
+    CASE(NESTEROV, 1)
+    case ADAMW: /* differs from ADAM in the epsilon that it is given */
+    CASE(ADAM, 2)
+    CASE(ADAGRAD, 1)
+    CASE(RMSPROP, 1)
+    CASE(RMSPROP_MOMENTUM, 2)
+    CASE(RMSPROP_CENTERED, 3)
+#undef CASE
     }
+}
+
+static int NAME(bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w_, ptrdiff_t ld, double most_)
+{
+    const REAL most = (REAL)most_;
+    const NAME(mask) mask = NAME(first)(n);
+    REAL *w = w_;
+    VEC squares = {0};
+    for (ptrdiff_t i = 0; i < m; i++) {
+        VEC row = NAME(load_masked)(w + i * ld, mask);
+        squares += row * row;
+    }
+    VEC norm = NAME(sqrt)(squares), factor = NAME(select)(norm > most, most / norm, NAME(broadcast)(1));
+    if (NAME(largest)(norm) <= most)
+        return 0;
+    for (ptrdiff_t i = 0; i < m; i++)
+        NAME(store_masked)(w + i * ld, mask, NAME(load_masked)(w + i * ld, mask) * factor);
+    return 1;
 }
 
 /* ---- what is random in training ---------------------------------------------------------------------------------- */
@@ -825,23 +1116,6 @@ static void NAME(dropout)(ptrdiff_t m, ptrdiff_t n, double rate, const Counter *
     }
 }
 
-/* ln x for positive normal x = 2^e m with m in [sqrt(1/2), sqrt 2]: e ln 2 + 2 atanh((m - 1) / (m + 1)), by its series */
-INLINE VEC NAME(log_positive)(VEC x)
-{
-    const VEC magic = NAME(broadcast)((REAL)1.5 * (REAL)((INT)1 << MANTISSA)); /* as in expm1_reduced */
-    const INT fraction = ((INT)1 << MANTISSA) - 1;
-    IVEC e = ((IVEC)x >> MANTISSA) - BIAS;
-    VEC m = (VEC)(((IVEC)x & fraction) | ((IVEC){0} + ((INT)BIAS << MANTISSA)));
-    const IVEC large = m > (REAL)1.4142135623730951;
-    m = NAME(select)(large, m * (REAL)0.5, m);
-    e -= large;
-    const VEC s = (m - (REAL)1) / (m + (REAL)1), z = s * s;
-    VEC q = {0};
-    for (int t = REAL_BITS == 32 ? 4 : 10; t >= 0; t--)
-        q = q * z + (REAL)(1.0 / (2 * t + 1));
-    return ((VEC)(e + (IVEC)magic) - magic) * (REAL)0.6931471805599453 + (s + s) * q;
-}
-
 /* Box-Muller: word i gives the radius sqrt(-2 ln u), word 16 + i the angle, of two normal numbers. The angle is one in
  * [-pi/4, pi/4), for whose sine and cosine Taylor's series are short, and a quarter turn for each of four values of two
  * bits of the word. */
@@ -858,7 +1132,7 @@ INLINE void NAME(normal_numbers)(const uint32_t word[BLOCK_WORDS], REAL out[BLOC
     }
     for (int i = 0; i < HALF; i += LANES) {
         const VEC x = NAME(load)(angle + i), z = x * x;
-        const VEC r = NAME(sqrt)(NAME(log_positive)(NAME(load)(u + i)) * (REAL)-2);
+        const VEC r = NAME(sqrt)(NAME(vlog)(NAME(load)(u + i)) * (REAL)-2);
         VEC sine = NAME(broadcast)(1), cosine = sine;
         for (int t = REAL_BITS == 32 ? 5 : 9; t > 0; t--) {
             sine = (REAL)1 - sine * z * (REAL)(1.0 / (2 * t * (2 * t + 1)));
@@ -980,12 +1254,12 @@ static void NAME(augment)(ptrdiff_t m, const Augmentation *settings, const Count
     }
 }
 
-static void NAME(scaled)(ptrdiff_t n, double s, const void *a_, void *out_)
+static void NAME(undo_scale)(ptrdiff_t n, double rate, const void *a_, void *out_)
 {
-    const REAL *a = a_;
+    const REAL *a = a_, scale = (REAL)(1 / (1 - rate));
     REAL *out = out_;
     for (ptrdiff_t j = 0; j < n; j++)
-        out[j] = a[j] * (REAL)s;
+        out[j] = a[j] / scale;
 }
 
 #undef MANTISSA
@@ -996,3 +1270,6 @@ static void NAME(scaled)(ptrdiff_t n, double s, const void *a_, void *out_)
 #undef EXP_MAX
 #undef EXP_TERMS
 #undef TANH_ONE
+#undef SQRT_HALF_BITS
+#undef SMALLEST
+#undef LOG_TERMS

@@ -9,17 +9,48 @@ from pathlib import Path
 import numpy as np
 
 from fastbp import _core
+from fastbp.losses import kernel_of
 
-ACTIVATIONS = ["identity", "logistic", "tanh", "relu"]
-LOSSES = [None, "squared_error", "cross_entropy", "softmax_cross_entropy", "poisson"]
-RULES = ["gradient_descent", "momentum", "nesterov", "adam"]
+ACTIVATIONS = [
+    "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", "step", "softplus", "elu", "selu", "gelu",
+    "silu", "exp",
+]  # fmt: skip
+LOSSES = [
+    None, "squared_error", "cross_entropy", "softmax_cross_entropy", "poisson", "absolute_error", "lp", "huber",
+    "quantile", "gaussian", "perceptron",
+]  # fmt: skip
+# name: arrays of state
+RULES = {
+    "gradient_descent": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "adagrad": 1, "rmsprop": 1,
+    "rmsprop_momentum": 2, "rmsprop_centered": 3,
+}  # fmt: skip
 DTYPES = {np.dtype("float32"): 0, np.dtype("float64"): 1, np.dtype("uint8"): 2, np.dtype("bool"): 2}
+
+
+class Cost(Structure):
+    _fields_ = [
+        ("kind", c_int), ("parameter", c_double), ("fixed_logit", c_int), ("levels", c_void_p), ("n_levels", c_ssize_t)
+    ]  # fmt: skip
+
+    @classmethod
+    def of(cls, loss):
+        name, parameter, levels, fixed_logit = kernel_of(loss)
+        cost = cls(LOSSES.index(name), parameter, fixed_logit, levels.ctypes.data, len(levels))
+        cost.array = levels  # must live as long
+        return cost
 
 
 class Update(Structure):
     _fields_ = [("rule", c_int)] + [
-        (name, c_double) for name in ("learning_rate", "momentum", "beta_1", "beta_2", "epsilon", "l1", "l2")
-    ]
+        (name, c_double)
+        for name in (
+            "learning_rate", "momentum", "beta_1", "beta_2", "epsilon", "l1", "l2", "scale", "clip", "decay",
+            "proximal",
+        )
+    ]  # fmt: skip
+
+    def __init__(self, rule, **settings):
+        super().__init__(list(RULES).index(rule), **{"scale": 1, "clip": np.inf, **settings})
 
 
 class Counter(Structure):
@@ -71,21 +102,27 @@ class Kernels(Structure):
         ("gather", CFUNCTYPE(None, N, N, POINTER(Strided), P, N, P, N)),
         ("csr_matmul", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, P, N, P, P, N)),
         ("csr_gradient", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, N, N, P, N, c_int, P, N)),
-        ("activate", CFUNCTYPE(None, N, N, P, N) * 4),
-        ("derivative", CFUNCTYPE(None, N, N, P, P, N) * 4),
-        ("exp", CFUNCTYPE(None, N, N, P, N)),
+        ("activate", CFUNCTYPE(None, N, N, P, N, c_double, P) * len(ACTIVATIONS)),
+        ("derivative", CFUNCTYPE(None, N, N, P, P, N, c_double) * len(ACTIVATIONS)),
         ("softmax", CFUNCTYPE(None, N, N, P)),
-        ("loss", CFUNCTYPE(c_double, c_int, N, N, P, N, P, P, P, c_double, P)),
-        ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, P, POINTER(c_double))),
+        ("loss", CFUNCTYPE(c_double, POINTER(Cost), N, N, P, N, P, P, P, c_double, P)),
+        ("squared_norm", CFUNCTYPE(c_double, POINTER(Update), N, P, P)),
+        ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, POINTER(c_double))),
+        ("bound_columns", CFUNCTYPE(c_int, N, N, P, N, c_double)),
         ("dropout", CFUNCTYPE(None, N, N, c_double, POINTER(Counter), N, P, N)),
         ("add_noise", CFUNCTYPE(None, N, N, c_double, POINTER(Counter), P, N)),
         ("augment", CFUNCTYPE(None, N, POINTER(Augmentation), POINTER(Counter), P, N, P)),
-        ("scaled", CFUNCTYPE(None, N, c_double, P, P)),
+        ("undo_scale", CFUNCTYPE(None, N, c_double, P, P)),
     ]
 
 
 def pointer(a):
     return None if a is None else a.ctypes.data
+
+
+def states(arrays):
+    """Pointers to a rule's arrays of state."""
+    return np.array([*(a.ctypes.data for a in arrays), 0, 0, 0][:3], np.uintp)
 
 
 def rows(a):

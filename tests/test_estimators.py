@@ -23,10 +23,26 @@ from sklearn.linear_model import ElasticNet
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import LabelBinarizer, StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from fastbp import (
+    ELU,
+    LBFGS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Dense,
+    Huber,
+    LeakyReLU,
+    Lp,
+    Network,
+    Quantile,
+    RMSProp,
+    StepDecay,
+)  # fmt: skip
 from fastbp.estimators import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -51,6 +67,12 @@ def regressor(**settings):
 
 def parameters(estimator):
     return np.concatenate([a.ravel() for a in estimator.coefs_ + estimator.intercepts_])
+
+
+def parameters_in_order(estimator):
+    """As a network's flat vector has them."""
+    pairs = zip(estimator.coefs_, estimator.intercepts_, strict=True)
+    return np.concatenate([a.ravel() for pair in pairs for a in pair])
 
 
 def assert_same_parameters(a, b, rtol=0):
@@ -432,12 +454,16 @@ def test_bad_input_to_regressor(settings, continued):
         ({"hidden_layer_sizes": (5, 0)}, "hidden_layer_sizes must be > 0, got"),
         ({"hidden_layer_sizes": (5, 2.5)}, "hidden_layer_sizes must be integers, got"),
         ({"activation": "swish"}, "'activation' parameter of MLP"),
+        ({"activation": "step"}, "'activation' parameter of MLP"),
         ({"solver": "newton"}, "'solver' parameter of MLP"),
         ({"alpha": -1}, "'alpha' parameter of MLP"),
         ({"batch_size": 0}, "'batch_size' parameter of MLP"),
         ({"momentum": 2}, "'momentum' parameter of MLP"),
         ({"l1_ratio": 1.5}, "'l1_ratio' parameter of MLP"),
         ({"n_threads": 0}, "'n_threads' parameter of MLP"),
+        ({"solver": SGD}, "'solver' parameter of MLP"),
+        ({"solver": LBFGS()}, "'solver' parameter of MLP"),
+        ({"solver": SGD(), "learning_rate": "adaptive"}, "learning_rate must be 'constant' if solver"),
         ({"n_iter_no_change": 0}, "'n_iter_no_change' parameter of MLP"),
         ({"early_stopping": True, "validation_fraction": 0.005}, "validation set is too small"),
     ],
@@ -480,6 +506,63 @@ def test_poisson_refuses_negative_y():
     reg = regressor(loss="poisson").fit(X_reg, np.abs(y_reg))
     for train in (reg.fit, reg.partial_fit):
         assert_unharmed(reg, lambda t=train: t(X_reg, y_reg), "y are negative which is not allowed")
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("activation", ["hard_tanh", "elu", "gelu", LeakyReLU(0.2), ELU(0.5)], ids=str)
+def test_new_activations(activation, solver):
+    """They are those of a Network with the same parameters, and survive cloning and pickling."""
+    for make, y in ((classifier, y_iris), (regressor, X_iris[:, 0])):
+        estimator = make(activation=activation, solver=solver).fit(X_iris, y)
+        net = Network([Dense(8, activation), Dense(estimator.n_outputs_)], n_inputs=4)
+        net.parameters[:] = parameters_in_order(estimator)
+        outputs = net.predict(X_iris)
+        expected = outputs.argmax(axis=1) if make is classifier else outputs[:, 0]
+        for again in (estimator, pickle.loads(pickle.dumps(estimator)), clone(estimator).fit(X_iris, y)):
+            assert again.get_params()["activation"] == activation
+            np.testing.assert_array_equal(again.predict(X_iris), expected)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("loss", ["absolute_error", "huber", Huber(0.5), Lp(3), "quantile", Quantile(0.9)], ids=str)
+def test_new_losses(loss, solver):
+    """The reported loss is the cost, summed over outputs, and training reduces it."""
+    Y = np.column_stack([y_reg, -y_reg])
+    settings = {"loss": loss, "solver": solver, "alpha": 0, "learning_rate_init": 0.01, "shuffle": False}
+    reg = regressor(**settings, max_iter=40, batch_size=len(Y)).fit(X_reg, Y)
+    net = Network([Dense(8, "relu"), Dense(2)], n_inputs=X_reg.shape[1], loss=loss, random_state=0)
+    start, _ = net.value_and_gradient(X_reg, Y)
+    if solver != "lbfgs":
+        np.testing.assert_allclose(reg.loss_curve_[0], start)
+    net.parameters[:] = parameters_in_order(reg)
+    cost, _ = net.value_and_gradient(X_reg, Y)
+    assert cost < 0.95 * start
+    if solver == "lbfgs":
+        np.testing.assert_allclose(reg.loss_, cost)
+    again = pickle.loads(pickle.dumps(clone(reg))).fit(X_reg, Y)
+    np.testing.assert_array_equal(again.predict(X_reg), reg.predict(X_reg))
+
+
+def test_quantile_covers_its_share():
+    reg = regressor(loss=Quantile(0.9), solver="adam", max_iter=400, learning_rate_init=0.01, tol=0)
+    assert abs((y_reg <= reg.fit(X_reg, y_reg).predict(X_reg)).mean() - 0.9) < 0.05
+    reg.set_params(loss=Quantile([0.1, 0.9]))
+    assert_unharmed(reg, lambda: reg.fit(X_reg, y_reg), "loss must be a Quantile of one level")
+
+
+def test_changed_loss_counts():
+    reg = regressor().partial_fit(X_reg, y_reg).set_params(loss="absolute_error")
+    net = Network([Dense(8, "relu"), Dense(1)], n_inputs=X_reg.shape[1], loss="absolute_error", l2=0)
+    net.parameters[:] = parameters_in_order(reg)
+    cost, _ = net.value_and_gradient(X_reg, y_reg)
+    reg.set_params(alpha=0, batch_size=len(y_reg)).partial_fit(X_reg, y_reg)
+    np.testing.assert_allclose(reg.loss_, cost)
+
+
+def test_grid_search_over_activations_and_losses():
+    grid = {"activation": ["relu", LeakyReLU(0.1), ELU()], "loss": ["squared_error", Huber(0.5)]}
+    search = GridSearchCV(regressor(solver="lbfgs"), grid, cv=2).fit(X_reg, y_reg)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
 def test_bad_first_calls_leave_nothing():
@@ -646,6 +729,58 @@ def test_warm_start_goes_on():
     assert_same_parameters(clf, whole)
     clf.set_params(warm_start=False).fit(X_iris, y_iris)
     assert_same_parameters(clf, whole.set_params(warm_start=False, max_iter=3).fit(X_iris, y_iris))
+
+
+# Update rules
+
+RULES = {
+    "sgd": SGD(0.001, momentum=0.9, nesterov=True),
+    "adam": Adam(),
+    "adamw": AdamW(),
+    "rmsprop": RMSProp(),
+    "adagrad": Adagrad(0.001),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("make, y", [(classifier, names_iris), (regressor, X_iris[:, 0])])
+def test_update_rule_by_name_and_as_object(make, y, name):
+    """A name is short for an object with the settings of the estimator; both are a network's rule."""
+    by_name = make(solver=name).fit(X_iris, y)
+    by_object = make(solver=RULES[name], learning_rate_init=5.0, momentum=0.1, beta_1=0).fit(X_iris, y)
+    assert_same_parameters(by_name, by_object)
+    assert by_object.loss_curve_ == by_name.loss_curve_
+    net = make(max_iter=1, solver=SGD(1e-300)).fit(X_iris, y)._network()
+    net.l2 = 1e-4 / 150  # one batch of all rows: alpha is divided by their number
+    target = LabelBinarizer().fit_transform(y).argmax(axis=1) if make is classifier else y
+    net.fit(X_iris, target, optimizer=RULES[name], batch_size=150, epochs=5, shuffle=False)
+    whole = make(solver=RULES[name], batch_size=150, shuffle=False).fit(X_iris, y)
+    np.testing.assert_allclose(net.parameters, whole._network().parameters, rtol=1e-9)
+
+
+def test_settings_of_an_update_rule():
+    """They survive clone, parameters, pickling and partial_fit, and do what they do for a network."""
+    rule = RMSProp(StepDecay(0.01, every=2), momentum=0.5, clip_norm=0.1, weight_decay=0.1)
+    clf = classifier(solver=rule)
+    assert clone(clf).get_params()["solver"] == rule
+    assert "RMSProp(learning_rate=StepDecay(" in repr(clf)
+    whole, parts = clone(clf).fit(X_iris, y_iris), clone(clf)
+    parts.set_params(shuffle=False)
+    whole.set_params(shuffle=False).fit(X_iris, y_iris)
+    for _ in range(5):
+        parts.partial_fit(X_iris, y_iris, classes=[0, 1, 2])
+        parts = pickle.loads(pickle.dumps(parts))
+    assert_same_parameters(whole, parts)
+    sparse_clf = classifier(
+        solver=SGD(0.05, momentum=0.9, proximal=True), alpha=2, l1_ratio=0.9, max_iter=50
+    ).fit(X_iris, y_iris)
+    assert 0 < (parameters(sparse_clf) == 0).sum() < len(parameters(sparse_clf))
+    stopped = classifier(solver=Adagrad(0.05), early_stopping=True, max_iter=100, tol=0.01)
+    assert stopped.fit(X_iris, y_iris).converged_
+    grid = {"solver": ["adam", RMSProp(0.01), Adagrad(0.1, clip_value=1)], "alpha": [1e-4, 1]}
+    search = GridSearchCV(classifier(), grid, cv=3).fit(X_iris, y_iris)
+    assert search.best_params_["solver"] in grid["solver"]
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
 # Pickling, copying, composing

@@ -10,7 +10,20 @@ from scipy import sparse
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
 from test_network import ACTIVATIONS, LOSSES, make, problem, relative_error
 
-from fastbp import BFGS, LBFGS, SGD, Adam, Dense, Network, Newton, NewtonCG, Quickprop, Rprop
+from fastbp import (
+    BFGS,
+    LBFGS,
+    SGD,
+    Adam,
+    Dense,
+    HistogramLoss,
+    Network,
+    Newton,
+    NewtonCG,
+    Quantile,
+    Quickprop,
+    Rprop,
+)  # fmt: skip
 
 RULES = [Rprop(), Quickprop(), Newton(), NewtonCG(), BFGS(), LBFGS()]
 CONVEX = [Newton(), NewtonCG(gtol=1e-9), BFGS(gtol=1e-9), LBFGS(gtol=1e-9, ftol=0)]
@@ -64,6 +77,9 @@ def test_hessian_with_probabilities_and_for_one_output(rng):
     X, y = rng.normal(size=(9, 3)), rng.random((9, 4))  # the rows of y don't sum to 1
     check_hessian(rng, make([3, 4, 4], "tanh", "softmax_cross_entropy"), X, y)
     check_hessian(rng, make([3, 4, 1], "tanh", "cross_entropy"), X, y[:, 0])
+    check_hessian(rng, make([3, 4, 4], "tanh", "gaussian"), X, y[:, :2])
+    check_hessian(rng, make([3, 4, 4], "tanh", Quantile([0.1, 0.6])), X, y[:, :2])
+    check_hessian(rng, make([3, 4, 4], "tanh", HistogramLoss([0, 0.1, 0.5, 0.7, 1], 0.2)), X, y[:, 0])
 
 
 def test_hessian_of_many_rows_in_parts(rng):

@@ -12,13 +12,51 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from scipy.special import ndtr
 
 import fastbp
-from fastbp import SGD, Adam, Dense, Network
+from fastbp import (
+    ELU,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Dense,
+    HistogramLoss,
+    Huber,
+    LeakyReLU,
+    Lp,
+    Network,
+    Quantile,
+    RMSProp,
+    SoftmaxCrossEntropy,
+)  # fmt: skip
+from fastbp.losses import kernel_of
 
-LOSSES = ["squared_error", "cross_entropy", "softmax_cross_entropy", "poisson"]
-ACTIVATIONS = ["identity", "logistic", "tanh", "relu"]
-OPTIMIZERS = [SGD(0.1), SGD(0.05, momentum=0.9), SGD(0.05, momentum=0.9, nesterov=True), Adam(0.01)]
+LOSSES = [
+    "squared_error", "cross_entropy", "softmax_cross_entropy", "poisson", "absolute_error", Lp(2.5), Lp(3), "huber",
+    Huber(0.3), "quantile", Quantile(0.2), "perceptron", SoftmaxCrossEntropy(0.1),
+    SoftmaxCrossEntropy(0.2, fixed_logit=True),
+]  # fmt: skip
+ACTIVATIONS = [
+    "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", LeakyReLU(0.2), "elu", ELU(0.5), "selu",
+    "softplus", "gelu", "silu",
+]  # fmt: skip
+OPTIMIZERS = [
+    SGD(0.1),
+    SGD(0.05, momentum=0.9),
+    SGD(0.05, momentum=0.9, nesterov=True),
+    SGD(0.05, momentum=0.9, dampening=0.8, weight_decay=0.1, proximal=True),
+    Adam(0.01),
+    Adam(0.01, proximal=True),
+    AdamW(0.01, epsilon=0.01, weight_decay=0.1),
+    RMSProp(0.01),
+    RMSProp(0.01, momentum=0.5),
+    RMSProp(0.01, momentum=0.5, centered=True, epsilon=1e-3, proximal=True),
+    Adagrad(0.1),
+    SGD(0.1, momentum=0.9, clip_norm=0.2),
+    Adam(0.01, clip_value=0.01),
+]
 
 
 def make(sizes, activation="tanh", loss="squared_error", dtype="float64", seed=0, output="identity", **settings):
@@ -29,11 +67,11 @@ def make(sizes, activation="tanh", loss="squared_error", dtype="float64", seed=0
 def problem(rng, n, n_in, n_out, loss):
     """X, y as the network takes it, and y as the reference does."""
     X = rng.normal(size=(n, n_in))
-    if loss == "softmax_cross_entropy":
+    if kernel_of(loss)[0] == "softmax_cross_entropy":
         y = rng.integers(0, n_out, n)
         return X, y, reference.one_hot(y, n_out)
     y = rng.random((n, n_out))
-    return X, y, y
+    return X, *([y.round()] * 2 if loss == "perceptron" else [y] * 2)
 
 
 def expected_gradient(net, X, Y, sample_weight=None):
@@ -58,8 +96,8 @@ def relative_error(a, b):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
 def test_gradient_by_central_differences(rng, loss, activation):
     net = make([5, 7, 4, 3], activation, loss, l1=0.01, l2=0.1)
     X, y, _ = problem(rng, 11, 5, 3, loss)
@@ -92,7 +130,7 @@ def test_gradient_of_squared_error_through_an_output_unit(rng, output):
     weighted=st.booleans(),
 )
 def test_gradient_of_any_shape(sizes, n, loss, activation, dtype, weighted):
-    if loss == "softmax_cross_entropy":
+    if kernel_of(loss)[0] == "softmax_cross_entropy":
         sizes[-1] += 1
     rng = np.random.default_rng(n)
     net = make(sizes, activation, loss, dtype)
@@ -121,7 +159,7 @@ def test_updates(rng, optimizer, batch_size, weighted):
     l1, l2 = (np.zeros_like(net.parameters) for _ in range(2))
     l1[:30], l2[:30], l1[36:54], l2[36:54] = 0.003, 0.02, 0.01, 0.004
     state, t, losses = [np.zeros_like(net.parameters) for _ in range(optimizer.n_states)], 0, []
-    momentum, beta_1, beta_2, epsilon = optimizer.settings
+    is_weight = np.concatenate([np.repeat([1, 0], part) for part in ((30, 6), (18, 3))])
     for _ in range(3):
         batches = []
         for i in range(0, 50, batch_size):
@@ -131,10 +169,7 @@ def test_updates(rng, optimizer, batch_size, weighted):
             w, t = twin.parameters, t + 1
             mass = len(X[part]) if s is None else s.sum()
             batches.append((mass, value + (l1 * np.abs(w) + l2 / 2 * w**2).sum()))
-            g = g + l2 * w + l1 * np.sign(w)
-            w[:] = reference.update(
-                optimizer.rule, w, g, state, t, optimizer.learning_rate, momentum, beta_1, beta_2, epsilon
-            )
+            w[:] = reference.update(optimizer.settings, w, g, state, t, optimizer.learning_rate, l1, l2, is_weight)
         mass, value = np.transpose(batches)
         losses.append(np.average(value, weights=mass))
     history = net.fit(X, y, optimizer=optimizer, epochs=3, batch_size=batch_size, sample_weight=weight, shuffle=False)
@@ -285,6 +320,102 @@ def test_own_cost(rng, activation):
         own._reset_optimizer()
 
 
+@pytest.mark.parametrize("loss", ["gaussian", Quantile([0.1, 0.5, 0.9]), Quantile([0.3])])
+@pytest.mark.parametrize("n_targets", [1, 3])
+def test_costs_with_several_outputs_for_a_target(rng, loss, n_targets):
+    n_out = n_targets * (2 if loss == "gaussian" else len(loss.levels))
+    net = make([4, 6, n_out], loss=loss)
+    X, y = rng.normal(size=(9, 4)), rng.normal(size=(9, n_targets))
+    cost, gradient = net.value_and_gradient(X, y)
+    expected = expected_gradient(net, X, y)
+    assert_allclose(cost, expected[0], rtol=1e-12)
+    assert relative_error(gradient, expected[1]) < 1e-12
+    numeric = central_differences(lambda: net.value_and_gradient(X, y)[0], net.parameters)
+    assert relative_error(gradient, numeric) < 1e-6
+    with pytest.raises(ValueError, match=rf"y must have shape \(9, {n_targets}\)"):
+        net.fit(X, np.ones((9, n_targets + 1)))
+
+
+def test_quantiles_and_variance_are_those_of_the_data(rng):
+    y = rng.normal(3, 2, size=4001)
+    X = np.zeros((4001, 1))
+    settings = {"optimizer": fastbp.LBFGS(gtol=1e-10, ftol=0), "epochs": 300}
+    net = Network([Dense(2)], n_inputs=1, loss="gaussian", initializer="zeros")
+    net.fit(X, y, **settings)
+    assert_allclose(net.predict(X[:1])[0], [y.mean(), np.log(y.var())], rtol=1e-6)
+    net = Network([Dense(3)], n_inputs=1, loss=Quantile([0.1, 0.5, 0.9]), initializer="zeros")
+    net.fit(X, y, optimizer=SGD(fastbp.Exponential(2, 0.99, per="step")), epochs=400, batch_size=4001)
+    assert_allclose(net.predict(X[:1])[0], np.quantile(y, [0.1, 0.5, 0.9]), atol=0.05)
+
+
+def test_perceptron_learns_what_a_plane_separates(rng):
+    """Batches of one: the perceptron's rule, step by step; it ends without a mistake."""
+    X = rng.normal(size=(60, 3))
+    y = (X @ [1, -2, 0.5] > 0.3) * 1.0
+    X, y = X[abs(X @ [1, -2, 0.5] - 0.3) > 0.2], y[abs(X @ [1, -2, 0.5] - 0.3) > 0.2]
+    net, w, b = Network([Dense(1)], n_inputs=3, loss="perceptron", initializer="zeros"), np.zeros(3), 0.0
+    for _ in range(100):
+        history = net.fit(X, y, optimizer=SGD(0.5), batch_size=1, shuffle=False)
+        for x, t in zip(X, y, strict=True):
+            mistake = t - (x @ w + b > 0)
+            w, b = w + 0.5 * mistake * x, b + 0.5 * mistake
+        assert_allclose(net.parameters, [*w, b], rtol=1e-12, atol=1e-12)
+        if history.loss[0] == 0:
+            break
+    assert_array_equal(net.predict(X).ravel(), y)
+
+
+def test_fixed_logit_of_two_classes_is_logistic_regression(rng):
+    X, y = rng.normal(size=(30, 4)), rng.integers(0, 2, 30)
+    two = make([4, 2], loss=SoftmaxCrossEntropy(fixed_logit=True))
+    one = make([4, 1], loss="cross_entropy")
+    one.weights[0][:], one.biases[0][:] = two.weights[0][:, :1], two.biases[0][:1]
+    cost, gradient = two.value_and_gradient(X, y)
+    expected, expected_gradient = one.value_and_gradient(X, 1 - y)
+    assert_allclose(cost, expected)
+    assert_allclose(gradient[[0, 2, 4, 6, 8]], expected_gradient)
+    assert_array_equal(gradient[1::2], 0)
+    assert_allclose(two.predict(X)[:, :1], one.predict(X))
+
+
+def test_histogram_loss(rng):
+    """Means of smoothed targets are the targets, up to the bins' width; outputs are trained as by the cross-entropy."""
+    edges = np.linspace(-3, 3, 61)
+    for sigma in (0.0, 0.1):
+        loss = HistogramLoss(edges, sigma)
+        y = rng.uniform(-2, 2, 50)
+        target = loss.targets(y) if sigma else reference.one_hot(loss.targets(y), 60)
+        assert_allclose(loss.means(target).ravel(), y, atol=1e-3 if sigma else 0.05)
+        net, plain = make([3, 8, 60], loss=loss), make([3, 8, 60], loss="softmax_cross_entropy")
+        X = rng.normal(size=(50, 3))
+        for a, b in zip(net.value_and_gradient(X, y), plain.value_and_gradient(X, target), strict=True):
+            assert_allclose(a, b, rtol=1e-10, atol=1e-14)
+        out = np.empty((50, 1))
+        assert net.predict(X, out=out) is out
+        assert_allclose(out, loss.means(plain.predict(X)))
+        with pytest.raises(ValueError, match="y must lie between the outer edges -3.0 and 3.0"):
+            net.fit(X, y * 2)
+    X = rng.uniform(-1, 1, size=(400, 1))
+    net = make([1, 30, 60], loss=HistogramLoss(edges, 0.1))
+    net.fit(X, np.sin(3 * X[:, 0]), optimizer=Adam(0.01), epochs=150)
+    assert np.abs(net.predict(X) - np.sin(3 * X)).mean() < 0.05
+
+
+def test_step_units(rng):
+    """1 above 0, 0 up to it; what lies below learns nothing, what lies above does."""
+    net = Network([Dense(2, "step"), Dense(1)], n_inputs=1, random_state=0)
+    net.parameters[:] = [1, -1, 0, 0, 1, 10, 0.5]
+    assert_array_equal(net.predict([[-3], [0], [2]]).ravel(), [10.5, 0.5, 1.5])
+    assert_array_equal(net.value_and_gradient([[-3], [2]], [0, 0])[1], [0, 0, 0, 0, 0.75, 5.25, 6])
+
+
+def test_gelu_is_close_to_its_definition():
+    z = np.linspace(-10, 10, 1001)[:, None]
+    net = Network([Dense(1, "gelu")], n_inputs=1)
+    net.parameters[:] = 1, 0
+    assert np.abs(net.predict(z) - z * ndtr(z)).max() < 5e-4
+
+
 def test_forward_returns_logits_where_the_loss_has_the_unit(rng):
     net = make([4, 5, 3], loss="softmax_cross_entropy")
     X = rng.normal(size=(6, 4))
@@ -423,9 +554,9 @@ def test_bad_optimizer(rng, optimizer):
     net.fit(X, y, optimizer=Adam())
     before = pickle.dumps(net)
     for call in (net.fit, net.partial_fit):
-        with pytest.raises(TypeError, match="optimizer must be an SGD or Adam"):
+        with pytest.raises(TypeError, match="optimizer must be an SGD, Adam, AdamW"):
             call(X, y, optimizer=optimizer)
-    with pytest.raises(TypeError, match="optimizer must be an SGD or Adam"):
+    with pytest.raises(TypeError, match="optimizer must be an SGD, Adam, AdamW"):
         net.step(np.ones_like(net.parameters), optimizer)
     assert pickle.dumps(net) == before
 
@@ -479,6 +610,11 @@ def test_nonfinite_training_restores_the_parameters(rng):
         ({"l2": np.nan}, "l2 must be a finite number of at least 0"),
         ({"loss": "softmax_cross_entropy", "layers": [Dense(3, "relu")]}, "brings its own output unit"),
         ({"loss": "softmax_cross_entropy", "layers": [Dense(1)]}, "needs at least two outputs"),
+        ({"loss": Huber}, "loss must be one of"),
+        ({"loss": "perceptron", "layers": [Dense(3, "step")]}, "brings its own output unit"),
+        ({"loss": "gaussian"}, "loss='gaussian' needs 2 outputs for each target, got 3 in all"),
+        ({"loss": Quantile([0.1, 0.9])}, "needs 2 outputs for each target, got 3 in all"),
+        ({"loss": HistogramLoss([0, 1, 2])}, "HistogramLoss with 3 edges needs one output less, got 3"),
     ],
 )
 def test_bad_networks(arguments, message):
@@ -491,9 +627,33 @@ def test_bad_networks(arguments, message):
     [
         (lambda: Dense(0), "n_units must be an integer of at least 1 .*, got 0"),
         (lambda: Dense(3, "swish7"), "activation must be one of"),
+        (lambda: Dense(3, LeakyReLU), "activation must be one of"),
+        (lambda: LeakyReLU(-0.1), r"slope must be a number in \[0, 1\], got -0.1"),
+        (lambda: Lp(0.5), "p must be a number in"),
+        (lambda: Huber(0), "delta must be a number in"),
+        (lambda: Quantile([0.5, 1]), "levels must be a number in"),
+        (lambda: Quantile([]), "levels must be a number in"),
+        (lambda: SoftmaxCrossEntropy(1), "label_smoothing must be a number in"),
+        (lambda: SoftmaxCrossEntropy(fixed_logit=1), "fixed_logit must be True or False, got 1"),
+        (lambda: HistogramLoss([0, 2, 1]), "edges must be at least three finite numbers that ascend"),
+        (lambda: HistogramLoss(3), "edges must be at least three finite numbers that ascend"),
+        (lambda: HistogramLoss([0, 1, 2], -1), "sigma must be a number in"),
+        (lambda: ELU(0), r"alpha must be a number in \(0, inf\), got 0"),
         (lambda: Dense(3, l2=-1), "l2 must be"),
+        (lambda: Dense(3, max_norm=0), "max_norm must be"),
         (lambda: SGD(0), "learning_rate must be"),
         (lambda: SGD(0.1, momentum=1.5), "momentum must be"),
+        (lambda: SGD(dampening=-0.1), "dampening must be"),
+        (lambda: SGD(momentum=0.5, nesterov=True, dampening=0.5), "dampening must be 0.0 with nesterov=True, got 0.5"),
+        (lambda: SGD(momentum=0.5, nesterov=True, proximal=True), "proximal must be False with nesterov=True"),
+        (lambda: RMSProp(rho=1), "rho must be"),
+        (lambda: RMSProp(momentum=2), "momentum must be"),
+        (lambda: Adagrad(epsilon=0), "epsilon must be"),
+        (lambda: AdamW(weight_decay=-1), "weight_decay must be"),
+        (lambda: SGD(clip_value=0), "clip_value must be"),
+        (lambda: Adam(clip_norm=-1), "clip_norm must be"),
+        (lambda: SGD(clip_value=1, clip_norm=1), "clip_value must be None with clip_norm=1, got 1"),
+        (lambda: SGD(momentum=None), "momentum must be"),
         (lambda: Adam(beta_1=1), "beta_1 must be"),
         (lambda: Adam(epsilon=0), "epsilon must be"),
     ],
@@ -504,8 +664,11 @@ def test_bad_settings(make_setting, message):
 
 
 def test_settings_are_immutable_and_readable():
-    assert repr(SGD(0.1, momentum=0.9)) == "SGD(learning_rate=0.1, momentum=0.9, nesterov=False)"
+    assert repr(SGD(0.2, momentum=0.9, proximal=True)) == "SGD(learning_rate=0.2, momentum=0.9, proximal=True)"
+    assert repr(AdamW()) == "AdamW()"
     assert Dense(3, "sigmoid") == Dense(3, "logistic")
+    assert Dense(3, "swish") == Dense(3, "silu")
+    assert repr(Dense(3, ELU(0.5)).activation) == "ELU(alpha=0.5)"
     with pytest.raises(AttributeError):
         Dense(3).n_units = 4
 
@@ -543,8 +706,8 @@ def test_prediction_of_a_row_does_not_depend_on_the_others(rng, dtype, sizes):
     a = net.predict(X)
     expected = reference.forward(
         X.astype(float), net.weights, net.biases, [layer.activation for layer in net.layers]
-    )[-1]
-    expected = reference.OUTPUT_UNITS[loss](expected)
+    )[0][-1]
+    expected = reference.outputs(loss, expected)
     assert_allclose(a, expected, rtol=1e-3 if dtype == "float32" else 1e-9, atol=1e-5 if dtype == "float32" else 1e-12)
     for n in (1, 2, 23, 47, 48, 49, 385):
         assert_array_equal(net.predict(X[:n]), a[:n])
@@ -580,12 +743,21 @@ def test_settings_that_shape_the_network_are_read_only():
         net.l2 = -1
 
 
+@pytest.mark.parametrize("loss", ["gaussian", Lp(3), Huber(2), Quantile([0.1, 0.9]), SoftmaxCrossEntropy(0.1)])
+def test_save_load_costs(rng, loss):
+    net, stream = make([3, 4], loss=loss), io.BytesIO()
+    net.save(stream)
+    stream.seek(0)
+    again = Network.load(stream)
+    assert again.loss == loss and repr(again) == repr(net) and pickle.loads(pickle.dumps(net)).loss == loss
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_save_load_pickle_copy(rng, tmp_path, dtype):
     X, y, _ = problem(rng, 30, 5, 3, "softmax_cross_entropy")
     net = Network(
-        [Dense(8, "relu", l1=0.1), Dense(3)], n_inputs=5, loss="softmax_cross_entropy", l2=0.3, dtype=dtype,
-        random_state=0,
+        [Dense(8, LeakyReLU(0.3), l1=0.1), Dense(8, ELU(2.0)), Dense(3)], n_inputs=5, loss="softmax_cross_entropy",
+        l2=0.3, dtype=dtype, random_state=0,
     )  # fmt: skip
     net.fit(X, y, optimizer=Adam(0.1), epochs=3)
     net.save(tmp_path / "net")

@@ -97,7 +97,7 @@ def central_differences(net, X, y, step=1e-6):
     return gradient
 
 
-@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu", "hard_tanh", "gelu", "elu"])
 def test_gradient_with_dropout_by_central_differences(rng, activation):
     net = make(activation=activation, l1=0.01, l2=0.1, input_dropout=0.3)
     X, y = data(rng)
@@ -217,7 +217,7 @@ def test_random_settings_are_kept_and_checked(rng, tmp_path):
         make(input_noise=-0.1)
     with pytest.raises(ValueError, match="output layer must have dropout=0"):
         Network([Dense(3, dropout=0.5)], n_inputs=2)
-    with pytest.raises(ValueError, match="SGD or Adam with input_dropout=0.25"):
+    with pytest.raises(ValueError, match="mini-batches with input_dropout=0.25"):
         net.fit(X, y, optimizer=fastbp.LBFGS())
     with pytest.raises(ValueError, match="X must be dense"):
         net.fit(sparse.csr_array(X), y)
@@ -238,7 +238,7 @@ def test_estimators(rng):
         for bad in ([0.4], [0.4, 1.0], [0.1, "x"]):
             with pytest.raises(ValueError, match="dropout must be a number .* of which there are 2"):
                 estimator(hidden_layer_sizes=(20, 10), dropout=bad).fit(X, target)
-        with pytest.raises(ValueError, match="dropout is for solver='sgd' or 'adam'"):
+        with pytest.raises(ValueError, match="dropout is for the stochastic solvers"):
             estimator(solver="lbfgs", dropout=0.1).fit(X, target)
     clf = MLPClassifier(20, max_iter=1, random_state=0).fit(X, y)
     clf.set_params(dropout=0.5, warm_start=True).fit(X, y)
@@ -336,7 +336,7 @@ def test_augmentation_settings_are_checked(rng):
         net.fit(X, y, augmentation="shift")
     with pytest.raises(ValueError, match="images with 6 pixels"):
         net.fit(X, y, augmentation=ImageAugmentation((2, 4)))
-    with pytest.raises(ValueError, match="SGD or Adam with augmentation="):
+    with pytest.raises(ValueError, match="mini-batches with augmentation="):
         net.fit(X, y, augmentation=ImageAugmentation((2, 3)), optimizer=fastbp.Rprop())
     with pytest.raises(ValueError, match="X must be dense with augmentation="):
         net.fit(sparse.csr_array(X), y, augmentation=ImageAugmentation((2, 3)))

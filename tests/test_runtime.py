@@ -1,5 +1,6 @@
 """Threads, interrupts, allocations, fork, instruction sets: what happens around the arithmetic."""
 
+import itertools
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from scipy import sparse
 from sklearn.ensemble import BaggingClassifier
 
 import fastbp
-from fastbp import SGD, Adam, Dense, Network, _core, threads
+from fastbp import SGD, Adam, Dense, Network, RMSProp, _core, threads
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and processes")
 
@@ -33,8 +34,11 @@ NETWORKS = {
 }
 
 
-def make(sizes, dtype="float32"):
-    layers = [*(Dense(n, "relu") for n in sizes[1:-1]), Dense(sizes[-1])]
+def make(sizes, dtype="float32", **settings):
+    units = itertools.cycle(["gelu", "relu"])  # the first keeps its slopes
+    layers = [
+        *(Dense(n, f, **settings) for n, f in zip(sizes[1:-1], units, strict=False)), Dense(sizes[-1], **settings)
+    ]  # fmt: skip
     return Network(layers, n_inputs=sizes[0], loss="softmax_cross_entropy", l2=1e-3, dtype=dtype, random_state=0)
 
 
@@ -44,7 +48,7 @@ def data(sizes, n, dtype="float32"):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9), Adam()])
+@pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9), RMSProp(momentum=0.5, clip_norm=0.01)])
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_same_bits_for_any_number_of_threads(name, optimizer, kind):
     sizes, batch, n = NETWORKS[name]
@@ -53,7 +57,7 @@ def test_same_bits_for_any_number_of_threads(name, optimizer, kind):
         X = sparse.csr_array(X * (X > 1))
     results = []
     for n_threads in (1, 2, 3, 7):
-        net = make(sizes)
+        net = make(sizes, max_norm=0.7 if optimizer.clip_norm else None)
         for _ in range(2):
             net.partial_fit(X, y, optimizer=optimizer, batch_size=batch, n_threads=n_threads)
             assert net._engine.n_members == n_threads
@@ -403,7 +407,7 @@ import ctypes, sys
 import numpy as np
 from scipy import sparse
 import fastbp
-from fastbp import SGD, Adam, Dense, Network
+from fastbp import SGD, Adam, Dense, Network, RMSProp
 
 shim = ctypes.CDLL(sys.argv[1])
 rng = np.random.default_rng(0)
@@ -435,7 +439,7 @@ def measure(sizes, n, optimizer, dtype, kind, n_threads):
     return out[-1]
 
 small, large = [30, 20, 3], [300, 450, 450, 3]
-for optimizer in (SGD(0.01), SGD(0.01, momentum=0.9), SGD(0.01, momentum=0.9, nesterov=True), Adam()):
+for optimizer in (SGD(0.01, momentum=0.9), Adam(clip_norm=0.1), RMSProp(momentum=0.9, centered=True, proximal=True)):
     for dtype in ("float32", "float64"):
         for kind in ("dense", "other dtype", "uint8", "Fortran", "csr"):
             for sizes, n, n_threads in ((small, 500, 1), (large, 100, 2)):
