@@ -16,6 +16,7 @@ except ModuleNotFoundError as error:
 __version__ = version("fastbp")
 ISA = choose_isa(os.environ.get("FASTBP_ISA"))
 
+from .augmentation import ImageAugmentation  # noqa: E402
 from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
 from .full_batch import BFGS, LBFGS, Newton, NewtonCG, Quickprop, Rprop  # noqa: E402
 from .initializers import Orthogonal, VarianceScaling  # noqa: E402
@@ -37,9 +38,9 @@ from .schedules import (  # noqa: E402
 
 __all__ = [
     "BFGS", "ELU", "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "CosineWarmRestarts", "Cyclical", "Dense", "Exponential",
-    "HistogramLoss", "Huber", "InverseScaling", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton",
-    "NewtonCG", "OneCycle", "Orthogonal", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Rprop",
-    "SoftmaxCrossEntropy", "StepDecay", "VarianceScaling", "WarmUp", "Whitening", "show_config",
+    "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor",
+    "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau",
+    "Rprop", "SoftmaxCrossEntropy", "StepDecay", "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from cpython.buffer cimport (
 )
 from libc.math cimport INFINITY, pow, sqrt
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from numpy cimport (
@@ -58,6 +58,15 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct Update:
         Rule rule
         double learning_rate, momentum, beta_1, beta_2, epsilon, l1, l2, scale, clip, decay, proximal
+    ctypedef struct Counter:
+        uint32_t seed[2]
+        uint32_t step, row, stream
+    enum: NOISE_STREAM
+    enum: AUGMENTATION_STREAM
+    ctypedef struct Augmentation:
+        ptrdiff_t height, width
+        double shift, rotation, scale, shear, elastic_alpha, elastic_sigma
+    ptrdiff_t augmentation_scratch(const Augmentation *)
     ctypedef struct Strided:
         const char *data
         ptrdiff_t row_stride, column_stride
@@ -92,6 +101,10 @@ cdef extern from "kernels.h" nogil:
         double (*squared_norm)(const Update *, ptrdiff_t, const void *, const void *) noexcept nogil
         void (*update)(const Update *, ptrdiff_t, void *, const void *, void **, double *) noexcept nogil
         int (*bound_columns)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double) noexcept nogil
+        void (*dropout)(ptrdiff_t, ptrdiff_t, double, const Counter *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
+        void (*add_noise)(ptrdiff_t, ptrdiff_t, double, const Counter *, void *, ptrdiff_t) noexcept nogil
+        void (*augment)(ptrdiff_t, const Augmentation *, const Counter *, void *, ptrdiff_t, void *) noexcept nogil
+        void (*undo_scale)(ptrdiff_t, double, const void *, void *) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)
     const char *const *fastbp_isas_built
 
@@ -249,6 +262,7 @@ cdef struct Layer:
     double l1, l2
     double max_norm         # of columns of W; 0: none
     bint in_place           # W is used where it lies in the flat vector: below CSR, whose products read whole rows of it
+    double dropout          # of the outputs; 0 outside of TRAIN
     Py_ssize_t vectors      # stripes of W
     Py_ssize_t width        # columns of W with those that fill up the last stripe
     Py_ssize_t ld           # distance between rows of a and d
@@ -309,6 +323,10 @@ cdef struct Run:
     bint shared             # whether row blocks are to be shared among members
     Py_ssize_t window       # rows that a pass by columns works on before it looks for Ctrl-C
     Settings settings
+    double input_dropout    # TRAIN
+    double input_noise
+    Augmentation augmentation   # of height 0 for none
+    uint32_t seed[2]
     bint penalty_over_weight
     bint bounded            # some layer has a max_norm
     int64_t t               # optimizer steps made
@@ -345,6 +363,8 @@ cdef struct Part:           # a chunk of a batch, as one member sees it
     int member, n_members
     Py_ssize_t first, rows
     Py_ssize_t row          # of the chunk, from which on weights() takes its rows
+    Py_ssize_t start        # row where the batch begins
+    uint32_t step
     double scale            # of the deltas
     int turn                # 0 and 1, chunk by chunk
     int side                # of the workspace
@@ -406,13 +426,29 @@ cdef void find_rows(Part *part) noexcept nogil:
             part.x_rows[i] = run.input[part.side] + i * run.ld_input * run.k.itemsize
 
 
+cdef Counter counter_of(Part *part, Py_ssize_t row, uint32_t stream) noexcept nogil:
+    """Where the random words of the chunk's row come from. The row counts from the beginning of the batch."""
+    cdef Counter c
+    c.seed[0], c.seed[1] = part.run.seed[0], part.run.seed[1]
+    c.step, c.row, c.stream = part.step, <uint32_t>(part.first - part.start + row), stream
+    return c
+
+
 cdef void gather_rows(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
     """Rows row..row+m of the chunk to the workspace, unless they are read where they lie."""
     cdef Run *run = part.run
     cdef Py_ssize_t at = part.first + row
+    cdef Counter c
     if not run.sparse and not run.direct:
         run.k.gather(m, run.layers.n_in, &run.x, run.order + at if run.order != NULL else NULL, at, part.x_rows[row],
                      run.ld_input)
+        c = counter_of(part, row, 0)
+        if run.augmentation.height > 0:
+            run.k.augment(m, &run.augmentation, &c, part.x_rows[row], run.ld_input, part.scratch)
+        if run.input_noise > 0:
+            run.k.add_noise(m, run.layers.n_in, run.input_noise, &c, part.x_rows[row], run.ld_input)
+        if run.input_dropout > 0:
+            run.k.dropout(m, run.layers.n_in, run.input_dropout, &c, 0, part.x_rows[row], run.ld_input)
 
 
 cdef inline char **input_rows(Part *part, Layer *layer) noexcept nogil:
@@ -428,6 +464,7 @@ cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, P
     cdef char *w = layer.packed + v0 * stripe * k.itemsize
     cdef char *b = layer.packed + (layer.n_in * layer.width + v0 * k.lanes) * k.itemsize
     cdef char *z = layer.a[part.side] + (row * layer.ld + v0 * k.lanes) * k.itemsize
+    cdef Counter c
     if layer.in_place:
         k.csr_matmul(m, n, &run.csr, run.order + at if run.order != NULL else NULL, at, w, n, b, z, layer.ld)
     else:
@@ -435,6 +472,9 @@ cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, P
                  k.lanes)
     k.activate[<int>layer.activation](m, n, z, layer.ld, layer.parameter, at_offset(
         layer.slope[part.side], (row * layer.ld + v0 * k.lanes) * k.itemsize))
+    if layer.dropout > 0:
+        c = counter_of(part, row, <uint32_t>(layer - run.layers + 1))
+        k.dropout(m, n, layer.dropout, &c, v0 * k.lanes, z, layer.ld)
 
 
 cdef void times_slope(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t column, Py_ssize_t n) noexcept nogil:
@@ -472,6 +512,25 @@ cdef double loss_part(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
     return loss
 
 
+cdef void times_slope_with_dropout(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t column,
+                                   Py_ssize_t n) noexcept nogil:
+    """delta <- delta * mask / (1 - p) * f'(z), for the same: the mask made again, and f' as it was kept or, a row at a time,
+    from f(z) = (1 - p) a (where a was dropped it does not matter)."""
+    cdef const Kernels *k = part.run.k
+    cdef size_t offset = (row * layer.ld + column) * k.itemsize, ld = layer.ld * k.itemsize
+    cdef char *a = layer.a[part.side] + offset
+    cdef char *d = layer.d[part.side] + offset
+    cdef Counter c = counter_of(part, row, <uint32_t>(layer - part.run.layers + 1))
+    cdef Py_ssize_t i
+    k.dropout(m, n, layer.dropout, &c, column, d, layer.ld)
+    if layer.slope[part.side] != NULL:
+        times_slope(part, layer, row, m, column, n)
+        return
+    for i in range(m):
+        k.undo_scale(n, layer.dropout, a + i * ld, part.scratch)
+        k.derivative[<int>layer.activation](1, n, part.scratch, d + i * ld, layer.ld, layer.parameter)
+
+
 cdef void backward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t v0, Py_ssize_t v1) noexcept nogil:
     """delta of the layer below = (delta W^T) * f'(z) for rows row..row+m and the vectors v0..v1 of its columns."""
     cdef Run *run = part.run
@@ -481,7 +540,10 @@ cdef void backward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, 
     cdef char *d = below.d[part.side] + (row * below.ld + v0 * k.lanes) * k.itemsize
     k.matmul(m, n, layer.n_out, layer.d_rows[part.side] + row, 0, False, layer.wt + v0 * stripe * k.itemsize, k.lanes,
              stripe, NULL, False, d, below.ld, k.lanes)
-    times_slope(part, below, row, m, v0 * k.lanes, n)
+    if below.dropout > 0:
+        times_slope_with_dropout(part, below, row, m, v0 * k.lanes, n)
+    else:
+        times_slope(part, below, row, m, v0 * k.lanes, n)
 
 
 cdef void own_cost(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
@@ -857,6 +919,7 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
                 memset(run.record + 3 * batch, 0, 3 * sizeof(double))
             return True
     penalty_S = S if run.penalty_over_weight else 1
+    part.start, part.step = start, <uint32_t>t[0]
     if run.mode == TRAIN:
         update = step_of(&run.settings, run.learning_rates[batch], t[0] + 1)
     while first < start + m:
@@ -1248,6 +1311,9 @@ cdef class Engine:
         for i in range(self.n_layers):
             layer = run.layers + i
             scratch = max(scratch, (chunk + layer.panel + 1) * layer.group * lanes * <Py_ssize_t>itemsize)
+            scratch = max(scratch, layer.ld * <Py_ssize_t>itemsize)  # a row, for times_slope_with_dropout
+        if run.augmentation.height > 0:
+            scratch = max(scratch, augmentation_scratch(&run.augmentation) * <Py_ssize_t>itemsize)
         scratch = max(scratch, run.block * <Py_ssize_t>(2 * sizeof(double) + last.n_out * itemsize))
         run.scratch_size = aligned(chunk * sizeof(char *)) + aligned(scratch)
         for round_ in range(2):  # first the sizes, then the places
@@ -1334,12 +1400,14 @@ cdef class Engine:
         return 0
 
     def train(self, parameters, Data data, order, Py_ssize_t batch_size, settings, learning_rates, states, t, penalties,
-              bint penalty_over_weight, record, int n_threads):
+              bint penalty_over_weight, record, int n_threads, randomness=None):
         """One epoch. settings, states: those of the optimizer; learning_rates: float64 vector, one for each batch; penalties:
         pairs (l1, l2), one a layer; t: int64 array of one, the optimizer's steps so far; record: float64 (n_batches, 3),
-        receives loss, penalty and sum of weights of each batch."""
+        receives loss, penalty and sum of weights of each batch; randomness: None, or seed (two 32-bit integers), dropout
+        rates of inputs and layers, input noise, and None or an ImageAugmentation's settings."""
         cdef Run run
         cdef Layer *layers
+        cdef Augmentation *a
         cdef int i
         cdef Memory copy = Memory()
         cdef Buffer p = Buffer(parameters, True), r = Buffer(record, True), steps = Buffer(t, True)
@@ -1349,6 +1417,15 @@ cdef class Engine:
         for i, (l1, l2) in enumerate(penalties):
             layers[i].l1, layers[i].l2 = l1, l2
             run.bounded = run.bounded or layers[i].max_norm > 0
+        if randomness is not None:
+            (run.seed[0], run.seed[1]), (run.input_dropout, *dropouts), run.input_noise, augmentation = randomness
+            for i, dropout in enumerate(dropouts):
+                layers[i].dropout = dropout
+            if augmentation is not None:
+                a = &run.augmentation
+                a.height, a.width, a.shift, a.rotation, a.scale, a.shear, a.elastic_alpha, a.elastic_sigma = augmentation
+            if run.input_dropout > 0 or run.input_noise > 0 or augmentation is not None:
+                run.direct = False  # the gathered rows are changed
         run.settings = {**settings, "rule": RULES[settings["rule"]]}
         run.learning_rates = <const double *>rates.pointer()
         buffers = borrow_states(states, run.state)

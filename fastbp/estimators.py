@@ -119,6 +119,11 @@ _PARAMETERS = """\
         Share of L1 in the penalty ``alpha * (l1_ratio * |w|_1 + (1 - l1_ratio) / 2 * |w|_2^2)``.
         With 'lbfgs', and with rules that have ``proximal=True``, weights reach zero exactly."""
 
+_DROPOUT = """\
+    dropout : float, or list or tuple of float, default=0.0
+        Probability, in [0, 1), with which stochastic solvers set an output of a hidden unit to zero
+        for a row in training: one for all hidden layers, or one for each. See `fastbp.Dense`."""
+
 _ATTRIBUTES = """\
     coefs_ : list of ndarray of shape (n_in, n_out)
         Weights of each layer. They are live: what is assigned or written to them counts.
@@ -330,6 +335,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         ],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
         "n_threads": [
             Interval(Integral, 1, None, closed="left"),
             Interval(Integral, None, -1, closed="right"),
@@ -355,7 +361,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _bind(self, net):
         """Make the parameters of `net` the fitted attributes."""
         self.coefs_, self.intercepts_ = list(net.weights), list(net.biases)
-        self._bound = net, self.activation, [*self.coefs_, *self.intercepts_]
+        self._bound = net, (self.activation, self.dropout), [*self.coefs_, *self.intercepts_]
         return net
 
     def _network(self):
@@ -364,10 +370,11 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         They are views of its parameters, except after unpickling or when the user has put other
         arrays in their place; those are copied in, and give way to views with the same values.
         """
-        net, activation, views = self.__dict__.get("_bound", (None, None, []))
+        net, settings, views = self.__dict__.get("_bound", (None, None, []))
+        changed = settings != (self.activation, self.dropout)
         arrays = [*self.coefs_, *self.intercepts_]
         same = len(arrays) == len(views) and all(map(operator.is_, arrays, views))
-        if same and activation == self.activation:
+        if same and not changed:
             return net
         arrays = [np.asarray(array) for array in arrays]
         n_layers = len(self.coefs_)
@@ -381,7 +388,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
             n_in = W.shape[1]
         dtype = np.float32 if arrays[0].dtype == np.float32 else np.float64
         fits = [(v.shape, v.dtype) for v in views] == [(a.shape, dtype) for a in arrays]
-        if activation != self.activation or not fits:
+        if changed or not fits:
             state = copy.deepcopy(net._optimizer_state) if fits else None
             units = [b.size for b in arrays[n_layers:]]
             net = self._new_network(n_inputs, units, dtype, random_state=0)
@@ -391,12 +398,23 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         return self._bind(net)
 
     def _new_network(self, n_inputs, units, dtype, random_state):
-        layers = [Dense(n, activation=self.activation) for n in units[:-1]] + [Dense(units[-1])]
+        layers = self._layers(units)
         loss = self._network_loss()
         return Network(layers, n_inputs=n_inputs, loss=loss, dtype=dtype, random_state=random_state)
 
     def _network_loss(self):
         return _LOSSES[self.out_activation_]
+
+    def _layers(self, units):
+        rates = self.dropout
+        rates = [rates] * (len(units) - 1) if isinstance(rates, Real) else list(rates)
+        if len(rates) != len(units) - 1 or not all(isinstance(p, Real) and 0 <= p < 1 for p in rates):
+            raise ValueError(
+                "dropout must be a number in [0, 1), or one for each of the hidden layers, of which"
+                f" there are {len(units) - 1}, got {self.dropout!r}."
+            )
+        hidden = zip(units, rates, strict=False)
+        return [*(Dense(n, self.activation, dropout=p) for n, p in hidden), Dense(units[-1])]
 
     def __getstate__(self):
         state = dict(super().__getstate__())
@@ -562,6 +580,10 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _fit(self, X, y, sample_weight, validation, incremental=False):
         given = X, y, sample_weight
         hidden = self._hidden_units()
+        if any(layer.dropout for layer in self._layers([*hidden, 1])) and self.solver == "lbfgs":
+            raise ValueError(
+                f"dropout is for the stochastic solvers, got solver='lbfgs' and dropout={self.dropout!r}."
+            )
         self._check_early_stopping(*validation, incremental)
         stochastic = self.solver != "lbfgs"
         if isinstance(self.solver, UpdateRule) and self.learning_rate != "constant":
@@ -606,10 +628,12 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
             order, held_out = self._hold_out(net, X, target, weight, data, validation, weigh)
 
         tasks = _Tasks(self, *given, max_subtasks=1 if incremental else self.max_iter)
-        if stochastic:
-            self._fit_stochastic(net, data, order, held_out, incremental, tasks)
-        else:
-            self._fit_lbfgs(net, data, X.shape[0] if weight is None else weight.sum(), tasks)
+        with threads.exclusive(net):
+            if stochastic:
+                self._fit_stochastic(net, data, order, held_out, incremental, tasks)
+            else:
+                total_weight = X.shape[0] if weight is None else weight.sum()
+                self._fit_lbfgs(net, data, total_weight, tasks)
         if not np.isfinite(net.parameters).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large"
@@ -717,6 +741,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
                     optimizer.learning_rate,
                     penalty_over_weight=True,
                     n_threads=self.n_threads,
+                    random_state=self._random_state,
                 )
                 losses = record[:, 0] / self._loss_scale() + record[:, 1]
                 self._end_epoch(net, float(losses @ lengths) / n_samples, n_samples, held_out)
@@ -844,6 +869,7 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
     n_threads : int or None, default=None
         Threads to use; None for those that are free and worth it, -1 for all. Results don't depend
         on it.
+{_DROPOUT}
 
     Attributes
     ----------
@@ -874,7 +900,7 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
         random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
         nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
         beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, l1_ratio=0.0,
-        class_weight=None, n_threads=None,
+        class_weight=None, n_threads=None, dropout=0.0,
     ):  # fmt: skip
         _set_parameters(locals())
 
@@ -1064,6 +1090,7 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
     n_threads : int or None, default=None
         Threads to use; None for those that are free and worth it, -1 for all. Results don't depend
         on it.
+{_DROPOUT}
 
     Attributes
     ----------
@@ -1096,7 +1123,7 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
         random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
         nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
         beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, l1_ratio=0.0,
-        n_threads=None,
+        n_threads=None, dropout=0.0,
     ):  # fmt: skip
         _set_parameters(locals())
 

@@ -98,20 +98,19 @@ class Dense:
         Penalties ``l1 sum|w| + l2/2 sum w^2`` on this layer's weights; None takes the network's.
     initializer : str, VarianceScaling, Orthogonal or None, default=None
         Rule for the initial parameters, see `Network`; None takes the network's.
-
+    dropout : float, default=0.0
+        Probability, in [0, 1), with which each of the layer's outputs is set to 0 in training, for each row of each
+        batch anew; the others are divided by ``1 - dropout``, so that prediction, which drops nothing, has nothing to
+        make up for ("inverted" dropout). Not for the output layer [3]_.
     max_norm : float or None, default=None
         Bound of the norm of each unit's incoming weights, above 0: after each update (by a rule for mini-batches, the
-        only ones to have it) columns ``w`` of ``W`` with ``|w| > max_norm`` are multiplied by ``max_norm / |w|``.
+        only ones to have it) columns ``w`` of ``W`` with ``|w| > max_norm`` are multiplied by ``max_norm / |w|``
+        ([3]_, section 5.1).
 
     Raises
     ------
     ValueError
         If a setting is out of range.
-
-    References
-    ----------
-    Max-norm: N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15,
-    2014, section 5.1.
 
     Notes
     -----
@@ -122,6 +121,7 @@ class Dense:
     ----------
     .. [1] G. Klambauer and others, "Self-normalizing neural networks", NIPS 2017.
     .. [2] D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", 2016. They have SiLU too.
+    .. [3] N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
     """
 
     n_units: int
@@ -129,6 +129,7 @@ class Dense:
     l1: float | None = None
     l2: float | None = None
     initializer: str | VarianceScaling | Orthogonal | None = None
+    dropout: float = 0.0
     max_norm: float | None = None
 
     def __post_init__(self):
@@ -145,6 +146,7 @@ class Dense:
             object.__setattr__(self, "max_norm", float(self.max_norm))
         if self.initializer is not None:
             check_initializer(self.initializer)
+        object.__setattr__(self, "dropout", check_dropout("dropout", self.dropout))
 
 
 def unit_of(activation):
@@ -169,4 +171,11 @@ def check_penalty(name, value):
     """The value as a float; ValueError unless it is a finite number of at least 0."""
     if not isinstance(value, Real) or not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+    return float(value)
+
+
+def check_dropout(name, value):
+    """The value as a float; ValueError unless it is a number from 0 to below 1."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < 1:
+        raise ValueError(f"{name} must be a number in [0, 1), got {value!r}")
     return float(value)

@@ -1,20 +1,23 @@
 """The network: its parameters, and the training loop as Python sees it."""
 
 import json
+import math
 import time
 from dataclasses import asdict, dataclass, replace
 from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array, issparse, vstack
 from sklearn.utils import assert_all_finite, check_random_state
 
 from . import initializers, layers, losses, threads
 from ._core import Data, Engine
+from .augmentation import ImageAugmentation
 from .full_batch import FullBatch, GradientRule, Objective
 from .hessian import MAX_PARAMETERS
 from .initializers import check_initializer, from_json, initialize, to_json
-from .layers import Dense, check_penalty, check_size, unit_of
+from .layers import Dense, check_dropout, check_penalty, check_size, unit_of
 from .losses import HistogramLoss, check_loss, check_targets, kernel_of
 from .optimizers import SGD, UpdateRule
 from .schedules import Schedule
@@ -38,11 +41,23 @@ class History:
         Loss on the validation data after the epoch, without penalties; empty without validation data.
     seconds : ndarray of shape (n_epochs,)
         Wall-clock time of the epoch's training.
+    second : History or None
+        The training on all data after early stopping that ``then`` asked for.
     """
 
     loss: np.ndarray
     validation_loss: np.ndarray
     seconds: np.ndarray
+    second: "History | None" = None
+
+
+class _Best(NamedTuple):
+    """The epoch with the least validation loss: what to return to."""
+
+    epoch: int
+    n_steps: int
+    parameters: np.ndarray
+    optimizer_state: dict | None
 
 
 class Network:
@@ -80,7 +95,7 @@ class Network:
     dtype : {"float32", "float64"}, default="float64"
         Of parameters and arithmetic.
     random_state : int, RandomState instance or None, default=None
-        For initial weights and for shuffling.
+        For initial weights, for shuffling, and for what else is random in training.
     initializer : str, VarianceScaling or Orthogonal, default="sklearn"
         Rule for the initial parameters of layers that don't bring their own:
 
@@ -94,6 +109,14 @@ class Network:
         - "zeros": all units of a layer remain equal, to show that symmetry must be broken.
 
         Biases are 0 but for "sklearn". `init_lsuv` is a rule that needs data.
+    input_dropout : float, default=0.0
+        Probability with which each input is set to 0 in training, as `Dense` has it for outputs. X must be dense.
+    input_noise : float, default=0.0
+        Standard deviation of Gaussian noise added to the inputs in training, for each row of each batch anew (before
+        dropout). X must be dense. For a linear network with squared error, the mean over the noise is the cost with
+        ``l2 = input_noise^2`` (the notes' Tikhonov regularization, 004); for others it is so to first order in the
+        noise's variance, with the derivatives of the outputs by the inputs in the place of the weights (C. Bishop,
+        "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7, 1995).
 
     Attributes
     ----------
@@ -104,7 +127,8 @@ class Network:
     biases : tuple of ndarray of shape (n_out,)
         Views of `parameters`.
     l1, l2 : float
-        May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype` and `initializer`.
+        May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype`, `initializer`,
+        `input_dropout` and `input_noise`.
 
     Raises
     ------
@@ -119,6 +143,10 @@ class Network:
     ``dC/dW = H^T delta``,
 
     each divided by the weight of the batch.
+
+    Nothing is random but in `fit` and `partial_fit`; costs and gradients elsewhere are those of the network as it
+    predicts. A mask, noise or distortion is a function of a seed drawn for each epoch, the optimizer's steps so far,
+    layer, row of the batch and unit (Threefry, a counter-based generator): it does not depend on the number of threads.
 
     References
     ----------
@@ -137,7 +165,7 @@ class Network:
 
     def __init__(
         self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
-        initializer="sklearn",
+        initializer="sklearn", input_dropout=0.0, input_noise=0.0,
     ):  # fmt: skip
         layers = tuple(layers)
         if not layers or not all(isinstance(layer, Dense) for layer in layers):
@@ -145,6 +173,8 @@ class Network:
         if dtype not in ("float32", "float64", np.float32, np.float64):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         check_loss(loss, layers[-1])
+        if layers[-1].dropout:
+            raise ValueError(f"layers: the output layer must have dropout=0, got {layers[-1]!r}")
         self._layers = layers
         self._n_inputs = check_size("n_inputs", n_inputs)
         self._loss = loss
@@ -152,6 +182,8 @@ class Network:
         self.l1 = l1
         self.l2 = l2
         self._initializer = check_initializer(initializer)
+        self._input_dropout = check_dropout("input_dropout", input_dropout)
+        self._input_noise = check_penalty("input_noise", input_noise)
         self._random_state = check_random_state(random_state)
         self._build()
         for layer, weights, biases in zip(layers, self.weights, self.biases, strict=True):
@@ -187,6 +219,8 @@ class Network:
     loss = property(lambda self: self._loss)
     dtype = property(lambda self: self._dtype)
     initializer = property(lambda self: self._initializer)
+    input_dropout = property(lambda self: self._input_dropout)
+    input_noise = property(lambda self: self._input_noise)
     parameters = property(lambda self: self._parameters)
 
     @property
@@ -216,7 +250,8 @@ class Network:
         layers = ", ".join(map(repr, self.layers))
         return (
             f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, "
-            f"dtype={self.dtype.name!r}, initializer={self.initializer!r})"
+            f"dtype={self.dtype.name!r}, initializer={self.initializer!r}, input_dropout={self.input_dropout}, "
+            f"input_noise={self.input_noise})"
         )
 
     def __getstate__(self):
@@ -353,9 +388,12 @@ class Network:
     # ---- training ---------------------------------------------------------------------------------------------------
 
     def _train_epoch(
-        self, data, order, batch_size, optimizer, learning_rate=None, penalty_over_weight=False, n_threads=None
-    ):
+        self, data, order, batch_size, optimizer, learning_rate=None, penalty_over_weight=False, n_threads=None,
+        random_state=None, augmentation=None,
+    ):  # fmt: skip
         """One epoch over the rows in `order` (int64; None: all as they stand).
+
+        The seed for what is random is drawn from `random_state` (None: the network's), if anything is.
 
         Returns a float64 array (n_batches, 3): data loss, penalty, and sum of weights S of each batch, all before its
         update. With `penalty_over_weight` the penalty is divided by S, as scikit-learn's alpha is.
@@ -373,8 +411,37 @@ class Network:
             self._engine.train(
                 self._parameters, data, order, batch_size, optimizer.settings, rates, states, t, self._penalties,
                 penalty_over_weight, record, n_threads,
+                self._randomness(random_state or self._random_state, augmentation),
             )  # fmt: skip
         return record
+
+    def _randomness(self, random_state, augmentation):
+        """A seed and the settings of what is random, as the engine takes them; None where nothing is."""
+        rates = [self.input_dropout, *(layer.dropout for layer in self.layers)]
+        if not any(rates) and not self.input_noise and augmentation is None:
+            return None
+        seed = random_state.randint(2**32, size=2, dtype=np.uint32).tolist()
+        return seed, rates, self.input_noise, augmentation and augmentation.settings
+
+    def _check_randomness(self, optimizer, X, augmentation):
+        """ValueError or TypeError if what is random in training does not fit the arguments."""
+        if augmentation is not None and not isinstance(augmentation, ImageAugmentation):
+            raise TypeError(f"augmentation must be an ImageAugmentation or None, got {augmentation!r}")
+        if augmentation is not None and math.prod(augmentation.image_shape) != self.n_inputs:
+            raise ValueError(
+                f"augmentation must be of images with {self.n_inputs} pixels, the network's inputs, got image_shape="
+                f"{augmentation.image_shape}"
+            )
+        of_inputs = {"input_dropout": self.input_dropout, "input_noise": self.input_noise, "augmentation": augmentation}
+        dropouts = {f"dropout of layers[{i}]": layer.dropout for i, layer in enumerate(self.layers)}
+        used = [f"{name}={value}" for name, value in (of_inputs | dropouts).items() if value]
+        if used and isinstance(optimizer, FullBatch):
+            raise ValueError(
+                f"optimizer must be a rule for mini-batches with {used[0]}: a full-batch rule needs a cost that is "
+                f"the same at each evaluation, got {optimizer!r}"
+            )
+        if issparse(X) and any(of_inputs.values()):
+            raise ValueError(f"X must be dense with {used[0]}, got a sparse matrix")
 
     def _evaluate(self, data, order=None, gradient=None, n_threads=None):
         """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`."""
@@ -400,6 +467,8 @@ class Network:
         callback=None,
         verbose=False,
         n_threads=None,
+        then=None,
+        augmentation=None,
     ):
         """Train from the current parameters, with fresh optimizer state.
 
@@ -433,6 +502,19 @@ class Network:
             Print a line for each epoch.
         n_threads : int, default=None
             None: those that are free; -1: all. The result does not depend on it.
+        then : {"retrain", "continue"} or None, default=None
+            What to do after early stopping, to learn from the validation data as well, joined with the training data
+            in a copy (Notes 004):
+
+            - "retrain": start again from the parameters before this call, and make as many steps as had been made
+              when the validation loss was least;
+            - "continue": go on from the best parameters, and the optimizer's state then, until the mean training loss
+              of an epoch falls below that of the best epoch, which may never happen: for `epochs` epochs at most.
+
+            Either is a heuristic, with nothing left to validate it on. A callback that ended the training ends all of
+            it; else it is called for these epochs too, from 0 on and with their own history.
+        augmentation : ImageAugmentation, default=None
+            How to distort the rows of X, which are images and must be dense, each time they are trained on.
 
         Returns
         -------
@@ -449,7 +531,7 @@ class Network:
         """
         return self._fit(
             X, y, True, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
-            callback, verbose, n_threads,
+            callback, verbose, n_threads, then, augmentation,
         )  # fmt: skip
 
     def partial_fit(
@@ -467,6 +549,8 @@ class Network:
         callback=None,
         verbose=False,
         n_threads=None,
+        then=None,
+        augmentation=None,
     ):
         """Train on, with the optimizer's state, and the place in its schedule, as the last call left them.
 
@@ -474,12 +558,12 @@ class Network:
         """
         return self._fit(
             X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
-            callback, verbose, n_threads,
+            callback, verbose, n_threads, then, augmentation,
         )  # fmt: skip
 
     def _fit(
         self, X, y, fresh, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
-        callback, verbose, n_threads,
+        callback, verbose, n_threads, then, augmentation,
     ):  # fmt: skip
         _check_optimizer(optimizer)
         for name, value in (("epochs", epochs), ("batch_size", batch_size), ("early_stopping", early_stopping)):
@@ -487,6 +571,10 @@ class Network:
                 raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
         if early_stopping is not None and validation_data is None:
             raise ValueError("early_stopping needs validation_data, got None")
+        if then not in (None, "retrain", "continue"):
+            raise ValueError(f"then must be 'retrain', 'continue' or None, got {then!r}")
+        if then is not None and early_stopping is None:
+            raise ValueError(f"then={then!r} needs early_stopping, got None")
         if self.loss is None:
             raise ValueError("fit needs a network with a loss; with loss=None use forward, backward and step")
         threads.check_n_threads(n_threads)
@@ -498,16 +586,29 @@ class Network:
                 )
             optimizer.check(self)
         rows = self._rows(X, y, sample_weight)
+        self._check_randomness(optimizer, X, augmentation)
         validation = None if validation_data is None else self._validation(validation_data)
+        if then is not None and (rows[2] is None) != (validation[2] is None):
+            raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
 
         with threads.exclusive(self):
             before = self._parameters.copy(), self._optimizer_state, self._random_state.get_state()
             self._optimizer_state = None if fresh else _copied(self._optimizer_state)
+            arguments = optimizer, batch_size, shuffle, callback, verbose, n_threads, augmentation
             try:
-                return self._epochs(
-                    X, y, rows, validation, optimizer, epochs, batch_size, shuffle, early_stopping, callback, verbose,
-                    n_threads,
-                )  # fmt: skip
+                history, best = self._epochs(X, y, rows, validation, early_stopping, epochs, *arguments)
+                if then is None or best is None:
+                    return history
+                X, y = (X, validation_data[0]), (y, validation_data[1])
+                rows = self._joined(rows, validation)
+                limit = {"below": history.loss[best.epoch]}
+                self._optimizer_state = best.optimizer_state
+                if then == "retrain":
+                    self._parameters[:] = before[0]
+                    self._optimizer_state = None if fresh else _copied(before[1])
+                    limit = {"n_steps": best.n_steps}
+                history.second, _ = self._epochs(X, y, rows, None, None, epochs, *arguments, **limit)
+                return history
             except BaseException as error:
                 # Ctrl-C leaves what was learnt, anything else the network as it was.
                 if not isinstance(error, KeyboardInterrupt) or not np.isfinite(self._parameters).all():
@@ -516,23 +617,29 @@ class Network:
                 raise
 
     def _epochs(
-        self, X, y, rows, validation, optimizer, epochs, batch_size, shuffle, early_stopping, callback, verbose,
-        n_threads,
+        self, X, y, rows, validation, early_stopping, epochs, optimizer, batch_size, shuffle, callback, verbose,
+        n_threads, augmentation, n_steps=None, below=-np.inf,
     ):  # fmt: skip
-        """Train for so many epochs, or until the rule, early stopping or the callback ends it."""
+        """Train for so many epochs or steps, or until a loss is below the one given, or the rule, early stopping or the
+        callback ends it. X and y are what `rows` were made from, for messages.
+
+        Returns the history, and the best epoch if there was early stopping and the callback did not end it.
+        """
         losses, validation_losses, seconds = [], [], []
-        best, best_parameters, since_best = np.inf, None, 0
+        best, since_best, ended = None, 0, False
+        validation = None if validation is None else Data(*validation)
         start = time.perf_counter()
 
         def end_epoch(loss):
             """Take down an epoch that had this loss; whether to stop. Raises if its results are not finite."""
-            nonlocal start, best, best_parameters, since_best
+            nonlocal start, best, since_best, ended
             epoch = len(losses)
             seconds.append(time.perf_counter() - start)
             losses.append(float(loss))
             if not np.isfinite(losses[-1]) or not np.isfinite(self._parameters).all():
-                assert_all_finite(X, input_name="X")
-                assert_all_finite(y, input_name="y")
+                for name, parts in (("X", X), ("y", y)):
+                    for part in parts if isinstance(parts, tuple) else (parts,):
+                        assert_all_finite(part, input_name=name)
                 raise FloatingPointError(
                     f"the training loss or a parameter is not finite after epoch {epoch}; the parameters are those "
                     "before the call. A smaller learning_rate or scaled inputs may help."
@@ -543,32 +650,55 @@ class Network:
                 self._end_epoch(optimizer, losses[-1] if validation is None else validation_losses[-1])
             if early_stopping is not None:
                 since_best += 1
-                if validation_losses[-1] < best:
-                    best, best_parameters, since_best = validation_losses[-1], self._parameters.copy(), 0
+                if validation_losses[-1] < (np.inf if best is None else validation_losses[best.epoch]):
+                    state, made = _copied(self._optimizer_state), len(losses) * steps_per_epoch
+                    best, since_best = _Best(epoch, made, self._parameters.copy(), state), 0
             if verbose:
                 tail = f", validation loss {validation_losses[-1]:.6f}" if validation is not None else ""
                 print(f"epoch {epoch + 1}/{epochs}: loss {losses[-1]:.6f}{tail}, {seconds[-1]:.3f} s")
-            stop = (callback is not None and callback(epoch, history())) or since_best == early_stopping
+            ended = callback is not None and bool(callback(epoch, history()))
             start = time.perf_counter()
-            return stop
+            return ended or since_best == early_stopping or losses[-1] < below
 
         def history():
             return History(np.array(losses), np.array(validation_losses), np.array(seconds))
 
+        n_rows = rows[0].shape[0]
+        batch_size = n_rows if isinstance(optimizer, FullBatch) else min(batch_size or 32, n_rows)
+        steps_per_epoch = -(-n_rows // batch_size)
+        if n_steps is not None:
+            epochs = -(-n_steps // steps_per_epoch)
         if isinstance(optimizer, FullBatch):
             optimizer.train(Objective(self, rows, n_threads), epochs, end_epoch)
         else:
-            data, batch_size = Data(*rows), 32 if batch_size is None else batch_size
-            order = np.arange(data.n_rows, dtype=np.int64) if shuffle else None
-            for _ in range(epochs):
+            data = Data(*rows)
+            order = np.arange(n_rows, dtype=np.int64) if shuffle or n_steps is not None else None
+            for epoch in range(epochs):
                 if shuffle:
                     self._random_state.shuffle(order)
-                record = self._train_epoch(data, order, batch_size, optimizer, n_threads=n_threads)
+                if n_steps is not None:  # the last epoch may be a part of one
+                    order = order[: (n_steps - epoch * steps_per_epoch) * batch_size]
+                record = self._train_epoch(
+                    data, order, batch_size, optimizer, n_threads=n_threads, augmentation=augmentation
+                )
                 if end_epoch(np.average(record[:, 0] + record[:, 1], weights=record[:, 2])):
                     break
-        if best_parameters is not None:
-            self._parameters[:] = best_parameters
-        return history()
+        if best is not None:
+            self._parameters[:] = best.parameters
+        return history(), None if ended else best
+
+    def _joined(self, *parts):
+        """Rows of several parts, each as `_rows` has them, as one."""
+        X, y, labels, weights = zip(*parts, strict=True)
+        if any(map(issparse, X)):
+            X = self._check_X(vstack(X, format="csr"))
+        else:
+            X = np.concatenate(X)
+        if any(w is not None for w in weights):
+            weights = [np.ones(x.shape[0]) if w is None else w for (x, *_), w in zip(parts, weights, strict=True)]
+        y = [a if a is None else a.reshape(len(a), -1) for a in y]
+        y, labels, weights = (None if a[0] is None else np.concatenate(a) for a in (y, labels, weights))
+        return X, y, labels, weights
 
     def _validation(self, validation_data):
         if not isinstance(validation_data, tuple) or len(validation_data) not in (2, 3):
@@ -576,7 +706,7 @@ class Network:
         try:
             for part in validation_data[:2]:
                 assert_all_finite(part)
-            return self._data(*validation_data)
+            return self._rows(*validation_data)
         except ValueError as error:
             raise ValueError(f"validation_data: {error}") from error
 
@@ -887,6 +1017,8 @@ class Network:
             "l2": self.l2,
             "dtype": self.dtype.name,
             "initializer": to_json(self.initializer),
+            "input_dropout": self.input_dropout,
+            "input_noise": self.input_noise,
         }
         arrays = {"settings": np.array(json.dumps(settings)), "parameters": self._parameters}
         if hasattr(file, "write"):

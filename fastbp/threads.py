@@ -9,7 +9,8 @@ from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from threadpoolctl import ThreadpoolController
 
 _lock = threading.Lock()
-_busy = 0  # threads that running calls were given
+_busy = 0  # threads that running calls were given, at least one for each that is in `exclusive`
+_mine = threading.local()  # .reserved: whether one of them is this thread's, by `exclusive`
 _blas_users = 0
 _blas_limit = None
 _controller = None
@@ -47,24 +48,25 @@ def check_n_threads(n_threads):
 def team(n_threads, uses_blas):
     """Context of one call into the core: yields the number of threads it may use.
 
-    By default those that other calls in this process do not use. If the call uses BLAS, BLAS has one thread from the
-    first such call to the end of the last.
+    By default those that other calls in this process do not use, other fits between two of their calls among them. If
+    the call uses BLAS, BLAS has one thread from the first such call to the end of the last.
     """
     global _busy, _blas_users, _blas_limit, _controller
     n_threads = check_n_threads(n_threads)
+    reserved = getattr(_mine, "reserved", False)
     with _lock:
         if n_threads is None:
-            n_threads = max(1, default_n_threads() - _busy)
+            n_threads = max(1, default_n_threads() - (_busy - reserved))
         if uses_blas and _blas_users == 0:
             _controller = _controller or ThreadpoolController()
             _blas_limit = _controller.limit(limits=1, user_api="blas")
-        _busy += n_threads
+        _busy += n_threads - reserved
         _blas_users += uses_blas
     try:
         yield n_threads
     finally:
         with _lock:
-            _busy -= n_threads
+            _busy -= n_threads - reserved
             _blas_users -= uses_blas
             if uses_blas and _blas_users == 0:
                 _blas_limit.restore_original_limits()
@@ -74,20 +76,29 @@ def team(n_threads, uses_blas):
 def exclusive(network):
     """Context of all that works in a network's workspace: one thread at a time, which may nest it.
 
+    It counts as busy for all of that time, so that other fits do not take its processor between two of its calls.
+
     Raises
     ------
     RuntimeError
         If another thread of this process is in there.
     """
+    global _busy
     me = os.getpid(), threading.get_ident()
+    reserve = not getattr(_mine, "reserved", False)
     with _lock:
         owner = network._owner
         if owner is not None and owner != me and owner[0] == me[0]:
             raise RuntimeError("this network is already being trained in another thread")
         network._owner = me
+        _busy += reserve
+    _mine.reserved = True
     try:
         yield
     finally:
+        _mine.reserved = not reserve
+        with _lock:
+            _busy -= reserve
         network._owner = owner if owner == me else None
 
 
@@ -95,7 +106,7 @@ def _reset_after_fork():
     """A child has none of its parent's calls running; the lock may have been held by one of them."""
     global _lock, _busy, _blas_users
     _lock = threading.Lock()
-    _busy = 0
+    _busy = int(getattr(_mine, "reserved", False))
     if _blas_users:
         _blas_users = 0
         _blas_limit.restore_original_limits()

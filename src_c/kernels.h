@@ -47,6 +47,32 @@ typedef struct {
     double proximal;    /* unless 0, l1 is not in the gradient: a soft threshold of proximal * l1 follows the step */
 } Update;
 
+/* Where a row's random words come from. Word j of the row is a function of all of this and of j, and of nothing else: it
+ * can be had anywhere, in any order, again. See random_words in kernels.c. */
+typedef struct {
+    uint32_t seed[2];
+    uint32_t step, row; /* of training, of the batch */
+    uint32_t stream;    /* what the words are for: 0 dropout of inputs, l dropout of layer l (from 1), or one of these */
+} Counter;
+#define NOISE_STREAM 0xFFFFFFFFu
+#define AUGMENTATION_STREAM 0xFFFFFFFEu
+
+/* How images are distorted: fastbp/augmentation.py says what each means. */
+typedef struct {
+    ptrdiff_t height, width;
+    double shift, rotation, scale, shear, elastic_alpha, elastic_sigma;
+} Augmentation;
+
+static inline ptrdiff_t elastic_radius(const Augmentation *s) { return (ptrdiff_t)(3 * s->elastic_sigma + 0.5); }
+
+/* Elements of scratch that `augment` needs. */
+static inline ptrdiff_t augmentation_scratch(const Augmentation *s)
+{
+    const ptrdiff_t r = elastic_radius(s), stride = s->width + r;
+    return (s->height + 3) * (s->width + 3) + (s->height + 2 * r) * stride + s->height * stride + 2 * r +
+           2 * (s->height * stride + 32);
+}
+
 /* The rows of a strided matrix of any supported dtype; strides are in bytes. */
 typedef struct {
     const char *data;
@@ -121,6 +147,17 @@ typedef struct {
     /* Columns of W (m, n), n <= lanes and rows ld apart, are multiplied by most / norm if their norm is above `most`. Returns
      * 0 if none was. */
     int (*bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w, ptrdiff_t ld, double most);
+
+    /* Inverted dropout: a (m, n) <- 0 where word first + j of the row is below rate * 2^32, else a / (1 - rate). The rows
+     * are counter->row and those after it, ld apart in a. */
+    void (*dropout)(ptrdiff_t m, ptrdiff_t n, double rate, const Counter *counter, ptrdiff_t first, void *a, ptrdiff_t ld);
+    /* a (m, n) += sigma * standard normal numbers, rows as in dropout; stream NOISE_STREAM */
+    void (*add_noise)(ptrdiff_t m, ptrdiff_t n, double sigma, const Counter *counter, void *a, ptrdiff_t ld);
+    /* a (m, height * width), rows ld apart, of images <- the images distorted; stream AUGMENTATION_STREAM */
+    void (*augment)(ptrdiff_t m, const Augmentation *settings, const Counter *counter, void *a, ptrdiff_t ld, void *scratch);
+    /* out (n) = what became a (n) in dropout, where it was not dropped: a / (1 / (1 - rate)). Dividing by the factor brings
+     * back 1 as 1, the bound that hard tanh's derivative looks for; multiplying by 1 - rate would not. */
+    void (*undo_scale)(ptrdiff_t n, double rate, const void *a, void *out);
 } Kernels;
 
 /* The tables [float32, float64] of an instruction set by name ("baseline", "avx2", "avx512"), if it was built and the

@@ -3,7 +3,7 @@
 import ctypes
 import shutil
 import subprocess
-from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int, c_size_t, c_ssize_t, c_void_p
+from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int, c_size_t, c_ssize_t, c_uint32, c_void_p
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,16 @@ class Update(Structure):
         super().__init__(list(RULES).index(rule), **{"scale": 1, "clip": np.inf, **settings})
 
 
+class Counter(Structure):
+    _fields_ = [("seed", c_uint32 * 2), ("step", c_uint32), ("row", c_uint32), ("stream", c_uint32)]
+
+
+class Augmentation(Structure):
+    _fields_ = [("height", c_ssize_t), ("width", c_ssize_t)] + [
+        (name, c_double) for name in ("shift", "rotation", "scale", "shear", "elastic_alpha", "elastic_sigma")
+    ]
+
+
 class Strided(Structure):
     _fields_ = [("data", c_void_p), ("row_stride", c_ssize_t), ("column_stride", c_ssize_t), ("dtype", c_int)]
 
@@ -99,6 +109,10 @@ class Kernels(Structure):
         ("squared_norm", CFUNCTYPE(c_double, POINTER(Update), N, P, P)),
         ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, POINTER(c_double))),
         ("bound_columns", CFUNCTYPE(c_int, N, N, P, N, c_double)),
+        ("dropout", CFUNCTYPE(None, N, N, c_double, POINTER(Counter), N, P, N)),
+        ("add_noise", CFUNCTYPE(None, N, N, c_double, POINTER(Counter), P, N)),
+        ("augment", CFUNCTYPE(None, N, POINTER(Augmentation), POINTER(Counter), P, N, P)),
+        ("undo_scale", CFUNCTYPE(None, N, c_double, P, P)),
     ]
 
 

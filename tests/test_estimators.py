@@ -104,7 +104,7 @@ def test_signature(ours):
         assert [str(p) for p in our[: len(their)]] == [str(p) for p in their]
         assert all(p.kind is p.KEYWORD_ONLY for p in our[len(their) :])
     names = set(ours().get_params())
-    assert names - set(theirs().get_params()) <= {"l1_ratio", "class_weight", "n_threads"}
+    assert names - set(theirs().get_params()) <= {"l1_ratio", "class_weight", "n_threads", "dropout"}
     assert ours().loss == theirs().loss
 
 

@@ -483,3 +483,69 @@ def test_bound_columns(k, dtype, rng, m):
         before[:, :n] *= np.where(norms > most, most / np.maximum(norms, 1e-30), 1)
         assert_allclose(w, before, **tolerance(dtype, 10))
         check()
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.25, 0.5, 0.999])
+def test_dropout(k, dtype, rng, rate):
+    """Any cut of rows and columns gives the masks of the reference."""
+    seed = 12345, 0xFFFFFFFF
+    cuts = (3, 100, 0, 0), (1, 1, 0, 7), (4, 37, 13, 2**32 - 2), (2, 64, 32, 5), (0, 4, 0, 0), (2, 0, 8, 0)
+    for m, n, first, row in cuts:
+        a = rng.normal(size=(m, n + 3)).astype(dtype)
+        expected = a.copy()
+        rows = (row + np.arange(m)) % 2**32
+        mask = reference.dropout_mask(seed, 9, rows, 2, first + n, rate)[:, first:]
+        expected[:, :n] = np.where(mask == 0, 0, a[:, :n] * dtype.type(1 / (1 - rate)))
+        k.dropout(m, n, rate, byref(kt.Counter(seed, 9, row, 2)), first, pointer(a), n + 3)
+        assert_array_equal(a, expected)
+
+
+@pytest.mark.parametrize("n", [0, 1, 16, 31, 32, 100])
+def test_noise(k, dtype, rng, n):
+    a = rng.normal(size=(5, n + 2)).astype(dtype)
+    expected = a.astype(float)
+    expected[:, :n] += 0.3 * reference.normal_numbers((7, 8), 3, np.arange(40, 45), n)
+    k.add_noise(5, n, 0.3, byref(kt.Counter((7, 8), 3, 40, 0)), pointer(a), n + 2)
+    assert_allclose(a, expected, rtol=0, atol=3e-6 if dtype == "float32" else 1e-14)
+
+
+AUGMENTATIONS = [
+    {},
+    {"shift": 3.0},
+    {"rotation": 30.0, "scale": 0.3, "shear": 0.4},
+    {"elastic_alpha": 34.0, "elastic_sigma": 4.0},
+    {"elastic_alpha": 8.0, "elastic_sigma": 0.5, "shift": 100.0},
+    {"shift": 1.5, "rotation": 15.0, "scale": 0.1, "shear": 0.1, "elastic_alpha": 20.0, "elastic_sigma": 2.5},
+]
+
+
+@pytest.mark.parametrize("settings", AUGMENTATIONS)
+@pytest.mark.parametrize("shape", [(1, 1), (5, 9), (28, 28), (13, 3)])
+def test_augment(k, dtype, rng, settings, shape):
+    """Against scipy.ndimage, and within the scratch that it says it needs."""
+    s = fastbp.ImageAugmentation(shape, **settings)
+    n, r = shape[0] * shape[1], int(3 * s.elastic_sigma + 0.5)
+    stride = shape[1] + r
+    size = (shape[0] + 3) * (shape[1] + 3) + (shape[0] + 2 * r) * stride + 3 * shape[0] * stride + 2 * r + 64
+    scratch, check = guarded(size, dtype)
+    scratch[:] = np.nan
+    a = rng.random((3, n + 1)).astype(dtype)
+    expected = a.astype(float)
+    for i in range(3):
+        expected[i, :n] = reference.distorted(expected[i, :n].reshape(shape), s, (1, 2), 3, 4 + i).ravel()
+    k.augment(3, kt.Augmentation(*s.settings), byref(kt.Counter((1, 2), 3, 4, 0)), pointer(a), n + 1, pointer(scratch))
+    check()
+    assert_allclose(a, expected, rtol=0, atol=3e-4 if dtype == "float32" else 1e-9)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.4, 0.75])
+def test_undo_scale(k, dtype, rng, rate):
+    for n in SIZES:
+        a = rng.normal(size=n).astype(dtype)
+        a[::3] = 1
+        scale = dtype.type(1 / (1 - rate))
+        out, check = guarded(n, dtype)
+        k.undo_scale(n, rate, pointer(a * scale), pointer(out))
+        check()
+        assert_allclose(out, a, rtol=2 * np.finfo(dtype).eps)
+        assert (out[::3] == 1).all()

@@ -10,12 +10,15 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
+from sklearn.ensemble import BaggingClassifier
 
 import fastbp
 from fastbp import SGD, Adam, Dense, Network, RMSProp, _core, threads
@@ -117,6 +120,67 @@ def test_source_folder_without_the_core_says_so(tmp_path):
         [sys.executable, "-S", "-c", "import fastbp"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert "fastbp's compiled core is missing" in run.stderr
+
+
+def test_a_fit_keeps_a_processor_between_its_epochs(monkeypatch):
+    """Its calls come and go; another fit leaves it one thread all the while, and takes it back afterwards."""
+    monkeypatch.setattr(threads, "default_n_threads", lambda: 4)
+    net, other = make([4, 2]), make([4, 2])
+    inside, leave = threading.Event(), threading.Event()
+
+    def fit():
+        with threads.exclusive(other), threads.exclusive(other):
+            with threads.team(None, False):
+                pass
+            inside.set()
+            leave.wait(60)
+
+    def granted():
+        with threads.team(None, False) as n_threads:
+            return n_threads
+
+    worker = threading.Thread(target=fit)
+    worker.start()
+    assert inside.wait(60)
+    with threads.exclusive(net):
+        assert granted() == 3
+        leave.set()
+        worker.join(60)
+        assert granted() == 4
+    assert granted() == 4 and threads._busy == 0
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_bagging_in_threads(monkeypatch):
+    """The members of scikit-learn's bagging train side by side, are those of one job, and share the processors."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 50)).astype(np.float32)
+    y = (X[:, :3] > 0) @ [1, 2, 4]
+    plain_team, totals, together = threads.team, [], set()
+
+    @contextmanager
+    def team(n_threads, uses_blas):
+        with plain_team(n_threads, uses_blas) as n_threads:
+            totals.append(threads._busy)
+            together.add(threading.get_ident())
+            yield n_threads
+
+    def fit(n_jobs):
+        mlp = fastbp.MLPClassifier(64, batch_size=50, max_iter=20, random_state=0, dropout=0.2)
+        with joblib.parallel_config("threading", n_jobs=n_jobs):
+            return BaggingClassifier(mlp, n_estimators=4, random_state=0).fit(X, y)
+
+    one = fit(1)
+    monkeypatch.setattr(threads, "team", team)
+    monkeypatch.setattr(threads, "default_n_threads", lambda: 2)
+    two = fit(2)
+    assert len(together) == 2
+    # a call that was alone when it began keeps two threads until its epoch ends
+    assert np.mean(np.array(totals) > 2) < 0.25
+    assert threads._busy == 0
+    for a, b in zip(one.estimators_, two.estimators_, strict=True):
+        assert a.loss_curve_ == b.loss_curve_
+    assert_array_equal(one.predict_proba(X), two.predict_proba(X))
 
 
 def test_n_threads_environment():
