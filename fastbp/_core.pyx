@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The training step, where BLAS meets the kernels.
+"""The training step: how the members of the team share a batch, and which kernels they call.
 
 Everything between `Engine`'s methods and the kernels runs without the GIL and is written once for both dtypes: arrays are
 `char *`, sizes are in elements, and the kernel table knows the rest. For the time of a run the weights lie in packed stripes
