@@ -48,7 +48,7 @@ def data(sizes, n, dtype="float32"):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9), RMSProp(momentum=0.5, clip_norm=0.01)])
+@pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9), Adam(), RMSProp(momentum=0.5, clip_norm=0.01)])
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_same_bits_for_any_number_of_threads(name, optimizer, kind):
     sizes, batch, n = NETWORKS[name]
