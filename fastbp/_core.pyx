@@ -306,7 +306,7 @@ cdef struct Run:
     int n_by_columns        # layers, from the first, that are shared by columns; the others are by row blocks
     int sides               # of the workspace
     Cost cost
-    Py_ssize_t n_weights, n_penalties
+    Py_ssize_t n_penalties
     # the data
     bint sparse
     bint direct             # rows of X are used where they lie, without a gather
@@ -374,6 +374,10 @@ cdef struct Part:           # a chunk of a batch, as one member sees it
     char *scratch
 
 
+cdef struct Range:
+    Py_ssize_t begin, end
+
+
 cdef Py_ssize_t n_blocks_of(Py_ssize_t rows, Py_ssize_t most, bint shared) noexcept nogil:
     """Blocks that `rows` rows are cut into, none above `most`; an even number if several members may share them."""
     if rows < 4 or not shared:
@@ -405,9 +409,23 @@ cdef inline char *at_offset(char *base, size_t offset) noexcept nogil:
     return base + offset if base != NULL else NULL
 
 
-cdef inline Py_ssize_t share(Py_ssize_t n, int member, int n_members) noexcept nogil:
-    """Where the member's share of n things begins, and that of the one before it ends."""
-    return n * member // n_members
+cdef inline Range share(Py_ssize_t n, int member, int n_members) noexcept nogil:
+    """The member's share of n things."""
+    cdef Range r
+    r.begin, r.end = n * member // n_members, n * (member + 1) // n_members
+    return r
+
+
+cdef inline char *row_of_x(Run *run, Py_ssize_t i) noexcept nogil:
+    """Row i of the data, in the order in which it is taken, where it lies."""
+    return <char *>run.x.data + (run.order[i] if run.order != NULL else i) * run.x.row_stride
+
+
+cdef inline void update_transpose(const Kernels *k, Layer *layer, Py_ssize_t v, Py_ssize_t begin, Py_ssize_t m) noexcept nogil:
+    """Stripe v and rows begin..begin+m of W to W^T; begin is a multiple of lanes."""
+    cdef Py_ssize_t square = k.lanes * k.lanes, stripe = layer.vectors * square
+    k.transpose(m, layer.packed + (v * layer.n_in + begin) * k.lanes * k.itemsize,
+                layer.wt + (begin // k.lanes * stripe + v * square) * k.itemsize, stripe)
 
 
 # ---- forward and backward -------------------------------------------------------------------------------------------
@@ -415,13 +433,12 @@ cdef inline Py_ssize_t share(Py_ssize_t n, int member, int n_members) noexcept n
 cdef void find_rows(Part *part) noexcept nogil:
     """Pointers to the chunk's rows of X, where they lie or where they are gathered."""
     cdef Run *run = part.run
-    cdef Py_ssize_t i, at
+    cdef Py_ssize_t i
     if run.sparse:
         return
     for i in range(part.rows):
         if run.direct:
-            at = part.first + i
-            part.x_rows[i] = <char *>run.x.data + (run.order[at] if run.order != NULL else at) * run.x.row_stride
+            part.x_rows[i] = row_of_x(run, part.first + i)
         else:
             part.x_rows[i] = run.input[part.side] + i * run.ld_input * run.k.itemsize
 
@@ -567,8 +584,9 @@ cdef void row_blocks(Part *part) noexcept nogil:
     cdef Run *run = part.run
     cdef Layer *layer
     cdef Py_ssize_t blocks = n_blocks_of(part.rows, run.block, run.shared), b, row, m
+    cdef Range mine = share(blocks, part.member, part.n_members)
     cdef int i
-    for b in range(share(blocks, part.member, part.n_members), share(blocks, part.member + 1, part.n_members)):
+    for b in range(mine.begin, mine.end):
         if interrupted(run, part.member):
             return
         row = part.rows * b // blocks
@@ -593,19 +611,20 @@ cdef void forward_columns(Part *part) noexcept nogil:
     """The layers shared by columns: this member's columns for all rows of the chunk, a barrier after each layer."""
     cdef Run *run = part.run
     cdef Layer *layer
+    cdef Range mine
     cdef Py_ssize_t row, m
     cdef int i
     if not run.sparse and not run.direct:
-        gather_rows(part, share(part.rows, part.member, part.n_members),
-                    share(part.rows, part.member + 1, part.n_members) - share(part.rows, part.member, part.n_members))
+        mine = share(part.rows, part.member, part.n_members)
+        gather_rows(part, mine.begin, mine.end - mine.begin)
         barrier(part)
     for i in range(run.n_by_columns):
         layer = run.layers + i
+        mine = share(layer.vectors, part.member, part.n_members)
         row = 0
         while row < part.rows and not interrupted(run, part.member):
             m = min(run.window, part.rows - row)
-            forward_part(part, layer, row, m, share(layer.vectors, part.member, part.n_members),
-                         share(layer.vectors, part.member + 1, part.n_members))
+            forward_part(part, layer, row, m, mine.begin, mine.end)
             row += m
         barrier(part)
 
@@ -614,16 +633,16 @@ cdef void backward_columns(Part *part) noexcept nogil:
     """The deltas below layers shared by columns, with a barrier after each: the updates of W^T have to wait for it."""
     cdef Run *run = part.run
     cdef Layer *layer
-    cdef Py_ssize_t vectors, row, m
+    cdef Range mine
+    cdef Py_ssize_t row, m
     cdef int i
     for i in range(run.n_by_columns - 1, 0, -1):
         layer = run.layers + i
-        vectors = (layer - 1).vectors
+        mine = share((layer - 1).vectors, part.member, part.n_members)
         row = 0
         while row < part.rows and (run.mode == TRAIN or not interrupted(run, part.member)):
             m = min(run.window, part.rows - row)
-            backward_part(part, layer, row, m, share(vectors, part.member, part.n_members),
-                          share(vectors, part.member + 1, part.n_members))
+            backward_part(part, layer, row, m, mine.begin, mine.end)
             row += m
         barrier(part)
 
@@ -691,7 +710,7 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
     cdef const Kernels *k = run.k
     cdef Py_ssize_t lanes = k.lanes, n = min(v1 * lanes, layer.width) - v0 * lanes
     cdef Py_ssize_t rows = part.rows, first = part.first + part.row
-    cdef Py_ssize_t panel, begin, size, stripe, v, ldd = layer.ld, stripe_d = lanes, stripe_t = layer.vectors * lanes * lanes
+    cdef Py_ssize_t panel, begin, size, stripe, v, ldd = layer.ld, stripe_d = lanes
     cdef char *d = layer.d[part.side] + (part.row * layer.ld + v0 * lanes) * k.itemsize
     cdef char *scratch = part.scratch
     cdef char *g
@@ -734,8 +753,7 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
             k.update(update, size * (n if layer.in_place else lanes), layer.packed + offset,
                      g + (v - v0) * stripe * k.itemsize, <void **>states, penalty)
             if layer.wt != NULL:
-                k.transpose(size, layer.packed + offset,
-                            layer.wt + (begin // lanes * stripe_t + v * lanes * lanes) * k.itemsize, stripe_t)
+                update_transpose(k, layer, v, begin, size)
 
 
 cdef void weights(Part *part, const Update *update, double S, bint accumulate) noexcept nogil:
@@ -744,21 +762,21 @@ cdef void weights(Part *part, const Update *update, double S, bint accumulate) n
     cdef Run *run = part.run
     cdef Layer *layer
     cdef Update u
-    cdef Py_ssize_t v0, v1, end, p, p0, p1, total = 0, before = 0
+    cdef Range mine
+    cdef Py_ssize_t v0, end, p, p0, p1, total = 0, before = 0
     cdef int i
     if update != NULL:
         u = update[0]
-    for i in range(run.n_layers):
+    for i in range(run.n_by_columns):
         layer = run.layers + i
-        if i >= run.n_by_columns:
-            total += layer.n_in * layer.vectors
         u.l1, u.l2 = layer.l1 / S, layer.l2 / S
-        v0 = share(layer.vectors, part.member, part.n_members)
-        v1 = share(layer.vectors, part.member + 1, part.n_members)
-        while i < run.n_by_columns and v0 < v1:
-            end = min(v0 + layer.group, v1)
+        mine = share(layer.vectors, part.member, part.n_members)
+        end = mine.begin
+        while end < mine.end:
+            v0, end = end, min(end + layer.group, mine.end)
             update_weights(part, &u if update != NULL else NULL, layer, v0, end, 0, layer.n_panels, accumulate)
-            v0 = end
+    for i in range(run.n_by_columns, run.n_layers):
+        total += run.layers[i].n_in * run.layers[i].vectors
     for i in range(run.n_by_columns, run.n_layers):
         layer = run.layers + i
         u.l1, u.l2 = layer.l1 / S, layer.l2 / S
@@ -779,23 +797,22 @@ cdef void bound_columns(Part *part) noexcept nogil:
     cdef Run *run = part.run
     cdef const Kernels *k = run.k
     cdef Layer *layer
-    cdef Py_ssize_t v, square = k.lanes * k.lanes
-    cdef char *stripe
+    cdef Range mine
+    cdef Py_ssize_t v
     cdef int i
     barrier(part)
     for i in range(run.n_layers):
         layer = run.layers + i
         if layer.max_norm == 0:
             continue
-        for v in range(share(layer.vectors, part.member, part.n_members),
-                       share(layer.vectors, part.member + 1, part.n_members)):
+        mine = share(layer.vectors, part.member, part.n_members)
+        for v in range(mine.begin, mine.end):
             if layer.in_place:
                 k.bound_columns(layer.n_in, min(k.lanes, layer.n_out - v * k.lanes),
                                 layer.packed + v * k.lanes * k.itemsize, layer.n_out, layer.max_norm)
-                continue
-            stripe = layer.packed + v * layer.n_in * k.lanes * k.itemsize
-            if k.bound_columns(layer.n_in, k.lanes, stripe, k.lanes, layer.max_norm) and layer.wt != NULL:
-                k.transpose(layer.n_in, stripe, layer.wt + v * square * k.itemsize, layer.vectors * square)
+            elif (k.bound_columns(layer.n_in, k.lanes, layer.packed + v * layer.n_in * k.lanes * k.itemsize, k.lanes,
+                                  layer.max_norm) and layer.wt != NULL):
+                update_transpose(k, layer, v, 0, layer.n_in)
     barrier(part)
 
 
@@ -835,51 +852,32 @@ cdef void move_parameters(Run *run, Layer *layer, char *flat, char *packed, bint
         k.pack(1, n, b, layer.n_out, packed_b, k.lanes)
 
 
-cdef void load_parameters(Run *run, Team *team, int member, int n_members) noexcept nogil:
-    """This member's share of parameters and optimizer state to the workspace; then all wait for each other."""
+cdef void move_shares(Run *run, int member, int n_members, bint out) noexcept nogil:
+    """This member's share of parameters and optimizer state to the workspace, or of what the run has changed back to the
+    flat vectors."""
     cdef const Kernels *k = run.k
     cdef Layer *layer
-    cdef Py_ssize_t v0, v1, v, square = k.lanes * k.lanes * k.itemsize, stripes
-    cdef char *column
+    cdef Range mine
+    cdef Py_ssize_t v, square = k.lanes * k.lanes * k.itemsize, last
     cdef int i, j
     for i in range(run.n_layers):
         layer = run.layers + i
-        v0 = share(layer.vectors, member, n_members)
-        v1 = share(layer.vectors, member + 1, n_members)
-        if v0 == v1 or layer.in_place:
+        mine = share(layer.vectors, member, n_members)
+        if mine.begin == mine.end or layer.in_place:
             continue
-        move_parameters(run, layer, run.parameters, layer.packed, False, v0, v1)
+        if out and run.gradient != NULL:
+            move_parameters(run, layer, run.gradient, layer.g, True, mine.begin, mine.end)
+        if out and run.mode != TRAIN:
+            continue
+        move_parameters(run, layer, run.parameters, layer.packed, out, mine.begin, mine.end)
         for j in range(MAX_STATES):
             if layer.state[j] != NULL:
-                move_parameters(run, layer, run.state[j], layer.state[j], False, v0, v1)
-        if layer.wt != NULL:
-            stripes = (layer.n_in + k.lanes - 1) // k.lanes
-            for v in range(v0, v1):
-                column = layer.wt + v * square
-                memset(column + (stripes - 1) * layer.vectors * square, 0, square)
-                k.transpose(layer.n_in, layer.packed + v * layer.n_in * k.lanes * k.itemsize, column,
-                            layer.vectors * k.lanes * k.lanes)
-    team_barrier(team)
-
-
-cdef void store_parameters(Run *run, int member, int n_members) noexcept nogil:
-    """This member's share of what the run has changed, back to the flat vectors."""
-    cdef Layer *layer
-    cdef Py_ssize_t v0, v1
-    cdef int i, j
-    for i in range(run.n_layers):
-        layer = run.layers + i
-        v0 = share(layer.vectors, member, n_members)
-        v1 = share(layer.vectors, member + 1, n_members)
-        if v0 == v1 or layer.in_place:
-            continue
-        if run.gradient != NULL:
-            move_parameters(run, layer, run.gradient, layer.g, True, v0, v1)
-        if run.mode == TRAIN:
-            move_parameters(run, layer, run.parameters, layer.packed, True, v0, v1)
-            for j in range(MAX_STATES):
-                if layer.state[j] != NULL:
-                    move_parameters(run, layer, run.state[j], layer.state[j], True, v0, v1)
+                move_parameters(run, layer, run.state[j], layer.state[j], out, mine.begin, mine.end)
+        if not out and layer.wt != NULL:
+            last = (layer.n_in - 1) // k.lanes * layer.vectors
+            for v in range(mine.begin, mine.end):
+                memset(layer.wt + (last + v) * square, 0, square)  # it is not filled by what follows
+                update_transpose(k, layer, v, 0, layer.n_in)
 
 
 # ---- what the members of the team do ----------------------------------------------------------------------------------
@@ -1004,7 +1002,8 @@ cdef void train_member(void *arg, Team *team, int member, int n_members) noexcep
     cdef int64_t t
     cdef Part part
     init_part(&part, run, team, member, n_members)
-    load_parameters(run, team, member, n_members)
+    move_shares(run, member, n_members, False)
+    team_barrier(team)
     while end < n_batches and not run.stop:
         if member == 0:
             choose_pace(run, n_members, end, n_batches)
@@ -1022,7 +1021,7 @@ cdef void train_member(void *arg, Team *team, int member, int n_members) noexcep
             record_penalty(&part)
     if member == 0:
         choose_pace(run, n_members, end, n_batches)  # for the next epoch: what the last segment took
-    store_parameters(run, member, n_members)
+    move_shares(run, member, n_members, True)
 
 
 cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noexcept nogil:
@@ -1030,10 +1029,12 @@ cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noex
     cdef Run *run = <Run *>arg
     cdef Layer *bottom = run.layers
     cdef Py_ssize_t blocks = n_blocks_of(run.n_rows, 512, True), b, row
+    cdef Range mine = share(blocks, member, n_members)
     cdef size_t itemsize = run.k.itemsize
     cdef Part part
     init_part(&part, run, team, member, n_members)
-    load_parameters(run, team, member, n_members)
+    move_shares(run, member, n_members, False)
+    team_barrier(team)
     begin_chunk(&part, 0, run.n_rows, 1)
     if run.mode == FORWARD and run.n_by_columns:
         forward_columns(&part)
@@ -1047,7 +1048,7 @@ cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noex
         weights(&part, NULL, 1, part.row > 0)
         part.row += part.rows
     if run.input_gradient != NULL:
-        for b in range(share(blocks, member, n_members), share(blocks, member + 1, n_members)):
+        for b in range(mine.begin, mine.end):
             if interrupted(run, member):
                 break
             row = run.n_rows * b // blocks
@@ -1055,7 +1056,7 @@ cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noex
                  bottom.d_rows[0][row], bottom.ld, run.parameters + bottom.w * itemsize, bottom.n_out, 0,
                  run.input_gradient + row * bottom.n_in * itemsize, bottom.n_in)
     team_barrier(team)
-    store_parameters(run, member, n_members)
+    move_shares(run, member, n_members, True)
 
 
 cdef void affine(Run *run, Layer *layer, Py_ssize_t m, char **h, char *z) noexcept nogil:
@@ -1108,7 +1109,7 @@ cdef void predict_member(void *arg, Team *team, int member, int n_members) noexc
         order = run.order + row if run.order != NULL else NULL
         if run.direct:
             for j in range(m):
-                h[j] = <char *>run.x.data + (order[j] if order != NULL else row + j) * run.x.row_stride
+                h[j] = row_of_x(run, row + j)
         elif not run.sparse:
             size = run.layers.n_in * k.itemsize
             for j in range(m):
@@ -1220,14 +1221,16 @@ cdef class Engine:
             at = layer.b + layer.n_out
             self.n_weights += layer.n_in * layer.n_out
             layer.vectors = (layer.n_out + self.k.lanes - 1) // self.k.lanes
-            # rows of activations begin in cache lines of their own, and not all in the same set of the cache
-            layer.ld = layer.vectors * self.k.lanes
-            if layer.ld * self.k.itemsize % 256 == 0:
-                layer.ld += 64 // self.k.itemsize
+            layer.ld = self.row_distance(n_units)
         self.n_parameters = at
 
     def __dealloc__(self):
         free(self.layers)
+
+    cdef Py_ssize_t row_distance(self, Py_ssize_t n):
+        """Between rows of n elements in the workspace: whole vectors, and not all in the same few sets of the cache."""
+        cdef Py_ssize_t ld = (n + self.k.lanes - 1) // self.k.lanes * self.k.lanes
+        return ld + 64 // self.k.itemsize if ld * self.k.itemsize % 256 == 0 else ld
 
     cdef int begin(self, Run *run, Layer *layers, Mode mode, Buffer parameters, Data data, Buffer order,
                    Py_ssize_t batch) except -1:
@@ -1236,7 +1239,7 @@ cdef class Engine:
         memset(run, 0, sizeof(Run))
         memcpy(layers, self.layers, self.n_layers * sizeof(Layer))
         run.k, run.layers, run.n_layers, run.cost = self.k, layers, self.n_layers, self.cost
-        run.n_weights, run.mode = self.n_weights, mode
+        run.mode = mode
         run.sparse, run.x, run.csr, run.y = data.sparse, data.x, data.csr, data.y
         run.has_y = data.y.data != NULL and data.labels == NULL
         run.labels, run.weights = data.labels, data.weights
@@ -1282,9 +1285,7 @@ cdef class Engine:
             run.n_squares += layer.vectors
         # the rows of a batch would share few sets of the L1 cache
         run.direct = run.direct and run.x.row_stride % 256 != 0
-        run.ld_input = (run.layers.n_in + lanes - 1) // lanes * lanes
-        if run.ld_input * self.k.itemsize % 256 == 0:
-            run.ld_input += 64 // self.k.itemsize
+        run.ld_input = self.row_distance(run.layers.n_in)
         return 0
 
     cdef int place(self, Run *run, Py_ssize_t chunk, int n_threads) except -1:
@@ -1341,7 +1342,7 @@ cdef class Engine:
                 if layer.in_place:
                     layer.packed = run.parameters + layer.w * itemsize
                     states_at(run.state, layer.w * itemsize, layer.state)
-                    layer.g = run.gradient + layer.w * itemsize if run.gradient != NULL else NULL
+                    layer.g = at_offset(run.gradient, layer.w * itemsize)
                 else:
                     layer.packed = p
                     p += weights
@@ -1605,7 +1606,7 @@ cdef class Engine:
                 self.k.pack(layer.n_in, layer.n_out, run.parameters + layer.w * itemsize, layer.n_out, base,
                             layer.n_in * self.k.lanes)
                 base += aligned(layer.vectors * layer.n_in * self.k.lanes * itemsize)
-        if 4 * self.n_weights * run.n_rows < 400000:  # some microseconds: not worth passing the GIL to and fro
+        if not self.repays_threads(run.n_rows):  # some microseconds: not worth passing the GIL to and fro
             run.next_check = INFINITY
             predict_member(&run, NULL, 0, 1)
         else:

@@ -446,8 +446,6 @@ class Network:
     def _evaluate(self, data, order=None, gradient=None, n_threads=None):
         """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`."""
         _n_rows(data, order)
-        if gradient is not None:
-            gradient.fill(0)
         with threads.exclusive(self), threads.team(n_threads, uses_blas=False) as n_threads:
             self._forward_data = None
             return self._engine.evaluate(self._parameters, data, order, gradient, n_threads)
