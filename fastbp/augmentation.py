@@ -3,7 +3,7 @@
 from dataclasses import astuple, dataclass
 from numbers import Real
 
-from .layers import check_size
+from .checks import check_size
 
 
 @dataclass(frozen=True)

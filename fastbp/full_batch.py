@@ -9,9 +9,8 @@ import scipy.optimize
 
 from . import threads
 from ._core import Data
+from .checks import check_number, check_size
 from .hessian import MAX_PARAMETERS, hessian, hessian_products
-from .layers import check_size
-from .optimizers import _check
 
 
 class Objective:
@@ -175,16 +174,16 @@ class Rprop(GradientRule):
     step_sizes: tuple = (1e-6, 50)
 
     def __post_init__(self):
-        _check("learning_rate", self.learning_rate, "(0, inf)")
+        check_number("learning_rate", self.learning_rate, "(0, inf)")
         for name in ("etas", "step_sizes"):
             pair = getattr(self, name)
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise ValueError(f"{name} must be a pair of numbers, got {pair!r}")
             object.__setattr__(self, name, tuple(pair))
-        _check("etas[0]", self.etas[0], "(0, 1)")
-        _check("etas[1]", self.etas[1], "(1, inf)")
-        _check("step_sizes[0]", self.step_sizes[0], "(0, inf)")
-        _check("step_sizes[1]", self.step_sizes[1], f"[{self.step_sizes[0]}, inf)")
+        check_number("etas[0]", self.etas[0], "(0, 1)")
+        check_number("etas[1]", self.etas[1], "(1, inf)")
+        check_number("step_sizes[0]", self.step_sizes[0], "(0, inf)")
+        check_number("step_sizes[1]", self.step_sizes[1], f"[{self.step_sizes[0]}, inf)")
 
     def update(self, parameters, gradient, previous, step, t):
         """Update parameters and state (signs before, step sizes, number of updates) in place."""
@@ -234,8 +233,8 @@ class Quickprop(GradientRule):
     max_growth_factor: float = 1.75
 
     def __post_init__(self):
-        _check("learning_rate", self.learning_rate, "(0, inf)")
-        _check("max_growth_factor", self.max_growth_factor, "(0, inf)")
+        check_number("learning_rate", self.learning_rate, "(0, inf)")
+        check_number("max_growth_factor", self.max_growth_factor, "(0, inf)")
 
     def update(self, parameters, gradient, previous, step, t):
         """Update parameters and state (slopes and steps before, number of updates) in place."""
@@ -298,9 +297,9 @@ class Newton(FullBatch):
     has_matrix = True
 
     def __post_init__(self):
-        _check("damping", self.damping, "[0, inf)")
-        _check("factor", self.factor, "(1, inf)")
-        _check("gtol", self.gtol, "[0, inf)")
+        check_number("damping", self.damping, "[0, inf)")
+        check_number("factor", self.factor, "(1, inf)")
+        check_number("gtol", self.gtol, "[0, inf)")
 
     def minimize(self, objective, epochs, end_epoch):
         w = objective.parameters
@@ -373,10 +372,10 @@ class NewtonCG(FullBatch):
     needs_derivative = True
 
     def __post_init__(self):
-        _check("gtol", self.gtol, "[0, inf)")
-        _check("initial_trust_radius", self.initial_trust_radius, "(0, inf)")
-        _check("max_trust_radius", self.max_trust_radius, f"({self.initial_trust_radius}, inf)")
-        _check("eta", self.eta, "[0, 0.25)")
+        check_number("gtol", self.gtol, "[0, inf)")
+        check_number("initial_trust_radius", self.initial_trust_radius, "(0, inf)")
+        check_number("max_trust_radius", self.max_trust_radius, f"({self.initial_trust_radius}, inf)")
+        check_number("eta", self.eta, "[0, 0.25)")
 
     def minimize(self, objective, epochs, end_epoch):
         at = product = None
@@ -420,7 +419,7 @@ class BFGS(FullBatch):
     has_matrix = True
 
     def __post_init__(self):
-        _check("gtol", self.gtol, "[0, inf)")
+        check_number("gtol", self.gtol, "[0, inf)")
 
     def minimize(self, objective, epochs, end_epoch):
         _iterate(_scipy("BFGS"), self, objective, epochs, end_epoch)
@@ -462,8 +461,8 @@ class LBFGS(FullBatch):
     def __post_init__(self):
         for name in ("maxcor", "maxls"):
             object.__setattr__(self, name, check_size(name, getattr(self, name)))
-        _check("ftol", self.ftol, "[0, inf)")
-        _check("gtol", self.gtol, "[0, inf)")
+        check_number("ftol", self.ftol, "[0, inf)")
+        check_number("gtol", self.gtol, "[0, inf)")
 
     def minimize(self, objective, epochs, end_epoch):
         def solve(cost, start, callback, options):

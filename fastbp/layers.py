@@ -1,10 +1,9 @@
 """Layers: immutable settings. A network owns the weights."""
 
 from dataclasses import dataclass
-from numbers import Integral, Real
 
+from .checks import check_number, check_size
 from .initializers import Orthogonal, VarianceScaling, check_initializer
-from .schedules import _check
 
 ACTIVATIONS = (
     "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu",
@@ -35,7 +34,7 @@ class LeakyReLU:
     slope: float = 0.01
 
     def __post_init__(self):
-        _check("slope", self.slope, "[0, 1]")
+        check_number("slope", self.slope, "[0, 1]")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class ELU:
     alpha: float = 1.0
 
     def __post_init__(self):
-        _check("alpha", self.alpha, "(0, inf)")
+        check_number("alpha", self.alpha, "(0, inf)")
 
 
 CLASSES = {"LeakyReLU": LeakyReLU, "ELU": ELU}
@@ -138,15 +137,11 @@ class Dense:
             object.__setattr__(self, "activation", _ALIASES.get(self.activation, self.activation))
         if not isinstance(self.activation, LeakyReLU | ELU) and self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {ACTIVATIONS}, a LeakyReLU or an ELU, got {self.activation!r}")
-        for name in ("l1", "l2"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, check_penalty(name, getattr(self, name)))
-        if self.max_norm is not None:
-            _check("max_norm", self.max_norm, "(0, inf)")
-            object.__setattr__(self, "max_norm", float(self.max_norm))
+        for name, interval in (("l1", "[0, inf)"), ("l2", "[0, inf)"), ("dropout", "[0, 1)"), ("max_norm", "(0, inf)")):
+            if name == "dropout" or getattr(self, name) is not None:
+                object.__setattr__(self, name, check_number(name, getattr(self, name), interval))
         if self.initializer is not None:
             check_initializer(self.initializer)
-        object.__setattr__(self, "dropout", check_dropout("dropout", self.dropout))
 
 
 def unit_of(activation):
@@ -158,24 +153,3 @@ def unit_of(activation):
     if isinstance(activation, ELU):
         return "elu", activation.alpha
     return activation, 0.0
-
-
-def check_size(name, value):
-    """The value as an int; ValueError unless it is an integer from 1 to the largest int of BLAS."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value < 2**31:
-        raise ValueError(f"{name} must be an integer of at least 1 (and below 2**31), got {value!r}")
-    return int(value)
-
-
-def check_penalty(name, value):
-    """The value as a float; ValueError unless it is a finite number of at least 0."""
-    if not isinstance(value, Real) or not 0 <= value < float("inf"):
-        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
-    return float(value)
-
-
-def check_dropout(name, value):
-    """The value as a float; ValueError unless it is a number from 0 to below 1."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < 1:
-        raise ValueError(f"{name} must be a number in [0, 1), got {value!r}")
-    return float(value)

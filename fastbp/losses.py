@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import ndtr
 
-from .schedules import _check
+from .checks import check_number
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class SoftmaxCrossEntropy:
     fixed_logit: bool = False
 
     def __post_init__(self):
-        _check("label_smoothing", self.label_smoothing, "[0, 1)")
+        check_number("label_smoothing", self.label_smoothing, "[0, 1)")
         if not isinstance(self.fixed_logit, bool):
             raise ValueError(f"fixed_logit must be True or False, got {self.fixed_logit!r}")
 
@@ -69,7 +69,7 @@ class Lp:
     p: float
 
     def __post_init__(self):
-        _check("p", self.p, "[1, 1000]")
+        check_number("p", self.p, "[1, 1000]")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Huber:
     delta: float = 1.0
 
     def __post_init__(self):
-        _check("delta", self.delta, "(0, inf)")
+        check_number("delta", self.delta, "(0, inf)")
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Quantile:
         if np.ndim(self.levels) == 1 and len(self.levels):
             object.__setattr__(self, "levels", tuple(float(q) for q in self.levels))
         for q in self.levels if isinstance(self.levels, tuple) else (self.levels,):
-            _check("levels", q, "(0, 1)")
+            check_number("levels", q, "(0, 1)")
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class HistogramLoss:
         if len(edges) < 3 or not np.isfinite(edges).all() or any(a >= b for a, b in pairwise(edges)):
             raise ValueError(f"edges must be at least three finite numbers that ascend, got {self.edges!r}")
         object.__setattr__(self, "edges", edges)
-        _check("sigma", self.sigma, "[0, inf)")
+        check_number("sigma", self.sigma, "[0, inf)")
 
     def means(self, probabilities):
         """Means (n, 1) of distributions over the bins (n, n_bins)."""

@@ -14,10 +14,11 @@ from sklearn.utils import assert_all_finite, check_random_state
 from . import initializers, layers, losses, threads
 from ._core import Data, Engine
 from .augmentation import ImageAugmentation
+from .checks import check_number, check_size
 from .full_batch import FullBatch, GradientRule, Objective
 from .hessian import MAX_PARAMETERS
 from .initializers import check_initializer, from_json, initialize, to_json
-from .layers import Dense, check_dropout, check_penalty, check_size, unit_of
+from .layers import Dense, unit_of
 from .losses import HistogramLoss, check_loss, check_targets, kernel_of
 from .optimizers import SGD, UpdateRule
 from .schedules import Schedule
@@ -182,8 +183,8 @@ class Network:
         self.l1 = l1
         self.l2 = l2
         self._initializer = check_initializer(initializer)
-        self._input_dropout = check_dropout("input_dropout", input_dropout)
-        self._input_noise = check_penalty("input_noise", input_noise)
+        self._input_dropout = check_number("input_dropout", input_dropout, "[0, 1)")
+        self._input_noise = check_number("input_noise", input_noise, "[0, inf)")
         self._random_state = check_random_state(random_state)
         self._build()
         for layer, weights, biases in zip(layers, self.weights, self.biases, strict=True):
@@ -229,7 +230,7 @@ class Network:
 
     @l1.setter
     def l1(self, value):
-        self._l1 = check_penalty("l1", value)
+        self._l1 = check_number("l1", value, "[0, inf)")
 
     @property
     def l2(self):
@@ -237,7 +238,7 @@ class Network:
 
     @l2.setter
     def l2(self, value):
-        self._l2 = check_penalty("l2", value)
+        self._l2 = check_number("l2", value, "[0, inf)")
 
     @property
     def _penalties(self):

@@ -6,7 +6,8 @@ step, from 1; all state is zero before the first step.
 
 from dataclasses import dataclass, fields
 
-from .schedules import Schedule, _check, check_learning_rate
+from .checks import check_number
+from .schedules import Schedule, check_learning_rate
 
 _INTERVALS = {
     "momentum": "[0, 1]",
@@ -69,7 +70,7 @@ class UpdateRule:
         for name, interval in _INTERVALS.items():
             value = getattr(self, name, None)
             if hasattr(self, name) and not (name.startswith("clip_") and value is None):
-                _check(name, value, interval)
+                check_number(name, value, interval)
         if self.clip_value is not None and self.clip_norm is not None:
             raise ValueError(f"clip_value must be None with clip_norm={self.clip_norm}, got {self.clip_value}")
 

@@ -5,13 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-
-def _check(name, value, interval):
-    """Raise ValueError unless value is a number in an interval like "[0, 1)"."""
-    low, high = map(float, interval[1:-1].split(","))
-    inside = isinstance(value, Real) and low <= value <= high
-    if not inside or (interval[0] == "(" and value == low) or (interval[-1] == ")" and value == high):
-        raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
+from .checks import check_number
 
 
 def check_learning_rate(name, value):
@@ -92,9 +86,9 @@ class StepDecay(Schedule):
     per: str = "epoch"
 
     def __post_init__(self):
-        _check("initial", self.initial, "(0, inf)")
-        _check("factor", self.factor, "(0, 1]")
-        _check("every", self.every, "[1, inf)")
+        check_number("initial", self.initial, "(0, inf)")
+        check_number("factor", self.factor, "(0, 1]")
+        check_number("every", self.every, "[1, inf)")
         self._check_per()
 
     def _rate(self, k):
@@ -124,8 +118,8 @@ class Exponential(Schedule):
     per: str = "epoch"
 
     def __post_init__(self):
-        _check("initial", self.initial, "(0, inf)")
-        _check("factor", self.factor, "(0, 1]")
+        check_number("initial", self.initial, "(0, inf)")
+        check_number("factor", self.factor, "(0, 1]")
         self._check_per()
 
     def _rate(self, k):
@@ -162,8 +156,8 @@ class InverseScaling(Schedule):
     per: str = "step"
 
     def __post_init__(self):
-        _check("initial", self.initial, "(0, inf)")
-        _check("power_t", self.power_t, "[0, inf)")
+        check_number("initial", self.initial, "(0, inf)")
+        check_number("power_t", self.power_t, "[0, inf)")
         self._check_per()
 
     def _rate(self, k):
@@ -199,11 +193,11 @@ class Cyclical(Schedule):
     per: str = "step"
 
     def __post_init__(self):
-        _check("minimum", self.minimum, "(0, inf)")
-        _check("maximum", self.maximum, "(0, inf)")
+        check_number("minimum", self.minimum, "(0, inf)")
+        check_number("maximum", self.maximum, "(0, inf)")
         if self.minimum > self.maximum:
             raise ValueError(f"minimum must be at most maximum, got {self.minimum} and {self.maximum}")
-        _check("half_cycle", self.half_cycle, "[1, inf)")
+        check_number("half_cycle", self.half_cycle, "[1, inf)")
         self._check_per()
 
     def _rate(self, k):
@@ -246,11 +240,11 @@ class CosineWarmRestarts(Schedule):
     per: str = "step"
 
     def __post_init__(self):
-        _check("maximum", self.maximum, "(0, inf)")
-        _check("t_0", self.t_0, "[1, inf)")
+        check_number("maximum", self.maximum, "(0, inf)")
+        check_number("t_0", self.t_0, "[1, inf)")
         if not isinstance(self.t_mult, Integral) or self.t_mult < 1:
             raise ValueError(f"t_mult must be an integer of at least 1, got {self.t_mult!r}")
-        _check("minimum", self.minimum, "[0, inf)")
+        check_number("minimum", self.minimum, "[0, inf)")
         if self.minimum > self.maximum:
             raise ValueError(f"minimum must be at most maximum, got {self.minimum} and {self.maximum}")
         self._check_per()
@@ -308,11 +302,11 @@ class OneCycle(Schedule):
     per: str = "step"
 
     def __post_init__(self):
-        _check("maximum", self.maximum, "(0, inf)")
-        _check("total", self.total, "[2, inf)")
-        _check("warm_up", self.warm_up, "[0, 1)")
-        _check("div", self.div, "[1, inf)")
-        _check("final_div", self.final_div, "[1, inf)")
+        check_number("maximum", self.maximum, "(0, inf)")
+        check_number("total", self.total, "[2, inf)")
+        check_number("warm_up", self.warm_up, "[0, 1)")
+        check_number("div", self.div, "[1, inf)")
+        check_number("final_div", self.final_div, "[1, inf)")
         if self.anneal not in ("cosine", "linear"):
             raise ValueError(f"anneal must be 'cosine' or 'linear', got {self.anneal!r}")
         self._check_per()
@@ -363,11 +357,11 @@ class ReduceOnPlateau(Schedule):
     per = "epoch"
 
     def __post_init__(self):
-        _check("initial", self.initial, "(0, inf)")
-        _check("factor", self.factor, "(0, 1)")
-        _check("patience", self.patience, "[0, inf)")
-        _check("threshold", self.threshold, "[0, 1)")
-        _check("minimum", self.minimum, "[0, inf)")
+        check_number("initial", self.initial, "(0, inf)")
+        check_number("factor", self.factor, "(0, 1)")
+        check_number("patience", self.patience, "[0, inf)")
+        check_number("threshold", self.threshold, "[0, 1)")
+        check_number("minimum", self.minimum, "[0, inf)")
         if self.minimum > self.initial:
             raise ValueError(f"minimum must be at most initial, got {self.minimum} and {self.initial}")
 
@@ -421,9 +415,9 @@ class WarmUp(Schedule):
     start_factor: float = 0.01
 
     def __post_init__(self):
-        _check("steps", self.steps, "[1, inf)")
+        check_number("steps", self.steps, "[1, inf)")
         check_learning_rate("then", self.then)
-        _check("start_factor", self.start_factor, "(0, 1]")
+        check_number("start_factor", self.start_factor, "(0, 1]")
 
     @property
     def per(self):
