@@ -36,9 +36,11 @@ const Kernels *fastbp_kernels(const char *isa)
         return avx2 ? fastbp_kernels_avx2 : NULL;
 #endif
 #ifdef HAVE_AVX512
-    /* Never chosen unasked: the tests have not yet run on a processor that has it. */
+    int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+    if (avx512)
+        best = fastbp_kernels_avx512;
     if (isa && !strcmp(isa, "avx512"))
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") ? fastbp_kernels_avx512 : NULL;
+        return avx512 ? fastbp_kernels_avx512 : NULL;
 #endif
     return isa ? NULL : best;
 }
