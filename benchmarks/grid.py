@@ -68,7 +68,7 @@ TRAINING = [
     training((54, 256, 256, 7), 256, 12_800),
     training((784, 512, 512, 10), 128, 1_920),
     training((64, *[64] * 8, 10), 64, 9_600),
-    training((1024, 2048, 2048, 10), 256, 512),
+    training((1024, 2048, 2048, 10), 256, 1_024),
     training((784, 128, 10), 128, 6_400, optimizer="adam", learning_rate=0.001),
     training((50_000, 100, 10), 200, 20_000, optimizer="adam", learning_rate=0.001, density=0.002),
 ]

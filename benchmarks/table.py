@@ -4,7 +4,8 @@ Each contender runs in a process of its own for each number of threads, held to 
 before it imports anything, so that no library's thread pool or settings touch another's. For each
 row all processes take turns, round by round (A B C A B C ...); a process hands over only when its
 threads have stopped spinning. Quoted are medians over the rounds. Every measurement repeats its
-call until 150 ms have passed, after one call that does not count.
+call until 150 ms have passed, after 150 ms that do not count: caches and processors that have
+rested begin slowly.
 
 The yardstick, a product of two 2048×2048 matrices through SciPy's BLAS, takes its turn in every
 round; a share is the rate of the arithmetic of the network's products (`grid.Case.flops`) over the
@@ -81,8 +82,10 @@ def serve(connection, contender):
                     timer.timeit(1)
                     answer = library.__version__
                 else:
-                    while (seconds := timer.timeit(repeats)) < LEAST_SECONDS:
-                        repeats *= 2
+                    warm = False
+                    while (seconds := timer.timeit(repeats)) < LEAST_SECONDS or not warm:
+                        warm = seconds >= LEAST_SECONDS
+                        repeats *= 1 if warm else 2
                     answer = n_samples * repeats / seconds
                 settle()
             except Exception:

@@ -196,18 +196,24 @@ static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows
     }
 }
 
+/* Stripes are filled or read MOVED_ROWS rows at a time: whole rows of a large matrix lie pages apart. */
+enum { NAME(MOVED_ROWS) = 16 };
+
 static void NAME(pack)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t lda, void *b_, ptrdiff_t stripe)
 {
     const REAL *a = a_;
     REAL *b = b_;
-    for (ptrdiff_t j = 0; j < n; j += LANES, b += stripe) {
-        if (n - j >= LANES) {
-            for (ptrdiff_t i = 0; i < m; i++)
-                NAME(store)(b + i * LANES, NAME(load)(a + i * lda + j));
-        } else {
+    for (ptrdiff_t begin = 0; begin < m; begin += NAME(MOVED_ROWS)) {
+        const ptrdiff_t end = m - begin < NAME(MOVED_ROWS) ? m : begin + NAME(MOVED_ROWS);
+        REAL *to = b;
+        ptrdiff_t j = 0;
+        for (; j + LANES <= n; j += LANES, to += stripe)
+            for (ptrdiff_t i = begin; i < end; i++)
+                NAME(store)(to + i * LANES, NAME(load)(a + i * lda + j));
+        if (j < n) {
             const NAME(mask) mask = NAME(first)(n - j);
-            for (ptrdiff_t i = 0; i < m; i++)
-                NAME(store)(b + i * LANES, NAME(load_masked)(a + i * lda + j, mask));
+            for (ptrdiff_t i = begin; i < end; i++)
+                NAME(store)(to + i * LANES, NAME(load_masked)(a + i * lda + j, mask));
         }
     }
 }
@@ -216,14 +222,17 @@ static void NAME(unpack)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t str
 {
     const REAL *a = a_;
     REAL *b = b_;
-    for (ptrdiff_t j = 0; j < n; j += LANES, a += stripe) {
-        if (n - j >= LANES) {
-            for (ptrdiff_t i = 0; i < m; i++)
-                NAME(store)(b + i * ldb + j, NAME(load)(a + i * LANES));
-        } else {
+    for (ptrdiff_t begin = 0; begin < m; begin += NAME(MOVED_ROWS)) {
+        const ptrdiff_t end = m - begin < NAME(MOVED_ROWS) ? m : begin + NAME(MOVED_ROWS);
+        const REAL *from = a;
+        ptrdiff_t j = 0;
+        for (; j + LANES <= n; j += LANES, from += stripe)
+            for (ptrdiff_t i = begin; i < end; i++)
+                NAME(store)(b + i * ldb + j, NAME(load)(from + i * LANES));
+        if (j < n) {
             const NAME(mask) mask = NAME(first)(n - j);
-            for (ptrdiff_t i = 0; i < m; i++)
-                NAME(store_masked)(b + i * ldb + j, mask, NAME(load)(a + i * LANES));
+            for (ptrdiff_t i = begin; i < end; i++)
+                NAME(store_masked)(b + i * ldb + j, mask, NAME(load)(from + i * LANES));
         }
     }
 }
