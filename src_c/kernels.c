@@ -17,8 +17,10 @@
 /* Vectors in a row of the register tile: 6 x 4 accumulators want 32 registers, 6 x 2 fit 16. */
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define TILE_VECTORS 4
+#define MOST_VECTORS 4
 #else
 #define TILE_VECTORS 2
+#define MOST_VECTORS 3 /* in a column of their own when that leaves no single vector, whose few sums would wait for each other */
 #endif
 
 /* ---- random words, the same for all instruction sets ------------------------------------------------------------- */

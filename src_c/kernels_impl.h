@@ -13,7 +13,7 @@ INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int t
                        const REAL *init, ptrdiff_t ld_init, ptrdiff_t stripe_init, REAL *c, ptrdiff_t ldc,
                        ptrdiff_t stripe_c)
 {
-    VEC acc[NAME(TILE_ROWS)][TILE_VECTORS];
+    VEC acc[NAME(TILE_ROWS)][MOST_VECTORS];
     const REAL *a[NAME(TILE_ROWS)];
 #define LOAD(p, v, stripe) \
     (masked && (v) == nv - 1 ? NAME(load_masked)((p) + (v) * (stripe), mask) : NAME(load)((p) + (v) * (stripe)))
@@ -25,7 +25,7 @@ INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int t
     }
     for (ptrdiff_t p = 0; p < k; p++) {
         const REAL *column = transposed ? rows[p] + offset : NULL;
-        VEC row[TILE_VECTORS];
+        VEC row[MOST_VECTORS];
         for (int v = 0; v < nv; v++)
             row[v] = LOAD(b, v, stripe_b);
         for (int r = 0; r < mr; r++) {
@@ -52,9 +52,10 @@ INLINE void NAME(tile_column)(const int nv, const int masked, const int transpos
                               ptrdiff_t stripe_b, const REAL *init, ptrdiff_t ld_init, ptrdiff_t stripe_init, REAL *c,
                               ptrdiff_t ldc, ptrdiff_t stripe_c)
 {
-    ptrdiff_t n_tiles = (m + NAME(TILE_ROWS) - 1) / NAME(TILE_ROWS);
+    const int most = nv > TILE_VECTORS ? 4 : NAME(TILE_ROWS); /* 4 x 3 sums fit 16 registers as well */
+    const ptrdiff_t n_tiles = (m + most - 1) / most, least = n_tiles ? m / n_tiles : 0, longer = m - n_tiles * least;
     for (ptrdiff_t t = 0, i = 0; t < n_tiles; t++) {
-        int mr = (int)((m - i + n_tiles - t - 1) / (n_tiles - t));
+        const int mr = (int)(least + (t < longer));
 #define CASE(MR) \
     case MR: \
         NAME(tile)(MR, nv, masked, transposed, mask, k, transposed ? rows : rows + i, transposed ? offset + i : offset, b, \
@@ -66,7 +67,7 @@ INLINE void NAME(tile_column)(const int nv, const int masked, const int transpos
     }
 }
 
-/* One block of m rows of C and depth k: all of its columns, TILE_VECTORS at a time. */
+/* One block of m rows of C and depth k: all of its columns, TILE_VECTORS at a time, or MOST_VECTORS if no more are left. */
 INLINE void NAME(block)(const int transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows,
                         ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *init,
                         ptrdiff_t ld_init, ptrdiff_t stripe_init, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c)
@@ -75,32 +76,32 @@ INLINE void NAME(block)(const int transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_
 #define COLUMN(NV, MASKED) \
     NAME(tile_column)(NV, MASKED, transposed, mask, m, k, rows, offset, b, ldb, stripe_b, init, ld_init, stripe_init, c, \
                       ldc, stripe_c)
-    for (; n >= TILE_VECTORS * LANES; n -= TILE_VECTORS * LANES) {
+    ptrdiff_t nv = (n + LANES - 1) / LANES;
+    const ptrdiff_t last = n - (nv - 1) * LANES;
+    for (; nv > MOST_VECTORS || (nv == TILE_VECTORS && last == LANES); nv -= TILE_VECTORS) {
         COLUMN(TILE_VECTORS, 0);
         b += TILE_VECTORS * stripe_b;
         c += TILE_VECTORS * stripe_c;
         if (init)
             init += TILE_VECTORS * stripe_init;
     }
-    if (n == 0)
+    if (nv == 0)
         return;
-    const int nv = (int)((n + LANES - 1) / LANES);
-    const ptrdiff_t last = n - (nv - 1) * LANES;
     mask = NAME(first)(last);
     if (last == LANES)
         switch (nv) {
         case 1: COLUMN(1, 0); break;
+        case 3: COLUMN(3, 0); break;
 #if TILE_VECTORS == 4
         case 2: COLUMN(2, 0); break;
-        case 3: COLUMN(3, 0); break;
 #endif
         }
     else
         switch (nv) {
         case 1: COLUMN(1, 1); break;
         case 2: COLUMN(2, 1); break;
-#if TILE_VECTORS == 4
         case 3: COLUMN(3, 1); break;
+#if TILE_VECTORS == 4
         case 4: COLUMN(4, 1); break;
 #endif
         }
@@ -176,12 +177,16 @@ static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows
         NAME(row_product)(n, k, rows[0] + offset, b, ldb, accumulate ? c : bias, c);
         return;
     }
-    for (ptrdiff_t i = 0; i < m; i += NAME(BLOCK_ROWS)) {
-        const ptrdiff_t mi = m - i < NAME(BLOCK_ROWS) ? m - i : NAME(BLOCK_ROWS);
+    /* blocks of the same size: a sliver of depth would take all sums to memory and back for little */
+    const ptrdiff_t depth = transposed ? NAME(BLOCK_DEPTH) / 2 : NAME(BLOCK_DEPTH);
+    const ptrdiff_t n_rows = (m + NAME(BLOCK_ROWS) - 1) / NAME(BLOCK_ROWS), n_depths = (k + depth - 1) / depth;
+    const ptrdiff_t step_m = n_rows > 1 ? (m + n_rows - 1) / n_rows : m, step_k = n_depths > 1 ? (k + n_depths - 1) / n_depths : k;
+    for (ptrdiff_t i = 0; i < m; i += step_m) {
+        const ptrdiff_t mi = m - i < step_m ? m - i : step_m;
         REAL *ci = c + i * ldc;
         ptrdiff_t p = 0;
-        do {
-            const ptrdiff_t kp = k - p < NAME(BLOCK_DEPTH) ? k - p : NAME(BLOCK_DEPTH);
+        do { /* once at least: k may be 0 */
+            const ptrdiff_t kp = k - p < step_k ? k - p : step_k;
             const int add = accumulate || p;
             const REAL *init = add ? ci : bias;
             const ptrdiff_t ld_init = add ? ldc : 0, stripe_init = add ? stripe_c : LANES;
@@ -191,7 +196,7 @@ static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows
             else
                 NAME(block)(0, mi, n, kp, rows + i, offset + p, b + p * ldb, ldb, stripe_b, init, ld_init, stripe_init,
                             ci, ldc, stripe_c);
-            p += kp;
+            p += step_k;
         } while (p < k);
     }
 }
