@@ -1,11 +1,18 @@
-"""The laws that the notes state, each through the public interface. docs/notes.md lists where the notes err."""
+"""The laws that the notes state, each through the public interface, and the code in docs/notes.md.
 
+The notes are five documents, 000 to 004. Where they err, standard mathematics is tested, and the docstring says so.
+"""
+
+import inspect
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import fastbp
 from fastbp import LBFGS, SGD, Adam, Dense, MLPClassifier, Network, Newton, VarianceScaling, Whitening
 
 XOR = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0.0, 1, 1, 0])
@@ -401,3 +408,36 @@ def test_whitened_data_have_identity_covariance(rng, method, dtype):
     net, y = linear_unit(5), np.zeros(200)
     assert np.linalg.cond(net.hessian(X, y)) > 100
     assert_allclose(np.linalg.cond(net.hessian(Z, y)), 200 / 199, rtol=1e-4)
+
+
+# ---- docs/notes.md --------------------------------------------------------------------------------------------------
+
+
+def test_code_in_the_tables_of_terms_runs():
+    """Names, expressions, and keywords alone: whichever of Network, Dense and Network.fit knows one must take it."""
+    root, (X, y) = Path(__file__).parents[1], XOR
+    net = Network([Dense(3, "tanh"), Dense(1)], n_inputs=2, random_state=0)
+    takes = {
+        Network: lambda **setting: Network([Dense(2)], n_inputs=2, **setting),
+        Dense: lambda **setting: Dense(2, **setting),
+        net.fit: lambda **setting: net.fit(X, y, **setting),
+    }
+    names = vars(fastbp) | {
+        "np": np, "net": net, "X": X, "y": y, "dz": np.ones((4, 1)), "v": np.ones_like(net.parameters),
+        "alpha": 0.1, "lam": 0.1, "n": 4,
+    }  # fmt: skip
+    tables = (root / "docs" / "notes.md").read_text(encoding="utf-8").partition("## Where the notes err")[0]
+    code = [part for line in re.findall(r"^\|.*\|(.*)\|$", tables, re.M) for part in re.findall("`(.+?)`", line)]
+    assert len(code) > 100
+    for part in code:
+        if part.endswith(".py"):
+            assert (root / part).is_file()
+        elif re.match(r"\w+=", part):
+            setting = eval(f"dict({part})", dict(names))
+            takers = [take for f, take in takes.items() if setting.keys() <= inspect.signature(f).parameters.keys()]
+            assert takers, part
+            for take in takers:
+                take(**setting)
+        else:
+            net.forward(X)
+            eval(part, dict(names))
