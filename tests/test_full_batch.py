@@ -201,18 +201,6 @@ def test_rprop_is_that_of_pytorch(rng):
         assert_allclose(W.T, layer.weight.detach().numpy(), rtol=1e-6, atol=1e-9)
 
 
-def test_newton_needs_one_step_for_a_quadratic_cost(rng):
-    X, y, _ = problem(rng, 30, 4, 2, "squared_error")
-    for l2 in (0, 0.1):
-        net = make([4, 2], l2=l2)
-        history = net.fit(X, y, optimizer=Newton(damping=0), epochs=10)
-        assert len(history.loss) == 2  # the second finds nothing more to do
-        assert np.abs(net.value_and_gradient(X, y, penalty=True)[1]).max() < 1e-14
-    collinear = make([8, 2])
-    collinear.fit(np.hstack([X, X]), y, optimizer=Newton(damping=0), epochs=1)
-    assert np.abs(collinear.value_and_gradient(np.hstack([X, X]), y)[1]).max() < 1e-12
-
-
 @pytest.mark.parametrize("rule", [Newton(), Newton(damping=0), NewtonCG(gtol=1e-9)])
 @pytest.mark.parametrize("seed", range(3))
 def test_saddle(rule, seed):

@@ -81,16 +81,6 @@ def test_layers_have_their_own():
     assert_allclose(net.weights[2].T @ net.weights[2], 9 * np.eye(5), atol=1e-5)
 
 
-def test_symmetry_must_be_broken(rng):
-    """From zeros all units of a layer remain equal: XOR can't be learnt."""
-    X, y = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), [0, 1, 1, 0]
-    for initializer, learns in (("zeros", False), ("glorot_normal", True)):
-        net = Network([Dense(8, "tanh"), Dense(1)], n_inputs=2, random_state=0, initializer=initializer)
-        history = net.fit(X, y, optimizer=SGD(0.3, momentum=0.9), epochs=500, batch_size=4, shuffle=False)
-        assert (history.loss[-1] < 1e-3) == learns
-        assert (np.ptp(net.weights[0], axis=1) == 0).all() != learns
-
-
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_lsuv(rng, activation, dtype):

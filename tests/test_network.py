@@ -348,23 +348,6 @@ def test_quantiles_and_variance_are_those_of_the_data(rng):
     assert_allclose(net.predict(X[:1])[0], np.quantile(y, [0.1, 0.5, 0.9]), atol=0.05)
 
 
-def test_perceptron_learns_what_a_plane_separates(rng):
-    """Batches of one: the perceptron's rule, step by step; it ends without a mistake."""
-    X = rng.normal(size=(60, 3))
-    y = (X @ [1, -2, 0.5] > 0.3) * 1.0
-    X, y = X[abs(X @ [1, -2, 0.5] - 0.3) > 0.2], y[abs(X @ [1, -2, 0.5] - 0.3) > 0.2]
-    net, w, b = Network([Dense(1)], n_inputs=3, loss="perceptron", initializer="zeros"), np.zeros(3), 0.0
-    for _ in range(100):
-        history = net.fit(X, y, optimizer=SGD(0.5), batch_size=1, shuffle=False)
-        for x, t in zip(X, y, strict=True):
-            mistake = t - (x @ w + b > 0)
-            w, b = w + 0.5 * mistake * x, b + 0.5 * mistake
-        assert_allclose(net.parameters, [*w, b], rtol=1e-12, atol=1e-12)
-        if history.loss[0] == 0:
-            break
-    assert_array_equal(net.predict(X).ravel(), y)
-
-
 def test_fixed_logit_of_two_classes_is_logistic_regression(rng):
     X, y = rng.normal(size=(30, 4)), rng.integers(0, 2, 30)
     two = make([4, 2], loss=SoftmaxCrossEntropy(fixed_logit=True))

@@ -24,13 +24,11 @@ def test_scikit_learns_checks(estimator, check):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("method", METHODS)
-def test_white_and_back(rng, method, dtype):
+def test_there_and_back(rng, method, dtype):
     X = correlated(rng).astype(dtype)
     whitening = Whitening(method).fit(X)
     Z, tolerance = whitening.transform(X), 2e-5 if dtype == "float32" else 1e-12
     assert Z.dtype == whitening.inverse_transform(Z).dtype == dtype
-    assert_allclose(Z.mean(axis=0), 0, atol=tolerance)
-    assert_allclose(np.cov(Z.T), np.eye(5), atol=tolerance)
     assert_allclose(whitening.inverse_transform(Z), X, atol=10 * tolerance)
     assert_allclose(whitening.components_ @ whitening.mixing_, np.eye(5), atol=tolerance)
     assert list(whitening.get_feature_names_out()) == [f"whitening{i}" for i in range(5)]
