@@ -86,7 +86,7 @@ cdef extern from "kernels.h" nogil:
                        const void *, int, void *, ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*pack)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*unpack)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
-        void (*transpose)(ptrdiff_t, const void *, void *, ptrdiff_t) noexcept nogil
+        void (*transpose)(ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*fill_rows)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, int, void *) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const Strided *, const int64_t *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
@@ -282,6 +282,8 @@ cdef struct Layer:
     char *slope[2]          #   f'(z) where a does not tell it, else NULL,
     char **a_rows[2]        #   and pointers to the rows of a and d
     char **d_rows[2]
+    char *ht[2]             # H^T (n_in, rows), where many products read it, else NULL
+    char **ht_rows[2]
 
 
 cdef enum Mode:
@@ -337,6 +339,7 @@ cdef struct Run:
     char *state[MAX_STATES]
     char *input[2]          # workspace: gathered rows of X, on both sides
     Py_ssize_t ld_input
+    Py_ssize_t ld_transposed    # distance between rows of the layers' H^T
     char *output            # PREDICT, FORWARD: (n_rows, n_out); BACKWARD: dC/da of the last layer
     char *input_gradient    # BACKWARD: (n_rows, n_in) or NULL
     const double *learning_rates  # TRAIN: one for each batch
@@ -426,8 +429,8 @@ cdef inline char *row_of_x(Run *run, Py_ssize_t i) noexcept nogil:
 cdef inline void update_transpose(const Kernels *k, Layer *layer, Py_ssize_t v, Py_ssize_t begin, Py_ssize_t m) noexcept nogil:
     """Stripe v and rows begin..begin+m of W to W^T; begin is a multiple of lanes."""
     cdef Py_ssize_t square = k.lanes * k.lanes, stripe = layer.vectors * square
-    k.transpose(m, layer.packed + (v * layer.n_in + begin) * k.lanes * k.itemsize,
-                layer.wt + (begin // k.lanes * stripe + v * square) * k.itemsize, stripe)
+    k.transpose(m, layer.packed + (v * layer.n_in + begin) * k.lanes * k.itemsize, k.lanes,
+                layer.wt + (begin // k.lanes * stripe + v * square) * k.itemsize, k.lanes, stripe)
 
 
 # ---- forward and backward -------------------------------------------------------------------------------------------
@@ -478,6 +481,16 @@ cdef void gather_rows(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
             run.k.dropout(m, run.layers.n_in, run.input_dropout, &c, 0, part.x_rows[row], run.ld_input)
 
 
+cdef void transpose_input(Part *part, Layer *layer, const char *h, Py_ssize_t ld, Py_ssize_t row, Py_ssize_t m,
+                          Py_ssize_t v0, Py_ssize_t v1) noexcept nogil:
+    """H^T of what the layer reads, h from row `row` and vector v0 on with rows ld apart: m rows, vectors v0..v1."""
+    cdef const Kernels *k = part.run.k
+    cdef Py_ssize_t lanes = k.lanes, ldt = part.run.ld_transposed, v
+    for v in range(v0, v1):
+        k.transpose(m, h + (v - v0) * lanes * k.itemsize, ld, layer.ht[part.side] + (v * lanes * ldt + row) * k.itemsize,
+                    ldt, lanes)
+
+
 cdef inline char **input_rows(Part *part, Layer *layer) noexcept nogil:
     """Pointers to the rows of what the layer reads (dense X)."""
     return part.x_rows if layer == part.run.layers else (layer - 1).a_rows[part.side]
@@ -502,6 +515,8 @@ cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, P
     if layer.dropout > 0:
         c = counter_of(part, row, <uint32_t>(layer - run.layers + 1))
         k.dropout(m, n, layer.dropout, &c, v0 * k.lanes, z, layer.ld)
+    if layer < run.layers + run.n_layers - 1 and (layer + 1).ht[part.side] != NULL:
+        transpose_input(part, layer + 1, z, layer.ld, row, m, v0, v1)
 
 
 cdef void times_slope(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t column, Py_ssize_t n) noexcept nogil:
@@ -628,6 +643,10 @@ cdef void forward_columns(Part *part) noexcept nogil:
         mine = share(part.rows, part.member, part.n_members)
         gather_rows(part, mine.begin, mine.end - mine.begin)
         barrier(part)
+        if run.layers.ht[part.side] != NULL:
+            mine = share((run.layers.n_in + run.k.lanes - 1) // run.k.lanes, part.member, part.n_members)
+            transpose_input(part, run.layers, run.input[part.side] + mine.begin * run.k.lanes * run.k.itemsize, run.ld_input,
+                            0, part.rows, mine.begin, mine.end)
     for i in range(run.n_by_columns):
         layer = run.layers + i
         mine = share(layer.vectors, part.member, part.n_members)
@@ -747,6 +766,9 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
             if rows:
                 k.csr_gradient(rows, n, &run.csr, run.order + first if run.order != NULL else NULL, first, begin,
                                begin + size, d, ldd, accumulate, g, n)
+        elif rows and layer.ht[part.side] != NULL:
+            k.matmul(size, n, rows, layer.ht_rows[part.side] + begin, part.row, False, d, ldd, stripe_d, NULL, accumulate, g,
+                     lanes, stripe)
         elif rows:
             k.matmul(size, n, rows, input_rows(part, layer) + part.row, begin, True, d, ldd, stripe_d, NULL, accumulate, g,
                      lanes, stripe)
@@ -1297,10 +1319,18 @@ cdef class Engine:
             layer = run.layers + i
             layer.bias_slot = run.n_squares
             run.n_squares += layer.vectors
-        # the rows of a batch would share few sets of the L1 cache
-        run.direct = run.direct and run.x.row_stride % 256 != 0
+        # the rows of a batch would share few sets of the L1 cache; H^T is made from gathered rows
+        run.direct = run.direct and run.x.row_stride % 256 != 0 and not self.transposes(run, 0)
         run.ld_input = self.row_distance(run.layers.n_in)
         return 0
+
+    cdef bint transposes(self, Run *run, int i):
+        """Whether layer i keeps H^T: where G = H^T delta has many columns, its products read rows of H^T from cache faster
+        than columns of H, which lie pages apart."""
+        return (
+            (run.mode == TRAIN or run.mode == GRADIENT) and i < run.n_by_columns and self.layers[i].n_out >= 256
+            and run.batch >= 64
+        )
 
     cdef int place(self, Run *run, Py_ssize_t chunk, int n_threads) except -1:
         """Lay out the workspace for chunks of so many rows.
@@ -1321,6 +1351,7 @@ cdef class Engine:
         self.cut(run, n_threads)
         run.chunk = chunk
         run.window = self.chunk_of(chunk)
+        run.ld_transposed = self.row_distance(chunk)
         run.sides = 2 if n_threads > 1 and run.n_by_columns and not own_cost else 1
         last = run.layers + self.n_layers - 1
         for i in range(self.n_layers):
@@ -1370,6 +1401,13 @@ cdef class Engine:
                 if i and run.mode != LOSS_ONLY:
                     layer.wt = p
                     p += (layer.n_in + lanes - 1) // lanes * layer.vectors * lanes * lanes * itemsize
+            for i in range(self.n_layers):
+                layer = run.layers + i
+                for side in range(run.sides if self.transposes(run, i) else 0):
+                    layer.ht[side] = p
+                    p += aligned((layer.n_in + lanes) * run.ld_transposed * itemsize)
+                    layer.ht_rows[side] = <char **>p
+                    p += aligned(layer.n_in * sizeof(char *))
             run.block_loss = <double *>p
             p += aligned(n_blocks_of(chunk, run.block, run.shared) * sizeof(double))
             run.penalties = <double *>p
@@ -1380,6 +1418,11 @@ cdef class Engine:
             p += n_threads * run.scratch_size
             if round_ == 0:
                 size = <size_t>p
+        for i in range(self.n_layers):
+            layer = run.layers + i
+            for side in range(run.sides if self.transposes(run, i) else 0):
+                for r in range(layer.n_in):
+                    layer.ht_rows[side][r] = layer.ht[side] + r * run.ld_transposed * itemsize
         for side in range(run.sides):
             memset(last.d[side], 0, chunk * last.ld * itemsize)  # the loss does not write the columns that fill it up
             for i in range(self.n_layers):

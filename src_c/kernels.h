@@ -113,8 +113,8 @@ typedef struct {
     /* B (m, n) packed = A (m, n) row-major, and back */
     void (*pack)(ptrdiff_t m, ptrdiff_t n, const void *a, ptrdiff_t lda, void *b, ptrdiff_t stripe);
     void (*unpack)(ptrdiff_t m, ptrdiff_t n, const void *a, ptrdiff_t stripe, void *b, ptrdiff_t ldb);
-    /* lanes rows of a packed B = A^T, where A (m, lanes) is rows of one stripe */
-    void (*transpose)(ptrdiff_t m, const void *a, void *b, ptrdiff_t stripe);
+    /* B (lanes, m) in stripes = A^T, where A (m, lanes) has rows lda apart */
+    void (*transpose)(ptrdiff_t m, const void *a, ptrdiff_t lda, void *b, ptrdiff_t ldb, ptrdiff_t stripe);
     /* every row of C (m, n) = row (n), or zero where row is NULL */
     void (*fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c, ptrdiff_t ldc);
     /* out (n) = (accumulate ? out : 0) + sum of the rows of A (m, n) */

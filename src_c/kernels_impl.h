@@ -243,7 +243,7 @@ static void NAME(unpack)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t str
 }
 
 /* Squares of LANES x LANES in registers: after log2(LANES) rounds of a perfect shuffle, the rows are the columns. */
-static void NAME(transpose)(ptrdiff_t m, const void *a_, void *b_, ptrdiff_t stripe)
+static void NAME(transpose)(ptrdiff_t m, const void *a_, ptrdiff_t lda, void *b_, ptrdiff_t ldb, ptrdiff_t stripe)
 {
     const REAL *a = a_;
     REAL *b = b_;
@@ -251,7 +251,7 @@ static void NAME(transpose)(ptrdiff_t m, const void *a_, void *b_, ptrdiff_t str
     for (; i + LANES <= m; i += LANES, b += stripe) {
         VEC row[LANES], next[LANES];
         for (int r = 0; r < LANES; r++)
-            row[r] = NAME(load)(a + (i + r) * LANES);
+            row[r] = NAME(load)(a + (i + r) * lda);
         for (int round = 1; round < LANES; round *= 2) {
             for (int r = 0; r < LANES / 2; r++) {
                 next[2 * r] = ZIP_LOW(row[r], row[r + LANES / 2]);
@@ -261,11 +261,11 @@ static void NAME(transpose)(ptrdiff_t m, const void *a_, void *b_, ptrdiff_t str
                 row[r] = next[r];
         }
         for (int r = 0; r < LANES; r++)
-            NAME(store)(b + r * LANES, row[r]);
+            NAME(store)(b + r * ldb, row[r]);
     }
     for (ptrdiff_t r = 0; i + r < m; r++)
         for (ptrdiff_t j = 0; j < LANES; j++)
-            b[j * LANES + r] = a[(i + r) * LANES + j];
+            b[j * ldb + r] = a[(i + r) * lda + j];
 }
 
 /* out += s * row */

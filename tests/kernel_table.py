@@ -96,7 +96,7 @@ class Kernels(Structure):
         ("matmul", CFUNCTYPE(None, N, N, N, P, N, c_int, P, N, N, P, c_int, P, N, N)),
         ("pack", CFUNCTYPE(None, N, N, P, N, P, N)),
         ("unpack", CFUNCTYPE(None, N, N, P, N, P, N)),
-        ("transpose", CFUNCTYPE(None, N, P, P, N)),
+        ("transpose", CFUNCTYPE(None, N, P, N, P, N, N)),
         ("fill_rows", CFUNCTYPE(None, N, N, P, P, N)),
         ("column_sums", CFUNCTYPE(None, N, N, P, N, c_int, P)),
         ("gather", CFUNCTYPE(None, N, N, POINTER(Strided), P, N, P, N)),
