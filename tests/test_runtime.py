@@ -25,12 +25,12 @@ from fastbp import SGD, Adam, Dense, Network, RMSProp, _core, threads
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and processes")
 
-# name: sizes, batch, rows. The last one's layers go to BLAS.
+# name: sizes, batch, rows. Layers of the last one keep the transpose of their input.
 NETWORKS = {
     "one hidden layer": ([120, 100, 10], 50, 1010),
     "narrow": ([300, 30, 3], 1000, 3000),
     "deep": ([64, *[64] * 5, 10], 96, 1000),
-    "BLAS": ([300, 500, 400, 7], 150, 470),
+    "wide": ([300, 500, 400, 7], 150, 470),
 }
 
 
