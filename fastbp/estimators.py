@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import r2_score
+from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state, column_or_1d
@@ -25,9 +25,20 @@ from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import threads
-from .full_batch import minimize_lbfgs
+from ._core import Data
+from .full_batch import FullBatch, GradientRule, Objective, minimize_lbfgs
 from .layers import ACTIVATIONS, ELU, Dense, LeakyReLU
-from .losses import Huber, Lp, Quantile
+from .losses import (
+    OUTPUT_UNITS,
+    HistogramLoss,
+    Huber,
+    Lp,
+    Quantile,
+    SoftmaxCrossEntropy,
+    kernel_of,
+    output_units,
+    outputs_per_target,
+)
 from .network import Network
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp, UpdateRule
 from .schedules import Schedule
@@ -40,6 +51,7 @@ except ImportError:  # scikit-learn < 1.9
         """Nothing: this scikit-learn has no callbacks."""
 
 
+# The network's loss by output activation, for estimators whose attributes were set by hand.
 _LOSSES = {
     "softmax": "softmax_cross_entropy",
     "logistic": "cross_entropy",
@@ -55,6 +67,10 @@ _CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
 _RECORDS = (*_CURVES, "best_loss_", "best_validation_score_", "_no_improvement_count")
 _OPTIMIZER = ("_optimizer", "_optimizer_state", "_best_parameters")
 
+_NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
+
 # Stack level of the line that calls fit or partial_fit, seen from a solver.
 _USER = 6
 
@@ -64,11 +80,15 @@ _PARAMETERS = """\
     activation : str, LeakyReLU or ELU, default='relu'
         Activation of the hidden layers: 'identity', 'logistic', 'tanh', 'relu', or another of those
         that `fastbp.Dense` describes (but for 'step', which has no derivative).
-    solver : {'lbfgs', 'sgd', 'adam', 'adamw', 'rmsprop', 'adagrad'} or update rule, default='adam'
-        'lbfgs' is quasi-Newton on all rows at once; all others, the stochastic solvers, go through
-        mini-batches. An object such as `fastbp.RMSProp(0.01, momentum=0.9)` brings all its settings
-        along, its learning rate among them: the parameters below that name solvers are then not
-        used. By name 'rmsprop' and 'adagrad' have the default settings but for the learning rate.
+    solver : {'lbfgs', 'sgd', 'adam', 'adamw', 'rmsprop', 'adagrad'} or rule, default='adam'
+        'lbfgs' is quasi-Newton on all rows at once; the other names are stochastic solvers, which go
+        through mini-batches. An object such as `fastbp.RMSProp(0.01, momentum=0.9)` brings all its
+        settings along, its learning rate among them: the parameters below that name solvers are then
+        not used. By name 'rmsprop' and 'adagrad' have the default settings but for the learning rate.
+        Objects of `fastbp.Rprop`, `Quickprop`, `Newton`, `NewtonCG`, `BFGS` and `LBFGS` are
+        full-batch rules: one epoch is one iteration on all rows. As with 'lbfgs' there are no
+        `partial_fit`, no dropout and no early stopping; all but `LBFGS`, `Rprop` and `Quickprop`
+        need ``l1_ratio=0``.
     alpha : float, default=0.0001
         Strength of the penalty on the weights (biases are free). It is divided by the sum of the
         sample weights of the batch.
@@ -86,14 +106,14 @@ _PARAMETERS = """\
     power_t : float, default=0.5
         Exponent of 'invscaling'.
     max_iter : int, default=200
-        Epochs of stochastic solvers, iterations of 'lbfgs' at most.
+        Epochs of stochastic solvers, iterations of 'lbfgs' and full-batch rules at most.
     shuffle : bool, default=True
         Whether each epoch of a stochastic solver takes the rows in a new order.
     random_state : int, RandomState instance or None, default=None
         Source of the initial parameters, the validation split and the order of the rows.
     tol : float, default=1e-4
         Least improvement of loss or validation score that counts as one; gradient tolerance of
-        'lbfgs'.
+        'lbfgs'. Not used by full-batch rules that end by themselves, all but `Rprop` and `Quickprop`.
     verbose : bool or int, default=False
         Whether to print the loss of each epoch.
     warm_start : bool, default=False
@@ -112,7 +132,8 @@ _PARAMETERS = """\
     epsilon : float, default=1e-8
         Added to the denominator of 'adam' and 'adamw'.
     n_iter_no_change : int or inf, default=10
-        Training ends after more than that many epochs in a row without improvement.
+        Training ends after more than that many epochs in a row without improvement (stochastic
+        solvers, `Rprop`, `Quickprop`).
     max_fun : int, default=15000
         Evaluations of the loss by 'lbfgs' at most.
     l1_ratio : float, default=0.0
@@ -130,11 +151,12 @@ _ATTRIBUTES = """\
     intercepts_ : list of ndarray of shape (n_out,)
         Biases of each layer.
     loss_ : float
-        Training loss of the last epoch, including the penalty.
+        Training loss of the last epoch, including the penalty; with 'lbfgs' that at the end.
     loss_curve_ : list of float
-        Training loss of each epoch (stochastic solvers).
+        Training loss of each epoch, before its updates (not with 'lbfgs'). A full-batch rule that ends
+        by itself ends with an epoch that made no progress, whose loss is that at the end.
     best_loss_ : float or None
-        Least training loss (stochastic solvers); None with early stopping.
+        Least of `loss_curve_`; None with early stopping.
     validation_scores_ : list of float or None
         Score on the validation set after each epoch; None without early stopping.
     best_validation_score_ : float or None
@@ -144,7 +166,7 @@ _ATTRIBUTES = """\
     converged_ : bool
         Whether the last call ended because there was no further improvement.
     n_iter_ : int
-        Epochs (stochastic solvers) or iterations ('lbfgs') of the last call.
+        Epochs, or iterations of 'lbfgs' and full-batch rules, of the last call.
     t_ : int
         Training rows seen by stochastic solvers, counting repetitions.
     n_layers_ : int
@@ -294,6 +316,18 @@ class _Tasks:
             self.root.call_on_fit_task_end(**self.arguments, **self.fitted)
 
 
+class _ReportedObjective(Objective):
+    """An objective that begins an iteration for scikit-learn's callbacks when it is evaluated."""
+
+    def __init__(self, net, rows, n_threads, tasks):
+        super().__init__(net, rows, n_threads)
+        self.tasks = tasks
+
+    def value_and_gradient(self, l1=True):
+        self.tasks.begin("iteration")
+        return super().value_and_gradient(l1)
+
+
 class _HeldOut(NamedTuple):
     """Validation set: rows `order` (None for all) of X, and all that belongs to them."""
 
@@ -310,7 +344,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
     _parameter_constraints: dict = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS) - {"step"}), LeakyReLU, ELU],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad"}), UpdateRule],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad"}), UpdateRule, FullBatch],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Schedule],
@@ -348,8 +382,11 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
+    def _is_stochastic(self):
+        return self.solver != "lbfgs" and not isinstance(self.solver, FullBatch)
+
     def _check_solver(self):
-        if self.solver == "lbfgs":
+        if not self._is_stochastic():
             raise AttributeError(
                 "partial_fit is only available for stochastic optimizers."
                 f" {self.solver} is not stochastic."
@@ -398,23 +435,24 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         return self._bind(net)
 
     def _new_network(self, n_inputs, units, dtype, random_state):
-        layers = self._layers(units)
-        loss = self._network_loss()
+        loss = self._fitted_loss()
+        unit = "identity" if kernel_of(loss)[0] in OUTPUT_UNITS else self.out_activation_
+        layers = [*self._hidden_layers(units[:-1]), Dense(units[-1], unit)]
         return Network(layers, n_inputs=n_inputs, loss=loss, dtype=dtype, random_state=random_state)
 
-    def _network_loss(self):
-        return _LOSSES[self.out_activation_]
+    def _fitted_loss(self):
+        """The network's loss, which `loss` may have been when it was trained."""
+        return vars(self).get("_loss", _LOSSES.get(self.out_activation_))
 
-    def _layers(self, units):
+    def _hidden_layers(self, units):
         rates = self.dropout
-        rates = [rates] * (len(units) - 1) if isinstance(rates, Real) else list(rates)
-        if len(rates) != len(units) - 1 or not all(isinstance(p, Real) and 0 <= p < 1 for p in rates):
+        rates = [rates] * len(units) if isinstance(rates, Real) else list(rates)
+        if len(rates) != len(units) or not all(isinstance(p, Real) and 0 <= p < 1 for p in rates):
             raise ValueError(
                 "dropout must be a number in [0, 1), or one for each of the hidden layers, of which"
-                f" there are {len(units) - 1}, got {self.dropout!r}."
+                f" there are {len(units)}, got {self.dropout!r}."
             )
-        hidden = zip(units, rates, strict=False)
-        return [*(Dense(n, self.activation, dropout=p) for n, p in hidden), Dense(units[-1])]
+        return [Dense(n, self.activation, dropout=p) for n, p in zip(units, rates, strict=True)]
 
     def __getstate__(self):
         state = dict(super().__getstate__())
@@ -432,7 +470,8 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
     # Validation of the arguments
 
     def _check_X(self, X):
-        X = validate_data(self, X, accept_sparse="csr", dtype=_DTYPES, reset=False)
+        with np.errstate(invalid="ignore"):  # scikit-learn's sum of inf and -inf, before it says that they are there
+            X = validate_data(self, X, accept_sparse="csr", dtype=_DTYPES, reset=False)
         return _canonical(X)
 
     def _is_plain(self, X):
@@ -454,16 +493,17 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         )
 
     def _check_X_y(self, X, y, reset):
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=_DTYPES,
-            reset=reset,
-            multi_output=True,
-            y_numeric=self._y_numeric,
-        )
+        with np.errstate(invalid="ignore"):  # as in `_check_X`
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                accept_sparse="csr",
+                dtype=_DTYPES,
+                reset=reset,
+                multi_output=True,
+                y_numeric=self._y_numeric,
+            )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return _canonical(X), y
@@ -480,19 +520,17 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
             )
         return weight
 
-    def _check_validation_set(self, X, y, sample_weight, weigh):
-        """Validated X_val, its encoded y_val and weights."""
+    def _validation_set(self, net, X, y, sample_weight, weigh):
+        """The validation set that was given."""
         try:
             X, y = self._check_X_y(X, y, reset=False)
             target = self._encode_known(y)
             weight = weigh(target, self._check_weight(sample_weight, X, "sample_weight_val"))
             if X.shape[0] < 2:
                 raise ValueError("at least 2 rows are needed, got 1.")
-            if target.shape[1:] not in ((), (self.n_outputs_,)):
-                raise ValueError(f"{target.shape[1]} outputs, but y has {self.n_outputs_}.")
+            return _HeldOut(X, None, net._data(X, target, weight), target, weight)
         except ValueError as error:
             raise ValueError(f"X_val, y_val, sample_weight_val: {error}") from error
-        return X, target, weight
 
     def _check_early_stopping(self, X_val, y_val, sample_weight_val, incremental):
         if (X_val is None) != (y_val is None):
@@ -500,7 +538,9 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
             raise ValueError(f"{given} is provided, but {missing} was not provided.")
         if X_val is None and sample_weight_val is not None:
             raise ValueError("sample_weight_val is provided, but X_val was not provided.")
-        if X_val is not None and (self.solver == "lbfgs" or not self.early_stopping):
+        if isinstance(self.solver, FullBatch) and self.early_stopping:
+            raise ValueError(f"early_stopping must be False, it needs a stochastic solver, got solver={self.solver!r}.")
+        if X_val is not None and not (self._is_stochastic() and self.early_stopping):
             raise ValueError(
                 "X_val and y_val are for early stopping, which needs early_stopping=True and a"
                 f" stochastic solver, got early_stopping={self.early_stopping} and"
@@ -534,7 +574,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
             Training rows. The arithmetic is float32 for float32 and float64 for all else. Arrays of
             float32, float64, uint8 and bool with any strides, memory maps among them, and canonical
             CSR matrices of these types are read in place.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Target values or class labels; for several labels per row a matrix of 0 and 1.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, not negative.
@@ -580,16 +620,21 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _fit(self, X, y, sample_weight, validation, incremental=False):
         given = X, y, sample_weight
         hidden = self._hidden_units()
-        if any(layer.dropout for layer in self._layers([*hidden, 1])) and self.solver == "lbfgs":
+        stochastic = self._is_stochastic()
+        if any(layer.dropout for layer in self._hidden_layers(hidden)) and not stochastic:
             raise ValueError(
-                f"dropout is for the stochastic solvers, got solver='lbfgs' and dropout={self.dropout!r}."
+                f"dropout is for the stochastic solvers, got solver={self.solver!r} and dropout={self.dropout!r}."
             )
         self._check_early_stopping(*validation, incremental)
-        stochastic = self.solver != "lbfgs"
-        if isinstance(self.solver, UpdateRule) and self.learning_rate != "constant":
+        if not isinstance(self.solver, str) and self.learning_rate != "constant":
             raise ValueError(
                 "learning_rate must be 'constant' if solver is an object, which brings its own, got"
                 f" {self.learning_rate!r}."
+            )
+        if getattr(self.solver, "needs_derivative", False) and self.alpha * self.l1_ratio > 0:
+            raise ValueError(
+                f"l1_ratio must be 0 for solver={self.solver!r}, which needs a differentiable penalty, got"
+                f" {self.l1_ratio}."
             )
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y = self._check_X_y(X, y, reset=first)
@@ -597,60 +642,59 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         weight = self._check_weight(sample_weight, X)
         weigh = self._class_weighting(target, weight)
         weight = weigh(target, weight)
-        n_outputs = target.shape[1] if target.ndim == 2 else len(self.classes_)
 
         self._random_state = check_random_state(self.random_state)
-        self.n_outputs_ = n_outputs
+        self.out_activation_, self._loss = self._output()
+        self.n_outputs_ = self._n_outputs(target)
         if first:
             self.n_iter_ = self.t_ = 0
             self.n_layers_ = len(hidden) + 2
-            self.out_activation_ = self._output_activation()
             dtype = np.float32 if X.dtype == np.float32 else np.float64
-            units = [*hidden, n_outputs]
+            units = [*hidden, self.n_outputs_]
             net = self._new_network(X.shape[1], units, dtype, self._random_state)
-            if not hidden and self.activation == "logistic":
+            if self.activation == "logistic" != net.layers[0].activation:
                 net.parameters[:] *= np.sqrt(2 / 6)  # scikit-learn's range, though no unit has it
             self._bind(net)
+        if len(self.intercepts_[-1]) != self.n_outputs_:
+            raise ValueError(
+                f"y and loss need {self.n_outputs_} outputs, but the network was fitted with"
+                f" {len(self.intercepts_[-1])}."
+            )
         net = self._network()
-        if net.loss != self._network_loss():  # it was set since the last call
+        if net.loss != self._loss:  # it was set since the last call
             del self._bound
             net = self._network()
-        if net.biases[-1].size != n_outputs:
-            raise ValueError(
-                f"y has {n_outputs} outputs, but the network was fitted with {net.biases[-1].size}."
-            )
-        net.l1 = self.alpha * self.l1_ratio
-        net.l2 = self.alpha * (1 - self.l1_ratio)
-        data = net._data(X, target, weight)
+        rows = net._rows(X, target, weight)
+        strength = self.alpha
+        if not stochastic:  # the kernels of the other solvers divide by the weight of the batch
+            strength /= X.shape[0] if weight is None else weight.sum()
+        net.l1 = strength * self.l1_ratio
+        net.l2 = strength * (1 - self.l1_ratio)
 
-        order, held_out = np.arange(X.shape[0]), None
+        data, order, held_out = Data(*rows), np.arange(X.shape[0]), None
         if stochastic and self.early_stopping:
-            order, held_out = self._hold_out(net, X, target, weight, data, validation, weigh)
+            if validation[0] is None:
+                order, held_out = self._hold_out(X, target, weight, data)
+            else:
+                held_out = self._validation_set(net, *validation, weigh)
 
         tasks = _Tasks(self, *given, max_subtasks=1 if incremental else self.max_iter)
         with threads.exclusive(net):
             if stochastic:
                 self._fit_stochastic(net, data, order, held_out, incremental, tasks)
+            elif self.solver == "lbfgs":
+                self._fit_lbfgs(net, data, tasks)
             else:
-                total_weight = X.shape[0] if weight is None else weight.sum()
-                self._fit_lbfgs(net, data, total_weight, tasks)
+                self._fit_full_batch(net, rows, tasks)
         if not np.isfinite(net.parameters).all():
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large"
-                " values and need to be preprocessed."
-            )
+            raise ValueError(_NOT_FINITE)
         tasks.close()
         return self
 
-    def _hold_out(self, net, X, target, weight, data, validation, weigh):
-        """Rows to train on, and the validation set: the one given, or rows split off."""
-        order = np.arange(X.shape[0])
-        if validation[0] is not None:
-            X_val, target_val, weight_val = self._check_validation_set(*validation, weigh)
-            data_val = net._data(X_val, target_val, weight_val)
-            return order, _HeldOut(X_val, None, data_val, target_val, weight_val)
+    def _hold_out(self, X, target, weight, data):
+        """Rows to train on, and a validation set split off."""
         order, rows = train_test_split(
-            order,
+            np.arange(X.shape[0]),
             random_state=self._random_state,
             test_size=self.validation_fraction,
             # scikit-learn stratifies for two classes only.
@@ -671,8 +715,14 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         return order, _HeldOut(X, rows, data, target[rows], weight[rows])
 
     def _loss_scale(self):
-        """What to divide a network's loss by: scikit-learn reports squared errors per output."""
-        return self.n_outputs_ if self._network_loss() == "squared_error" else 1
+        """What to divide a network's loss by."""
+        return 1
+
+    def _no_progress(self, watched="Training loss"):
+        return (
+            f"{watched} did not improve more than tol={self.tol:f}"
+            f" for {self.n_iter_no_change} consecutive epochs."
+        )
 
     def _begin_curves(self, fresh, early_stopping):
         """Give the attributes that record the progress of training their initial values."""
@@ -721,11 +771,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         lengths = np.full(-(-n_samples // batch_size), batch_size)
         lengths[-1] = n_samples - lengths[:-1].sum()
         optimizer = self._optimizer
-        watched = "Validation score" if held_out is not None else "Training loss"
-        message = (
-            f"{watched} did not improve more than tol={self.tol:f}"
-            f" for {self.n_iter_no_change} consecutive epochs."
-        )
+        message = self._no_progress("Training loss" if held_out is None else "Validation score")
 
         self.n_iter_, self.converged_ = 0, False
         try:
@@ -744,7 +790,8 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
                     random_state=self._random_state,
                 )
                 losses = record[:, 0] / self._loss_scale() + record[:, 1]
-                self._end_epoch(net, float(losses @ lengths) / n_samples, n_samples, held_out)
+                self.t_ += n_samples
+                self._end_epoch(net, float(losses @ lengths) / n_samples, held_out)
                 optimizer.end_epoch(self.t_)
                 watched_loss = self.loss_ if held_out is None else self.validation_loss_curve_[-1]
                 net._end_epoch(optimizer.rule, watched_loss)
@@ -773,10 +820,9 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
             if incremental:
                 self._no_improvement_count = 0
 
-    def _end_epoch(self, net, loss, n_samples, held_out):
+    def _end_epoch(self, net, loss, held_out=None):
         """Record the loss and the validation score of an epoch, and whether it improved."""
         self.n_iter_ += 1
-        self.t_ += n_samples
         self.loss_ = loss
         self.loss_curve_.append(loss)
         if self.verbose:
@@ -799,11 +845,50 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
                 self._best_parameters = net.parameters.copy()
         self._no_improvement_count = 0 if improved else self._no_improvement_count + 1
 
-    def _fit_lbfgs(self, net, data, total_weight, tasks):
+    def _fit_full_batch(self, net, rows, tasks):
+        """An iteration of the solver's rule, which ends by itself or without progress, for each epoch."""
+        for name in _OPTIMIZER:
+            vars(self).pop(name, None)  # of another solver's fit
+        rule, fresh, stopped = self.solver, not self.warm_start, False
+        rule.check(net)
+        net._reset_optimizer()
+        self._begin_curves(fresh, early_stopping=False)
+        self.n_iter_, self.converged_ = 0, False
+
+        def end_iteration(loss):
+            nonlocal stopped
+            tasks.begin("iteration")  # one without an evaluation has not begun yet
+            if not np.isfinite(loss):
+                raise ValueError(_NOT_FINITE)
+            self._end_epoch(net, float(loss))
+            stopped = tasks.end()
+            if isinstance(rule, GradientRule) and self._no_improvement_count > self.n_iter_no_change:
+                self.converged_ = True
+                if self.verbose:
+                    print(f"{self._no_progress()} Stopping.")
+            return stopped or self.converged_
+
+        objective = _ReportedObjective(net, rows, self.n_threads, tasks)
+        try:
+            rule.train(objective, self.max_iter, end_iteration)
+            if self.n_iter_ < self.max_iter and not stopped:
+                self.converged_ = True
+            elif not stopped and not self.converged_:
+                warnings.warn(
+                    f"{type(rule).__name__}: Maximum iterations ({self.max_iter}) reached and the optimization hasn't"
+                    " converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=_USER,
+                )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=_USER)
+        net._reset_optimizer()
+
+    def _fit_lbfgs(self, net, data, tasks):
         """Minimize mean loss plus penalty."""
         for name in (*_RECORDS, *_OPTIMIZER):
             vars(self).pop(name, None)  # of another solver's fit
-        l1, l2 = net._flat_penalties() / total_weight
+        l1, l2 = net._flat_penalties()
         # scikit-learn's value, unlike its gradient, averages squared errors over outputs. That is
         # kept for equal results; L1, which it lacks, has the value that belongs to the gradient.
         scale = 1 if l1.any() else self._loss_scale()
@@ -856,8 +941,8 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
 class MLPClassifier(ClassifierMixin, _BaseMLP):
     __doc__ = f"""Multilayer perceptron classifier, a drop-in for scikit-learn's.
 
-    It minimizes the cross-entropy: of softmax outputs for more than two classes, of one sigmoid
-    output for two, of one sigmoid output per label for multilabel y.
+    By default it minimizes the cross-entropy: of softmax outputs for more than two classes, of one
+    logistic output for two, of one logistic output per label for multilabel y.
 
     Parameters
     ----------
@@ -870,6 +955,16 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
         Threads to use; None for those that are free and worth it, -1 for all. Results don't depend
         on it.
 {_DROPOUT}
+    loss : {{'log_loss', 'cross_entropy', 'squared_error'}} or SoftmaxCrossEntropy, default='log_loss'
+        The cost, summed over outputs, and with it the output units:
+
+        - 'log_loss': scikit-learn's, as said above;
+        - 'cross_entropy' (Notes 001): ``-y_j ln a_j - (1 - y_j) ln(1 - a_j)`` of one logistic output for
+          each of more than two classes; otherwise the same as 'log_loss';
+        - 'squared_error' (the quadratic cost of Notes 001): ``1/2 (y_j - a_j)^2`` of the same logistic
+          outputs as for 'cross_entropy', with y 1 for the row's class and 0 for the others;
+        - `fastbp.SoftmaxCrossEntropy` with its `label_smoothing` and `fixed_logit`: of one softmax output
+          for each class, also if there are two. Not for multilabel y.
 
     Attributes
     ----------
@@ -886,10 +981,10 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
     True
     """
 
-    loss = "log_loss"
     _y_numeric = False
     _parameter_constraints: dict = {
         **_BaseMLP._parameter_constraints,
+        "loss": [StrOptions({"log_loss", "cross_entropy", "squared_error"}), SoftmaxCrossEntropy],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
 
@@ -900,13 +995,13 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
         random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
         nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
         beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, l1_ratio=0.0,
-        class_weight=None, n_threads=None, dropout=0.0,
+        class_weight=None, n_threads=None, dropout=0.0, loss="log_loss",
     ):  # fmt: skip
         _set_parameters(locals())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
+        tags.classifier_tags.multi_label = not isinstance(self.loss, SoftmaxCrossEntropy)
         return tags
 
     @available_if(lambda self: self._check_solver())
@@ -949,7 +1044,7 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
         return self._fit(X, y, sample_weight, validation, incremental=True)
 
     def _encode(self, y, incremental):
-        """Class indices (softmax), or booleans of shape (n_samples, n_outputs) (sigmoid)."""
+        """Class indices (softmax), or booleans of shape (n_samples, n_outputs) (logistic)."""
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
@@ -969,12 +1064,29 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
                 "`y` has classes not in `self.classes_`. "
                 f"`self.classes_` has {self.classes_}. 'y' has {classes}."
             )
-        if y.ndim == 1 and self._label_binarizer.y_type_ == "multiclass":
+        if y.ndim == 1 and self._output()[0] == "softmax":
             return np.searchsorted(self.classes_, y).astype(np.int64, copy=False)
         return self._label_binarizer.transform(y).astype(bool)
 
-    def _output_activation(self):
-        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
+    def _is_multiclass(self):
+        return self._label_binarizer.y_type_ == "multiclass"
+
+    def _output(self):
+        """Activation of the outputs, and the network's loss."""
+        if isinstance(self.loss, SoftmaxCrossEntropy):
+            if self._label_binarizer.y_type_.startswith("multilabel"):
+                raise ValueError(f"loss={self.loss!r} needs y with one class for each row, got multilabel y.")
+            if len(self.classes_) < 2:
+                raise ValueError(
+                    f"loss={self.loss!r} needs y with at least two classes, got one class: {self.classes_}."
+                )
+            return "softmax", self.loss
+        if self.loss == "log_loss" and self._is_multiclass():
+            return "softmax", "softmax_cross_entropy"
+        return "logistic", "squared_error" if self.loss == "squared_error" else "cross_entropy"
+
+    def _n_outputs(self, target):
+        return target.shape[1] if target.ndim == 2 else len(self.classes_)
 
     def _class_weighting(self, target, weight):
         """Function (target, weight) -> weight times the class weights, learnt from these rows."""
@@ -983,6 +1095,7 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
             return lambda target, weight: weight
 
         def columns(target):
+            target = target.argmax(axis=1) if target.ndim == 2 and self._is_multiclass() else target
             return [target] if target.ndim == 1 else list(target.T.astype(np.intp))
 
         n = len(columns(target))
@@ -1020,6 +1133,8 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
     def _score_outputs(self, target, outputs, weight):
         if target.ndim == 1:
             hits = outputs.argmax(axis=1) == target
+        elif self._is_multiclass():
+            hits = outputs.argmax(axis=1) == target.argmax(axis=1)
         else:
             hits = ((outputs > 0.5) == target).all(axis=1) | (len(self.classes_) == 1)
         return float(np.average(hits, weights=weight))
@@ -1036,10 +1151,10 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
         y : ndarray of shape (n_samples,), or 0/1 matrix of shape (n_samples, n_labels)
         """
         outputs = self._outputs(X)
-        if self.out_activation_ == "softmax":
-            return self.classes_[outputs.argmax(axis=1)]
         if self.n_outputs_ == 1 and len(self.classes_) == 2:
             return self.classes_[(outputs[:, 0] > 0.5).astype(np.intp)]
+        if self.out_activation_ == "softmax" or self._is_multiclass():
+            return self.classes_[outputs.argmax(axis=1)]
         return self._label_binarizer.inverse_transform(outputs)
 
     def predict_proba(self, X):
@@ -1052,12 +1167,18 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
         Returns
         -------
         p : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`. For multilabel y, of each label for itself.
+            In the order of `classes_`. Softmax outputs as they are; ``[1 - a, a]`` for one logistic
+            output. Of the logistic outputs of more than two classes, each of which estimates the
+            probability of its class, the shares in their sum (equal ones if all are 0). For
+            multilabel y, of each label for itself.
         """
         outputs = self._outputs(X)
-        if self.n_outputs_ > 1:
-            return outputs
-        return np.concatenate([1 - outputs, outputs], axis=1)
+        if self.n_outputs_ == 1:
+            return np.concatenate([1 - outputs, outputs], axis=1)
+        if self.out_activation_ == "logistic" and self._is_multiclass():
+            total = outputs.sum(axis=1, keepdims=True)
+            return np.divide(outputs, total, out=np.full_like(outputs, 1 / self.n_outputs_), where=total > 0)
+        return outputs
 
     def predict_log_proba(self, X):
         """Predict logarithms of probabilities.
@@ -1080,12 +1201,14 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
 
     Parameters
     ----------
-    loss : str, Huber, Lp or Quantile, default='squared_error'
+    loss : str, Huber, Lp, Quantile or HistogramLoss, default='squared_error'
         Half the squared error of linear outputs, or half the Poisson deviance of exponential
         outputs (for y that is not negative) for 'poisson'; 'absolute_error'; 'huber' or a
         `fastbp.Huber` with its delta; a `fastbp.Lp` with its exponent; 'quantile' (the median) or a
-        `fastbp.Quantile` of one level. All but 'squared_error', for which scikit-learn's averages
-        are kept, are summed over outputs.
+        `fastbp.Quantile` of one level or several; 'gaussian', which learns mean and standard
+        deviation; a `fastbp.HistogramLoss` (for one target), which predicts the mean of a
+        distribution over bins. `fastbp.Network` has the formulas. They are summed over outputs; only
+        'squared_error' is averaged, as scikit-learn's is, in what solvers by name report.
 {_PARAMETERS}
     n_threads : int or None, default=None
         Threads to use; None for those that are free and worth it, -1 for all. Results don't depend
@@ -1109,10 +1232,11 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
     _parameter_constraints: dict = {
         **_BaseMLP._parameter_constraints,
         "loss": [
-            StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile"}),
+            StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile", "gaussian"}),
             Huber,
             Lp,
             Quantile,
+            HistogramLoss,
         ],
     }
 
@@ -1131,9 +1255,7 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
         return self._encode_known(y)
 
     def _encode_known(self, y):
-        """Float array of shape (n_samples, n_outputs)."""
-        if isinstance(self.loss, Quantile) and np.size(self.loss.levels) > 1:
-            raise ValueError(f"loss must be a Quantile of one level, got {self.loss}.")
+        """Float array of shape (n_samples, n_targets)."""
         y = y.toarray() if issparse(y) else y
         if y.dtype not in (np.float32, np.float64):
             y = y.astype(np.float64)
@@ -1143,13 +1265,17 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
             )
         return y.reshape(len(y), -1)
 
-    def _output_activation(self):
-        return "exp" if self.loss == "poisson" else "identity"
+    def _output(self):
+        """Activation of the outputs, and the network's loss."""
+        unit = OUTPUT_UNITS.get(kernel_of(self.loss)[0], "identity")
+        return unit, self.loss
 
-    def _network_loss(self):
-        if self.out_activation_ == "identity" and self.loss != "poisson":
-            return self.loss
-        return _LOSSES[self.out_activation_]
+    def _n_outputs(self, target):
+        return output_units(self.loss, target.shape[1])
+
+    def _loss_scale(self):
+        """scikit-learn reports squared errors per output."""
+        return self.n_outputs_ if self._loss == "squared_error" else 1
 
     def _class_weighting(self, target, weight):
         return lambda target, weight: weight
@@ -1157,18 +1283,73 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
     def _score_outputs(self, target, outputs, weight):
         if not np.isfinite(outputs).all():
             return np.nan
-        return r2_score(target, outputs, sample_weight=weight)
+        return self._score(target, self._predictions(outputs), weight)
 
-    def predict(self, X):
+    def _score(self, y, predictions, weight):
+        loss = self._fitted_loss()
+        if not isinstance(loss, Quantile) or np.size(loss.levels) == 1:
+            return r2_score(y, predictions, sample_weight=weight)
+        pairs = zip(loss.levels, np.moveaxis(predictions, -1, 0), strict=True)
+        return float(np.mean([d2_pinball_score(y, p, alpha=q, sample_weight=weight) for q, p in pairs]))
+
+    def _predictions(self, outputs):
+        """What `predict` returns for these outputs of the network."""
+        if outputs.shape[1] == 1:
+            return outputs[:, 0]
+        loss = self._fitted_loss()
+        n_groups = outputs_per_target(loss)
+        if n_groups == 1:
+            return outputs
+        groups = outputs.reshape(len(outputs), n_groups, -1).transpose(0, 2, 1)
+        groups = groups[..., 0] if loss == "gaussian" else groups
+        return groups[:, 0] if groups.shape[1] == 1 else groups
+
+    def predict(self, X, return_std=False):
         """Predict target values.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether to return standard deviations as well, which only loss='gaussian' learns.
 
         Returns
         -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            The means for loss='gaussian' and `HistogramLoss`. With several levels of a `Quantile`
+            their values are along a further, last axis: (n_samples, n_levels) or
+            (n_samples, n_targets, n_levels).
+        std : ndarray of the same shape
+            Only with `return_std`.
+
+        Raises
+        ------
+        ValueError
+            If X is unusable, or `return_std` is True for another loss.
         """
         outputs = self._outputs(X)
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+        if not return_std:
+            return self._predictions(outputs)
+        if self._fitted_loss() != "gaussian":
+            raise ValueError(f"return_std=True needs loss='gaussian', got {self._fitted_loss()!r}.")
+        std = np.exp(outputs[:, outputs.shape[1] // 2 :] / 2)
+        return self._predictions(outputs), std[:, 0] if std.shape[1] == 1 else std
+
+    def score(self, X, y, sample_weight=None):
+        """The coefficient of determination R^2 of the predictions.
+
+        With several levels of a `Quantile` it is the mean over them (and over targets) of D^2, the
+        share ``1 - L / L_0`` of the pinball loss ``L_0`` of the best constant that the predictions
+        spare: see scikit-learn's `d2_pinball_score`. Either is 1 at best, and early stopping watches it.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+        """
+        return self._score(y, self.predict(X), sample_weight)

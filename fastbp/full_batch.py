@@ -1,10 +1,11 @@
 """Rules that see all rows at once: immutable settings, and the iteration each makes of gradient and Hessian."""
 
+import threading
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import numpy as np
-import scipy.linalg
 import scipy.optimize
 
 from . import threads
@@ -74,6 +75,32 @@ def _as_in_the_core():
     """BLAS on one thread, so that results don't depend on their number; overflow gives infinity."""
     with threads.team(1, True), np.errstate(all="ignore"):
         yield
+
+
+def _eigh(H):
+    """Eigenvalues and eigenvectors of H; those of a large one in another thread, so that Ctrl-C does not wait for them.
+
+    LAPACK can't be stopped: after Ctrl-C the thread ends by itself, and its result is dropped.
+    """
+
+    def eigh():
+        with _as_in_the_core():
+            return np.linalg.eigh(H)  # without the GIL, which scipy's keeps
+
+    if len(H) < 500:  # some 50 ms
+        return eigh()
+    result = Future()
+
+    def work():
+        try:
+            result.set_result(eigh())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    while not result.done():
+        wait([result], timeout=0.1)
+    return result.result()
 
 
 class FullBatch:
@@ -280,8 +307,8 @@ class Newton(FullBatch):
     -----
     Notes 001 (Hessian technique) have the wrong sign in ``Delta w = H^-1 grad C``, and the right one in the algorithm.
     Notes 003 name what stands against the method: the size of ``H`` (with n parameters an epoch takes some
-    n^2 n_samples and 9 n^3 operations, and Ctrl-C waits for the eigenvalues: seconds for thousands of parameters), and
-    that ``H`` need not be positive definite. Of the kinks of ReLU it knows nothing: there, progress is slow.
+    n^2 n_samples and 9 n^3 operations: seconds for thousands of parameters), and that ``H`` need not be positive
+    definite. Of the kinks of ReLU it knows nothing: there, progress is slow.
 
     References
     ----------
@@ -310,8 +337,7 @@ class Newton(FullBatch):
             if not np.isfinite(gradient).all() or not np.isfinite(H).all():
                 end_epoch(np.nan)
                 return
-            with _as_in_the_core():
-                values, vectors = scipy.linalg.eigh(H.astype(np.float64), overwrite_a=True, driver="evd")
+            values, vectors = _eigh(H.astype(np.float64))
             largest = np.abs(values).max()
             zero = np.finfo(w.dtype).eps * w.size * largest
             if np.abs(gradient).max() <= self.gtol and values[0] >= -zero:

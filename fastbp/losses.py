@@ -208,10 +208,15 @@ def kernel_of(loss):
             return loss, 0.0, none, False
 
 
-def _n_groups(loss):
-    """Outputs for each target."""
+def outputs_per_target(loss):
+    """Groups of outputs, in each of which there is one for each target."""
     name, _, levels, _ = kernel_of(loss)
     return {"gaussian": 2, "quantile": len(levels)}.get(name, 1)
+
+
+def output_units(loss, n_targets):
+    """Number of outputs of a network for so many targets."""
+    return len(loss.edges) - 1 if isinstance(loss, HistogramLoss) else outputs_per_target(loss) * n_targets
 
 
 def check_loss(loss, last_layer):
@@ -228,8 +233,9 @@ def check_loss(loss, last_layer):
         raise ValueError(f"loss={loss!r} needs at least two outputs, got 1")
     if isinstance(loss, HistogramLoss) and n_units != len(loss.edges) - 1:
         raise ValueError(f"HistogramLoss with {len(loss.edges)} edges needs one output less, got {n_units}")
-    if n_units % _n_groups(loss):
-        raise ValueError(f"loss={loss!r} needs {_n_groups(loss)} outputs for each target, got {n_units} in all")
+    n_groups = outputs_per_target(loss)
+    if n_units % n_groups:
+        raise ValueError(f"loss={loss!r} needs {n_groups} outputs for each target, got {n_units} in all")
 
 
 def check_targets(loss, y, n_samples, n_outputs):
@@ -263,7 +269,7 @@ def check_targets(loss, y, n_samples, n_outputs):
         if (labels != y).any() or labels.min() < 0 or labels.max() >= n_outputs:
             raise ValueError(f"y must hold class indices from 0 to {n_outputs - 1}, got {np.unique(y)}")
         return None, labels
-    n_groups = _n_groups(loss)
+    n_groups = outputs_per_target(loss)
     n_targets = n_outputs // n_groups
     if y.shape[1:] != (n_targets,) and not (y.ndim == 1 and n_targets == 1):
         raise ValueError(f"y must have shape ({n_samples}, {n_targets}), got {y.shape}")

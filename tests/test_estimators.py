@@ -28,6 +28,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastbp import (
+    BFGS,
     ELU,
     LBFGS,
     SGD,
@@ -35,12 +36,18 @@ from fastbp import (
     Adam,
     AdamW,
     Dense,
+    HistogramLoss,
     Huber,
     LeakyReLU,
     Lp,
     Network,
+    Newton,
+    NewtonCG,
     Quantile,
+    Quickprop,
     RMSProp,
+    Rprop,
+    SoftmaxCrossEntropy,
     StepDecay,
 )  # fmt: skip
 from fastbp.estimators import MLPClassifier, MLPRegressor
@@ -88,6 +95,9 @@ def assert_same_parameters(a, b, rtol=0):
         MLPRegressor(),
         MLPClassifier(solver="lbfgs", max_iter=30, l1_ratio=0.5),
         MLPRegressor(solver="sgd"),
+        MLPClassifier(loss="squared_error", solver=Rprop(), max_iter=30),
+        MLPClassifier(loss=SoftmaxCrossEntropy(label_smoothing=0.1)),
+        MLPRegressor(loss="gaussian"),
     ]
 )
 def test_scikit_learns_checks(estimator, check):
@@ -104,7 +114,7 @@ def test_signature(ours):
         assert [str(p) for p in our[: len(their)]] == [str(p) for p in their]
         assert all(p.kind is p.KEYWORD_ONLY for p in our[len(their) :])
     names = set(ours().get_params())
-    assert names - set(theirs().get_params()) <= {"l1_ratio", "class_weight", "n_threads", "dropout"}
+    assert names - set(theirs().get_params()) <= {"l1_ratio", "class_weight", "n_threads", "dropout", "loss"}
     assert ours().loss == theirs().loss
 
 
@@ -261,6 +271,7 @@ def test_string_labels_and_feature_names():
         classifier().fit(X_iris, y_iris).predict(X_iris[:, :3])
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_plain_rows_need_no_further_validation(monkeypatch, dtype):
     """A few rows that validation would let pass do not go through it, and everything else does."""
@@ -286,6 +297,7 @@ def test_plain_rows_need_no_further_validation(monkeypatch, dtype):
     np.testing.assert_array_equal(again.predict_proba(X), expected)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize(
     "X",
     [
@@ -299,7 +311,7 @@ def test_bad_rows_give_scikit_learns_errors(X):
     for unfitted in (False, True):
         ours = classifier() if unfitted else classifier().fit(X_iris, y_iris)
         for method in ("predict", "predict_proba", "predict_log_proba"):
-            with pytest.raises((ValueError, NotFittedError)) as expected:
+            with pytest.raises((ValueError, NotFittedError)) as expected, np.errstate(invalid="ignore"):
                 getattr(clone(theirs) if unfitted else theirs, method)(X)
             with pytest.raises(type(expected.value)) as got:
                 getattr(ours, method)(X)
@@ -445,7 +457,7 @@ def test_bad_input_to_regressor(settings, continued):
     assert_unharmed(reg, lambda: reg.fit(X_reg, nan), "Input y contains NaN")
     assert_unharmed(reg, lambda: reg.fit(X_reg, y_reg + 1j), "Complex data not supported")
     two = np.column_stack([y_reg, y_reg])
-    assert_unharmed(reg, lambda: reg.partial_fit(X_reg, two), "y has 2 outputs, but the network")
+    assert_unharmed(reg, lambda: reg.partial_fit(X_reg, two), "y and loss need 2 outputs, but the network")
 
 
 @pytest.mark.parametrize(
@@ -462,8 +474,15 @@ def test_bad_input_to_regressor(settings, continued):
         ({"l1_ratio": 1.5}, "'l1_ratio' parameter of MLP"),
         ({"n_threads": 0}, "'n_threads' parameter of MLP"),
         ({"solver": SGD}, "'solver' parameter of MLP"),
-        ({"solver": LBFGS()}, "'solver' parameter of MLP"),
         ({"solver": SGD(), "learning_rate": "adaptive"}, "learning_rate must be 'constant' if solver"),
+        ({"solver": LBFGS}, "'solver' parameter of MLP"),
+        ({"solver": Rprop(), "learning_rate": StepDecay(0.1)}, "learning_rate must be 'constant' if solver"),
+        ({"solver": Rprop(), "early_stopping": True}, "early_stopping must be False, .* got solver=Rprop"),
+        ({"solver": Newton(), "dropout": 0.1}, "dropout is for the stochastic solvers, got solver=Newton"),
+        ({"solver": BFGS(), "l1_ratio": 0.5}, "l1_ratio must be 0 for solver=BFGS.* got 0.5"),
+        ({"solver": BFGS(), "hidden_layer_sizes": 2000}, "BFGS is for networks of at most 5000 parameters"),
+        ({"loss": "hinge"}, "'loss' parameter of MLP"),
+        ({"loss": Quantile}, "'loss' parameter of MLP"),
         ({"n_iter_no_change": 0}, "'n_iter_no_change' parameter of MLP"),
         ({"early_stopping": True, "validation_fraction": 0.005}, "validation set is too small"),
     ],
@@ -546,8 +565,234 @@ def test_new_losses(loss, solver):
 def test_quantile_covers_its_share():
     reg = regressor(loss=Quantile(0.9), solver="adam", max_iter=400, learning_rate_init=0.01, tol=0)
     assert abs((y_reg <= reg.fit(X_reg, y_reg).predict(X_reg)).mean() - 0.9) < 0.05
-    reg.set_params(loss=Quantile([0.1, 0.9]))
-    assert_unharmed(reg, lambda: reg.fit(X_reg, y_reg), "loss must be a Quantile of one level")
+
+
+def pinball(y, predictions, q, weight=None):
+    """D^2 of the pinball loss: one of the constants in y is the best."""
+
+    def loss(errors):
+        return np.average(np.maximum(q * errors, (q - 1) * errors), weights=weight, axis=-1)
+
+    return 1 - loss(y - predictions) / loss(y - y[:, np.newaxis]).min()
+
+
+def test_several_quantiles():
+    """They are those of a network; their score is the mean D^2, which early stopping watches too."""
+    levels, Y = [0.1, 0.5, 0.9], np.column_stack([y_reg, X_reg[:, 0] ** 2])
+    settings = {"loss": Quantile(levels), "max_iter": 200, "learning_rate_init": 0.01}
+    reg = regressor(**settings, early_stopping=True, n_iter_no_change=np.inf)
+    reg.fit(X_reg, y_reg, X_val=X_reg[::2], y_val=y_reg[::2], sample_weight_val=np.ones(100))
+    predictions = reg.predict(X_reg)
+    assert predictions.shape == (200, 3) and reg.n_outputs_ == 3 and reg.out_activation_ == "identity"
+    np.testing.assert_allclose([(y_reg <= p).mean() for p in predictions.T], levels, atol=0.15)
+    expected = np.mean([pinball(y_reg, p, q) for p, q in zip(predictions.T, levels, strict=True)])
+    np.testing.assert_allclose(reg.score(X_reg, y_reg), expected)
+    assert expected > 0.5
+    np.testing.assert_allclose(reg.score(X_reg[::2], y_reg[::2]), max(reg.validation_scores_))
+    weight = np.random.default_rng(0).integers(1, 4, 200)
+    expected = np.mean([pinball(y_reg, p, q, weight) for p, q in zip(predictions.T, levels, strict=True)])
+    np.testing.assert_allclose(reg.score(X_reg, y_reg, weight), expected)
+
+    reg = regressor(**settings).fit(X_reg, Y)
+    predictions = reg.predict(X_reg)
+    assert predictions.shape == (200, 2, 3) and reg.n_outputs_ == 6
+    net = Network([Dense(8, "relu"), Dense(6)], n_inputs=10, loss=Quantile(levels))
+    net.parameters[:] = parameters_in_order(reg)
+    outputs = net.predict(X_reg).reshape(200, 3, 2)
+    np.testing.assert_array_equal(predictions, outputs.transpose(0, 2, 1))
+    parts = [pinball(Y[:, t], predictions[:, t, i], q) for t in range(2) for i, q in enumerate(levels)]
+    np.testing.assert_allclose(reg.score(X_reg, Y), np.mean(parts))
+    one = regressor(loss=Quantile([0.3])).fit(X_reg, y_reg)
+    assert one.predict(X_reg).shape == (200,)
+    assert one.score(X_reg, y_reg) == r2_score(y_reg, one.predict(X_reg))
+    scores = cross_val_score(regressor(**settings), X_reg, Y, cv=3)
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("solver", ["adam", LBFGS()], ids=str)
+def test_gaussian_knows_how_sure_it_is(solver):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (1000, 1))
+    deviation = np.exp(X) / 5
+    Y = np.hstack([X + deviation * rng.normal(size=X.shape), -X + rng.normal(size=X.shape)])
+    reg = regressor(loss="gaussian", solver=solver, max_iter=300, learning_rate_init=0.01, activation="tanh")
+    mean, std = reg.fit(X, Y).predict(X, return_std=True)
+    assert mean.shape == std.shape == (1000, 2) and reg.n_outputs_ == 4
+    np.testing.assert_array_equal(mean, reg.predict(X))
+    assert np.abs(mean - np.hstack([X, -X])).mean() < 0.1
+    assert np.abs(np.log(std / np.hstack([deviation, np.ones_like(X)]))).mean() < 0.15
+    assert reg.score(X, Y) == r2_score(Y, mean)
+    # The cost is minus the logarithm of the normal density.
+    reg.fit(X, Y[:, 0])
+    mean, std = reg.predict(X, return_std=True)
+    assert mean.shape == std.shape == (1000,)
+    cost = np.mean((Y[:, 0] - mean) ** 2 / (2 * std**2) + np.log(std) + np.log(2 * np.pi) / 2)
+    reg.set_params(warm_start=True, max_iter=1, alpha=0, solver="sgd", batch_size=1000, learning_rate_init=1e-300)
+    np.testing.assert_allclose(reg.fit(X, Y[:, 0]).loss_curve_[-1], cost)
+    for again in (clone(reg).fit(X, Y[:, 0]), pickle.loads(pickle.dumps(reg))):
+        assert again.predict(X, return_std=True)[1].shape == (1000,)
+    with pytest.raises(ValueError, match="return_std=True needs loss='gaussian', got 'squared_error'"):
+        regressor().fit(X_reg, y_reg).predict(X_reg, return_std=True)
+
+
+@pytest.mark.parametrize("sigma", [0, 0.2])
+def test_histogram_loss_predicts_means(sigma):
+    loss = HistogramLoss(np.linspace(-4, 4, 21), sigma)
+    reg = regressor(loss=loss, max_iter=300, learning_rate_init=0.02, early_stopping=True, validation_fraction=0.2)
+    reg.fit(X_reg, y_reg)
+    assert reg.n_outputs_ == 20 and reg.out_activation_ == "softmax"
+    net = Network([Dense(8, "relu"), Dense(20)], n_inputs=10, loss=loss)
+    net.parameters[:] = parameters_in_order(reg)
+    again = pickle.loads(pickle.dumps(reg)).set_params(loss="squared_error")  # fitted it remains
+    for model in (reg, again):
+        np.testing.assert_array_equal(model.predict(X_reg), net.predict(X_reg)[:, 0])
+    assert reg.score(X_reg, y_reg) == r2_score(y_reg, reg.predict(X_reg)) > 0.7
+    assert clone(reg).fit(X_reg, y_reg).validation_scores_ == reg.validation_scores_
+    assert_unharmed(reg, lambda: reg.fit(X_reg, 10 * y_reg), "y must lie between the outer edges -4.0 and 4.0")
+    assert_unharmed(reg, lambda: reg.fit(X_reg, X_reg), r"y must have shape \(200,\) for HistogramLoss")
+    call = lambda: reg.fit(X_reg, y_reg, X_val=X_reg, y_val=9 + y_reg)  # noqa: E731
+    assert_unharmed(reg, call, "y_val.*y must lie between the outer edges")
+
+
+# Losses of classifiers
+
+SMOOTHED = SoftmaxCrossEntropy(label_smoothing=0.2)
+CLASSIFIER_LOSSES = ["log_loss", "cross_entropy", "squared_error", SMOOTHED, SoftmaxCrossEntropy(fixed_logit=True)]
+LABELS = {"binary": y_iris > 0, "multiclass": names_iris, "multilabel": (X_iris > 0).astype(int)}
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs", Rprop()], ids=str)
+@pytest.mark.parametrize("kind", LABELS)
+@pytest.mark.parametrize("loss", CLASSIFIER_LOSSES, ids=str)
+def test_losses_of_classifiers(loss, kind, solver):
+    """Each is a network with this cost, these outputs and these targets; probabilities are as documented."""
+    y = LABELS[kind]
+    clf = classifier(
+        loss=loss, solver=solver, alpha=0, learning_rate_init=0.02, max_iter=100, batch_size=150, shuffle=False,
+        activation="tanh",
+    )  # fmt: skip
+    softmax = isinstance(loss, SoftmaxCrossEntropy) or (loss, kind) == ("log_loss", "multiclass")
+    if isinstance(loss, SoftmaxCrossEntropy) and kind == "multilabel":
+        clf.set_params(loss="log_loss").fit(X_iris, y).set_params(loss=loss)
+        assert_unharmed(clf, lambda: clf.fit(X_iris, y), "needs y with one class for each row, got multilabel y")
+        return
+    clf.fit(X_iris, y)
+    targets = y
+    if kind != "multilabel":
+        targets = np.eye(len(clf.classes_))[np.unique(y, return_inverse=True)[1]]
+        targets = targets[:, 1:] if kind == "binary" and not softmax else targets
+    n = targets.shape[1]
+    assert clf.n_outputs_ == n and clf.out_activation_ == ("softmax" if softmax else "logistic")
+    cost = loss if isinstance(loss, SoftmaxCrossEntropy) or loss == "squared_error" else (
+        "softmax_cross_entropy" if softmax else "cross_entropy"
+    )
+    unit = "logistic" if loss == "squared_error" else "identity"
+    net = Network([Dense(8, "tanh"), Dense(n, unit)], n_inputs=4, loss=cost, random_state=0)
+    start, _ = net.value_and_gradient(X_iris, targets)
+    if solver != "lbfgs":
+        np.testing.assert_allclose(clf.loss_curve_[0], start)
+    net.parameters[:] = parameters_in_order(clf)
+    end, _ = net.value_and_gradient(X_iris, targets)
+    assert end < 0.8 * start
+    if solver == "lbfgs":
+        np.testing.assert_allclose(clf.loss_, end)
+    outputs = net.predict(X_iris)
+    expected = {
+        "binary": outputs if softmax else np.hstack([1 - outputs, outputs]),
+        "multiclass": outputs / outputs.sum(axis=1, keepdims=True), "multilabel": outputs,
+    }[kind]  # fmt: skip
+    for again in (clf, pickle.loads(pickle.dumps(clf)), clone(clf).fit(X_iris, y)):
+        proba = again.predict_proba(X_iris)
+        np.testing.assert_allclose(proba, expected, rtol=1e-12)
+        with np.errstate(divide="ignore"):
+            np.testing.assert_array_equal(again.predict_log_proba(X_iris), np.log(proba))
+        labels = (proba > 0.5).astype(int) if kind == "multilabel" else clf.classes_[proba.argmax(axis=1)]
+        np.testing.assert_array_equal(again.predict(X_iris), labels)
+    if kind != "multilabel":
+        np.testing.assert_allclose(proba.sum(axis=1), 1)
+        assert clf.score(X_iris, y) > 0.8
+
+
+@pytest.mark.parametrize("y", [y_iris > 0, y_iris])
+def test_costs_of_classifiers_by_hand(y):
+    """The quadratic cost and the cross-entropies as the notes write them, and smoothed labels."""
+    K = len(np.unique(y))
+    T = np.eye(K)[y.astype(int)]
+    clf = classifier(solver="lbfgs", alpha=0, max_iter=8)
+    a = clf.set_params(loss=SMOOTHED).fit(X_iris, y).predict_proba(X_iris)
+    np.testing.assert_allclose(clf.loss_, -np.mean(((0.8 * T + 0.2 / K) * np.log(a)).sum(axis=1)))
+    T = T if K > 2 else T[:, 1:]
+    outputs = lambda: clf._network().predict(X_iris)  # noqa: E731
+    clf.set_params(loss="squared_error").fit(X_iris, y)
+    np.testing.assert_allclose(clf.loss_, np.mean(((T - outputs()) ** 2).sum(axis=1)) / 2)
+    clf.set_params(loss="cross_entropy").fit(X_iris, y)
+    a = outputs()
+    np.testing.assert_allclose(clf.loss_, -np.mean((T * np.log(a) + (1 - T) * np.log1p(-a)).sum(axis=1)), rtol=1e-6)
+
+
+def test_smoothed_labels_stay_off_certainty():
+    """Where the classes are separable, the probabilities are the smoothed labels."""
+    for y in (y_iris > 0, y_iris):
+        clf = MLPClassifier(30, solver="lbfgs", loss=SMOOTHED, alpha=0, max_iter=3000, tol=1e-8, random_state=0)
+        y = y[:100] if len(np.unique(y)) == 2 else np.arange(100) % 3
+        X = X_iris[:100] if len(np.unique(y)) == 2 else np.eye(3)[y]
+        proba = clf.fit(X, y).predict_proba(X)
+        K = len(clf.classes_)
+        np.testing.assert_allclose(proba, 0.8 * np.eye(K)[y.astype(int)] + 0.2 / K, atol=5e-3)
+
+
+def test_no_sum_to_share_in():
+    clf = classifier(loss="squared_error").fit(X_iris.astype("f4"), y_iris)
+    clf.intercepts_[-1][:] = -200
+    clf.coefs_[-1][:] = 0
+    np.testing.assert_allclose(clf.predict_proba(X_iris), 1 / 3)
+
+
+def test_losses_of_classifiers_need_classes():
+    clf = classifier(loss=SMOOTHED)
+    with pytest.raises(ValueError, match=r"needs y with at least two classes, got one class: \[3\]"):
+        clf.fit(X_iris, np.full(150, 3))
+    assert set(classifier(loss="squared_error").fit(X_iris, np.full(150, 3)).predict(X_iris)) == {3}
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error", SMOOTHED], ids=str)
+@pytest.mark.parametrize("y", [y_iris > 0, names_iris])
+def test_losses_with_class_weight_and_early_stopping(loss, y):
+    by_hand = classifier(loss=loss, early_stopping=True, max_iter=20)
+    weighted = clone(by_hand).set_params(class_weight="balanced").fit(X_iris[:120], y[:120])
+    by_hand.fit(X_iris[:120], y[:120], compute_sample_weight("balanced", y[:120]))
+    assert_same_parameters(weighted, by_hand, rtol=1e-9)
+    parts = classifier(loss=loss, early_stopping=True)
+    for _ in range(4):
+        parts.partial_fit(X_iris, y, classes=np.unique(y), X_val=X_iris[::2], y_val=y[::2])
+        parts = pickle.loads(pickle.dumps(parts))
+        assert parts.validation_scores_[-1] == parts.score(X_iris[::2], y[::2])
+
+
+def test_changed_loss_of_classifiers():
+    """What was fitted predicts as before; the next call trains with the new loss, if the outputs are as many."""
+    clf = classifier().fit(X_iris, y_iris)
+    before = clf.predict_proba(X_iris)
+    clf.set_params(loss="squared_error", alpha=0, batch_size=150)
+    for model in (clf, pickle.loads(pickle.dumps(clf))):
+        np.testing.assert_array_equal(model.predict_proba(X_iris), before)
+        assert model.out_activation_ == "softmax"
+    net = Network([Dense(8, "relu"), Dense(3, "logistic")], n_inputs=4, loss="squared_error")
+    net.parameters[:] = parameters_in_order(clf)
+    cost, _ = net.value_and_gradient(X_iris, np.eye(3)[y_iris])
+    clf.partial_fit(X_iris, y_iris)
+    np.testing.assert_allclose(clf.loss_, cost)
+    assert clf.out_activation_ == "logistic"
+    two = classifier().fit(X_iris, y_iris > 0).set_params(loss=SMOOTHED)
+    call = lambda: two.partial_fit(X_iris, y_iris > 0)  # noqa: E731
+    assert_unharmed(two, call, "y and loss need 2 outputs, but the network was fitted with 1")
+
+
+def test_grid_search_over_losses_of_classifiers():
+    grid = {"loss": CLASSIFIER_LOSSES, "solver": ["adam", LBFGS()]}
+    search = GridSearchCV(classifier(max_iter=30), grid, cv=3).fit(X_iris, names_iris)
+    assert search.best_params_["loss"] in CLASSIFIER_LOSSES
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
 def test_changed_loss_counts():
@@ -566,7 +811,9 @@ def test_grid_search_over_activations_and_losses():
 
 
 def test_bad_first_calls_leave_nothing():
-    for clf in (classifier(), classifier(class_weight="balanced"), classifier(solver="lbfgs")):
+    for clf in (
+        classifier(), classifier(class_weight="balanced"), classifier(solver="lbfgs"), classifier(solver=Rprop())
+    ):  # fmt: skip
         with pytest.raises((ValueError, AttributeError)):
             clf.partial_fit(X_iris * np.nan, y_iris, classes=[0, 1, 2])
         assert set(vars(clf)) == set(clf.get_params())
@@ -781,6 +1028,91 @@ def test_settings_of_an_update_rule():
     search = GridSearchCV(classifier(), grid, cv=3).fit(X_iris, y_iris)
     assert search.best_params_["solver"] in grid["solver"]
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+# Full-batch rules
+
+FULL_BATCH = [Rprop(), Quickprop(), Newton(), NewtonCG(), BFGS(), LBFGS()]
+
+
+@pytest.mark.parametrize("rule", FULL_BATCH, ids=str)
+@pytest.mark.parametrize("make, y", [(classifier, y_iris), (regressor, X_iris[:, 0])])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_full_batch_rule_is_that_of_a_network(make, y, rule, weighted):
+    """alpha is divided by the weight of all rows; the curve is the network's history."""
+    weight = np.linspace(0.5, 2, 150) if weighted else None
+    estimator = make(solver=rule, alpha=3, activation="tanh", learning_rate_init=9.0).fit(X_iris, y, weight)
+    loss, n_outputs = ("softmax_cross_entropy", 3) if make is classifier else ("squared_error", 1)
+    l2 = 3 / (weight.sum() if weighted else 150)
+    net = Network([Dense(8, "tanh"), Dense(n_outputs)], n_inputs=4, loss=loss, l2=l2, random_state=0)
+    history = net.fit(X_iris, y, optimizer=rule, epochs=5, sample_weight=weight)
+    np.testing.assert_array_equal(parameters_in_order(estimator), net.parameters)
+    np.testing.assert_array_equal(estimator.loss_curve_, history.loss)
+    assert estimator.loss_ == history.loss[-1] and estimator.best_loss_ == history.loss.min()
+    assert estimator.n_iter_ == len(history.loss) == 5 and estimator.t_ == 0 and not estimator.converged_
+    assert not hasattr(estimator, "partial_fit") and estimator._bound[0]._optimizer_state is None
+    for again in (pickle.loads(pickle.dumps(estimator)), clone(estimator).fit(X_iris, y, weight)):
+        assert again.get_params()["solver"] == rule
+        np.testing.assert_array_equal(again.predict(X_iris), estimator.predict(X_iris))
+
+
+@pytest.mark.parametrize("rule", FULL_BATCH, ids=str)
+def test_full_batch_rule_ends_by_itself(rule, capsys):
+    """Those without a criterion of their own end when the loss stays, the others do not look at tol."""
+    reg = regressor(solver=rule, alpha=100, activation="tanh", max_iter=1000, verbose=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        reg.fit(X_reg, y_reg)
+    n = reg.n_iter_
+    assert reg.converged_ and n == len(reg.loss_curve_) < 1000
+    waits = rule in FULL_BATCH[:2]
+    assert capsys.readouterr().out.count("Training loss did not improve more than tol") == waits
+    assert reg._no_improvement_count > 10 or not waits
+    # Another fit finds nothing more to do, and appends to the curve.
+    reg.set_params(warm_start=True, max_iter=20)
+    before = reg.loss_
+    reg.fit(X_reg, y_reg)
+    np.testing.assert_allclose(reg.loss_, before, rtol=1e-3)
+    assert len(reg.loss_curve_) == n + reg.n_iter_
+    strict = clone(reg).set_params(warm_start=False, tol=10.0, max_iter=40, verbose=False).fit(X_reg, y_reg)
+    assert strict.n_iter_ == (12 if waits else min(n, 40))  # the first sets the best loss, eleven don't improve on it
+    with pytest.warns(ConvergenceWarning, match=rf"^{type(rule).__name__}: Maximum iterations \(2\)") as caught:
+        strict.set_params(max_iter=2, tol=0).fit(X_reg, y_reg)
+    assert caught[0].filename == __file__
+
+
+def test_full_batch_rules_and_other_solvers_in_turn():
+    """Nothing of a fit before remains, and what is trained on is what it left."""
+    clf = classifier(solver="adam", early_stopping=True).fit(X_iris, y_iris)
+    clf.set_params(solver=Rprop(), early_stopping=False).fit(X_iris, y_iris)
+    new = classifier(solver=Rprop()).fit(X_iris, y_iris)
+    assert_same_parameters(clf, new)
+    assert set(vars(clf)) == set(vars(new))
+    with pytest.raises(AttributeError, match="partial_fit"):
+        clf.partial_fit  # noqa: B018
+    start = parameters(clf).copy()
+    clf.set_params(solver="adam").partial_fit(X_iris, y_iris)
+    assert 0 < np.abs(parameters(clf) - start).max() < 0.01
+    assert len(clf.loss_curve_) == 6
+    grid = {"solver": ["adam", "lbfgs", Rprop(), Newton(damping=0.1), LBFGS(maxcor=5)]}
+    search = GridSearchCV(classifier(max_iter=20), grid, cv=3).fit(X_iris, y_iris)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_elastic_net_by_full_batch_rule():
+    """alpha and l1_ratio mean to LBFGS() what they mean to 'lbfgs'."""
+    settings = {"alpha": 20, "l1_ratio": 0.6, "max_iter": 500, "activation": "tanh"}
+    by_object = regressor(solver=LBFGS(ftol=1e-12), **settings).fit(X_reg, y_reg)
+    by_name = regressor(solver="lbfgs", tol=1e-7, **settings).fit(X_reg, y_reg)
+    np.testing.assert_allclose(by_object.loss_, by_name.loss_, rtol=1e-4)
+    np.testing.assert_array_equal(by_object.coefs_[0] == 0, by_name.coefs_[0] == 0)
+    assert (by_object.coefs_[0] == 0).any()
+
+
+@pytest.mark.parametrize("rule", FULL_BATCH, ids=str)
+def test_diverging_full_batch_rule(rule):
+    reg = regressor(solver=rule).fit(X_reg, y_reg)
+    assert_unharmed(reg, lambda: reg.fit(np.sign(X_reg) * 1.7e308, y_reg), "non-finite parameter weights")
 
 
 # Pickling, copying, composing
@@ -1076,6 +1408,9 @@ def test_penalty_spares_biases():
         {"solver": "sgd", "tol": 0, "early_stopping": True, "n_iter_no_change": np.inf},
         {"solver": "lbfgs", "tol": 0, "max_fun": 10**9},
         {"solver": "lbfgs", "tol": 0, "max_fun": 10**9, "l1_ratio": 0.5},
+        {"solver": Rprop(), "tol": 0, "n_iter_no_change": np.inf},
+        {"solver": NewtonCG(gtol=0)},
+        {"solver": LBFGS(ftol=0, gtol=0), "l1_ratio": 0.5},
     ],
 )
 @pytest.mark.parametrize("make", [classifier, regressor])
@@ -1139,7 +1474,7 @@ class Recorder:
 
 
 @needs_callbacks
-@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs", Rprop(), Newton(), NewtonCG(), LBFGS()], ids=str)
 @pytest.mark.parametrize("make, y", [(classifier, names_iris), (regressor, X_iris[:, 0] * 2)])
 def test_callbacks(make, y, solver):
     recorder = Recorder()
@@ -1155,14 +1490,14 @@ def test_callbacks(make, y, solver):
         assert_same_parameters(model, expected)
         np.testing.assert_array_equal(model.predict(X_iris), expected.predict(X_iris))
     assert_same_parameters(recorder.models[-1], estimator)
-    if solver != "lbfgs":  # a model that was handed out can be trained further
+    if solver in ("adam", "sgd"):  # a model that was handed out can be trained further
         second = make(solver=solver, max_iter=2).fit(X_iris, y, weight).partial_fit(X_iris, y)
         assert_same_parameters(recorder.models[1].partial_fit(X_iris, y), second)
         assert recorder.models[1].loss_curve_ == second.loss_curve_
 
 
 @needs_callbacks
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs", Rprop(), Newton(), LBFGS()], ids=str)
 def test_callback_stops(solver):
     recorder = Recorder(stop_after=3)
     with warnings.catch_warnings():
@@ -1174,7 +1509,7 @@ def test_callback_stops(solver):
 
 
 @needs_callbacks
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs", Rprop(), LBFGS()], ids=str)
 @pytest.mark.parametrize("warm_start", [False, True])
 def test_failing_callback(solver, warm_start):
     clf = classifier(solver=solver, warm_start=warm_start).fit(X_iris, y_iris)

@@ -1,7 +1,11 @@
 """Hessians against central differences; full-batch rules against written-out references and known minima."""
 
 import copy
+import os
 import pickle
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -24,6 +28,7 @@ from fastbp import (
     Quickprop,
     Rprop,
 )  # fmt: skip
+from fastbp.full_batch import _eigh
 
 RULES = [Rprop(), Quickprop(), Newton(), NewtonCG(), BFGS(), LBFGS()]
 CONVEX = [Newton(), NewtonCG(gtol=1e-9), BFGS(gtol=1e-9), LBFGS(gtol=1e-9, ftol=0)]
@@ -311,6 +316,43 @@ def test_interrupt_leaves_the_last_whole_iteration(rng, rule, monkeypatch):
         net.fit(X, y, optimizer=rule, epochs=50, callback=lambda *_: seen.append(net.parameters.copy()))
     assert len(seen) > 2
     assert_array_equal(net.parameters, seen[-1])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_interrupt_of_the_eigenvalues(rng, monkeypatch):
+    """Ctrl-C does not wait for LAPACK, which has seconds to go; the network is that of the last whole iteration."""
+    X, y = rng.normal(size=(20, 40)), rng.normal(size=20)
+    net, eigh = make([40, 50, 1], "tanh"), np.linalg.eigh
+    net.fit(X, y, optimizer=SGD(0.01))
+    w, sent, before = net.parameters.copy(), [], threading.active_count()
+
+    def interrupt():
+        sent.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def slow_eigh(H):
+        threading.Timer(0.2, interrupt).start()
+        return eigh(H)
+
+    monkeypatch.setattr(np.linalg, "eigh", slow_eigh)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, y, optimizer=Newton(), epochs=3)
+    assert time.perf_counter() - sent[0] < 1
+    assert_array_equal(net.parameters, w)
+    monkeypatch.undo()
+    net.fit(X, y, optimizer=SGD(0.01))
+    deadline = time.perf_counter() + 60
+    while threading.active_count() > before and time.perf_counter() < deadline:
+        time.sleep(0.05)  # not to take a processor from other tests
+
+
+def test_eigenvalues_in_another_thread(rng):
+    """They are those of the calling thread, errors among them."""
+    H = rng.normal(size=(600, 600))
+    for a, b in zip(_eigh(H + H.T), np.linalg.eigh(H + H.T), strict=True):
+        assert_allclose(np.abs(a), np.abs(b), atol=1e-9)
+    with pytest.raises(np.linalg.LinAlgError):
+        _eigh(H[:, :500])
 
 
 @pytest.mark.parametrize("rule", RULES, ids=name)
