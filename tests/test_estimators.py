@@ -4,6 +4,7 @@ import copy
 import inspect
 import os
 import pickle
+import re
 import signal
 import threading
 import tracemalloc
@@ -808,6 +809,25 @@ def test_grid_search_over_activations_and_losses():
     grid = {"activation": ["relu", LeakyReLU(0.1), ELU()], "loss": ["squared_error", Huber(0.5)]}
     search = GridSearchCV(regressor(solver="lbfgs"), grid, cv=2).fit(X_reg, y_reg)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.parametrize("activation", ["relu", "logistic", "hard_tanh", "leaky_relu", "gelu", "softplus"])
+@pytest.mark.parametrize("solver", ["adam", SGD(0.1, clip_value=0.01), SGD(0.1, clip_norm=0.01, proximal=True)])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_epoch_shows_what_is_not_finite(activation, solver, value):
+    """partial_fit does not look at X before it trains on it, and says what scikit-learn says all the same."""
+    dense, sparse_, ones = X_iris.copy(), sparse.lil_array(X_iris.shape), X_iris * 0
+    dense[77, 2] = sparse_[77, 2] = ones[77, 2] = value
+    theirs = sklearn.neural_network.MLPClassifier()
+    for X in (dense, dense.astype(np.float32), sparse_.tocsr(), ones):
+        with pytest.raises(ValueError) as error:
+            theirs.partial_fit(X, y_iris, classes=[0, 1, 2])
+        message = re.escape(str(error.value))
+        clf = classifier(activation=activation, solver=solver, l1_ratio=0.5)
+        with pytest.raises(ValueError, match=message):
+            clf.partial_fit(X, y_iris, classes=[0, 1, 2])
+        clf.partial_fit(X_iris, y_iris, classes=[0, 1, 2])
+        assert_unharmed(clf, lambda clf=clf, X=X: clf.partial_fit(X, y_iris), message)
 
 
 def test_bad_first_calls_leave_nothing():
