@@ -181,7 +181,9 @@ def section(title, cases, names, threads, rates, gemm, others):
     one_row = cases[0].n_samples == 1
     names = [name for name in names if any(best(case, name) for case in cases)]
     peers = [name for name in names if CONTENDERS[name].module != "fastbp"]
-    ratios = {"× scikit-learn": [], "× best peer": []}
+    sides = {"× scikit-learn": (["fastbp MLPClassifier"], ["scikit-learn"]), "× best peer": (["fastbp"], peers)}
+    sides = {title: pair for title, pair in sides.items() if all(set(side) & set(names) for side in pair)}
+    ratios = {title: [] for title in sides}
     head = ["network, batch" if cases[0].task == "train_epoch" else "network", *names, *ratios]
     head += [] if one_row else ["share of gemm"]
     lines = [
@@ -196,17 +198,13 @@ def section(title, cases, names, threads, rates, gemm, others):
             found = best(case, name)
             text = number(1e6 / found[0] if one_row else found[0] / 1e3) if found else "–"
             row.append(f"**{text}**" if found and found == fastest else text)
-        ours = best(case, "fastbp")
-        pairs = [
-            (best(case, "fastbp MLPClassifier"), best(case, "scikit-learn")),
-            (ours, best(case, *peers)),
-        ]
-        for values, (mine, theirs) in zip(ratios.values(), pairs, strict=True):
+        for title, values in ratios.items():
+            mine, theirs = (best(case, *side) for side in sides[title])
             if mine and theirs:
                 values.append(mine[0] / theirs[0])
             row.append(f"{values[-1]:.2f}" if mine and theirs else "–")
         if not one_row:
-            rate, n = ours or (None, None)
+            rate, n = best(case, "fastbp") or (None, None)
             share = rate and rate * case.flops / (gemm[n] * YARDSTICK.flops)
             row.append(f"{share:.0%} of {n}" if share else "–")
         lines.append("| " + " | ".join(row) + " |")
