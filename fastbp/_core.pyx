@@ -1433,12 +1433,14 @@ cdef class Engine:
         return 0
 
     cdef Py_ssize_t chunk_of(self, Py_ssize_t batch):
-        """Rows of a batch that are worked on at once: bounded in memory (32 MB a side) and in time (for Ctrl-C)."""
+        """Rows of a batch that are worked on at once: few enough that what the forward pass leaves is still in cache for the
+        backward pass, enough to use a weight often while it is there, and bounded in time (for Ctrl-C)."""
         cdef Py_ssize_t width = self.layers[0].n_in, most
         cdef int i
         for i in range(self.n_layers):
             width += 2 * self.layers[i].ld
-        most = max(64, min((1 << 25) // (width * <Py_ssize_t>self.k.itemsize), (1 << 31) // (self.n_weights + 1)))
+        most = max(256, (1 << 20) // (width * <Py_ssize_t>self.k.itemsize))
+        most = max(64, min(most, (1 << 31) // (self.n_weights + 1)))
         return min(batch, most)
 
     cdef int team_size(self, Py_ssize_t batch, Py_ssize_t rows, int n_threads):
