@@ -40,7 +40,8 @@ from fastbp._blas cimport gemm
 
 cdef extern from "kernels.h" nogil:
     ctypedef enum Activation:
-        IDENTITY, LOGISTIC, TANH, RELU, HARD_TANH, LEAKY_RELU, STEP, SOFTPLUS, ELU, SELU, GELU, SILU, EXP
+        IDENTITY, LOGISTIC, TANH, RELU, HARD_TANH, LEAKY_RELU, STEP, SOFTPLUS, ELU, SELU, GELU, SILU
+        SOFTMAX, EXP
     ctypedef enum Loss:
         NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON, ABSOLUTE_ERROR, LP, HUBER, QUANTILE
         GAUSSIAN, PERCEPTRON
@@ -95,7 +96,6 @@ cdef extern from "kernels.h" nogil:
                              const void *, ptrdiff_t, int, void *, ptrdiff_t) noexcept nogil
         void (**activate)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double, void *) noexcept nogil
         void (**derivative)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t, double) noexcept nogil
-        void (*softmax)(ptrdiff_t, ptrdiff_t, void *) noexcept nogil
         double (*loss)(const Cost *, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, const void *, const int64_t *, const double *,
                        double, void *) noexcept nogil
         double (*squared_norm)(const Update *, ptrdiff_t, const void *, const void *) noexcept nogil
@@ -129,6 +129,7 @@ import_array()
 ACTIVATIONS = {
     "identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH, "relu": RELU, "hard_tanh": HARD_TANH,
     "leaky_relu": LEAKY_RELU, "step": STEP, "softplus": SOFTPLUS, "elu": ELU, "selu": SELU, "gelu": GELU, "silu": SILU,
+    "softmax": SOFTMAX,
 }
 LOSSES = {
     None: NO_LOSS, "squared_error": SQUARED_ERROR, "cross_entropy": CROSS_ENTROPY,
@@ -278,7 +279,7 @@ cdef struct Layer:
     char *wt                # W^T (n_out, n_in) in stripes, kept up to date by the updates
     char *a[2]              # activations (rows, n_out) and deltas, on both sides,
     char *d[2]
-    char *slope[2]          #   f'(z) where a does not tell it, else NULL,
+    char *slope[2]          #   what derivative takes where a does not tell f'(z), else NULL,
     char **a_rows[2]        #   and pointers to the rows of a and d
     char **d_rows[2]
 
@@ -487,6 +488,8 @@ cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, P
     else:
         k.matmul(m, n, layer.n_in, input_rows(part, layer) + row, 0, False, w, k.lanes, stripe, b, False, z, layer.ld,
                  k.lanes)
+    if layer.activation == SOFTMAX:
+        n = layer.n_out  # of the row; what fills it up stays 0
     k.activate[<int>layer.activation](m, n, z, layer.ld, layer.parameter, at_offset(
         layer.slope[part.side], (row * layer.ld + v0 * k.lanes) * k.itemsize))
     if layer.dropout > 0:
@@ -499,6 +502,8 @@ cdef void times_slope(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py
     cdef const Kernels *k = part.run.k
     cdef size_t offset = (row * layer.ld + column) * k.itemsize
     cdef char *a = layer.slope[part.side] if layer.slope[part.side] != NULL else layer.a[part.side]
+    if layer.activation == SOFTMAX:
+        n = layer.n_out
     k.derivative[<int>layer.activation](m, n, a + offset, layer.d[part.side] + offset, layer.ld, layer.parameter)
 
 
@@ -531,8 +536,8 @@ cdef double loss_part(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
 
 cdef void times_slope_with_dropout(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t column,
                                    Py_ssize_t n) noexcept nogil:
-    """delta <- delta * mask / (1 - p) * f'(z), for the same: the mask made again, and f' as it was kept or, a row at a time,
-    from f(z) = (1 - p) a (where a was dropped it does not matter)."""
+    """delta <- delta * mask / (1 - p) * f'(z), for the same: the mask made again, and f' from what was kept or, a row at a
+    time, from f(z) = (1 - p) a (where a was dropped it does not matter)."""
     cdef const Kernels *k = part.run.k
     cdef size_t offset = (row * layer.ld + column) * k.itemsize, ld = layer.ld * k.itemsize
     cdef char *a = layer.a[part.side] + offset
@@ -1078,7 +1083,7 @@ cdef void output_unit(Run *run, Py_ssize_t m, Py_ssize_t n, char *z) noexcept no
         if run.cost.fixed_logit:
             for i in range(1, m + 1):
                 memset(z + (i * n - 1) * run.k.itemsize, 0, run.k.itemsize)
-        run.k.softmax(m, n, z)
+        run.k.activate[<int>SOFTMAX](m, n, z, n, 0, NULL)
     elif run.cost.kind == POISSON:
         run.k.activate[<int>EXP](m, n, z, n, 0, NULL)
     elif run.cost.kind == PERCEPTRON:
@@ -1261,13 +1266,14 @@ cdef class Engine:
         """How layers are shared among the members, and the panels that their weights are cut into."""
         cdef Layer *layer
         cdef Py_ssize_t lanes = self.k.lanes, panel
-        cdef bint large
+        cdef bint large, whole_rows = run.sparse
         cdef int i
         for i in range(self.n_layers):
             layer = run.layers + i
             # by columns where the weights are worth keeping in one core's cache, and there are columns for all
             large = layer.n_in * layer.n_out * self.k.itemsize >= 1 << 16
-            if large and layer.vectors >= max(2, n_threads) and not run.sparse:
+            whole_rows = whole_rows or layer.activation == SOFTMAX  # those by columns come before all others
+            if large and layer.vectors >= max(2, n_threads) and not whole_rows:
                 run.n_by_columns = i + 1
             layer.in_place = i == 0 and run.sparse
             layer.width = layer.n_out if layer.in_place else layer.vectors * lanes
@@ -1329,7 +1335,10 @@ cdef class Engine:
                     p += aligned(chunk * layer.ld * itemsize)
                     layer.d[side] = p
                     p += aligned(chunk * layer.ld * itemsize)
-                    if run.mode != LOSS_ONLY and (layer.activation == GELU or layer.activation == SILU):
+                    if run.mode != LOSS_ONLY and (
+                        layer.activation == GELU or layer.activation == SILU
+                        or (layer.activation == SOFTMAX and layer.dropout > 0)  # of a dropped unit a tells nothing
+                    ):
                         layer.slope[side] = p
                         p += aligned(chunk * layer.ld * itemsize)
                     layer.a_rows[side] = <char **>p

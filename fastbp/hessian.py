@@ -14,7 +14,10 @@ differentiating each line gives
     ``R{E_(l-1)} = R{D_l} W_l^T + D_l V_l^T``
     ``R{dC/dW_l} = R{A_(l-1)}^T D_l + A_(l-1)^T R{D_l}``, ``R{dC/db_l} = sum of rows of R{D_l}``
 
-and the last line is the product ``H (V, c)``, at about twice the cost of a gradient.
+and the last line is the product ``H (V, c)``, at about twice the cost of a gradient. For softmax units ``f'(Z)``
+is a matrix ``diag(a) - a a^T`` for each row: with ``J(E) = A * (E - <A, E>)``, the scalar products taken row by row,
+
+    ``D = J(E)``, ``R{A} = J(R{Z})``, ``R{D} = J(R{E}) + R{A} * (E - <A, E>) - A * <R{A}, E>``
 
 References
 ----------
@@ -84,6 +87,37 @@ UNITS = {
     ),
 }  # fmt: skip
 
+
+def _unit(activation, Z):
+    """A = f(Z), and two functions: E to f'(Z) E, and E to the map from R{Z} to R{f'(Z)} E."""
+    name, p = unit_of(activation)
+    if name == "softmax":
+        A = softmax(Z, axis=1)
+
+        def slope(E):
+            return A * (E - _sum(A * E))
+
+        def bend(E):
+            centred = E - _sum(A * E)
+
+            def product(RZ):
+                RA = slope(RZ)
+                return RA * centred - A * _sum(RA * E)
+
+            return product
+
+        return A, slope, bend
+    f, first, second = UNITS[name]
+    A = f(Z, p)
+    first, second = first(Z, A, p), second(Z, A, p)
+
+    def elementwise_bend(E):
+        factor = E * second
+        return lambda RZ: factor * RZ
+
+    return A, lambda E: first * E, elementwise_bend
+
+
 def _smoothed(y, smoothing):
     return (1 - smoothing) * y + smoothing * y.mean(axis=1, keepdims=True)
 
@@ -144,19 +178,15 @@ def _sum(a):
 
 
 def _passes(weights, biases, activations, loss, X, y, s):
-    """A_l with A_0 = X first; f_l'(Z_l); E_l * f_l''(Z_l); D_l."""
+    """A_l with A_0 = X first; products with f_l'(Z_l); R{Z_l} to R{f_l'(Z_l)} E_l; D_l."""
     A, slopes, bends, settings = [X], [], [], kernel_of(loss)
     for W, b, activation in zip(weights, biases, activations, strict=True):
-        name, p = unit_of(activation)
-        f, first, second = UNITS[name]
-        Z = A[-1] @ W + b
-        A.append(f(Z, p))
-        slopes.append(first(Z, A[-1], p))
-        bends.append(second(Z, A[-1], p))
+        for part, value in zip((A, slopes, bends), _unit(activation, A[-1] @ W + b), strict=True):
+            part.append(value)
     D, E = [None] * len(weights), s * LOSSES[settings[0]][0](A[-1], y, settings)
     for i in range(len(weights) - 1, -1, -1):
-        D[i] = E * slopes[i]
-        bends[i] *= E
+        D[i] = slopes[i](E)
+        bends[i] = bends[i](E)
         if i:
             E = D[i] @ weights[i].T
     return A, slopes, bends, D
@@ -204,11 +234,11 @@ def hessian_products(weights, biases, activations, loss, X, y, labels=None, samp
             RZ.append(A[i] @ V[i] + c[i])
             if i:
                 RZ[i] += RA[i] @ W
-            RA.append(slopes[i] * RZ[i])
+            RA.append(slopes[i](RZ[i]))
         RE = s * LOSSES[settings[0]][1](A[-1], y, RA[-1], settings)
         HV, Hc = [None] * n_layers, [None] * n_layers
         for i in range(n_layers - 1, -1, -1):
-            RD = RE * slopes[i] + bends[i] * RZ[i]
+            RD = slopes[i](RE) + bends[i](RZ[i])
             HV[i], Hc[i] = A[i].T @ RD, RD.sum(axis=0)
             if i:
                 HV[i] += RA[i].T @ D[i]
@@ -250,14 +280,14 @@ def hessian(weights, biases, activations, loss, X, y, labels=None, sample_weight
             for j in range(biases[m].size):
                 RZ = {m: np.zeros((n, biases[m].size), dtype)}
                 RZ[m][:, j] = 1
-                RA = {m + 1: slopes[m] * RZ[m]}
+                RA = {m + 1: slopes[m](RZ[m])}
                 for i in range(m + 1, n_layers):
                     RZ[i] = RA[i] @ weights[i]
-                    RA[i + 1] = slopes[i] * RZ[i]
+                    RA[i + 1] = slopes[i](RZ[i])
                 RE = s[part] * LOSSES[settings[0]][1](A[-1], y[part], RA[n_layers], settings)
                 rows = H[at[m] + j : at[m + 1] : biases[m].size]
                 for i in range(n_layers - 1, m - 1, -1):
-                    RD = RE * slopes[i] + bends[i] * RZ[i]
+                    RD = slopes[i](RE) + bends[i](RZ[i])
                     G = A1[i][:, :, None] * RD[:, None, :]  # dC/d(W_i, b_i) of each sample, differentiated
                     if i > m:
                         G[:, :-1] += RA[i][:, :, None] * D[i][:, None, :]

@@ -7,7 +7,7 @@ from .initializers import Orthogonal, VarianceScaling, check_initializer
 
 ACTIVATIONS = (
     "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu",
-    "step",
+    "step", "softmax",
 )  # fmt: skip
 _ALIASES = {"sigmoid": "logistic", "linear": "identity", "swish": "silu"}
 
@@ -92,7 +92,9 @@ class Dense:
         - "silu" ("swish"): ``z / (1 + exp(-z))``;
         - "step": 1 for ``z > 0``, else 0, the notes' perceptron. Its derivative is taken as 0, so that nothing below it
           learns, nor do its own weights: it is for weights that are set or learnt otherwise. The cost "perceptron"
-          trains an output layer of such units.
+          trains an output layer of such units;
+        - "softmax": ``exp(z_j) / sum_k exp(z_k)`` over the layer's units, a choice among them: "useful as a way to
+          learn to manipulate memory" (Notes 004). With ``e = dC/da``, ``delta_j = a_j (e_j - sum_k e_k a_k)``.
     l1, l2 : float or None, default=None
         Penalties ``l1 sum|w| + l2/2 sum w^2`` on this layer's weights; None takes the network's.
     initializer : str, VarianceScaling, Orthogonal or None, default=None

@@ -14,6 +14,7 @@
 typedef enum {
     IDENTITY, LOGISTIC, TANH, RELU, HARD_TANH, LEAKY_RELU, STEP, SOFTPLUS, ELU, SELU,
     GELU, SILU, /* f'(z) of these cannot be told from f(z) */
+    SOFTMAX,    /* of whole rows */
     EXP, /* without a derivative: it is for outputs whose loss is computed from z */
     N_ACTIVATIONS
 } Activation;
@@ -124,13 +125,11 @@ typedef struct {
                          ptrdiff_t ldg);
 
     /* a (m, n) <- f(a), rows ld apart; the parameter is LEAKY_RELU's slope for z < 0 and ELU's alpha. GELU and SILU write
-     * f' of what was in a to slopes (m, n), rows ld apart, unless that is NULL. */
+     * f' of what was in a to slopes (m, n), rows ld apart, unless that is NULL; SOFTMAX, f(a) once more. */
     void (*activate[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld, double parameter, void *slopes);
     /* d (m, n) <- d * f'(z), the Hadamard product, with f' written in terms of a = f(z); GELU and SILU take their slopes as
-     * a. Rows of both ld apart. */
+     * a. SOFTMAX's f'(z) is a matrix for each row, d <- a * (d - sum of d * a). Rows of both ld apart. */
     void (*derivative[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld, double parameter);
-    /* each row of a (m, n) <- softmax(row) */
-    void (*softmax)(ptrdiff_t m, ptrdiff_t n, void *a);
     /* Loss of m rows and its gradient d (m, n) with respect to z (m, n), rows of both ld apart. Row i's loss and gradient
      * are multiplied by weights[i] (1 where NULL), the gradient further by scale. Targets: y (m, n), or class indices
      * labels (m) for SOFTMAX_CROSS_ENTROPY (then y is NULL). GAUSSIAN has means and logarithms of variances in the two halves

@@ -721,14 +721,38 @@ INLINE void NAME(softmax_rows)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptrdiff_t ld, 
     }
 }
 
-static void NAME(softmax)(ptrdiff_t m, ptrdiff_t n, void *a_)
+static void NAME(softmax)(ptrdiff_t m, ptrdiff_t n, void *a_, ptrdiff_t ld, double parameter, void *copy_)
 {
-    REAL *a = a_, one[LANES], max[LANES], sum[LANES];
+    REAL *a = a_, *copy = copy_, one[LANES], max[LANES], sum[LANES];
+    (void)parameter;
     NAME(store)(one, NAME(broadcast)(1));
-    for (; m >= LANES && n; m -= LANES, a += LANES * n)
-        NAME(softmax_rows)(LANES, n, a, n, one, a, max, sum);
-    if (m && n)
-        NAME(softmax_rows)(m, n, a, n, one, a, max, sum);
+    for (ptrdiff_t i = 0; i < m && n; i += LANES) {
+        if (m - i >= LANES)
+            NAME(softmax_rows)(LANES, n, a + i * ld, ld, one, a + i * ld, max, sum);
+        else
+            NAME(softmax_rows)(m - i, n, a + i * ld, ld, one, a + i * ld, max, sum);
+    }
+    for (ptrdiff_t i = 0; copy && i < m; i++)
+        memcpy(copy + i * ld, a + i * ld, (size_t)n * sizeof(REAL));
+}
+
+/* The Jacobian of a row is diag(a) - a a^T. */
+static void NAME(softmax_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a_, void *d_, ptrdiff_t ld, double parameter)
+{
+    const REAL *a = a_;
+    REAL *d = d_;
+    (void)parameter;
+    for (; m-- > 0; a += ld, d += ld) {
+        VEC sums = {0};
+        ptrdiff_t j = 0;
+        for (; j + LANES <= n; j += LANES)
+            sums += NAME(load)(d + j) * NAME(load)(a + j);
+        REAL sum = NAME(sum)(sums);
+        for (; j < n; j++)
+            sum += d[j] * a[j];
+        for (j = 0; j < n; j++)
+            d[j] = a[j] * (d[j] - sum);
+    }
 }
 
 /* Loss of each element and its derivative *d by z, for targets y; p is the cost's parameter. At its kinks the derivative

@@ -13,7 +13,7 @@ from fastbp.losses import kernel_of
 
 ACTIVATIONS = [
     "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", "step", "softplus", "elu", "selu", "gelu",
-    "silu", "exp",
+    "silu", "softmax", "exp",
 ]  # fmt: skip
 LOSSES = [
     None, "squared_error", "cross_entropy", "softmax_cross_entropy", "poisson", "absolute_error", "lp", "huber",
@@ -104,7 +104,6 @@ class Kernels(Structure):
         ("csr_gradient", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, N, N, P, N, c_int, P, N)),
         ("activate", CFUNCTYPE(None, N, N, P, N, c_double, P) * len(ACTIVATIONS)),
         ("derivative", CFUNCTYPE(None, N, N, P, P, N, c_double) * len(ACTIVATIONS)),
-        ("softmax", CFUNCTYPE(None, N, N, P)),
         ("loss", CFUNCTYPE(c_double, POINTER(Cost), N, N, P, N, P, P, P, c_double, P)),
         ("squared_norm", CFUNCTYPE(c_double, POINTER(Update), N, P, P)),
         ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, POINTER(c_double))),

@@ -291,34 +291,61 @@ def test_exp_edges(k, dtype):
         assert_allclose(y, np.exp(x), rtol=4 * np.finfo(dtype).eps, atol=float(np.finfo(dtype).smallest_subnormal))
 
 
+def softmax(k, a, ld=None, copy=None):
+    k.activate[kt.ACTIVATIONS.index("softmax")](*a.shape, pointer(a), ld or a.shape[1], 0.0, pointer(copy))
+
+
 @pytest.mark.parametrize("n", [1, 2, 10, 16, 17])
 def test_softmax_of_a_row_does_not_depend_on_the_others(k, dtype, rng, n):
     z = (rng.normal(size=(37, n)) * 10).astype(dtype)
     z[5, 0], z[20, -1] = np.nan, np.inf
     together = z.copy()
-    k.softmax(37, n, pointer(together))
-    for row in z:
-        k.softmax(1, n, pointer(row))
+    softmax(k, together)
+    for i in range(37):
+        softmax(k, z[i : i + 1])
     assert_array_equal(together, z)
     assert np.isnan(z[[5, 20]]).all()
     assert_allclose(np.delete(z, [5, 20], axis=0).sum(axis=1), 1, rtol=20 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("n", SIZES[1:])
-def test_softmax(k, dtype, rng, n):
+@pytest.mark.parametrize("gap", [0, 3])
+def test_softmax(k, dtype, rng, n, gap):
     z = (rng.normal(size=(6, n)) * 30 - 500).astype(dtype)
     z[1] = z[1, 0]
     z[2, n // 2] = np.nan
     z[3] = -np.inf
     z[3, n - 1] = 0
-    a, check = guarded(z.shape, dtype)
+    whole, check = guarded((6, n + gap), dtype)
+    copy, check_copy = guarded((6, n + gap), dtype)
+    whole[:] = copy[:] = 99
+    a = whole[:, :n]
     a[:] = z
-    k.softmax(6, n, pointer(a))
+    softmax(k, a, n + gap, copy)
     rows = [0, 1, 3, 4, 5]
     expected = reference.softmax(z[rows].astype(float), axis=1)
     assert_allclose(a[rows], expected, rtol=200 * np.finfo(dtype).eps, atol=1e-37)
     assert np.isnan(a[2]).all()
+    assert_array_equal(copy, whole)
+    d, check_d = guarded((6, n + gap), dtype)
+    d[:] = rng.normal(size=d.shape)
+    e = d.copy()
+    k.derivative[kt.ACTIVATIONS.index("softmax")](6, n, pointer(whole), pointer(d), n + gap, 0.0)
+    expected = reference.times_slope(z, a[rows].astype(float), "softmax", e[rows, :n].astype(float))
+    assert_allclose(d[rows, :n], expected, **tolerance(dtype, n))
+    assert np.isnan(d[2, :n]).all()
+    assert_array_equal(d[:, n:], e[:, n:])
+    assert (whole[:, n:] == 99).all()
     check()
+    check_copy()
+    check_d()
+
+
+def test_softmax_of_nothing(k, dtype):
+    for shape in ((0, 5), (5, 0)):
+        a = np.zeros(shape, dtype)
+        softmax(k, a)
+        k.derivative[kt.ACTIVATIONS.index("softmax")](*shape, pointer(a), pointer(a.copy()), shape[1], 0.0)
 
 
 COSTS = [
