@@ -22,7 +22,7 @@ from scipy import sparse
 from sklearn.ensemble import BaggingClassifier
 
 import fastbp
-from fastbp import SGD, Adam, Dense, Network, RMSProp, _core, threads
+from fastbp import RBF, SGD, Adam, Dense, Network, RMSProp, _core, threads
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and processes")
 
@@ -72,9 +72,11 @@ def test_same_bits_for_any_number_of_threads(name, optimizer, kind):
             assert_array_equal(a, b)
 
 
-# layers after one that needs whole rows are not shared by columns, those before it are
+# layers from the first that needs whole rows on are not shared by columns, those before it are
 STACKS = {
     "softmax": [Dense(300, "relu"), Dense(201, "softmax", dropout=0.2), Dense(500, "tanh"), Dense(7)],
+    "RBF": [RBF(300), Dense(301, "tanh"), RBF(201, dropout=0.2), Dense(7)],
+    "RBF by rows": [Dense(90, "tanh"), RBF(30), RBF(5, dropout=0.2), Dense(7)],
     "softmax first": [Dense(301, "softmax", dropout=0.2), Dense(300, "relu"), Dense(7)],
 }
 
@@ -439,7 +441,7 @@ import ctypes, sys
 import numpy as np
 from scipy import sparse
 import fastbp
-from fastbp import SGD, Adam, Dense, Network, RMSProp
+from fastbp import RBF, SGD, Adam, Dense, Network, RMSProp
 
 shim = ctypes.CDLL(sys.argv[1])
 rng = np.random.default_rng(0)
