@@ -20,7 +20,7 @@ from .augmentation import ImageAugmentation  # noqa: E402
 from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
 from .full_batch import BFGS, LBFGS, Newton, NewtonCG, Quickprop, Rprop  # noqa: E402
 from .initializers import Orthogonal, VarianceScaling  # noqa: E402
-from .layers import ELU, Dense, LeakyReLU  # noqa: E402
+from .layers import ELU, RBF, Dense, LeakyReLU  # noqa: E402
 from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # noqa: E402
 from .network import Network  # noqa: E402
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp  # noqa: E402
@@ -37,10 +37,11 @@ from .schedules import (  # noqa: E402
 )
 
 __all__ = [
-    "BFGS", "ELU", "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "CosineWarmRestarts", "Cyclical", "Dense", "Exponential",
-    "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor",
-    "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau",
-    "Rprop", "SoftmaxCrossEntropy", "StepDecay", "VarianceScaling", "WarmUp", "Whitening", "show_config",
+    "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Adagrad", "Adam", "AdamW", "CosineWarmRestarts", "Cyclical", "Dense",
+    "Exponential", "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling", "LeakyReLU", "Lp", "MLPClassifier",
+    "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "Quantile", "Quickprop", "RMSProp",
+    "ReduceOnPlateau", "Rprop", "SoftmaxCrossEntropy", "StepDecay", "VarianceScaling", "WarmUp", "Whitening",
+    "show_config",
 ]  # fmt: skip
 
 

@@ -40,7 +40,8 @@ from fastbp._blas cimport gemm
 
 cdef extern from "kernels.h" nogil:
     ctypedef enum Activation:
-        IDENTITY, LOGISTIC, TANH, RELU, HARD_TANH, LEAKY_RELU, STEP, SOFTPLUS, ELU, SELU, GELU, SILU, EXP
+        IDENTITY, LOGISTIC, TANH, RELU, HARD_TANH, LEAKY_RELU, STEP, SOFTPLUS, ELU, SELU, GELU, SILU
+        SOFTMAX, EXP
     ctypedef enum Loss:
         NO_LOSS, SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, POISSON, ABSOLUTE_ERROR, LP, HUBER, QUANTILE
         GAUSSIAN, PERCEPTRON
@@ -88,7 +89,7 @@ cdef extern from "kernels.h" nogil:
         void (*unpack)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*transpose)(ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*fill_rows)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t) noexcept nogil
-        void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, int, void *) noexcept nogil
+        void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, const void *, ptrdiff_t, int, void *) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const Strided *, const int64_t *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*csr_matmul)(ptrdiff_t, ptrdiff_t, const Csr *, const int64_t *, ptrdiff_t, const void *, ptrdiff_t,
                            const void *, void *, ptrdiff_t) noexcept nogil
@@ -96,7 +97,12 @@ cdef extern from "kernels.h" nogil:
                              const void *, ptrdiff_t, int, void *, ptrdiff_t) noexcept nogil
         void (**activate)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double, void *) noexcept nogil
         void (**derivative)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t, double) noexcept nogil
-        void (*softmax)(ptrdiff_t, ptrdiff_t, void *) noexcept nogil
+        void (*rbf)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *, const void *, ptrdiff_t, ptrdiff_t, const void *, void *,
+                    void *, ptrdiff_t) noexcept nogil
+        void (*rbf_delta)(ptrdiff_t, ptrdiff_t, const void *, const void *, void *, ptrdiff_t) noexcept nogil
+        void (*rbf_centres)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, const void *, void *, ptrdiff_t) noexcept nogil
+        void (*rbf_inputs)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, const void *, ptrdiff_t, void *,
+                           ptrdiff_t) noexcept nogil
         double (*loss)(const Cost *, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, const void *, const int64_t *, const double *,
                        double, void *) noexcept nogil
         double (*squared_norm)(const Update *, ptrdiff_t, const void *, const void *) noexcept nogil
@@ -130,6 +136,7 @@ import_array()
 ACTIVATIONS = {
     "identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH, "relu": RELU, "hard_tanh": HARD_TANH,
     "leaky_relu": LEAKY_RELU, "step": STEP, "softplus": SOFTPLUS, "elu": ELU, "selu": SELU, "gelu": GELU, "silu": SILU,
+    "softmax": SOFTMAX, "rbf": EXP,
 }
 LOSSES = {
     None: NO_LOSS, "squared_error": SQUARED_ERROR, "cross_entropy": CROSS_ENTROPY,
@@ -259,6 +266,7 @@ cdef struct Layer:
     Py_ssize_t n_in, n_out
     Py_ssize_t w, b         # offsets of weights and biases in the flat vector
     Activation activation
+    bint radial             # radial basis functions: W are centres, b logarithms of beta, d is 2 beta a dC/da
     double parameter        # of the activation
     double l1, l2
     double max_norm         # of columns of W; 0: none
@@ -279,7 +287,7 @@ cdef struct Layer:
     char *wt                # W^T (n_out, n_in) in stripes, kept up to date by the updates
     char *a[2]              # activations (rows, n_out) and deltas, on both sides,
     char *d[2]
-    char *slope[2]          #   f'(z) where a does not tell it, else NULL,
+    char *slope[2]          #   what derivative takes where a does not tell f'(z), or rbf's Y, else NULL,
     char **a_rows[2]        #   and pointers to the rows of a and d
     char **d_rows[2]
     char *ht[2]             # H^T (n_in, rows), where many products read it, else NULL
@@ -496,22 +504,33 @@ cdef inline char **input_rows(Part *part, Layer *layer) noexcept nogil:
     return part.x_rows if layer == part.run.layers else (layer - 1).a_rows[part.side]
 
 
+cdef inline char *biases_of(const Kernels *k, Layer *layer, Py_ssize_t column) noexcept nogil:
+    """b, from a column on, in the packed form."""
+    return layer.packed + (layer.n_in * layer.width + column) * k.itemsize
+
+
 cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t v0, Py_ssize_t v1) noexcept nogil:
     """A = f(H W + b) for rows row..row+m and stripes v0..v1."""
     cdef Run *run = part.run
     cdef const Kernels *k = run.k
     cdef Py_ssize_t n = min(v1 * k.lanes, layer.width) - v0 * k.lanes, stripe = layer.n_in * k.lanes, at = part.first + row
     cdef char *w = layer.packed + v0 * stripe * k.itemsize
-    cdef char *b = layer.packed + (layer.n_in * layer.width + v0 * k.lanes) * k.itemsize
-    cdef char *z = layer.a[part.side] + (row * layer.ld + v0 * k.lanes) * k.itemsize
+    cdef char *b = biases_of(k, layer, v0 * k.lanes)
+    cdef size_t offset = (row * layer.ld + v0 * k.lanes) * k.itemsize
+    cdef char *z = layer.a[part.side] + offset
+    cdef char *slope = at_offset(layer.slope[part.side], offset)
     cdef Counter c
-    if layer.in_place:
+    if layer.radial:
+        k.rbf(m, n, layer.n_in, input_rows(part, layer) + row, w, k.lanes, stripe, b, z, slope, layer.ld)
+    elif layer.in_place:
         k.csr_matmul(m, n, &run.csr, run.order + at if run.order != NULL else NULL, at, w, n, b, z, layer.ld)
     else:
         k.matmul(m, n, layer.n_in, input_rows(part, layer) + row, 0, False, w, k.lanes, stripe, b, False, z, layer.ld,
                  k.lanes)
-    k.activate[<int>layer.activation](m, n, z, layer.ld, layer.parameter, at_offset(
-        layer.slope[part.side], (row * layer.ld + v0 * k.lanes) * k.itemsize))
+    if layer.activation == SOFTMAX:
+        n = layer.n_out  # of the row; what fills it up stays 0
+    if not layer.radial:
+        k.activate[<int>layer.activation](m, n, z, layer.ld, layer.parameter, slope)
     if layer.dropout > 0:
         c = counter_of(part, row, <uint32_t>(layer - run.layers + 1))
         k.dropout(m, n, layer.dropout, &c, v0 * k.lanes, z, layer.ld)
@@ -524,6 +543,11 @@ cdef void times_slope(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py
     cdef const Kernels *k = part.run.k
     cdef size_t offset = (row * layer.ld + column) * k.itemsize
     cdef char *a = layer.slope[part.side] if layer.slope[part.side] != NULL else layer.a[part.side]
+    if layer.radial:
+        k.rbf_delta(m, n, a + offset, biases_of(k, layer, column), layer.d[part.side] + offset, layer.ld)
+        return
+    if layer.activation == SOFTMAX:
+        n = layer.n_out
     k.derivative[<int>layer.activation](m, n, a + offset, layer.d[part.side] + offset, layer.ld, layer.parameter)
 
 
@@ -556,8 +580,8 @@ cdef double loss_part(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
 
 cdef void times_slope_with_dropout(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t column,
                                    Py_ssize_t n) noexcept nogil:
-    """delta <- delta * mask / (1 - p) * f'(z), for the same: the mask made again, and f' as it was kept or, a row at a time,
-    from f(z) = (1 - p) a (where a was dropped it does not matter)."""
+    """delta <- delta * mask / (1 - p) * f'(z), for the same: the mask made again, and f' from what was kept or, a row at a
+    time, from f(z) = (1 - p) a (where a was dropped it does not matter)."""
     cdef const Kernels *k = part.run.k
     cdef size_t offset = (row * layer.ld + column) * k.itemsize, ld = layer.ld * k.itemsize
     cdef char *a = layer.a[part.side] + offset
@@ -582,6 +606,10 @@ cdef void backward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, 
     cdef char *d = below.d[part.side] + (row * below.ld + v0 * k.lanes) * k.itemsize
     k.matmul(m, n, layer.n_out, layer.d_rows[part.side] + row, 0, False, layer.wt + v0 * stripe * k.itemsize, k.lanes,
              stripe, NULL, False, d, below.ld, k.lanes)
+    if layer.radial:
+        k.rbf_inputs(m, min(n, below.n_out - v0 * k.lanes), layer.n_out,
+                     layer.d[part.side] + row * layer.ld * k.itemsize, layer.ld, below.a_rows[part.side] + row, v0 * k.lanes,
+                     d, below.ld)
     if below.dropout > 0:
         times_slope_with_dropout(part, below, row, m, v0 * k.lanes, n)
     else:
@@ -715,9 +743,10 @@ cdef void update_biases(Part *part, const Update *update, Layer *layer, Py_ssize
     cdef Update u
     cdef double none = 0
     cdef char *states[MAX_STATES]
+    cdef size_t rows = (part.row * layer.ld + v0 * k.lanes) * k.itemsize
     if part.rows:
-        k.column_sums(part.rows, n, layer.d[part.side] + (part.row * layer.ld + v0 * k.lanes) * k.itemsize, layer.ld,
-                      accumulate, g)
+        k.column_sums(part.rows, n, layer.d[part.side] + rows,
+                      layer.slope[part.side] + rows if layer.radial else NULL, layer.ld, accumulate, g)
     if update != NULL:
         u = update[0]
         u.l1 = u.l2 = u.decay = 0
@@ -743,11 +772,16 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
     cdef char *d = layer.d[part.side] + (part.row * layer.ld + v0 * lanes) * k.itemsize
     cdef char *scratch = part.scratch
     cdef char *g
+    cdef char *sums = NULL
     cdef double *penalty
     cdef char *states[MAX_STATES]
     cdef size_t offset
     if p0 == 0:
         update_biases(part, update, layer, v0, v1, accumulate)
+    if layer.radial and rows:
+        sums = scratch
+        k.column_sums(rows, n, d, NULL, layer.ld, False, sums)
+        scratch += n * k.itemsize
     if rows >= 32 and layer.n_in >= 256 and not layer.in_place:  # many products with this delta: its rows next to each other
         k.pack(rows, n, d, layer.ld, scratch, rows * lanes)
         d, ldd, stripe_d = scratch, lanes, rows * lanes
@@ -772,6 +806,9 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
         elif rows:
             k.matmul(size, n, rows, input_rows(part, layer) + part.row, begin, True, d, ldd, stripe_d, NULL, accumulate, g,
                      lanes, stripe)
+            if layer.radial:
+                k.rbf_centres(size, n, layer.packed + (v0 * layer.n_in + begin) * lanes * k.itemsize, layer.n_in * lanes, sums,
+                              g, stripe)
         if update == NULL:
             continue
         for v in range(v0, v0 + 1 if layer.in_place else v1):
@@ -790,6 +827,15 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
                 update_transpose(k, layer, v, begin, size)
 
 
+cdef Update update_of(const Update *update, Layer *layer, double S) noexcept nogil:
+    """The update with what pulls this layer's weights towards 0, which nothing does to centres."""
+    cdef Update u = update[0]
+    u.l1, u.l2 = layer.l1 / S, layer.l2 / S
+    if layer.radial:
+        u.l1 = u.l2 = u.decay = 0
+    return u
+
+
 cdef void weights(Part *part, const Update *update, double S, bint accumulate) noexcept nogil:
     """Gradients and updates of this member's weights: its columns of the layers shared by columns, and of the panels of all
     others its share by the number of weights."""
@@ -799,11 +845,10 @@ cdef void weights(Part *part, const Update *update, double S, bint accumulate) n
     cdef Range mine
     cdef Py_ssize_t v0, end, p, p0, p1, total = 0, before = 0
     cdef int i
-    if update != NULL:
-        u = update[0]
     for i in range(run.n_by_columns):
         layer = run.layers + i
-        u.l1, u.l2 = layer.l1 / S, layer.l2 / S
+        if update != NULL:
+            u = update_of(update, layer, S)
         mine = share(layer.vectors, part.member, part.n_members)
         end = mine.begin
         while end < mine.end:
@@ -814,7 +859,8 @@ cdef void weights(Part *part, const Update *update, double S, bint accumulate) n
         total += run.layers[i].n_in * run.layers[i].vectors
     for i in range(run.n_by_columns, run.n_layers):
         layer = run.layers + i
-        u.l1, u.l2 = layer.l1 / S, layer.l2 / S
+        if update != NULL:
+            u = update_of(update, layer, S)
         end = 0
         while end < layer.vectors:
             v0, end = end, min(end + layer.group, layer.vectors)
@@ -1091,18 +1137,25 @@ cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noex
             gemm(itemsize, False, True, run.n_rows * (b + 1) // blocks - row, bottom.n_in, bottom.n_out,
                  bottom.d_rows[0][row], bottom.ld, run.parameters + bottom.w * itemsize, bottom.n_out, 0,
                  run.input_gradient + row * bottom.n_in * itemsize, bottom.n_in)
+            if bottom.radial:
+                run.k.rbf_inputs(run.n_rows * (b + 1) // blocks - row, bottom.n_in, bottom.n_out, bottom.d_rows[0][row],
+                                 bottom.ld, part.x_rows + row, 0, run.input_gradient + row * bottom.n_in * itemsize,
+                                 bottom.n_in)
     team_barrier(team)
     move_shares(run, member, n_members, True)
 
 
-cdef void affine(Run *run, Layer *layer, Py_ssize_t m, char **h, char *z) noexcept nogil:
-    """Z = H W + b for m rows."""
+cdef void predict_layer(Run *run, Layer *layer, Py_ssize_t m, char **h, char *z) noexcept nogil:
+    """A of m rows where it is radial, else Z = H W + b."""
     cdef const Kernels *k = run.k
     cdef bint packed = layer.packed != NULL
     cdef char *w = layer.packed if packed else run.parameters + layer.w * k.itemsize
-    k.matmul(m, layer.n_out, layer.n_in, h, 0, False, w, k.lanes if packed else layer.n_out,
-             layer.n_in * k.lanes if packed else k.lanes, run.parameters + layer.b * k.itemsize, False, z, layer.n_out,
-             k.lanes)
+    cdef char *b = run.parameters + layer.b * k.itemsize
+    cdef Py_ssize_t ldw = k.lanes if packed else layer.n_out, stripe = layer.n_in * k.lanes if packed else k.lanes
+    if layer.radial:
+        k.rbf(m, layer.n_out, layer.n_in, h, w, ldw, stripe, b, z, NULL, layer.n_out)
+    else:
+        k.matmul(m, layer.n_out, layer.n_in, h, 0, False, w, ldw, stripe, b, False, z, layer.n_out, k.lanes)
 
 
 cdef void output_unit(Run *run, Py_ssize_t m, Py_ssize_t n, char *z) noexcept nogil:
@@ -1114,7 +1167,7 @@ cdef void output_unit(Run *run, Py_ssize_t m, Py_ssize_t n, char *z) noexcept no
         if run.cost.fixed_logit:
             for i in range(1, m + 1):
                 memset(z + (i * n - 1) * run.k.itemsize, 0, run.k.itemsize)
-        run.k.softmax(m, n, z)
+        run.k.activate[<int>SOFTMAX](m, n, z, n, 0, NULL)
     elif run.cost.kind == POISSON:
         run.k.activate[<int>EXP](m, n, z, n, 0, NULL)
     elif run.cost.kind == PERCEPTRON:
@@ -1158,8 +1211,9 @@ cdef void predict_member(void *arg, Team *team, int member, int n_members) noexc
                 k.csr_matmul(m, layer.n_out, &run.csr, order, row, run.parameters + layer.w * k.itemsize, layer.n_out,
                              run.parameters + layer.b * k.itemsize, z, layer.n_out)
             else:
-                affine(run, layer, m, h, z)
-            k.activate[<int>layer.activation](m, layer.n_out, z, layer.n_out, layer.parameter, NULL)
+                predict_layer(run, layer, m, h, z)
+            if not layer.radial:
+                k.activate[<int>layer.activation](m, layer.n_out, z, layer.n_out, layer.parameter, NULL)
             size = layer.n_out * k.itemsize
             for j in range(m):
                 h[j] = z + j * size
@@ -1211,7 +1265,7 @@ cdef int raise_pending() except -1:
 
 @cython.final
 cdef class Engine:
-    """Runs a stack of dense layers over data: training, loss and gradient, prediction.
+    """Runs a stack of layers over data: training, loss and gradient, prediction.
 
     Arguments of the methods are arrays that network.py has checked: `parameters`, `gradient` and all of `states` are flat,
     contiguous, of the engine's dtype; W (n_in, n_out) of a layer is followed by its b (n_out). `order` is an int64
@@ -1252,6 +1306,7 @@ cdef class Engine:
             layer.n_in = n_inputs if i == 0 else (layer - 1).n_out
             layer.n_out = n_units
             layer.activation, layer.parameter = ACTIVATIONS[activation], parameter
+            layer.radial = activation == "rbf"
             layer.w = at
             layer.b = at + layer.n_in * layer.n_out
             at = layer.b + layer.n_out
@@ -1297,13 +1352,14 @@ cdef class Engine:
         """How layers are shared among the members, and the panels that their weights are cut into."""
         cdef Layer *layer
         cdef Py_ssize_t lanes = self.k.lanes, panel
-        cdef bint large
+        cdef bint large, whole_rows = run.sparse
         cdef int i
         for i in range(self.n_layers):
             layer = run.layers + i
             # by columns where the weights are worth keeping in one core's cache, and there are columns for all
             large = layer.n_in * layer.n_out * self.k.itemsize >= 1 << 16
-            if large and layer.vectors >= max(2, n_threads) and not run.sparse:
+            whole_rows = whole_rows or layer.activation == SOFTMAX  # those by columns come before all others
+            if large and layer.vectors >= max(2, n_threads) and not whole_rows:
                 run.n_by_columns = i + 1
             layer.in_place = i == 0 and run.sparse
             layer.width = layer.n_out if layer.in_place else layer.vectors * lanes
@@ -1374,7 +1430,10 @@ cdef class Engine:
                     p += aligned(chunk * layer.ld * itemsize)
                     layer.d[side] = p
                     p += aligned(chunk * layer.ld * itemsize)
-                    if run.mode != LOSS_ONLY and (layer.activation == GELU or layer.activation == SILU):
+                    if run.mode != LOSS_ONLY and (
+                        layer.activation == GELU or layer.activation == SILU or layer.radial
+                        or (layer.activation == SOFTMAX and layer.dropout > 0)  # of a dropped unit a tells nothing
+                    ):
                         layer.slope[side] = p
                         p += aligned(chunk * layer.ld * itemsize)
                     layer.a_rows[side] = <char **>p
@@ -1573,7 +1632,7 @@ cdef class Engine:
                 layer = self.layers + i
                 for biases in (False, True):
                     update.l1, update.l2 = (0.0, 0.0) if biases else penalties[i]
-                    update.decay = 0 if biases else decay
+                    update.decay = 0 if biases or layer.radial else decay
                     offset = (layer.b if biases else layer.w) * self.k.itemsize
                     n = layer.n_out if biases else layer.n_in * layer.n_out
                     states_at(whole, offset, at)

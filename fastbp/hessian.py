@@ -14,7 +14,20 @@ differentiating each line gives
     ``R{E_(l-1)} = R{D_l} W_l^T + D_l V_l^T``
     ``R{dC/dW_l} = R{A_(l-1)}^T D_l + A_(l-1)^T R{D_l}``, ``R{dC/db_l} = sum of rows of R{D_l}``
 
-and the last line is the product ``H (V, c)``, at about twice the cost of a gradient.
+and the last line is the product ``H (V, c)``, at about twice the cost of a gradient. For softmax units ``f'(Z)``
+is a matrix ``diag(a) - a a^T`` for each row: with ``J(E) = A * (E - <A, E>)``, the scalar products taken row by row,
+
+    ``D = J(E)``, ``R{A} = J(R{Z})``, ``R{D} = J(R{E}) + R{A} * (E - <A, E>) - A * <R{A}, E>``
+
+For radial basis functions, ``z_j = -beta_j |h - w_j|^2`` with ``beta = exp(b)``, and ``a = exp(z)``. With ``H`` for
+``A_(l-1)`` and ``S = 2 beta * D``, ``R{S} = 2 beta * (R{D} + D * c)``,
+
+    ``E_(l-1) = S W^T - H * sum of columns of S``,
+    ``dC/dW = H^T S - W * sum of rows of S``, ``dC/db = sum of rows of D * Z``,
+    ``R{Z} = 2 beta * (R{H} W - <H, R{H}> + H V - sum of rows of W * V) + Z * c``,
+    ``R{E_(l-1)} = R{S} W^T + S V^T - R{H} * sum of columns of S - H * sum of columns of R{S}``,
+    ``R{dC/dW} = R{H}^T S + H^T R{S} - V * sum of rows of S - W * sum of rows of R{S}``,
+    ``R{dC/db} = sum of rows of R{D} * Z + D * R{Z}``
 
 References
 ----------
@@ -82,7 +95,39 @@ UNITS = {
     "silu": (
         lambda z, p: z * expit(z), lambda z, a, p: _gated(z, z, 1, 0)[0], lambda z, a, p: _gated(z, z, 1, 0)[1]
     ),
+    "rbf": (lambda z, p: np.exp(z), lambda z, a, p: a, lambda z, a, p: a),
 }  # fmt: skip
+
+
+def _unit(activation, Z):
+    """A = f(Z), and two functions: E to f'(Z) E, and E to the map from R{Z} to R{f'(Z)} E."""
+    name, p = unit_of(activation)
+    if name == "softmax":
+        A = softmax(Z, axis=1)
+
+        def slope(E):
+            return A * (E - _sum(A * E))
+
+        def bend(E):
+            centred = E - _sum(A * E)
+
+            def product(RZ):
+                RA = slope(RZ)
+                return RA * centred - A * _sum(RA * E)
+
+            return product
+
+        return A, slope, bend
+    f, first, second = UNITS[name]
+    A = f(Z, p)
+    first, second = first(Z, A, p), second(Z, A, p)
+
+    def elementwise_bend(E):
+        factor = E * second
+        return lambda RZ: factor * RZ
+
+    return A, lambda E: first * E, elementwise_bend
+
 
 def _smoothed(y, smoothing):
     return (1 - smoothing) * y + smoothing * y.mean(axis=1, keepdims=True)
@@ -143,23 +188,112 @@ def _sum(a):
     return a.sum(axis=1, keepdims=True)
 
 
+class _Dense:
+    """The passes through a layer ``Z = H W + b``, ``A = f(Z)`` whose inputs are H."""
+
+    def __init__(self, H, W, b, activation):
+        self.H, self.W, self.Z = H, W, self.weighted_inputs(H, W, b)
+        self.A, self.slope, self.bend = _unit(activation, self.Z)
+
+    def backward(self, E):
+        """D, from ``E = dC/dA``; from here on `bend` is the map from R{Z} to R{f'(Z)} E."""
+        self.D, self.bend = self.slope(E), self.bend(E)
+
+    def weighted_inputs(self, H, W, b):
+        return H @ W + b
+
+    def below(self):
+        """dC/dH"""
+        return self.D @ self.W.T
+
+    def along_inputs(self, RH):
+        """R{Z} where H changes by RH."""
+        return RH @ self.W
+
+    def along(self, V, c):
+        """R{Z} where the parameters change by (V, c)."""
+        return self.H @ V + c
+
+    def R_below(self, RD, RH, V=None, c=0):
+        """R{dC/dH}, for parameters that change or do not."""
+        RE = RD @ self.W.T
+        return RE if V is None else RE + self.D @ V.T
+
+    def R_gradient(self, RD, RZ, RH, V, c):
+        """R{dC/dW} and R{dC/db}; RH is None for 0."""
+        RG = self.H.T @ RD
+        return RG if RH is None else RG + RH.T @ self.D, RD.sum(axis=0)
+
+    def factors(self):
+        """dZ_j/d(column j of W, b_j) of each sample and unit j, (n_samples, n_in + 1, n_units)."""
+        F = np.hstack([self.H, np.ones((len(self.H), 1), self.W.dtype)])[:, :, None]
+        return np.broadcast_to(F, (*F.shape[:2], self.W.shape[1]))
+
+    def R_factors(self, RZ, RH):
+        """What becomes of them where H changes by RH, or what can be broadcast to that."""
+        return np.hstack([RH, np.zeros_like(RH[:, :1])])[:, :, None]
+
+    def curvature(self, j):
+        """Sum over samples of D_j d2Z_j/d(column j of W, b_j)^2."""
+        return 0
+
+
+class _RBF(_Dense):
+    """The same for ``z_j = -beta_j |h - w_j|^2``, ``beta = exp(b)``, ``A = exp(Z)``."""
+
+    def weighted_inputs(self, H, W, b):
+        self.scale = 2 * np.exp(b)
+        return np.stack([-self.scale[j] / 2 * ((H - W[:, j]) ** 2).sum(axis=1) for j in range(W.shape[1])], axis=1)
+
+    def _to_inputs(self, S):
+        return S @ self.W.T - self.H * _sum(S)
+
+    def below(self):
+        return self._to_inputs(self.scale * self.D)
+
+    def along_inputs(self, RH):
+        return self.scale * (RH @ self.W - _sum(self.H * RH))
+
+    def along(self, V, c):
+        return self.scale * (self.H @ V - (self.W * V).sum(axis=0)) + self.Z * c
+
+    def R_below(self, RD, RH, V=None, c=0):
+        S, RS = self.scale * self.D, self.scale * (RD + self.D * c)
+        RE = self._to_inputs(RS) - RH * _sum(S)
+        return RE if V is None else RE + S @ V.T
+
+    def R_gradient(self, RD, RZ, RH, V, c):
+        S, RS = self.scale * self.D, self.scale * (RD + self.D * c)
+        RG = self.H.T @ RS - self.W * RS.sum(axis=0) - V * S.sum(axis=0)
+        return RG if RH is None else RG + RH.T @ S, (RD * self.Z + self.D * RZ).sum(axis=0)
+
+    def factors(self):
+        return np.concatenate([self.scale * (self.H[:, :, None] - self.W), self.Z[:, None, :]], axis=1)
+
+    def R_factors(self, RZ, RH):
+        return np.concatenate([self.scale * RH[:, :, None], RZ[:, None, :]], axis=1)
+
+    def curvature(self, j):
+        d, f = self.D[:, j], self.factors()[:, :, j]
+        n_in = len(self.W)
+        block = np.zeros((n_in + 1, n_in + 1), self.W.dtype)
+        block[:n_in, :n_in] = np.eye(n_in) * (-self.scale[j] * d.sum())
+        block[n_in] = block[:, n_in] = d @ f
+        return block
+
+
 def _passes(weights, biases, activations, loss, X, y, s):
-    """A_l with A_0 = X first; f_l'(Z_l); E_l * f_l''(Z_l); D_l."""
-    A, slopes, bends, settings = [X], [], [], kernel_of(loss)
+    """The layers, after a pass forward and one backward."""
+    layers, A, settings = [], X, kernel_of(loss)
     for W, b, activation in zip(weights, biases, activations, strict=True):
-        name, p = unit_of(activation)
-        f, first, second = UNITS[name]
-        Z = A[-1] @ W + b
-        A.append(f(Z, p))
-        slopes.append(first(Z, A[-1], p))
-        bends.append(second(Z, A[-1], p))
-    D, E = [None] * len(weights), s * LOSSES[settings[0]][0](A[-1], y, settings)
-    for i in range(len(weights) - 1, -1, -1):
-        D[i] = E * slopes[i]
-        bends[i] *= E
-        if i:
-            E = D[i] @ weights[i].T
-    return A, slopes, bends, D
+        layers.append((_RBF if activation == "rbf" else _Dense)(A, W, b, activation))
+        A = layers[-1].A
+    E = s * LOSSES[settings[0]][0](A, y, settings)
+    for layer in layers[::-1]:
+        layer.backward(E)
+        if layer is not layers[0]:
+            E = layer.below()
+    return layers
 
 
 def _converted(dtype, n_outputs, X, y, labels, sample_weight):
@@ -195,24 +329,21 @@ def hessian_products(weights, biases, activations, loss, X, y, labels=None, samp
         as two lists of such arrays.
     """
     X, y, s = _converted(weights[0].dtype, biases[-1].size, X, y, labels, sample_weight)
-    A, slopes, bends, D = _passes(weights, biases, activations, loss, X, y, s)
-    n_layers, settings = len(weights), kernel_of(loss)
+    layers, settings = _passes(weights, biases, activations, loss, X, y, s), kernel_of(loss)
 
     def product(V, c):
-        RA, RZ = [None], []
-        for i, W in enumerate(weights):
-            RZ.append(A[i] @ V[i] + c[i])
+        RA, RH, RZ = None, [], []
+        for layer, *direction in zip(layers, V, c, strict=True):
+            RH.append(RA)
+            RZ.append(layer.along(*direction) if RA is None else layer.along(*direction) + layer.along_inputs(RA))
+            RA = layer.slope(RZ[-1])
+        RE = s * LOSSES[settings[0]][1](layers[-1].A, y, RA, settings)
+        HV, Hc = [None] * len(layers), [None] * len(layers)
+        for i in range(len(layers) - 1, -1, -1):
+            RD = layers[i].slope(RE) + layers[i].bend(RZ[i])
+            HV[i], Hc[i] = layers[i].R_gradient(RD, RZ[i], RH[i], V[i], c[i])
             if i:
-                RZ[i] += RA[i] @ W
-            RA.append(slopes[i] * RZ[i])
-        RE = s * LOSSES[settings[0]][1](A[-1], y, RA[-1], settings)
-        HV, Hc = [None] * n_layers, [None] * n_layers
-        for i in range(n_layers - 1, -1, -1):
-            RD = RE * slopes[i] + bends[i] * RZ[i]
-            HV[i], Hc[i] = A[i].T @ RD, RD.sum(axis=0)
-            if i:
-                HV[i] += RA[i].T @ D[i]
-                RE = RD @ weights[i].T + D[i] @ V[i].T
+                RE = layers[i].R_below(RD, RH[i], V[i], c[i])
         return HV, Hc
 
     return product
@@ -225,6 +356,7 @@ def hessian(weights, biases, activations, loss, X, y, labels=None, sample_weight
     ``A_(m-1)[:, i]`` in column j and 0 elsewhere. All that follows is linear in it, sample by sample: one pass that
     starts with ones in column j does for all i, and ``A_(m-1)^T`` times its gradients, one of each sample, gives
     the rows of H that belong to them. Layers before m follow from symmetry. (A column of ones in A: b is a row of W.)
+    Where z is not linear in the parameters, ``dz_j/d(w_j, b_j)`` is in the place of A, and its derivative adds to H.
 
     Parameters
     ----------
@@ -243,25 +375,25 @@ def hessian(weights, biases, activations, loss, X, y, labels=None, sample_weight
     n_rows = max(1, 2**20 // at[-1])  # of a part, whose gradients of the samples stay in cache
     for part in (slice(i, i + n_rows) for i in range(0, len(y), n_rows)):
         x = X[part].toarray() if issparse(X) else X[part]
-        A, slopes, bends, D = _passes(weights, biases, activations, loss, x, y[part], s[part])
-        n = len(x)
-        A1 = [np.hstack([a, np.ones((n, 1), dtype)]) for a in A[:-1]]
+        layers = _passes(weights, biases, activations, loss, x, y[part], s[part])
+        factors = [layer.factors() for layer in layers]
         for m in range(n_layers):
             for j in range(biases[m].size):
-                RZ = {m: np.zeros((n, biases[m].size), dtype)}
+                RZ = {m: np.zeros_like(layers[m].Z)}
                 RZ[m][:, j] = 1
-                RA = {m + 1: slopes[m] * RZ[m]}
+                RH = {m + 1: layers[m].slope(RZ[m])}
                 for i in range(m + 1, n_layers):
-                    RZ[i] = RA[i] @ weights[i]
-                    RA[i + 1] = slopes[i] * RZ[i]
-                RE = s[part] * LOSSES[settings[0]][1](A[-1], y[part], RA[n_layers], settings)
+                    RZ[i] = layers[i].along_inputs(RH[i])
+                    RH[i + 1] = layers[i].slope(RZ[i])
+                RE = s[part] * LOSSES[settings[0]][1](layers[-1].A, y[part], RH[n_layers], settings)
                 rows = H[at[m] + j : at[m + 1] : biases[m].size]
+                rows[:, at[m] + j : at[m + 1] : biases[m].size] += layers[m].curvature(j)
                 for i in range(n_layers - 1, m - 1, -1):
-                    RD = RE * slopes[i] + bends[i] * RZ[i]
-                    G = A1[i][:, :, None] * RD[:, None, :]  # dC/d(W_i, b_i) of each sample, differentiated
+                    RD = layers[i].slope(RE) + layers[i].bend(RZ[i])
+                    G = factors[i] * RD[:, None, :]  # dC/d(W_i, b_i) of each sample, differentiated
                     if i > m:
-                        G[:, :-1] += RA[i][:, :, None] * D[i][:, None, :]
-                        RE = RD @ weights[i].T
-                    rows[:, at[i] : at[i + 1]] += A1[m].T @ G.reshape(n, -1)
+                        G += layers[i].R_factors(RZ[i], RH[i]) * layers[i].D[:, None, :]
+                        RE = layers[i].R_below(RD, RH[i])
+                    rows[:, at[i] : at[i + 1]] += factors[m][:, :, j].T @ G.reshape(len(x), -1)
     upper = np.triu(H)
     return upper + np.triu(H, 1).T

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array, issparse, vstack
+from scipy.spatial.distance import cdist
 from sklearn.utils import assert_all_finite, check_random_state
 
 from . import initializers, layers, losses, threads
@@ -18,7 +19,7 @@ from .checks import check_number, check_size
 from .full_batch import FullBatch, GradientRule, Objective
 from .hessian import MAX_PARAMETERS
 from .initializers import check_initializer, from_json, initialize, to_json
-from .layers import Dense, unit_of
+from .layers import RBF, Dense, unit_of
 from .losses import HistogramLoss, check_loss, check_targets, kernel_of
 from .optimizers import SGD, UpdateRule
 from .schedules import Schedule
@@ -66,7 +67,7 @@ class Network:
 
     Parameters
     ----------
-    layers : sequence of Dense
+    layers : sequence of Dense and RBF
         From the first hidden layer to the output layer. Each place in the list has weights of its own.
     n_inputs : int
         Number of features.
@@ -109,7 +110,7 @@ class Network:
         - "orthogonal", or `Orthogonal` with a gain: orthonormal columns or rows;
         - "zeros": all units of a layer remain equal, to show that symmetry must be broken.
 
-        Biases are 0 but for "sklearn". `init_lsuv` is a rule that needs data.
+        Biases are 0 but for "sklearn". `init_lsuv` is a rule that needs data. `RBF` has its own start.
     input_dropout : float, default=0.0
         Probability with which each input is set to 0 in training, as `Dense` has it for outputs. X must be dense.
     input_noise : float, default=0.0
@@ -124,9 +125,9 @@ class Network:
     parameters : ndarray of shape (n_parameters,)
         All parameters; layer by layer, weights then biases. Writing to it changes the network.
     weights : tuple of ndarray of shape (n_in, n_out)
-        Views of `parameters`.
+        Views of `parameters`. Of an `RBF`, its centres.
     biases : tuple of ndarray of shape (n_out,)
-        Views of `parameters`.
+        Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``.
     l1, l2 : float
         May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype`, `initializer`,
         `input_dropout` and `input_noise`.
@@ -169,8 +170,8 @@ class Network:
         initializer="sklearn", input_dropout=0.0, input_noise=0.0,
     ):  # fmt: skip
         layers = tuple(layers)
-        if not layers or not all(isinstance(layer, Dense) for layer in layers):
-            raise ValueError(f"layers must be a non-empty sequence of Dense, got {layers!r}")
+        if not layers or not all(isinstance(layer, Dense | RBF) for layer in layers):
+            raise ValueError(f"layers must be a non-empty sequence of Dense and RBF, got {layers!r}")
         if dtype not in ("float32", "float64", np.float32, np.float64):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         check_loss(loss, layers[-1])
@@ -188,7 +189,11 @@ class Network:
         self._random_state = check_random_state(random_state)
         self._build()
         for layer, weights, biases in zip(layers, self.weights, self.biases, strict=True):
-            initialize(layer.initializer or initializer, self._random_state, weights, biases, layers[0].activation)
+            if isinstance(layer, RBF):
+                weights[:] = self._random_state.normal(size=weights.shape)
+                biases[:] = -np.log(2 * len(weights))
+            else:
+                initialize(layer.initializer or initializer, self._random_state, weights, biases, layers[0].activation)
 
     def _build(self):
         """The engine, and parameters of zero with their views."""
@@ -274,6 +279,8 @@ class Network:
         if issparse(X):
             if X.ndim != 2:
                 raise ValueError(f"X must have two dimensions, got shape {X.shape}")
+            if isinstance(self.layers[0], RBF):
+                raise ValueError(f"X must be dense for a first layer {self.layers[0]!r}, got a sparse matrix")
         else:
             X = np.asarray(X)
         if X.dtype.kind not in "biuf":
@@ -360,31 +367,84 @@ class Network:
         Raises
         ------
         ValueError
-            If X does not fit, is not finite, or gives a ``z`` without variance; the network is as it was.
+            If X does not fit, is not finite, or gives a ``z`` without variance, or if a layer is an `RBF`; the network
+            is as it was.
 
         References
         ----------
         D. Mishkin and J. Matas, "All you need is a good init", ICLR 2016.
         """
-        H = self._check_X(X)
-        assert_all_finite(H.data if issparse(H) else H, input_name="X")
-        if H.shape[0] == 0:
-            raise ValueError("X must have at least one row, got 0")
-        threads.check_n_threads(n_threads)
+        if not all(isinstance(layer, Dense) for layer in self.layers):
+            raise ValueError(f"init_lsuv is for networks of Dense, init_centres for RBF, got {self.layers!r}")
+        H = self._check_samples(X, n_threads)
         with threads.exclusive(self):
             draws = self._random_state.get_state()
             layers = [replace(layer, initializer="orthogonal") for layer in self.layers]
             new = Network(layers, n_inputs=self.n_inputs, dtype=self.dtype.name, random_state=self._random_state)
-            for i, (layer, W) in enumerate(zip(layers, new.weights, strict=True)):
-                deviation = _one_layer(W, "identity").predict(H, n_threads=n_threads).std(dtype=np.float64)
+            for i, (layer, W, b) in enumerate(zip(layers, new.weights, new.biases, strict=True)):
+                linear = _one_layer(replace(layer, activation="identity"), W, b)
+                deviation = linear.predict(H, n_threads=n_threads).std(dtype=np.float64)
                 if not np.finfo(self.dtype).tiny < deviation < np.inf:
                     self._random_state.set_state(draws)
                     raise ValueError(f"X must make every z vary; its variance is {deviation**2} in layer {i}")
                 W /= deviation
-                H = _one_layer(W, layer.activation).predict(H, n_threads=n_threads)
+                H = _one_layer(layer, W, b).predict(H, n_threads=n_threads)
             self._parameters[:] = new.parameters
             self._forward_data = None
             self._reset_optimizer()
+
+    def init_centres(self, X, *, n_threads=None):
+        """New centres and widths for all `RBF` layers, from data; the other layers keep their parameters.
+
+        From the first layer to the last: centres are rows drawn from the layer's inputs, without replacement if there
+        are enough, and ``beta`` is 1 divided by the mean squared distance of inputs and centres. The optimizer's state
+        is dropped.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
+            Typical inputs, scaled like those to train on; some hundred rows are enough. Dense if the first layer is an
+            `RBF`.
+        n_threads : int, default=None
+
+        Raises
+        ------
+        ValueError
+            If X does not fit, is not finite, or gives an `RBF` inputs that are all the same; the network is as it was.
+
+        References
+        ----------
+        D. Broomhead and D. Lowe, "Multivariable functional interpolation and adaptive networks", Complex Systems 2,
+        1988.
+        """
+        H = self._check_samples(X, n_threads)
+        with threads.exclusive(self):
+            draws, parameters = self._random_state.get_state(), self._parameters.copy()
+            for i, (layer, W, b) in enumerate(zip(self.layers, *self._views(parameters), strict=True)):
+                if isinstance(layer, RBF):
+                    few = len(H) < layer.n_units
+                    W[:] = H[self._random_state.choice(len(H), layer.n_units, replace=few)].T
+                    distance = cdist(H, W.T, "sqeuclidean").mean()
+                    if not np.finfo(self.dtype).tiny < distance < np.inf:
+                        self._random_state.set_state(draws)
+                        raise ValueError(
+                            f"X must make the inputs of an RBF vary; their mean squared distance from the centres is "
+                            f"{distance} in layer {i}"
+                        )
+                    b[:] = -np.log(distance)
+                H = _one_layer(layer, W, b).predict(H, n_threads=n_threads)
+            self._parameters[:] = parameters
+            self._forward_data = None
+            self._reset_optimizer()
+
+    def _check_samples(self, X, n_threads):
+        """X as the core reads it, for new parameters from data."""
+        X = self._check_X(X)
+        assert_all_finite(X.data if issparse(X) else X, input_name="X")
+        if X.shape[0] == 0:
+            raise ValueError("X must have at least one row, got 0")
+        threads.check_n_threads(n_threads)
+        return X
 
     # ---- training ---------------------------------------------------------------------------------------------------
 
@@ -1007,7 +1067,9 @@ class Network:
         settings = {
             "format": 1,
             "layers": [
-                asdict(layer) | {name: to_json(getattr(layer, name)) for name in ("activation", "initializer")}
+                to_json(layer)
+                if isinstance(layer, RBF)
+                else asdict(layer) | {name: to_json(getattr(layer, name)) for name in ("activation", "initializer")}
                 for layer in self.layers
             ],
             "n_inputs": self.n_inputs,
@@ -1053,7 +1115,9 @@ class Network:
                 for name, classes in _SETTINGS.items():
                     if name in part:
                         part[name] = from_json(part[name], classes)
-            layers = [Dense(**layer) for layer in settings.pop("layers")]
+            layers = [
+                RBF(**layer["RBF"]) if "RBF" in layer else Dense(**layer) for layer in settings.pop("layers")
+            ]
             net = cls(layers, **settings, random_state=0)
             if parameters.shape != net.parameters.shape or parameters.dtype != net.dtype:
                 raise ValueError("parameters do not fit the settings")
@@ -1074,10 +1138,11 @@ def _check_optimizer(optimizer):
         )
 
 
-def _one_layer(W, activation):
-    """A network of one layer with these weights, and biases of 0."""
-    net = Network([Dense(W.shape[1], activation)], n_inputs=W.shape[0], dtype=W.dtype.name, initializer="zeros")
-    net.weights[0][:] = W
+def _one_layer(layer, W, b):
+    """A network of one layer with these parameters."""
+    bare = RBF(layer.n_units) if isinstance(layer, RBF) else Dense(layer.n_units, layer.activation)
+    net = Network([bare], n_inputs=W.shape[0], dtype=W.dtype.name, initializer="zeros", random_state=0)
+    net.weights[0][:], net.biases[0][:] = W, b
     return net
 
 

@@ -109,7 +109,8 @@ INLINE void random_words(const uint32_t key[2], uint32_t stream, ptrdiff_t block
 #define UNITS(entry, suffix) \
     entry(IDENTITY, identity, suffix) entry(LOGISTIC, logistic, suffix) entry(TANH, tanh, suffix) \
     entry(RELU, relu, suffix) entry(HARD_TANH, hard_tanh, suffix) entry(LEAKY_RELU, leaky_relu, suffix) \
-    entry(STEP, step, suffix) entry(SOFTPLUS, softplus, suffix) entry(ELU, elu, suffix) entry(SELU, selu, suffix)
+    entry(STEP, step, suffix) entry(SOFTPLUS, softplus, suffix) entry(ELU, elu, suffix) entry(SELU, selu, suffix) \
+    entry(SOFTMAX, softmax, suffix)
 #define KERNELS(suffix, type) \
     { \
         .isa = STR(ISA), .itemsize = sizeof(type), .lanes = VEC_BYTES / sizeof(type), \
@@ -118,7 +119,8 @@ INLINE void random_words(const uint32_t key[2], uint32_t stream, ptrdiff_t block
         .csr_matmul = csr_matmul_##suffix, .csr_gradient = csr_gradient_##suffix, \
         .activate = {UNITS(ACTIVATE, suffix) [GELU] = gelu_##suffix, [SILU] = silu_##suffix, [EXP] = exp_##suffix}, \
         .derivative = {UNITS(DERIVATIVE, suffix) [GELU] = kept_derivative_##suffix, [SILU] = kept_derivative_##suffix}, \
-        .softmax = softmax_##suffix, .loss = loss_##suffix, .squared_norm = squared_norm_##suffix, \
+        .rbf = rbf_##suffix, .rbf_delta = rbf_delta_##suffix, .rbf_centres = rbf_centres_##suffix, \
+        .rbf_inputs = rbf_inputs_##suffix, .loss = loss_##suffix, .squared_norm = squared_norm_##suffix, \
         .update = update_##suffix, .bound_columns = bound_columns_##suffix, \
         .dropout = dropout_##suffix, .add_noise = add_noise_##suffix, .augment = augment_##suffix, \
         .undo_scale = undo_scale_##suffix, \

@@ -14,6 +14,7 @@
 typedef enum {
     IDENTITY, LOGISTIC, TANH, RELU, HARD_TANH, LEAKY_RELU, STEP, SOFTPLUS, ELU, SELU,
     GELU, SILU, /* f'(z) of these cannot be told from f(z) */
+    SOFTMAX,    /* of whole rows */
     EXP, /* without a derivative: it is for outputs whose loss is computed from z */
     N_ACTIVATIONS
 } Activation;
@@ -117,8 +118,8 @@ typedef struct {
     void (*transpose)(ptrdiff_t m, const void *a, ptrdiff_t lda, void *b, ptrdiff_t ldb, ptrdiff_t stripe);
     /* every row of C (m, n) = row (n), or zero where row is NULL */
     void (*fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c, ptrdiff_t ldc);
-    /* out (n) = (accumulate ? out : 0) + sum of the rows of A (m, n) */
-    void (*column_sums)(ptrdiff_t m, ptrdiff_t n, const void *a, ptrdiff_t lda, int accumulate, void *out);
+    /* out (n) = (accumulate ? out : 0) + sum of the rows of A * B (m, n), or of A where B is NULL; rows of both ld apart */
+    void (*column_sums)(ptrdiff_t m, ptrdiff_t n, const void *a, const void *b, ptrdiff_t ld, int accumulate, void *out);
     /* out (m, n) = rows order[0..m) of x, or rows first..first+m where order is NULL, converted to the dtype */
     void (*gather)(ptrdiff_t m, ptrdiff_t n, const Strided *x, const int64_t *order, ptrdiff_t first, void *out,
                    ptrdiff_t ld);
@@ -131,13 +132,27 @@ typedef struct {
                          ptrdiff_t ldg);
 
     /* a (m, n) <- f(a), rows ld apart; the parameter is LEAKY_RELU's slope for z < 0 and ELU's alpha. GELU and SILU write
-     * f' of what was in a to slopes (m, n), rows ld apart, unless that is NULL. */
+     * f' of what was in a to slopes (m, n), rows ld apart, unless that is NULL; SOFTMAX, f(a) once more. */
     void (*activate[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld, double parameter, void *slopes);
     /* d (m, n) <- d * f'(z), the Hadamard product, with f' written in terms of a = f(z); GELU and SILU take their slopes as
-     * a. Rows of both ld apart. */
+     * a. SOFTMAX's f'(z) is a matrix for each row, d <- a * (d - sum of d * a). Rows of both ld apart. */
     void (*derivative[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld, double parameter);
-    /* each row of a (m, n) <- softmax(row) */
-    void (*softmax)(ptrdiff_t m, ptrdiff_t n, void *a);
+    /* Radial basis functions a_j = exp(-beta_j |h - c_j|^2) with beta_j = exp(b_j): A (m, n) of the rows (m) of H and the
+     * centres C (k, n), in stripes. Keeps Y (m, n), y_j = -|h - c_j|^2 / 2, unless that is NULL. Rows of A and Y ld apart.
+     * Each distance is one sum of squares of differences in the order of p, whatever the sizes. */
+    void (*rbf)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows, const void *c, ptrdiff_t ldc, ptrdiff_t stripe_c,
+                const void *b, void *a, void *y, ptrdiff_t ld);
+    /* Their way back. With s_j = 2 beta_j a_j dC/da_j, the gradients are H^T S - C diag(column sums of S) for the centres,
+     * the column sums of S * Y for b, and S C^T - diag(row sums of S) H for H.
+     * D (m, n) <- S, from D = dC/dA */
+    void (*rbf_delta)(ptrdiff_t m, ptrdiff_t n, const void *y, const void *b, void *d, ptrdiff_t ld);
+    /* G (m, n) -= C diag(sums), whole stripes of both */
+    void (*rbf_centres)(ptrdiff_t m, ptrdiff_t n, const void *c, ptrdiff_t stripe_c, const void *sums, void *g,
+                        ptrdiff_t stripe_g);
+    /* D (m, n) -= diag(row sums of S (m, k)) H; element (i, j) of H is rows[i][offset + j] */
+    void (*rbf_inputs)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *s, ptrdiff_t lds, const void *rows,
+                       ptrdiff_t offset, void *d, ptrdiff_t ldd);
+
     /* Loss of m rows and its gradient d (m, n) with respect to z (m, n), rows of both ld apart. Row i's loss and gradient
      * are multiplied by weights[i] (1 where NULL), the gradient further by scale. Targets: y (m, n), or class indices
      * labels (m) for SOFTMAX_CROSS_ENTROPY (then y is NULL). GAUSSIAN has means and logarithms of variances in the two halves

@@ -278,13 +278,22 @@ INLINE void NAME(add_scaled)(ptrdiff_t n, REAL s, const REAL *row, REAL *out)
         out[j] += s * row[j];
 }
 
-static void NAME(column_sums)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t lda, int accumulate, void *out)
+static void NAME(column_sums)(ptrdiff_t m, ptrdiff_t n, const void *a_, const void *b_, ptrdiff_t ld, int accumulate,
+                              void *out_)
 {
-    const REAL *a = a_;
+    const REAL *a = a_, *b = b_;
+    REAL *out = out_;
     if (!accumulate)
         memset(out, 0, (size_t)n * sizeof(REAL));
-    for (ptrdiff_t i = 0; i < m; i++)
-        NAME(add_scaled)(n, 1, a + i * lda, out);
+    for (ptrdiff_t i = 0; i < m; i++, a += ld) {
+        if (!b) {
+            NAME(add_scaled)(n, 1, a, out);
+            continue;
+        }
+        for (ptrdiff_t j = 0; j < n; j++)
+            out[j] += a[j] * b[j];
+        b += ld;
+    }
 }
 
 /* ---- reading the data ------------------------------------------------------------------------------------------- */
@@ -653,6 +662,121 @@ DERIVATIVE(kept, d * a)
 #undef SELU_SCALE
 #undef SELU_ALPHA
 
+/* ---- radial basis functions --------------------------------------------------------------------------------------- */
+
+/* mr rows and nv vectors of -|h - c|^2 / 2, all masked if nv is 1; what is const is a constant where this is called */
+INLINE void NAME(distance_tile)(const int mr, const int nv, NAME(mask) mask, ptrdiff_t k, const REAL *const *rows,
+                                const REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, REAL *y, ptrdiff_t ld)
+{
+    const REAL most = (REAL)(REAL_BITS == 32 ? 0x1p126 : 0x1p1022); /* finite, so that 0 times it is 0 */
+    VEC acc[NAME(TILE_ROWS)][TILE_VECTORS];
+    for (int r = 0; r < mr; r++)
+        for (int v = 0; v < nv; v++)
+            acc[r][v] = (VEC){0};
+    for (ptrdiff_t p = 0; p < k; p++, c += ldc)
+        for (int v = 0; v < nv; v++) {
+            const REAL *from = c + v * stripe_c;
+            const VEC row = nv == 1 ? NAME(load_masked)(from, mask) : NAME(load)(from);
+            for (int r = 0; r < mr; r++) {
+                const VEC e = row - rows[r][p];
+                acc[r][v] += e * e;
+            }
+        }
+    for (int r = 0; r < mr; r++)
+        for (int v = 0; v < nv; v++) {
+            const VEC value = NAME(bounded)(acc[r][v] * (REAL)-0.5, most);
+            REAL *to = y + r * ld + v * LANES;
+            if (nv == 1)
+                NAME(store_masked)(to, mask, value);
+            else
+                NAME(store)(to, value);
+        }
+}
+
+static void NAME(distances)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, const REAL *c, ptrdiff_t ldc,
+                            ptrdiff_t stripe_c, REAL *y, ptrdiff_t ld)
+{
+    for (ptrdiff_t j = 0; j < n;) {
+        const int nv = n - j >= TILE_VECTORS * LANES ? TILE_VECTORS : 1;
+        const NAME(mask) mask = NAME(first)(n - j < LANES ? n - j : LANES);
+        for (ptrdiff_t i = 0; i < m; i += NAME(TILE_ROWS)) {
+#define CASE(MR) \
+    case MR: \
+        if (nv == 1) \
+            NAME(distance_tile)(MR, 1, mask, k, rows + i, c, ldc, stripe_c, y + i * ld + j, ld); \
+        else \
+            NAME(distance_tile)(MR, TILE_VECTORS, mask, k, rows + i, c, ldc, stripe_c, y + i * ld + j, ld); \
+        break;
+            switch (m - i) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) default: CASE(6) }
+#undef CASE
+        }
+        c += nv * stripe_c;
+        j += nv * LANES;
+    }
+}
+
+/* Both loops take a vector of columns at a time, whose 2 beta stays in a register. */
+static void NAME(rbf)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows, const void *c, ptrdiff_t ldc,
+                      ptrdiff_t stripe_c, const void *b_, void *a_, void *y_, ptrdiff_t ld)
+{
+    const REAL *b = b_;
+    REAL *a = a_, *y = y_;
+    NAME(distances)(m, n, k, rows, c, ldc, stripe_c, a, ld);
+    for (ptrdiff_t j = 0; j < n; j += LANES) {
+        const NAME(mask) mask = NAME(first)(n - j < LANES ? n - j : LANES);
+        const VEC twice_beta = NAME(vexp)(NAME(load_masked)(b + j, mask)) * (REAL)2;
+        for (ptrdiff_t at = j; at < m * ld; at += ld) {
+            const VEC half = NAME(load_masked)(a + at, mask);
+            if (y)
+                NAME(store_masked)(y + at, mask, half);
+            NAME(store_masked)(a + at, mask, NAME(vexp)(half * twice_beta));
+        }
+    }
+}
+
+static void NAME(rbf_delta)(ptrdiff_t m, ptrdiff_t n, const void *y_, const void *b_, void *d_, ptrdiff_t ld)
+{
+    const REAL *y = y_, *b = b_;
+    REAL *d = d_;
+    for (ptrdiff_t j = 0; j < n; j += LANES) {
+        const NAME(mask) mask = NAME(first)(n - j < LANES ? n - j : LANES);
+        const VEC twice_beta = NAME(vexp)(NAME(load_masked)(b + j, mask)) * (REAL)2;
+        for (ptrdiff_t at = j; at < m * ld; at += ld) {
+            const VEC a = NAME(vexp)(NAME(load_masked)(y + at, mask) * twice_beta);
+            NAME(store_masked)(d + at, mask, NAME(load_masked)(d + at, mask) * a * twice_beta);
+        }
+    }
+}
+
+static void NAME(rbf_centres)(ptrdiff_t m, ptrdiff_t n, const void *c_, ptrdiff_t stripe_c, const void *sums_, void *g_,
+                              ptrdiff_t stripe_g)
+{
+    const REAL *c = c_, *sums = sums_;
+    REAL *g = g_;
+    for (ptrdiff_t j = 0; j < n; j += LANES, c += stripe_c, g += stripe_g) {
+        const VEC sum = NAME(load)(sums + j);
+        for (ptrdiff_t i = 0; i < m * LANES; i += LANES)
+            NAME(store)(g + i, NAME(load)(g + i) - NAME(load)(c + i) * sum);
+    }
+}
+
+static void NAME(rbf_inputs)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *s_, ptrdiff_t lds, const void *rows_,
+                             ptrdiff_t offset, void *d_, ptrdiff_t ldd)
+{
+    const REAL *s = s_, *const *rows = rows_;
+    REAL *d = d_;
+    for (ptrdiff_t i = 0; i < m; i++, s += lds, d += ldd) {
+        VEC sums = {0};
+        ptrdiff_t j = 0;
+        for (; j + LANES <= k; j += LANES)
+            sums += NAME(load)(s + j);
+        REAL sum = NAME(sum)(sums);
+        for (; j < k; j++)
+            sum += s[j];
+        NAME(add_scaled)(n, -sum, rows[i] + offset, d);
+    }
+}
+
 /* ---- losses ----------------------------------------------------------------------------------------------------- */
 
 /* a <- exp(a - max a); returns the sum of that and sets *max */
@@ -726,14 +850,38 @@ INLINE void NAME(softmax_rows)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptrdiff_t ld, 
     }
 }
 
-static void NAME(softmax)(ptrdiff_t m, ptrdiff_t n, void *a_)
+static void NAME(softmax)(ptrdiff_t m, ptrdiff_t n, void *a_, ptrdiff_t ld, double parameter, void *copy_)
 {
-    REAL *a = a_, one[LANES], max[LANES], sum[LANES];
+    REAL *a = a_, *copy = copy_, one[LANES], max[LANES], sum[LANES];
+    (void)parameter;
     NAME(store)(one, NAME(broadcast)(1));
-    for (; m >= LANES && n; m -= LANES, a += LANES * n)
-        NAME(softmax_rows)(LANES, n, a, n, one, a, max, sum);
-    if (m && n)
-        NAME(softmax_rows)(m, n, a, n, one, a, max, sum);
+    for (ptrdiff_t i = 0; i < m && n; i += LANES) {
+        if (m - i >= LANES)
+            NAME(softmax_rows)(LANES, n, a + i * ld, ld, one, a + i * ld, max, sum);
+        else
+            NAME(softmax_rows)(m - i, n, a + i * ld, ld, one, a + i * ld, max, sum);
+    }
+    for (ptrdiff_t i = 0; copy && i < m; i++)
+        memcpy(copy + i * ld, a + i * ld, (size_t)n * sizeof(REAL));
+}
+
+/* The Jacobian of a row is diag(a) - a a^T. */
+static void NAME(softmax_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a_, void *d_, ptrdiff_t ld, double parameter)
+{
+    const REAL *a = a_;
+    REAL *d = d_;
+    (void)parameter;
+    for (; m-- > 0; a += ld, d += ld) {
+        VEC sums = {0};
+        ptrdiff_t j = 0;
+        for (; j + LANES <= n; j += LANES)
+            sums += NAME(load)(d + j) * NAME(load)(a + j);
+        REAL sum = NAME(sum)(sums);
+        for (; j < n; j++)
+            sum += d[j] * a[j];
+        for (j = 0; j < n; j++)
+            d[j] = a[j] * (d[j] - sum);
+    }
 }
 
 /* Loss of each element and its derivative *d by z, for targets y; p is the cost's parameter. At its kinks the derivative

@@ -13,7 +13,7 @@ from fastbp.losses import kernel_of
 
 ACTIVATIONS = [
     "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", "step", "softplus", "elu", "selu", "gelu",
-    "silu", "exp",
+    "silu", "softmax", "exp",
 ]  # fmt: skip
 LOSSES = [
     None, "squared_error", "cross_entropy", "softmax_cross_entropy", "poisson", "absolute_error", "lp", "huber",
@@ -98,13 +98,16 @@ class Kernels(Structure):
         ("unpack", CFUNCTYPE(None, N, N, P, N, P, N)),
         ("transpose", CFUNCTYPE(None, N, P, N, P, N, N)),
         ("fill_rows", CFUNCTYPE(None, N, N, P, P, N)),
-        ("column_sums", CFUNCTYPE(None, N, N, P, N, c_int, P)),
+        ("column_sums", CFUNCTYPE(None, N, N, P, P, N, c_int, P)),
         ("gather", CFUNCTYPE(None, N, N, POINTER(Strided), P, N, P, N)),
         ("csr_matmul", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, P, N, P, P, N)),
         ("csr_gradient", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, N, N, P, N, c_int, P, N)),
         ("activate", CFUNCTYPE(None, N, N, P, N, c_double, P) * len(ACTIVATIONS)),
         ("derivative", CFUNCTYPE(None, N, N, P, P, N, c_double) * len(ACTIVATIONS)),
-        ("softmax", CFUNCTYPE(None, N, N, P)),
+        ("rbf", CFUNCTYPE(None, N, N, N, P, P, N, N, P, P, P, N)),
+        ("rbf_delta", CFUNCTYPE(None, N, N, P, P, P, N)),
+        ("rbf_centres", CFUNCTYPE(None, N, N, P, N, P, P, N)),
+        ("rbf_inputs", CFUNCTYPE(None, N, N, N, P, N, P, N, P, N)),
         ("loss", CFUNCTYPE(c_double, POINTER(Cost), N, N, P, N, P, P, P, c_double, P)),
         ("squared_norm", CFUNCTYPE(c_double, POINTER(Update), N, P, P)),
         ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, POINTER(c_double))),

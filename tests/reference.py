@@ -40,8 +40,9 @@ ACTIVATIONS = {
     "exp": lambda z, p: np.exp(z),
     "gelu": lambda z, p: gate(z, C * (z + B * z**3)),
     "silu": lambda z, p: gate(z, z),
+    "softmax": lambda z, p: softmax(z, axis=1),
 }
-# f'(z), where possible in terms of a = f(z)
+# f'(z) of units that are functions of one z, where possible in terms of a = f(z)
 DERIVATIVES = {
     "identity": lambda z, a, p: np.ones_like(a),
     "logistic": lambda z, a, p: a * (1 - a),
@@ -140,25 +141,39 @@ def forward(X, weights, biases, activations):
     layers, zs = [X], []
     for W, b, activation in zip(weights, biases, activations, strict=True):
         name, p = unit_of(activation)
-        zs.append(layers[-1] @ W + b)
-        layers.append(ACTIVATIONS[name](zs[-1], p))
+        if name == "rbf":
+            zs.append(-np.exp(b) * ((layers[-1][:, :, None] - W) ** 2).sum(axis=1))
+            layers.append(np.exp(zs[-1]))
+        else:
+            zs.append(layers[-1] @ W + b)
+            layers.append(ACTIVATIONS[name](zs[-1], p))
     return layers, zs
 
 
-def slopes(z, a, activation):
-    """f'(z) of a layer."""
+def times_slope(z, a, activation, e):
+    """dC/dz of a layer from e = dC/da."""
     name, p = unit_of(activation)
-    return DERIVATIVES[name](z, a, p)
+    if name == "rbf":
+        return e * a
+    if name == "softmax":
+        return np.stack([(np.diag(row) - np.outer(row, row)) @ e_row for row, e_row in zip(a, e, strict=True)])
+    return e * DERIVATIVES[name](z, a, p)
 
 
-def backward(layers, zs, weights, activations, delta):
+def backward(layers, zs, weights, biases, activations, delta):
     """The four equations: gradients of W and b from the last layer's delta = dC/dz, and dC/dX."""
     gradients = []
     for layer in range(len(weights) - 1, -1, -1):
-        gradients.append((layers[layer].T @ delta, delta.sum(axis=0)))
-        delta = delta @ weights[layer].T
+        if activations[layer] == "rbf":
+            difference = layers[layer][:, :, None] - weights[layer]
+            s = (2 * np.exp(biases[layer]) * delta)[:, None]
+            gradients.append(((s * difference).sum(axis=0), (delta * zs[layer]).sum(axis=0)))
+            delta = -(s * difference).sum(axis=2)
+        else:
+            gradients.append((layers[layer].T @ delta, delta.sum(axis=0)))
+            delta = delta @ weights[layer].T
         if layer:
-            delta = delta * slopes(zs[layer - 1], layers[layer], activations[layer - 1])
+            delta = times_slope(zs[layer - 1], layers[layer], activations[layer - 1], delta)
     return gradients[::-1], delta
 
 
@@ -169,8 +184,8 @@ def value_and_gradient(X, y, weights, biases, activations, loss, sample_weight=N
     z = layers[-1]
     value = np.average(losses(loss, z, y), weights=s)
     delta = deltas(loss, z, y) * (s / s.sum())[:, None]
-    delta = delta * slopes(zs[-1], z, activations[-1])
-    gradients, _ = backward(layers, zs, weights, activations, delta)
+    delta = times_slope(zs[-1], z, activations[-1], delta)
+    gradients, _ = backward(layers, zs, weights, biases, activations, delta)
     return value, np.concatenate([np.concatenate([gw.ravel(), gb]) for gw, gb in gradients])
 
 

@@ -529,7 +529,7 @@ def test_poisson_refuses_negative_y():
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-@pytest.mark.parametrize("activation", ["hard_tanh", "elu", "gelu", LeakyReLU(0.2), ELU(0.5)], ids=str)
+@pytest.mark.parametrize("activation", ["hard_tanh", "elu", "gelu", "softmax", LeakyReLU(0.2), ELU(0.5)], ids=str)
 def test_new_activations(activation, solver):
     """They are those of a Network with the same parameters, and survive cloning and pickling."""
     for make, y in ((classifier, y_iris), (regressor, X_iris[:, 0])):

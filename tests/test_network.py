@@ -40,7 +40,7 @@ LOSSES = [
 ]  # fmt: skip
 ACTIVATIONS = [
     "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", LeakyReLU(0.2), "elu", ELU(0.5), "selu",
-    "softplus", "gelu", "silu",
+    "softplus", "gelu", "silu", "softmax",
 ]  # fmt: skip
 OPTIMIZERS = [
     SGD(0.1),

@@ -97,7 +97,7 @@ def central_differences(net, X, y, step=1e-6):
     return gradient
 
 
-@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu", "hard_tanh", "gelu", "elu"])
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu", "hard_tanh", "gelu", "elu", "softmax"])
 def test_gradient_with_dropout_by_central_differences(rng, activation):
     net = make(activation=activation, l1=0.01, l2=0.1, input_dropout=0.3)
     X, y = data(rng)

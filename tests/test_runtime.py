@@ -16,12 +16,13 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+import reference
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.ensemble import BaggingClassifier
 
 import fastbp
-from fastbp import SGD, Adam, Dense, Network, RMSProp, _core, threads
+from fastbp import RBF, SGD, Adam, Dense, Network, RMSProp, _core, threads
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and processes")
 
@@ -69,6 +70,39 @@ def test_same_bits_for_any_number_of_threads(name, optimizer, kind):
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert_array_equal(a, b)
+
+
+# layers from the first that needs whole rows on are not shared by columns, those before it are
+STACKS = {
+    "softmax": [Dense(300, "relu"), Dense(201, "softmax", dropout=0.2), Dense(500, "tanh"), Dense(7)],
+    "RBF": [RBF(300), Dense(301, "tanh"), RBF(201, dropout=0.2), Dense(7)],
+    "RBF by rows": [Dense(90, "tanh"), RBF(30), RBF(5, dropout=0.2), Dense(7)],
+    "softmax first": [Dense(301, "softmax", dropout=0.2), Dense(300, "relu"), Dense(7)],
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_same_bits_and_the_reference_with_other_layers(rng, name):
+    X, y = rng.normal(size=(470, 300)), rng.integers(0, 7, 470)
+    results = []
+    for n_threads in (1, 2, 3):
+        net = Network(STACKS[name], n_inputs=300, loss="softmax_cross_entropy", random_state=0)
+        cost, gradient = net.value_and_gradient(X, y, n_threads=n_threads)
+        forward = net.forward(X, n_threads=n_threads)
+        backward = net.backward(forward, n_threads=n_threads)
+        net.fit(X, y, optimizer=Adam(clip_norm=0.1), epochs=2, batch_size=150, n_threads=n_threads)
+        assert net._engine.n_members == n_threads
+        results.append([net.parameters, net.predict(X, n_threads=n_threads), cost, gradient, forward, *backward])
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert_array_equal(a, b)
+    net = Network(STACKS[name], n_inputs=300, loss="softmax_cross_entropy", random_state=0)
+    activations = [layer.activation for layer in net.layers]
+    expected = reference.value_and_gradient(
+        X, np.eye(7)[y], net.weights, net.biases, activations, net.loss
+    )
+    assert_allclose(cost, expected[0], rtol=1e-12)
+    assert_allclose(gradient, expected[1], rtol=1e-9, atol=1e-12 * np.abs(expected[1]).max())
 
 
 def test_same_bits_while_the_number_of_members_at_work_changes():
@@ -407,7 +441,7 @@ import ctypes, sys
 import numpy as np
 from scipy import sparse
 import fastbp
-from fastbp import SGD, Adam, Dense, Network, RMSProp
+from fastbp import RBF, SGD, Adam, Dense, Network, RMSProp
 
 shim = ctypes.CDLL(sys.argv[1])
 rng = np.random.default_rng(0)
