@@ -800,12 +800,13 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
             if rows:
                 k.csr_gradient(rows, n, &run.csr, run.order + first if run.order != NULL else NULL, first, begin,
                                begin + size, d, ldd, accumulate, g, n)
-        elif rows and layer.ht[part.side] != NULL:
-            k.matmul(size, n, rows, layer.ht_rows[part.side] + begin, part.row, False, d, ldd, stripe_d, NULL, accumulate, g,
-                     lanes, stripe)
         elif rows:
-            k.matmul(size, n, rows, input_rows(part, layer) + part.row, begin, True, d, ldd, stripe_d, NULL, accumulate, g,
-                     lanes, stripe)
+            if layer.ht[part.side] != NULL:
+                k.matmul(size, n, rows, layer.ht_rows[part.side] + begin, part.row, False, d, ldd, stripe_d, NULL, accumulate,
+                         g, lanes, stripe)
+            else:
+                k.matmul(size, n, rows, input_rows(part, layer) + part.row, begin, True, d, ldd, stripe_d, NULL, accumulate, g,
+                         lanes, stripe)
             if layer.radial:
                 k.rbf_centres(size, n, layer.packed + (v0 * layer.n_in + begin) * lanes * k.itemsize, layer.n_in * lanes, sums,
                               g, stripe)

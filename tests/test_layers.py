@@ -69,6 +69,26 @@ def test_against_the_reference(rng, dtype, n, units):
     assert_allclose(net.predict(X), reference.forward(X.astype(float), *parameters, activations)[0][-1], rtol=1e-4)
 
 
+@pytest.mark.parametrize("layer", [RBF, Dense])
+def test_wide_layers_against_the_reference(rng, layer):
+    """Layers that are shared by columns and keep the transpose of their input, in a batch of several chunks."""
+    net = make([layer(300), layer(280), Dense(3)])
+    X, y = problem(rng, 700)
+    parameters = [[p.copy() for p in part] for part in (net.weights, net.biases)]
+    expected = reference.value_and_gradient(X, y, *parameters, [each.activation for each in net.layers], net.loss)
+    before = net.parameters.copy()
+    value, gradient = net.value_and_gradient(X, y)
+    assert_allclose(value, expected[0], rtol=1e-12)
+    assert relative_error(gradient, expected[1]) < 1e-11
+    for batch_size in (64, 700):
+        net.parameters[:] = before
+        net.l2 = 0
+        net.fit(X[:batch_size], y[:batch_size], optimizer=SGD(0.5), batch_size=batch_size, shuffle=False)
+        step = before - net.parameters
+        net.parameters[:] = before
+        assert relative_error(step, 0.5 * net.value_and_gradient(X[:batch_size], y[:batch_size])[1]) < 1e-9
+
+
 def test_kinds_of_input(rng):
     X, y = rng.integers(0, 3, size=(70, 4)), rng.random((70, 3))
     results = []
