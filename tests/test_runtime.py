@@ -404,7 +404,7 @@ def test_interrupt_of_evaluate_and_predict():
 @posix
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_fork_after_training_with_two_threads():
-    sizes, batch, n = NETWORKS["BLAS"]
+    sizes, batch, n = NETWORKS["wide"]
     X, y = data(sizes, n)
     net = make(sizes)
     net.fit(X, y, batch_size=batch, n_threads=2)
