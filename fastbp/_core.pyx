@@ -19,7 +19,8 @@ Each element of each product is one sum in a fixed order, and losses and penalti
 problem's shape: the bits of the result do not depend on the number of threads. A batch too large for the workspace runs in
 chunks whose gradients add up in an array before the update. Clipping by norm needs that array too: each member takes the
 norms of its weights' gradients, and after a barrier all add them up in the same order. Max-norm is a pass after the updates,
-with a barrier on either side: a column is bounded whole by one member.
+with a barrier on either side: a column is bounded whole by one member. What ties between layers add to their gradients is
+found before the updates, while no weight changes, and is what the sums of these panels begin with.
 """
 cimport cython
 from cpython.buffer cimport (
@@ -107,6 +108,8 @@ cdef extern from "kernels.h" nogil:
                        double, void *) noexcept nogil
         double (*squared_norm)(const Update *, ptrdiff_t, const void *, const void *) noexcept nogil
         void (*update)(const Update *, ptrdiff_t, void *, const void *, void **, double *) noexcept nogil
+        double (*tie)(ptrdiff_t, ptrdiff_t, double, const void *, ptrdiff_t, const void *, ptrdiff_t, void *,
+                      ptrdiff_t) noexcept nogil
         int (*bound_columns)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double) noexcept nogil
         void (*dropout)(ptrdiff_t, ptrdiff_t, double, const Counter *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*add_noise)(ptrdiff_t, ptrdiff_t, double, const Counter *, void *, ptrdiff_t) noexcept nogil
@@ -284,6 +287,7 @@ cdef struct Layer:
     char *packed            # W (n_in, n_out) in stripes, then b (NULL in PREDICT where W is used as it lies);
     char *state[MAX_STATES] #   and, in the same form, the optimizer's state
     char *g                 #   and the gradient, NULL where it is consumed panel by panel
+    char *pull              # gradient of the penalty for ties at the start of the step, as W lies; NULL where there are none
     char *wt                # W^T (n_out, n_in) in stripes, kept up to date by the updates
     char *a[2]              # activations (rows, n_out) and deltas, on both sides,
     char *d[2]
@@ -292,6 +296,12 @@ cdef struct Layer:
     char **d_rows[2]
     char *ht[2]             # H^T (n_in, rows), where many products read it, else NULL
     char **ht_rows[2]
+
+
+cdef struct Tie:            # adds strength/2 |W_i - W_j|^2 to the cost
+    int i, j
+    double strength
+    Py_ssize_t slot         # of the first of its penalties, one for each stripe
 
 
 cdef enum Mode:
@@ -318,6 +328,9 @@ cdef struct Run:
     int sides               # of the workspace
     Cost cost
     Py_ssize_t n_penalties
+    Tie *ties               # TRAIN
+    int n_ties
+    Py_ssize_t n_tie_penalties
     # the data
     bint sparse
     bint direct             # rows of X are used where they lie, without a gather
@@ -354,6 +367,7 @@ cdef struct Run:
     double *record
     double *block_loss
     double *penalties
+    double *tie_penalties
     double *squares         # squared norms of parts of the gradient
     Py_ssize_t n_squares
     char *scratch           # scratch_size bytes for each member
@@ -776,6 +790,7 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
     cdef double *penalty
     cdef char *states[MAX_STATES]
     cdef size_t offset
+    cdef bint pulled = layer.pull != NULL and rows and not accumulate
     if p0 == 0:
         update_biases(part, update, layer, v0, v1, accumulate)
     if layer.radial and rows:
@@ -797,16 +812,19 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
             g = layer.g + (v0 * stripe + begin * lanes) * k.itemsize
         if layer.in_place:
             g = scratch if layer.g == NULL else layer.g + begin * n * k.itemsize
+        if pulled:
+            begin_with_pull(k, layer, v0, v1, begin, size, g, stripe)
+        if layer.in_place:
             if rows:
                 k.csr_gradient(rows, n, &run.csr, run.order + first if run.order != NULL else NULL, first, begin,
-                               begin + size, d, ldd, accumulate, g, n)
+                               begin + size, d, ldd, accumulate or pulled, g, n)
         elif rows:
             if layer.ht[part.side] != NULL:
-                k.matmul(size, n, rows, layer.ht_rows[part.side] + begin, part.row, False, d, ldd, stripe_d, NULL, accumulate,
-                         g, lanes, stripe)
+                k.matmul(size, n, rows, layer.ht_rows[part.side] + begin, part.row, False, d, ldd, stripe_d, NULL,
+                         accumulate or pulled, g, lanes, stripe)
             else:
-                k.matmul(size, n, rows, input_rows(part, layer) + part.row, begin, True, d, ldd, stripe_d, NULL, accumulate, g,
-                         lanes, stripe)
+                k.matmul(size, n, rows, input_rows(part, layer) + part.row, begin, True, d, ldd, stripe_d, NULL,
+                         accumulate or pulled, g, lanes, stripe)
             if layer.radial:
                 k.rbf_centres(size, n, layer.packed + (v0 * layer.n_in + begin) * lanes * k.itemsize, layer.n_in * lanes, sums,
                               g, stripe)
@@ -826,6 +844,53 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
                      g + (v - v0) * stripe * k.itemsize, <void **>states, penalty)
             if layer.wt != NULL:
                 update_transpose(k, layer, v, begin, size)
+
+
+cdef inline char *stripe_of(const Kernels *k, Layer *layer, char *w, Py_ssize_t v) noexcept nogil:
+    """Stripe v of what lies as the layer's W does."""
+    return w + v * k.lanes * (1 if layer.in_place else layer.n_in) * k.itemsize
+
+
+cdef void find_pulls(Part *part, double S) noexcept nogil:
+    """What ties add to the gradients, and their penalties: this member's stripes, while no weight changes."""
+    cdef Run *run = part.run
+    cdef const Kernels *k = run.k
+    cdef Layer *layer
+    cdef Layer *other
+    cdef Tie *tie
+    cdef Range mine
+    cdef Py_ssize_t v, n, ld
+    cdef double strength, squares
+    cdef char *pull
+    cdef int i, t
+    for i in range(run.n_layers):
+        layer = run.layers + i
+        if layer.pull == NULL:
+            continue
+        ld = layer.n_out if layer.in_place else k.lanes
+        mine = share(layer.vectors, part.member, part.n_members)
+        for v in range(mine.begin, mine.end):
+            n = min(k.lanes, layer.n_out - v * k.lanes)
+            pull = stripe_of(k, layer, layer.pull, v)
+            k.fill_rows(layer.n_in, n if layer.in_place else k.lanes, NULL, pull, ld)
+            for t in range(run.n_ties):
+                tie = run.ties + t
+                if tie.i != i and tie.j != i:
+                    continue
+                other = run.layers + (tie.j if tie.i == i else tie.i)
+                strength = tie.strength / S
+                squares = k.tie(layer.n_in, n, strength, stripe_of(k, layer, layer.packed, v), ld,
+                                stripe_of(k, other, other.packed, v), other.n_out if other.in_place else k.lanes, pull, ld)
+                if tie.i == i:
+                    run.tie_penalties[tie.slot + v] = strength / 2 * squares
+
+
+cdef void begin_with_pull(const Kernels *k, Layer *layer, Py_ssize_t v0, Py_ssize_t v1, Py_ssize_t begin, Py_ssize_t size,
+                          char *g, Py_ssize_t stripe) noexcept nogil:
+    """G of stripes v0..v1 and rows begin..begin+size = what ties add to it."""
+    cdef Py_ssize_t v, row = (layer.n_out if layer.in_place else k.lanes) * k.itemsize
+    for v in range(v0, v0 + 1 if layer.in_place else v1):
+        memcpy(g + (v - v0) * stripe * k.itemsize, stripe_of(k, layer, layer.pull, v) + begin * row, size * row)
 
 
 cdef Update update_of(const Update *update, Layer *layer, double S) noexcept nogil:
@@ -980,7 +1045,7 @@ cdef void record_penalty(Part *part) noexcept nogil:
     if part.member == 0 and part.pending >= 0:
         for i in range(run.n_penalties):
             penalty += run.penalties[i]
-        run.record[3 * part.pending + 1] = penalty
+        run.record[3 * part.pending + 1] += penalty
         part.pending = -1
 
 
@@ -988,7 +1053,7 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
     """One batch (modes TRAIN, GRADIENT, LOSS_ONLY), as one of the members at work sees it; False if it was stopped."""
     cdef Run *run = part.run
     cdef Py_ssize_t start = batch * run.batch, m = min(run.batch, run.n_rows - start), first = start, rows, i
-    cdef double S = <double>m, loss = 0, penalty_S
+    cdef double S = <double>m, loss = 0, ties = 0, penalty_S
     cdef Update update
     cdef bint whole = run.mode == TRAIN and m <= run.chunk and run.settings.clip_norm == 0
     if run.weights != NULL:
@@ -1011,6 +1076,8 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
             forward_columns(part)
             record_penalty(part)
         row_blocks(part)
+        if run.n_ties and first == start:
+            find_pulls(part, penalty_S)
         if part.member == 0:
             run.verdict[part.turn] = run.stop
         barrier(part)
@@ -1019,6 +1086,8 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
         if part.member == 0:
             for i in range(n_blocks_of(rows, run.block, run.shared)):
                 loss += run.block_loss[i]
+            for i in range(run.n_tie_penalties if first == start else 0):
+                ties += run.tie_penalties[i]
         if run.mode != LOSS_ONLY:
             backward_columns(part)
             weights(part, &update if whole else NULL, penalty_S, first > start)
@@ -1036,7 +1105,7 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
         bound_columns(part)
     if part.member == 0:
         run.record[3 * batch] = loss / S
-        run.record[3 * batch + 1] = 0
+        run.record[3 * batch + 1] = ties
         run.record[3 * batch + 2] = S
     if run.mode == TRAIN:
         t[0] += 1
@@ -1458,6 +1527,11 @@ cdef class Engine:
                 if gradient and not (layer.in_place and run.gradient != NULL):
                     layer.g = p
                     p += weights
+                for r in range(run.n_ties):
+                    if run.ties[r].i == i or run.ties[r].j == i:
+                        layer.pull = p
+                if layer.pull != NULL:
+                    p += weights
                 if i and run.mode != LOSS_ONLY:
                     layer.wt = p
                     p += (layer.n_in + lanes - 1) // lanes * layer.vectors * lanes * lanes * itemsize
@@ -1472,6 +1546,8 @@ cdef class Engine:
             p += aligned(n_blocks_of(chunk, run.block, run.shared) * sizeof(double))
             run.penalties = <double *>p
             p += aligned(run.n_penalties * sizeof(double))
+            run.tie_penalties = <double *>p
+            p += aligned(run.n_tie_penalties * sizeof(double))
             run.squares = <double *>p
             p += aligned(run.n_squares * sizeof(double))
             run.scratch = p
@@ -1520,16 +1596,17 @@ cdef class Engine:
         return 0
 
     def train(self, parameters, Data data, order, Py_ssize_t batch_size, settings, learning_rates, states, t, penalties,
-              bint penalty_over_weight, record, int n_threads, randomness=None):
+              ties, bint penalty_over_weight, record, int n_threads, randomness=None):
         """One epoch. settings, states: those of the optimizer; learning_rates: float64 vector, one for each batch; penalties:
-        pairs (l1, l2), one a layer; t: int64 array of one, the optimizer's steps so far; record: float64 (n_batches, 3),
-        receives loss, penalty and sum of weights of each batch; randomness: None, or seed (two 32-bit integers), dropout
-        rates of inputs and layers, input noise, and None or an ImageAugmentation's settings."""
+        pairs (l1, l2), one a layer; ties: triples (layer, layer, strength); t: int64 array of one, the optimizer's steps so
+        far; record: float64 (n_batches, 3), receives loss, penalty and sum of weights of each batch; randomness: None, or
+        seed (two 32-bit integers), dropout rates of inputs and layers, input noise, and None or an ImageAugmentation's
+        settings."""
         cdef Run run
         cdef Layer *layers
         cdef Augmentation *a
         cdef int i
-        cdef Memory copy = Memory()
+        cdef Memory copy = Memory(), tied = Memory()
         cdef Buffer p = Buffer(parameters, True), r = Buffer(record, True), steps = Buffer(t, True)
         cdef Buffer o = Buffer(order) if order is not None else None, rates = Buffer(learning_rates)
         layers = <Layer *>copy.reserve(self.n_layers * sizeof(Layer))
@@ -1537,6 +1614,13 @@ cdef class Engine:
         for i, (l1, l2) in enumerate(penalties):
             layers[i].l1, layers[i].l2 = l1, l2
             run.bounded = run.bounded or layers[i].max_norm > 0
+        if ties:
+            run.n_ties = len(ties)
+            run.ties = <Tie *>tied.reserve(run.n_ties * sizeof(Tie))
+            for i, (first, second, strength) in enumerate(ties):
+                run.ties[i].i, run.ties[i].j, run.ties[i].strength = first, second, strength
+                run.ties[i].slot = run.n_tie_penalties
+                run.n_tie_penalties += layers[run.ties[i].i].vectors
         if randomness is not None:
             (run.seed[0], run.seed[1]), (run.input_dropout, *dropouts), run.input_noise, augmentation = randomness
             for i, dropout in enumerate(dropouts):

@@ -49,6 +49,13 @@ class Objective:
             H = hessian(*self._arguments(self.parameters))
         if penalty:
             H[np.diag_indices_from(H)] += self.l2
+            places = self.net._views(np.arange(len(H)))[0]
+            for i, j, strength in self.net.ties:
+                a, b = places[i].ravel(), places[j].ravel()
+                H[a, a] += strength
+                H[b, b] += strength
+                H[a, b] -= strength
+                H[b, a] -= strength
         return H
 
     def hessian_product(self, penalty=True):
@@ -61,7 +68,10 @@ class Objective:
             with _as_in_the_core():
                 parts = zip(*product(*self.net._views(v)), strict=True)
                 Hv = np.concatenate([part.ravel() for pair in parts for part in pair])
-                return Hv + (self.l2 * v).astype(v.dtype) if penalty else Hv
+                if penalty:
+                    Hv += (self.l2 * v).astype(v.dtype)
+                    self.net._add_ties(v, Hv)
+                return Hv
 
         return flat_product
 

@@ -119,6 +119,10 @@ class Network:
         ``l2 = input_noise^2`` (the notes' Tikhonov regularization, 004); for others it is so to first order in the
         noise's variance, with the derivatives of the outputs by the inputs in the place of the weights (C. Bishop,
         "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7, 1995).
+    ties : sequence of tuple (i, j, strength), default=()
+        Parameter tying (Notes 004): each tie adds ``strength/2 ||W_i - W_j||^2``, squares of all elements, to the
+        penalty, for the weights of two layers of the same shape and kind, counted from 0. The notes' formula, which has
+        no factor, is strength 2. Biases are free. A step takes all weights as they were before it.
 
     Attributes
     ----------
@@ -130,7 +134,7 @@ class Network:
         Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``.
     l1, l2 : float
         May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype`, `initializer`,
-        `input_dropout` and `input_noise`.
+        `input_dropout`, `input_noise` and `ties`.
 
     Raises
     ------
@@ -167,7 +171,7 @@ class Network:
 
     def __init__(
         self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
-        initializer="sklearn", input_dropout=0.0, input_noise=0.0,
+        initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(),
     ):  # fmt: skip
         layers = tuple(layers)
         if not layers or not all(isinstance(layer, Dense | RBF) for layer in layers):
@@ -188,6 +192,7 @@ class Network:
         self._input_noise = check_number("input_noise", input_noise, "[0, inf)")
         self._random_state = check_random_state(random_state)
         self._build()
+        self._ties = _check_ties(ties, layers, self.weights)
         for layer, weights, biases in zip(layers, self.weights, self.biases, strict=True):
             if isinstance(layer, RBF):
                 weights[:] = self._random_state.normal(size=weights.shape)
@@ -227,6 +232,7 @@ class Network:
     initializer = property(lambda self: self._initializer)
     input_dropout = property(lambda self: self._input_dropout)
     input_noise = property(lambda self: self._input_noise)
+    ties = property(lambda self: self._ties)
     parameters = property(lambda self: self._parameters)
 
     @property
@@ -257,7 +263,7 @@ class Network:
         return (
             f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, "
             f"dtype={self.dtype.name!r}, initializer={self.initializer!r}, input_dropout={self.input_dropout}, "
-            f"input_noise={self.input_noise})"
+            f"input_noise={self.input_noise}, ties={self.ties})"
         )
 
     def __getstate__(self):
@@ -471,7 +477,7 @@ class Network:
             self._forward_data = None
             self._engine.train(
                 self._parameters, data, order, batch_size, optimizer.settings, rates, states, t, self._penalties,
-                penalty_over_weight, record, n_threads,
+                self.ties, penalty_over_weight, record, n_threads,
                 self._randomness(random_state or self._random_state, augmentation),
             )  # fmt: skip
         return record
@@ -838,7 +844,7 @@ class Network:
         X, y, sample_weight
             As in `fit`.
         penalty : bool, default=False
-            Whether to add the L1 and L2 penalties to both.
+            Whether to add the L1 and L2 penalties, and that of ties, to both.
         n_threads : int, default=None
 
         Returns
@@ -860,12 +866,23 @@ class Network:
         return self._penalize(cost, gradient) if penalty else (cost, gradient)
 
     def _penalize(self, cost, gradient, l1=True):
-        """Cost and gradient with the L2 penalty and, if asked for, L1; the gradient changes in place."""
+        """Cost and gradient with L2 and ties and, if asked for, L1; the gradient changes in place."""
         for penalties, w, g in zip(self._penalties, self.weights, self._views(gradient)[0], strict=True):
             l1_, l2 = penalties[0] * l1, penalties[1]
             cost += l1_ * float(np.abs(w).sum()) + l2 / 2 * float((w * w).sum())
             g += l1_ * np.sign(w) + l2 * w
-        return cost, gradient
+        return cost + self._add_ties(self._parameters, gradient), gradient
+
+    def _add_ties(self, parameters, gradient):
+        """Add the gradient of the ties' penalty at these parameters, which is linear in them, to a flat array; returns
+        the penalty."""
+        penalty, W, G = 0.0, self._views(parameters)[0], self._views(gradient)[0]
+        for i, j, strength in self.ties:
+            difference = W[i] - W[j]
+            G[i][:] += strength * difference
+            G[j][:] -= strength * difference
+            penalty += strength / 2 * float((difference * difference).sum())
+        return penalty
 
     def _flat_penalties(self):
         """Strengths of L1 and L2 for each parameter, (2, n_parameters)."""
@@ -885,7 +902,8 @@ class Network:
         v : array-like of shape (n_parameters,)
             In the order of `parameters`.
         penalty : bool, default=False
-            Whether to add the Hessian of the L2 penalty, ``l2`` on the diagonal for weights. That of ``|w|`` is 0.
+            Whether to add the Hessian of the L2 penalty, ``l2`` on the diagonal for weights, and that of ties. That of
+            ``|w|`` is 0.
 
         Returns
         -------
@@ -1053,6 +1071,9 @@ class Network:
                 optimizer.update(self._parameters, self._penalize(0.0, gradient.copy())[1], *states, t)
                 return
             rate = self._learning_rates(optimizer, 1)[0]
+            if self.ties:
+                gradient = gradient.copy()
+                self._add_ties(self._parameters, gradient)
             self._engine.step(self._parameters, gradient, optimizer.settings, rate, states, t, self._penalties)
 
     # ---- files ------------------------------------------------------------------------------------------------------
@@ -1080,6 +1101,7 @@ class Network:
             "initializer": to_json(self.initializer),
             "input_dropout": self.input_dropout,
             "input_noise": self.input_noise,
+            "ties": self.ties,
         }
         arrays = {"settings": np.array(json.dumps(settings)), "parameters": self._parameters}
         if hasattr(file, "write"):
@@ -1136,6 +1158,27 @@ def _check_optimizer(optimizer):
             "optimizer must be an SGD, Adam, AdamW, RMSProp or Adagrad, or Rprop, Quickprop, Newton, NewtonCG, BFGS or "
             f"LBFGS, got {optimizer!r}"
         )
+
+
+def _check_ties(ties, layers, weights):
+    """The ties as tuples; ValueError unless each names two layers of the same shape and kind."""
+    checked = []
+    if not isinstance(ties, tuple | list):
+        raise ValueError(f"ties must be a sequence of tuples (i, j, strength), got {ties!r}")
+    for tie in ties:
+        if not isinstance(tie, tuple | list) or len(tie) != 3:
+            raise ValueError(f"ties must be tuples (i, j, strength), got {tie!r}")
+        i, j, strength = tie
+        for place in (i, j):
+            if not isinstance(place, Integral) or isinstance(place, bool) or not 0 <= place < len(layers):
+                raise ValueError(f"ties must name layers from 0 to {len(layers) - 1}, got {tie!r}")
+        if i == j or weights[i].shape != weights[j].shape or type(layers[i]) is not type(layers[j]):
+            raise ValueError(
+                f"ties must name two layers with weights of the same shape and kind, got {tie!r}: {layers[i]!r} with "
+                f"{weights[i].shape} and {layers[j]!r} with {weights[j].shape}"
+            )
+        checked.append((int(i), int(j), check_number("strength of ties", strength, "[0, inf)")))
+    return tuple(checked)
 
 
 def _one_layer(layer, W, b):

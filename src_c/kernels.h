@@ -166,6 +166,10 @@ typedef struct {
     /* One optimizer step for w (n) with gradient g (n) and MAX_STATES arrays of state (n), of which those that the rule does
      * not have may be NULL. Adds the old weights' penalty l1 |w| + l2/2 w^2 to *penalty. */
     void (*update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *const *states, double *penalty);
+    /* Gradient and penalty strength/2 |A - B|^2 of tied weights: G (m, n) += strength (A - B), n <= lanes. Returns
+     * |A - B|^2. */
+    double (*tie)(ptrdiff_t m, ptrdiff_t n, double strength, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
+                  void *g, ptrdiff_t ldg);
     /* Columns of W (m, n), n <= lanes and rows ld apart, are multiplied by most / norm if their norm is above `most`. Returns
      * 0 if none was. */
     int (*bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w, ptrdiff_t ld, double most);

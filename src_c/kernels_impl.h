@@ -1234,6 +1234,21 @@ static void NAME(update)(const Update *u, ptrdiff_t n, void *w, const void *g, v
     }
 }
 
+static double NAME(tie)(ptrdiff_t m, ptrdiff_t n, double strength, const void *a_, ptrdiff_t lda, const void *b_,
+                        ptrdiff_t ldb, void *g_, ptrdiff_t ldg)
+{
+    const NAME(mask) mask = NAME(first)(n);
+    const REAL *a = a_, *b = b_;
+    REAL *g = g_;
+    VEC squares = {0};
+    for (ptrdiff_t i = 0; i < m; i++, a += lda, b += ldb, g += ldg) {
+        const VEC e = NAME(load_masked)(a, mask) - NAME(load_masked)(b, mask);
+        squares += e * e;
+        NAME(store_masked)(g, mask, NAME(load_masked)(g, mask) + e * (REAL)strength);
+    }
+    return (double)NAME(sum)(squares);
+}
+
 static int NAME(bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w_, ptrdiff_t ld, double most_)
 {
     const REAL most = (REAL)most_;

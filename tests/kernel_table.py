@@ -111,6 +111,7 @@ class Kernels(Structure):
         ("loss", CFUNCTYPE(c_double, POINTER(Cost), N, N, P, N, P, P, P, c_double, P)),
         ("squared_norm", CFUNCTYPE(c_double, POINTER(Update), N, P, P)),
         ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, POINTER(c_double))),
+        ("tie", CFUNCTYPE(c_double, N, N, c_double, P, N, P, N, P, N)),
         ("bound_columns", CFUNCTYPE(c_int, N, N, P, N, c_double)),
         ("dropout", CFUNCTYPE(None, N, N, c_double, POINTER(Counter), N, P, N)),
         ("add_noise", CFUNCTYPE(None, N, N, c_double, POINTER(Counter), P, N)),

@@ -593,6 +593,20 @@ def test_update_nonfinite(k, dtype, rule, extras):
 
 
 @pytest.mark.parametrize("m", [0, 1, 5, 40])
+def test_tie(k, dtype, rng, m):
+    for n in range(1, k.lanes + 1):
+        a, b = rng.normal(size=(m, n + 3)).astype(dtype), rng.normal(size=(m, n + 1)).astype(dtype)
+        g, check = guarded((m, n + 2), dtype)
+        g[:] = rng.normal(size=g.shape)
+        difference, before = a.astype(float)[:, :n] - b[:, :n], g.copy()
+        squares = k.tie(m, n, 0.3, pointer(a), n + 3, pointer(b), n + 1, pointer(g), n + 2)
+        assert_allclose(squares, (difference**2).sum(), **tolerance(dtype, m))
+        assert_allclose(g[:, :n], before[:, :n] + 0.3 * difference, **tolerance(dtype))
+        assert_array_equal(g[:, n:], before[:, n:])
+        check()
+
+
+@pytest.mark.parametrize("m", [0, 1, 5, 40])
 def test_bound_columns(k, dtype, rng, m):
     for n in range(1, k.lanes + 1):
         w, check = guarded((m, n + 2), dtype)
