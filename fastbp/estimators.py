@@ -398,8 +398,12 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _bind(self, net):
         """Make the parameters of `net` the fitted attributes."""
         self.coefs_, self.intercepts_ = list(net.weights), list(net.biases)
-        self._bound = net, (self.activation, self.dropout), [*self.coefs_, *self.intercepts_]
+        self._bound = net, self._network_settings(), [*self.coefs_, *self.intercepts_]
         return net
+
+    def _network_settings(self):
+        """What a network has to be made anew for when it changes."""
+        return self.activation, self.dropout, self._fitted_loss()
 
     def _network(self):
         """Network that holds what `coefs_` and `intercepts_` hold.
@@ -408,7 +412,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         arrays in their place; those are copied in, and give way to views with the same values.
         """
         net, settings, views = self.__dict__.get("_bound", (None, None, []))
-        changed = settings != (self.activation, self.dropout)
+        changed = settings != self._network_settings()
         arrays = [*self.coefs_, *self.intercepts_]
         same = len(arrays) == len(views) and all(map(operator.is_, arrays, views))
         if same and not changed:
@@ -641,8 +645,13 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         # One epoch shows whether X is finite: in H^T delta its rows meet every delta, and NaN and inf
         # remain even times 0. To look before would take a tenth of the epoch's time. Rows without
-        # weight show nothing.
-        shown = incremental and sample_weight is None and getattr(self, "class_weight", None) is None
+        # weight show nothing, and clipping makes inf finite.
+        shown = (
+            incremental
+            and sample_weight is None
+            and getattr(self, "class_weight", None) is None
+            and getattr(self.solver, "clip_value", None) is None
+        )
         X, y = self._check_X_y(X, y, reset=first, finite=not shown)
         target = self._encode(y, incremental)
         weight = self._check_weight(sample_weight, X)
@@ -667,9 +676,6 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
                 f" {len(self.intercepts_[-1])}."
             )
         net = self._network()
-        if net.loss != self._loss:  # it was set since the last call
-            del self._bound
-            net = self._network()
         rows = net._rows(X, target, weight)
         strength = self.alpha
         if not stochastic:  # the kernels of the other solvers divide by the weight of the batch
@@ -687,14 +693,12 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         tasks = _Tasks(self, *given, max_subtasks=1 if incremental else self.max_iter)
         with threads.exclusive(net):
             if stochastic:
-                self._fit_stochastic(net, data, order, held_out, incremental, tasks)
+                self._fit_stochastic(net, data, order, held_out, incremental, tasks, X if shown else None)
             elif self.solver == "lbfgs":
                 self._fit_lbfgs(net, data, tasks)
             else:
                 self._fit_full_batch(net, rows, tasks)
         if not np.isfinite(net.parameters).all():
-            if shown:
-                assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
             raise ValueError(_NOT_FINITE)
         tasks.close()
         return self
@@ -748,7 +752,8 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
             self.validation_scores_ = self.validation_loss_curve_ = None
             self.best_validation_score_ = None
 
-    def _fit_stochastic(self, net, data, order, held_out, incremental, tasks):
+    def _fit_stochastic(self, net, data, order, held_out, incremental, tasks, unseen):
+        """Train in epochs. `unseen` is X if nobody has looked yet whether it is finite, else None."""
         fresh = not incremental and not self.warm_start
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = _Optimizer(self)
@@ -797,6 +802,9 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
                     n_threads=self.n_threads,
                     random_state=self._random_state,
                 )
+                finite = np.isfinite(record).all() and np.isfinite(net.parameters).all()
+                if unseen is not None and not finite:
+                    assert_all_finite(unseen, estimator_name=type(self).__name__, input_name="X")
                 losses = record[:, 0] / self._loss_scale() + record[:, 1]
                 self.t_ += n_samples
                 self._end_epoch(net, float(losses @ lengths) / n_samples, held_out)
@@ -827,6 +835,8 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
                 net.parameters[:] = best
             if incremental:
                 self._no_improvement_count = 0
+                if not all(np.isfinite(moments).all() for moments in net._optimizer_state["arrays"]):
+                    net._reset_optimizer()  # training diverged after the best epoch
 
     def _end_epoch(self, net, loss, held_out=None):
         """Record the loss and the validation score of an epoch, and whether it improved."""

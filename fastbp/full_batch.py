@@ -90,7 +90,8 @@ def _as_in_the_core():
 def _eigh(H):
     """Eigenvalues and eigenvectors of H; those of a large one in another thread, so that Ctrl-C does not wait for them.
 
-    LAPACK can't be stopped: after Ctrl-C the thread ends by itself, and its result is dropped.
+    LAPACK can't be stopped: after Ctrl-C the thread ends by itself, and its result is dropped. Until then BLAS has one
+    thread.
     """
 
     def eigh():

@@ -242,7 +242,7 @@ class _RBF(_Dense):
     """The same for ``z_j = -beta_j |h - w_j|^2``, ``beta = exp(b)``, ``A = exp(Z)``."""
 
     def weighted_inputs(self, H, W, b):
-        self.scale = 2 * np.exp(b)
+        self.scale = np.minimum(2 * np.exp(b), 2.0 ** (126 if b.dtype == np.float32 else 1022))  # finite: see `rbf`
         return np.stack([-self.scale[j] / 2 * ((H - W[:, j]) ** 2).sum(axis=1) for j in range(W.shape[1])], axis=1)
 
     def _to_inputs(self, S):

@@ -428,6 +428,7 @@ class Network:
             draws, parameters = self._random_state.get_state(), self._parameters.copy()
             for i, (layer, W, b) in enumerate(zip(self.layers, *self._views(parameters), strict=True)):
                 if isinstance(layer, RBF):
+                    H = np.asarray(H, self.dtype)  # as the core sees it
                     few = len(H) < layer.n_units
                     W[:] = H[self._random_state.choice(len(H), layer.n_units, replace=few)].T
                     distance = cdist(H, W.T, "sqeuclidean").mean()

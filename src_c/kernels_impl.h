@@ -664,11 +664,14 @@ DERIVATIVE(kept, d * a)
 
 /* ---- radial basis functions --------------------------------------------------------------------------------------- */
 
+/* Distances and beta are bounded by what is still finite, so that 0 times it is 0. */
+static const REAL NAME(MOST) = (REAL)(REAL_BITS == 32 ? 0x1p126 : 0x1p1022);
+INLINE VEC NAME(twice_beta)(VEC b) { return NAME(bounded)(NAME(vexp)(b) * (REAL)2, NAME(MOST)); }
+
 /* mr rows and nv vectors of -|h - c|^2 / 2, all masked if nv is 1; what is const is a constant where this is called */
 INLINE void NAME(distance_tile)(const int mr, const int nv, NAME(mask) mask, ptrdiff_t k, const REAL *const *rows,
                                 const REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, REAL *y, ptrdiff_t ld)
 {
-    const REAL most = (REAL)(REAL_BITS == 32 ? 0x1p126 : 0x1p1022); /* finite, so that 0 times it is 0 */
     VEC acc[NAME(TILE_ROWS)][TILE_VECTORS];
     for (int r = 0; r < mr; r++)
         for (int v = 0; v < nv; v++)
@@ -684,7 +687,7 @@ INLINE void NAME(distance_tile)(const int mr, const int nv, NAME(mask) mask, ptr
         }
     for (int r = 0; r < mr; r++)
         for (int v = 0; v < nv; v++) {
-            const VEC value = NAME(bounded)(acc[r][v] * (REAL)-0.5, most);
+            const VEC value = NAME(bounded)(acc[r][v] * (REAL)-0.5, NAME(MOST));
             REAL *to = y + r * ld + v * LANES;
             if (nv == 1)
                 NAME(store_masked)(to, mask, value);
@@ -724,7 +727,7 @@ static void NAME(rbf)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows, c
     NAME(distances)(m, n, k, rows, c, ldc, stripe_c, a, ld);
     for (ptrdiff_t j = 0; j < n; j += LANES) {
         const NAME(mask) mask = NAME(first)(n - j < LANES ? n - j : LANES);
-        const VEC twice_beta = NAME(vexp)(NAME(load_masked)(b + j, mask)) * (REAL)2;
+        const VEC twice_beta = NAME(twice_beta)(NAME(load_masked)(b + j, mask));
         for (ptrdiff_t at = j; at < m * ld; at += ld) {
             const VEC half = NAME(load_masked)(a + at, mask);
             if (y)
@@ -740,7 +743,7 @@ static void NAME(rbf_delta)(ptrdiff_t m, ptrdiff_t n, const void *y_, const void
     REAL *d = d_;
     for (ptrdiff_t j = 0; j < n; j += LANES) {
         const NAME(mask) mask = NAME(first)(n - j < LANES ? n - j : LANES);
-        const VEC twice_beta = NAME(vexp)(NAME(load_masked)(b + j, mask)) * (REAL)2;
+        const VEC twice_beta = NAME(twice_beta)(NAME(load_masked)(b + j, mask));
         for (ptrdiff_t at = j; at < m * ld; at += ld) {
             const VEC a = NAME(vexp)(NAME(load_masked)(y + at, mask) * twice_beta);
             NAME(store_masked)(d + at, mask, NAME(load_masked)(d + at, mask) * a * twice_beta);

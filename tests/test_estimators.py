@@ -830,6 +830,37 @@ def test_one_epoch_shows_what_is_not_finite(activation, solver, value):
         assert_unharmed(clf, lambda clf=clf, X=X: clf.partial_fit(X, y_iris), message)
 
 
+def test_clipping_hides_no_infinity():
+    """A clipped gradient is finite where X is not, so that X is looked at first."""
+    reg = regressor(loss="absolute_error", activation="identity", solver=SGD(0.1, clip_value=1.0))
+    reg.partial_fit(X_reg, y_reg)
+    bad = X_reg.copy()
+    bad[5, 1] = np.inf
+    assert_unharmed(reg, lambda: reg.partial_fit(bad, y_reg), "Input X contains infinity")
+
+
+def test_the_last_call_of_early_stopping_hides_no_nan():
+    """The best parameters that it returns to are finite whatever the last epoch was."""
+    val = {"X_val": X_iris, "y_val": y_iris}
+    clf = classifier(early_stopping=True, n_iter_no_change=1, learning_rate_init=1e-12, tol=1)
+    for _ in range(2):
+        clf.partial_fit(X_iris, y_iris, classes=[0, 1, 2], **val)
+    bad = X_iris.copy()
+    bad[7, 0] = np.nan
+    assert_unharmed(clf, lambda: clf.partial_fit(bad, y_iris, **val), "Input X contains NaN")
+    assert clf.partial_fit(X_iris, y_iris, **val).converged_
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_another_loss_keeps_the_optimizers_state(pickled):
+    clf = classifier().partial_fit(X_iris, y_iris, classes=[0, 1, 2])
+    steps = int(clf._network()._optimizer_state["t"][0])
+    clf = pickle.loads(pickle.dumps(clf)) if pickled else clf
+    clf.set_params(loss="squared_error").partial_fit(X_iris, y_iris)
+    assert clf._network().loss == "squared_error"
+    assert clf._network()._optimizer_state["t"][0] == 2 * steps
+
+
 def test_bad_first_calls_leave_nothing():
     for clf in (
         classifier(), classifier(class_weight="balanced"), classifier(solver="lbfgs"), classifier(solver=Rprop())

@@ -426,3 +426,21 @@ def test_ties_are_kept(rng):
         assert repr(one) == repr(net)
         one.fit(X, y, epochs=3, shuffle=False)
         assert_array_equal(one.parameters, copies[0].parameters)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_narrowest_functions(rng, dtype):
+    """Where exp(b) is not finite, a is 1 at the centre and 0 elsewhere, and no gradient is NaN."""
+    net = Network([RBF(2), Dense(1)], n_inputs=2, dtype=dtype, random_state=0)
+    net.biases[0][:] = 95 if dtype == "float32" else 800
+    X = rng.normal(size=(4, 2)).astype(dtype)
+    net.weights[0][:, 1] = X[2]
+    assert_allclose(net.predict(X) - net.biases[1], [[0], [0], net.weights[1][1], [0]], atol=1e-6)
+    assert np.isfinite(net.value_and_gradient(X, rng.normal(size=4))[1]).all()
+    assert np.isfinite(net.hessian(X, rng.normal(size=4))).all()
+
+
+def test_centres_of_rows_that_differ_by_rounding_only():
+    net = Network([RBF(3), Dense(1)], n_inputs=3, dtype="float32", random_state=0)
+    with pytest.raises(ValueError, match="X must make the inputs of an RBF vary"):
+        net.init_centres(np.full((50, 3), 0.1))
