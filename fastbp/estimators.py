@@ -802,8 +802,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
                     n_threads=self.n_threads,
                     random_state=self._random_state,
                 )
-                finite = np.isfinite(record).all() and np.isfinite(net.parameters).all()
-                if unseen is not None and not finite:
+                if unseen is not None and not (np.isfinite(record).all() and np.isfinite(net.parameters).all()):
                     assert_all_finite(unseen, estimator_name=type(self).__name__, input_name="X")
                 losses = record[:, 0] / self._loss_scale() + record[:, 1]
                 self.t_ += n_samples
