@@ -330,6 +330,18 @@ def test_binary_labels(labels):
     np.testing.assert_allclose(clf.predict_proba(X_iris).sum(axis=1), 1)
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float64, str])
+def test_labels_of_any_type_are_the_same_classes(n_classes, dtype):
+    y = 2 * np.minimum(y_iris, n_classes - 1) + 1
+    expected = classifier(max_iter=3).fit(X_iris, y).partial_fit(X_iris, y)
+    clf = classifier(max_iter=3).fit(X_iris, y.astype(dtype)).partial_fit(X_iris, y.astype(dtype))
+    np.testing.assert_array_equal(clf.coefs_[0], expected.coefs_[0])
+    for unknown in (0, 2, 9):  # below, between and above the classes
+        with pytest.raises(ValueError, match="`y` has classes not in `self.classes_`"):
+            clf.partial_fit(X_iris, np.where(np.arange(150) == 80, unknown, y).astype(dtype))
+
+
 @pytest.mark.parametrize("convert", [np.asarray, sparse.csr_matrix])
 def test_multilabel(convert):
     clf = MLPClassifier(30, solver="lbfgs", random_state=0).fit(X_multi, convert(Y_multi))
