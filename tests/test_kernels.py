@@ -120,6 +120,25 @@ def test_matmul_in_blocks(k, dtype, rng, m, n, depth, transposed):
         assert one[0] == c[-1, -1]
 
 
+@pytest.mark.parametrize("vectors", [8, 9, 12, 13, 14, 16, 21, 22])
+def test_matmul_of_one_row(k, dtype, rng, vectors):
+    """Strips of every width, with the bits of the same row in a product of two."""
+    for n in (vectors * k.lanes - 1, vectors * k.lanes, vectors * k.lanes + 1):
+        for depth in (0, 3, 40):
+            a, b = rng.normal(size=(2, depth)).astype(dtype), rng.normal(size=(depth, n)).astype(dtype)
+            bias = rng.normal(size=n).astype(dtype)
+            pointers, two = kt.rows(a), np.empty((2, n), dtype)
+            one, check = guarded((n,), dtype)
+            for m, c in ((2, two), (1, one)):
+                k.matmul(
+                    m, n, depth, pointer(pointers), 0, 0, pointer(b), n, k.lanes, pointer(bias), 0, pointer(c), n,
+                    k.lanes,
+                )  # fmt: skip
+            assert_allclose(one, a[0].astype(float) @ b.astype(float) + bias, **tolerance(dtype, depth + 1))
+            assert_array_equal(one, two[0])
+            check()
+
+
 def test_matmul_nonfinite(k, dtype):
     a = np.array([[1, np.inf], [np.nan, 1], [0, 1]], dtype)
     b = np.ones((2, 9), dtype)
