@@ -164,7 +164,7 @@ def build_wide(folder):
     if not source.exists() or compiler is None or "avx2" not in _core.isas()[1]:
         return None
     library = Path(folder) / "wide.so"
-    flags = "-std=gnu11 -O1 -ffp-contract=fast -fno-math-errno -mavx2 -mfma -shared -fPIC -DISA=wide -DVEC_BYTES=64"
+    flags = "-std=gnu11 -Og -ffp-contract=fast -fno-math-errno -mavx2 -mfma -shared -fPIC -DISA=wide -DVEC_BYTES=64"
     subprocess.run([compiler, *flags.split(), "-Wno-psabi", str(source), "-o", str(library), "-lm"], check=True)
     return (Kernels * 2).in_dll(ctypes.CDLL(str(library)), "fastbp_kernels_wide")
 

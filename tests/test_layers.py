@@ -154,9 +154,9 @@ def test_full_batch_rules(rng, rule):
 
 def test_large_batch_in_chunks(rng):
     net = make([RBF(4000), RBF(20), Dense(3)], n_inputs=4)
-    X, y = problem(rng, 3000)
+    X, y = problem(rng, 700)  # chunks are of 256 rows at least
     whole = net.value_and_gradient(X, y)
-    parts = [net.value_and_gradient(X[i : i + 500], y[i : i + 500]) for i in range(0, 3000, 500)]
+    parts = [net.value_and_gradient(X[i : i + 100], y[i : i + 100]) for i in range(0, 700, 100)]
     assert_allclose(whole[0], np.mean([value for value, _ in parts]))
     assert_allclose(whole[1], np.mean([gradient for _, gradient in parts], axis=0), rtol=1e-9, atol=1e-15)
 
@@ -337,12 +337,12 @@ def test_updates_with_ties(rng, optimizer, kind):
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
 def test_large_batch_in_chunks_with_ties(rng, clip_norm):
     net = tied([(0, 1, 0.3), (2, 0, 0.2)], [Dense(500, "tanh"), Dense(500, "tanh"), Dense(500, "tanh"), Dense(3)], 500)
-    X, y = rng.normal(size=(3000, 500)), rng.random((3000, 3))
+    X, y = rng.normal(size=(700, 500)), rng.random((700, 3))  # chunks are of 256 rows at least
     before, (cost, gradient) = net.parameters.copy(), net.value_and_gradient(X, y, penalty=True)
     assert_allclose(cost, tied((), net.layers, 500).value_and_gradient(X, y, penalty=True)[0] + pull(net)[0])
     if clip_norm:
         gradient *= clip_norm / np.linalg.norm(gradient)
-    history = net.fit(X, y, optimizer=SGD(0.5, clip_norm=clip_norm), batch_size=3000, shuffle=False)
+    history = net.fit(X, y, optimizer=SGD(0.5, clip_norm=clip_norm), batch_size=700, shuffle=False)
     assert_allclose(net.parameters, before - 0.5 * gradient, atol=1e-12)
     assert_allclose(history.loss, [cost])
 
@@ -351,7 +351,7 @@ def test_large_batch_in_chunks_with_ties(rng, clip_norm):
 @pytest.mark.parametrize("units", [90, 301])
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
 def test_same_bits_with_ties_for_any_number_of_threads(rng, dtype, units, kind):
-    X, y, results = kind(rng.normal(size=(900, units)).astype(dtype)), rng.random((900, 3)), []
+    X, y, results = kind(rng.normal(size=(600, units)).astype(dtype)), rng.random((600, 3)), []
     for n_threads in (1, 2, 3):
         layers = [*(Dense(units, f, max_norm=1.5) for f in ("relu", "tanh", "gelu")), Dense(3)]
         net = tied([(0, 1, 0.3), (2, 1, 0.2), (0, 2, 0.01)], layers, units, dtype=dtype)

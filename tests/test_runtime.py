@@ -31,7 +31,7 @@ NETWORKS = {
     "one hidden layer": ([120, 100, 10], 50, 1010),
     "narrow": ([300, 30, 3], 1000, 3000),
     "deep": ([64, *[64] * 5, 10], 96, 1000),
-    "wide": ([300, 500, 400, 7], 150, 470),
+    "wide": ([300, 500, 400, 7], 150, 310),
 }
 
 
@@ -364,7 +364,7 @@ def test_interrupt(batch, n_threads):
     X, y = data(sizes, 60000)
     net = make(sizes)
     start = net.parameters.copy()
-    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     began = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
@@ -385,14 +385,14 @@ def test_interrupt_of_evaluate_and_predict():
     X, y = data(sizes, 1)
     X, y = np.broadcast_to(X, (3_000_000, 400)), np.broadcast_to(y, 3_000_000)
     net = make(sizes)
-    rows = X[:60000]
+    rows = X[:10000]
     a = net.forward(rows)
     for call in (
-        lambda: [net.backward(a) for _ in range(100)],
+        lambda: [net.backward(a) for _ in range(1000)],
         lambda: net.predict(X),
         lambda: net.value_and_gradient(X, y),
     ):
-        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
         began = time.perf_counter()
         with pytest.raises(KeyboardInterrupt):
@@ -452,7 +452,7 @@ def profile(frame, event, arg):
     calls += 1
 
 def measure(sizes, n, optimizer, dtype, kind, n_threads):
-    "Allocations and Python calls of one epoch of n rows in batches of 50, after one epoch to warm up."
+    "Allocations and Python calls of one epoch of n rows in batches of 64, after one epoch to warm up."
     global calls
     X = rng.random((n, sizes[0]))
     X = {"dense": X.astype(dtype), "other dtype": X.astype("f8" if dtype == "float32" else "f4"),
@@ -463,22 +463,22 @@ def measure(sizes, n, optimizer, dtype, kind, n_threads):
                   loss="softmax_cross_entropy", l1=1e-6, l2=1e-6, dtype=dtype, random_state=0)
     data, order = net._data(X, y, np.ones(n)), rng.permutation(n)
     out = []
-    for _ in range(3):
+    for _ in range(2):
         calls = 0
         before = shim.allocations()
         sys.setprofile(profile)
-        net._train_epoch(data, order, 50, optimizer, n_threads=n_threads)
+        net._train_epoch(data, order, 64, optimizer, n_threads=n_threads)
         sys.setprofile(None)
         out.append((shim.allocations() - before, calls))
     return out[-1]
 
-small, large = [30, 20, 3], [300, 450, 450, 3]
+small, large = [30, 20, 3], [100, 260, 260, 3]  # large enough for two threads, and for H^T
 for optimizer in (SGD(0.01, momentum=0.9), Adam(clip_norm=0.1), RMSProp(momentum=0.9, centered=True, proximal=True)):
     for dtype in ("float32", "float64"):
         for kind in ("dense", "other dtype", "uint8", "Fortran", "csr"):
-            for sizes, n, n_threads in ((small, 500, 1), (large, 100, 2)):
+            for sizes, n, n_threads in ((small, 250, 1), (large, 192, 2)):
                 few = measure(sizes, n, optimizer, dtype, kind, n_threads)
-                many = measure(sizes, 4 * n, optimizer, dtype, kind, n_threads)
+                many = measure(sizes, 2 * n, optimizer, dtype, kind, n_threads)
                 assert few == many, (optimizer, dtype, kind, sizes, few, many)
 print("counted", few)
 """
@@ -486,7 +486,7 @@ print("counted", few)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts through the GNU C library")
 def test_no_allocation_and_no_python_within_an_epoch(tmp_path):
-    """Four times as many steps make no more allocations and Python calls, for every rule, dtype and kind of input."""
+    """Twice as many steps make no more allocations and Python calls, for every rule, dtype and kind of input."""
     compiler = shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("the counter needs a C compiler to be built")
@@ -560,6 +560,7 @@ def test_unknown_isa_is_an_error():
 def test_isa_override():
     if "FASTBP_ISA" in os.environ:
         assert os.environ["FASTBP_ISA"] == fastbp.ISA
+        return
     for isa in _core.isas()[1]:
         run = subprocess.run(
             [sys.executable, "-c", "import fastbp; print(fastbp.ISA)"], env={**os.environ, "FASTBP_ISA": isa}, cwd="/",
