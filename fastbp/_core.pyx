@@ -15,6 +15,9 @@ Of a layer cut by columns only its member ever touches the weights, so that no c
 the next step may begin without waiting for the others: what crosses is activations and deltas, which two chunks in turn keep
 on two sides of the workspace.
 
+G = H^T delta of a layer with many columns reads rows of H^T, which the member that computes H also keeps, rather than columns
+of H, whose elements lie pages apart.
+
 Each element of each product is one sum in a fixed order, and losses and penalties are added up over blocks cut by the
 problem's shape: the bits of the result do not depend on the number of threads. A batch too large for the workspace runs in
 chunks whose gradients add up in an array before the update. Clipping by norm needs that array too: each member takes the
