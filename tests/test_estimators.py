@@ -90,11 +90,13 @@ def assert_same_parameters(a, b, rtol=0):
 # scikit-learn's checks
 
 
+@pytest.mark.once
 @parametrize_with_checks(
     [
         MLPClassifier(),
         MLPRegressor(),
         MLPClassifier(solver="lbfgs", max_iter=30, l1_ratio=0.5),
+        MLPRegressor(solver="sgd"),
         MLPClassifier(loss="squared_error", solver=Rprop(), max_iter=30),
         MLPClassifier(loss=SoftmaxCrossEntropy(label_smoothing=0.1)),
         MLPRegressor(loss="gaussian"),
@@ -232,6 +234,7 @@ def test_float32_stays(make, solver, convert):
     np.testing.assert_allclose(again, outputs, rtol=1e-4)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "kind", ["C", "fortran", "strided", "uint8", "float32", "csr", "memory map"]
 )
@@ -1294,6 +1297,7 @@ def test_prediction_from_many_threads(fresh):
                 np.testing.assert_array_equal(result, one)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_grid_search(backend):
     pipeline = make_pipeline(StandardScaler(), classifier(max_iter=20))

@@ -1,4 +1,7 @@
-"""The whole suite once more for each other instruction set of this processor, beside the run that this is part of."""
+"""The suite again for each other instruction set of this processor, beside the run that this is part of.
+
+Without the tests marked ``once``: what they look at lies outside the kernels.
+"""
 
 import os
 import subprocess
@@ -17,7 +20,8 @@ _runs = {}
 def start(isa):
     """Begin the run; conftest.py calls this once it is known that its test is going to be waited for."""
     output = tempfile.TemporaryFile("w+")  # noqa: SIM115 (read in test_suite)
-    command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__).parent)]
+    command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not once"]
+    command.append(str(Path(__file__).parent))
     run = subprocess.Popen(command, env={**os.environ, "FASTBP_ISA": isa}, stdout=output, stderr=subprocess.STDOUT)
     _runs[isa] = run, output
 

@@ -217,15 +217,6 @@ def test_bagging_in_threads(monkeypatch):
     assert_array_equal(one.predict_proba(X), two.predict_proba(X))
 
 
-def test_n_threads_environment():
-    code = "import fastbp.threads as t; print(t.default_n_threads())"
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        cwd="/", check=True,
-    )  # fmt: skip
-    assert run.stdout.strip() == "1"
-
-
 def test_blas_limits_are_restored():
     from threadpoolctl import threadpool_info
 
@@ -501,6 +492,7 @@ def test_no_allocation_and_no_python_within_an_epoch(tmp_path):
     assert re.search(r"counted \([1-9]", run.stdout)
 
 
+@pytest.mark.once
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_memory_map_is_not_copied(tmp_path):
     """Training and prediction take no anonymous memory to speak of, not even for a moment; a copy would be seen."""
@@ -547,6 +539,7 @@ def test_memory_map_is_not_copied(tmp_path):
     assert ours < 30 < copy, run.stdout
 
 
+@pytest.mark.once
 def test_unknown_isa_is_an_error():
     run = subprocess.run(
         [sys.executable, "-c", "import fastbp"], env={**os.environ, "FASTBP_ISA": "mmx"}, cwd="/",
@@ -557,18 +550,23 @@ def test_unknown_isa_is_an_error():
     assert "'mmx'" in run.stderr
 
 
-def test_isa_override():
-    if "FASTBP_ISA" in os.environ:
-        assert os.environ["FASTBP_ISA"] == fastbp.ISA
-        return
+def test_isa_of_this_run():
+    assert os.environ.get("FASTBP_ISA", fastbp.ISA) == fastbp.ISA
+
+
+@pytest.mark.once
+def test_environment():
+    """What chooses the instruction set and the default number of threads."""
+    code = "import fastbp; print(fastbp.ISA, fastbp.threads.default_n_threads())"
     for isa in _core.isas()[1]:
         run = subprocess.run(
-            [sys.executable, "-c", "import fastbp; print(fastbp.ISA)"], env={**os.environ, "FASTBP_ISA": isa}, cwd="/",
+            [sys.executable, "-c", code], env={**os.environ, "FASTBP_ISA": isa, "OMP_NUM_THREADS": "1"}, cwd="/",
             capture_output=True, text=True, check=True,
         )  # fmt: skip
-        assert run.stdout.strip() == isa
+        assert run.stdout.split() == [isa, "1"]
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform != "linux" or not shutil.which("objdump"), reason="reads the extension with objdump")
 def test_what_the_extension_contains():
     """FMA contraction is on in AVX2 code, and the C libraries are the only ones linked."""
