@@ -142,7 +142,7 @@ def forward(X, weights, biases, activations):
     for W, b, activation in zip(weights, biases, activations, strict=True):
         name, p = unit_of(activation)
         if name == "rbf":
-            zs.append(-np.exp(b) * ((layers[-1][:, :, None] - W) ** 2).sum(axis=1))
+            zs.append(-np.exp(b) * np.array([((h[:, None] - W) ** 2).sum(axis=0) for h in layers[-1]]))
             layers.append(np.exp(zs[-1]))
         else:
             zs.append(layers[-1] @ W + b)
@@ -165,10 +165,13 @@ def backward(layers, zs, weights, biases, activations, delta):
     gradients = []
     for layer in range(len(weights) - 1, -1, -1):
         if activations[layer] == "rbf":
-            difference = layers[layer][:, :, None] - weights[layer]
-            s = (2 * np.exp(biases[layer]) * delta)[:, None]
-            gradients.append(((s * difference).sum(axis=0), (delta * zs[layer]).sum(axis=0)))
-            delta = -(s * difference).sum(axis=2)
+            W_gradient, H_gradient = np.zeros_like(weights[layer]), []
+            for h, s in zip(layers[layer], 2 * np.exp(biases[layer]) * delta, strict=True):
+                part = s * (h[:, None] - weights[layer])
+                W_gradient += part
+                H_gradient.append(-part.sum(axis=1))
+            gradients.append((W_gradient, (delta * zs[layer]).sum(axis=0)))
+            delta = np.array(H_gradient)
         else:
             gradients.append((layers[layer].T @ delta, delta.sum(axis=0)))
             delta = delta @ weights[layer].T

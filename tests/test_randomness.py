@@ -175,13 +175,13 @@ def test_same_bits_for_any_number_of_threads(rng, sizes, dtype):
 
 def test_a_batch_of_many_chunks_has_the_masks_of_one(rng, monkeypatch):
     """The row of a batch counts, whatever the chunks that a large batch is worked on in."""
-    X, y = rng.normal(size=(7000, 6)), rng.integers(0, 3, 7000)
+    X, y = rng.normal(size=(70000, 6)), rng.integers(0, 3, 70000)
     net = Network(
-        [Dense(300, "tanh", dropout=0.4), Dense(3)], n_inputs=6, loss="softmax_cross_entropy", random_state=0
+        [Dense(40, "tanh", dropout=0.4), Dense(3)], n_inputs=6, loss="softmax_cross_entropy", random_state=0
     )
-    cost, gradient = one_step(net, X, y, batch_size=7000)  # in chunks of some hundred rows
+    cost, gradient = one_step(net, X, y, batch_size=70000)  # in chunks of some hundred rows
     seed = np.random.RandomState(3).randint(2**32, size=2, dtype=np.uint32)
-    H = np.tanh(X @ net.weights[0] + net.biases[0]) * reference.dropout_mask(seed, 0, np.arange(7000), 1, 300, 0.4)
+    H = np.tanh(X @ net.weights[0] + net.biases[0]) * reference.dropout_mask(seed, 0, np.arange(70000), 1, 40, 0.4)
     Z = H @ net.weights[1] + net.biases[1]
     expected = reference.losses("softmax_cross_entropy", Z, reference.one_hot(y, 3)).mean()
     assert_allclose(cost, expected, rtol=1e-10)
