@@ -4,10 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))  # for reference.py and kernel_table.py
 
 import fastbp  # noqa: E402
+
+# The runs of test_every_isa.py share the processors: threads of BLAS, which scipy's L-BFGS wakes for the smallest
+# triangular systems, would spin for want of each other most of the time.
+threadpool_limits(1, user_api="blas")
 
 
 def pytest_report_header():
