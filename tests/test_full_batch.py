@@ -67,7 +67,7 @@ def check_hessian(rng, net, X, y, *args):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_hessian_by_central_differences(rng, loss, activation):
-    net = make([3, 4, 3, 2], activation, loss, l1=0.01, l2=0.1)
+    net = make([3, 5, 4, 2], activation, loss, l1=0.01, l2=0.1)
     X, y, _ = problem(rng, 11, 3, 2, loss)
     check_hessian(rng, net, X, y, rng.random(11))
 

@@ -27,8 +27,8 @@ from fastbp import RBF, SGD, Adam, Dense, Network, RMSProp, _core, threads
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and processes")
 
-# name: sizes, batch, rows: enough for several threads, and for several chunks of a gradient. Layers of the last one keep
-# the transpose of their input.
+# name: sizes, batch, rows: enough for several threads, and for several chunks of a gradient. Layers of the last one
+# keep the transpose of their input.
 NETWORKS = {
     "one hidden layer": ([120, 100, 10], 50, 1010),
     "narrow": ([300, 30, 3], 1000, 2100),
