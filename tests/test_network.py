@@ -27,7 +27,6 @@ from fastbp import (
     LeakyReLU,
     Lp,
     Network,
-    OneCycle,
     Quantile,
     RMSProp,
     SoftmaxCrossEntropy,
@@ -781,12 +780,13 @@ def test_load_runs_no_code_and_says_what_is_wrong(tmp_path):
         Network.load(tmp_path / "none.npz")
 
 
+@pytest.mark.skipif(fastbp.ISA != fastbp._core.isas()[1][-1], reason="other kernels learn the same, more slowly")
 def test_mnist(mnist):
-    """784-128-10, three epochs of SGD with momentum and one cycle of the learning rate: 97.5% of the test set."""
+    """784-128-10, ten epochs of SGD with momentum: 97.5% of the test set."""
     X, y, X_test, y_test = mnist
     net = make([784, 128, 10], "relu", "softmax_cross_entropy", "float32")
     scale = np.float32(1 / 255)
-    net.fit(X * scale, y, optimizer=SGD(OneCycle(0.1, 3 * 938), momentum=0.9), epochs=3, batch_size=64)
+    net.fit(X * scale, y, optimizer=SGD(0.05, momentum=0.9), epochs=10, batch_size=64)
     assert (net.predict(X_test * scale).argmax(axis=1) == y_test).mean() >= 0.975
 
 
