@@ -1,6 +1,6 @@
 """The suite again for each other instruction set of this processor, beside the run that this is part of.
 
-Without the tests marked ``once``: what they look at lies outside the kernels.
+Without the tests marked ``once``, for which other kernels make no difference but time.
 """
 
 import os

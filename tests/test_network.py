@@ -780,7 +780,7 @@ def test_load_runs_no_code_and_says_what_is_wrong(tmp_path):
         Network.load(tmp_path / "none.npz")
 
 
-@pytest.mark.skipif(fastbp.ISA != fastbp._core.isas()[1][-1], reason="other kernels learn the same, more slowly")
+@pytest.mark.once
 def test_mnist(mnist):
     """784-128-10, ten epochs of SGD with momentum: 97.5% of the test set."""
     X, y, X_test, y_test = mnist
