@@ -1126,34 +1126,30 @@ cdef void choose_pace(Run *run, int n_members, Py_ssize_t done, Py_ssize_t n_bat
     the machine and of what else runs on it. As the bits don't depend on it, it may be measured while training.
     """
     cdef Pace *pace = run.pace
-    cdef double now = team_clock(), seconds
+    cdef double now = team_clock(), seconds = 0, step
     cdef bint all_ = run.active > 1, begun = done > run.segment_begin
+    cdef int active
     if begun and (run.settled or done == n_batches):
-        seconds = (now - run.segment_began) / (done - run.segment_begin)
+        step = (now - run.segment_began) / (done - run.segment_begin)
         if run.settled > 1:  # what disturbs a segment or two should not change the pace
-            seconds = 0.75 * pace.seconds[all_] + 0.25 * seconds
-        pace.seconds[all_] = seconds
-    if begun and not run.settled:
-        run.settled = 1
-        run.segment_begin = done
-        run.segment_end = min(n_batches, done + 8)
-        run.segment_began = now
-        return
-    all_ = pace.seconds[0] == 0 or pace.seconds[1] <= pace.seconds[0]
-    seconds = 0.005 if all_ else max(0.0, pace.next_trial - now)
-    if now > pace.next_trial and 0 < pace.seconds[1] < 0.002:  # longer steps surely repay threads
-        all_ = not all_
-        pace.next_trial = now + 0.2
-        seconds = 0
-    run.settled = run.settled + 1 if run.active == (n_members if all_ else 1) else 0
-    run.active = n_members if all_ else 1
+            step = 0.75 * pace.seconds[all_] + 0.25 * step
+        pace.seconds[all_] = step
+    if run.settled or not begun:
+        all_ = pace.seconds[0] == 0 or pace.seconds[1] <= pace.seconds[0]
+        seconds = 0.005 if all_ else max(0.0, pace.next_trial - now)
+        if now > pace.next_trial and 0 < pace.seconds[1] < 0.002:  # longer steps surely repay threads
+            all_ = not all_
+            pace.next_trial = now + 0.2
+            seconds = 0
+    active = n_members if all_ else 1
+    if run.active == active:
+        run.settled += 1
+    else:
+        run.active, run.settled, seconds = active, 0, 0
     run.segment_begin = done
     run.segment_end = n_batches
     if n_members > 1:
-        run.segment_end = done + 8
-        if run.settled:
-            run.segment_end += <Py_ssize_t>(seconds / max(pace.seconds[all_], 1e-4))
-        run.segment_end = min(n_batches, run.segment_end)
+        run.segment_end = min(n_batches, done + 8 + <Py_ssize_t>(seconds / max(pace.seconds[all_], 1e-4)))
     run.segment_began = now
 
 

@@ -1075,22 +1075,21 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
         return self._encode_known(y)
 
     def _encode_known(self, y):
-        if y.ndim == 1 and {y.dtype.kind, self.classes_.dtype.kind} <= set("biu") and len(self.classes_) > 1:
-            # A search is all that integers need; what follows can take as long as an epoch of a small network.
-            indices = np.searchsorted(self.classes_[1:], y, side="right").astype(np.int64, copy=False)
-            if (self.classes_[indices] == y).all():
-                if self._output()[0] == "softmax":
-                    return indices
-                if self._label_binarizer.y_type_ == "binary":
-                    return indices.astype(bool)[:, np.newaxis]
-        classes = unique_labels(y)
-        if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
-            raise ValueError(
-                "`y` has classes not in `self.classes_`. "
-                f"`self.classes_` has {self.classes_}. 'y' has {classes}."
-            )
-        if y.ndim == 1 and self._output()[0] == "softmax":
-            return np.searchsorted(self.classes_, y).astype(np.int64, copy=False)
+        # For integers a search will do; unique_labels can take as long as an epoch of a small network.
+        integers = y.ndim == 1 and {y.dtype.kind, self.classes_.dtype.kind} <= set("biu")
+        if not (integers and np.isin(y, self.classes_).all()):
+            classes = unique_labels(y)
+            if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+                raise ValueError(
+                    "`y` has classes not in `self.classes_`. "
+                    f"`self.classes_` has {self.classes_}. 'y' has {classes}."
+                )
+        if y.ndim == 1:
+            indices = np.searchsorted(self.classes_, y).astype(np.int64, copy=False)
+            if self._output()[0] == "softmax":
+                return indices
+            if self._label_binarizer.y_type_ == "binary":
+                return indices.astype(bool)[:, np.newaxis]
         return self._label_binarizer.transform(y).astype(bool)
 
     def _is_multiclass(self):
