@@ -1119,6 +1119,11 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
     return True
 
 
+cdef inline bint all_faster(const Pace *pace) noexcept nogil:
+    """Whether all members are at least as fast as one, or not both have been tried yet."""
+    return pace.seconds[0] == 0 or pace.seconds[1] <= pace.seconds[0]
+
+
 cdef void choose_pace(Run *run, int n_members, Py_ssize_t done, Py_ssize_t n_batches) noexcept nogil:
     """Whether all members or one do the next batches, and how many: whichever was faster, the other tried now and then.
 
@@ -1131,11 +1136,11 @@ cdef void choose_pace(Run *run, int n_members, Py_ssize_t done, Py_ssize_t n_bat
     cdef int active
     if begun and (run.settled or done == n_batches):
         step = (now - run.segment_began) / (done - run.segment_begin)
-        if run.settled > 1:  # what disturbs a segment or two should not change the pace
-            step = 0.75 * pace.seconds[all_] + 0.25 * step
+        if pace.seconds[all_] > 0 and all_ == all_faster(pace):  # what disturbs a segment or two should not change the pace
+            step = min(max(step, 0.9 * pace.seconds[all_]), 1.1 * pace.seconds[all_])
         pace.seconds[all_] = step
     if run.settled or not begun:
-        all_ = pace.seconds[0] == 0 or pace.seconds[1] <= pace.seconds[0]
+        all_ = all_faster(pace)
         seconds = 0.005 if all_ else max(0.0, pace.next_trial - now)
         if now > pace.next_trial and 0 < pace.seconds[1] < 0.002:  # longer steps surely repay threads
             all_ = not all_

@@ -14,13 +14,16 @@
 #define STR(a) STR_(a)
 #define INLINE static inline __attribute__((always_inline))
 
-/* Vectors in a row of the register tile: 6 x 4 accumulators want 32 registers, 6 x 2 fit 16. */
+/* Vectors in a row of the register tile: 6 x 4 accumulators want 32 registers, 6 x 2 fit 16. Rows of up to LAST_VECTORS are
+ * one strip of a single row's product. */
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define TILE_VECTORS 4
 #define MOST_VECTORS 4
+#define LAST_VECTORS 16
 #else
 #define TILE_VECTORS 2
 #define MOST_VECTORS 3 /* in a column of their own when that leaves no single vector, whose few sums would wait for each other */
+#define LAST_VECTORS 13
 #endif
 
 /* ---- random words, the same for all instruction sets ------------------------------------------------------------- */

@@ -6,7 +6,7 @@
 /* Blocks of the three loops: a block of B (DEPTH x one tile) fits the L1 cache, a block of A (ROWS x DEPTH) the L2. */
 enum { NAME(TILE_ROWS) = 6, NAME(BLOCK_ROWS) = 192, NAME(BLOCK_DEPTH) = 1024 / sizeof(REAL) };
 /* Strips of a single row, of which the last may be wider: those of 8 are fastest, but a row in one strip is faster still. */
-enum { NAME(ROW_VECTORS) = 8, NAME(LAST_VECTORS) = 13 };
+enum { NAME(ROW_VECTORS) = 8 };
 
 /* One register tile: mr rows and nv vectors of C, of which the last is partial if `masked`. What is const here is a
  * constant where this is called, so the loops over it unroll and acc lives in registers. */
@@ -125,7 +125,7 @@ static void NAME(fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c_,
 INLINE void NAME(row_strip)(const int nv, const int masked, NAME(mask) mask, ptrdiff_t k, const REAL *a,
                             const REAL *b, ptrdiff_t ldb, const REAL *init, REAL *c)
 {
-    VEC acc[NAME(LAST_VECTORS)];
+    VEC acc[LAST_VECTORS];
 #define LOAD(p, v) (masked && (v) == nv - 1 ? NAME(load_masked)((p) + (v) * LANES, mask) : NAME(load)((p) + (v) * LANES))
     for (int v = 0; v < nv; v++)
         acc[v] = init ? LOAD(init, v) : (VEC){0};
@@ -146,7 +146,7 @@ INLINE void NAME(row_strip)(const int nv, const int masked, NAME(mask) mask, ptr
 static void NAME(row_product)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const REAL *b, ptrdiff_t ldb,
                               const REAL *init, REAL *c)
 {
-    const ptrdiff_t width = NAME(ROW_VECTORS) * LANES, whole = NAME(LAST_VECTORS) * LANES;
+    const ptrdiff_t width = NAME(ROW_VECTORS) * LANES, whole = LAST_VECTORS * LANES;
     const ptrdiff_t most = n * k <= 4096 || n <= whole ? k : 16;
     ptrdiff_t p = 0;
     do { /* once at least: k may be 0 */
@@ -163,6 +163,9 @@ static void NAME(row_product)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const REA
         break;
         switch (nv) {
             CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13)
+#if LAST_VECTORS > 13
+            CASE(14) CASE(15) CASE(16)
+#endif
         }
 #undef CASE
         init = c;
