@@ -31,7 +31,7 @@ from cpython.buffer cimport (
 )
 from libc.math cimport INFINITY, pow, sqrt
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uint32_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from numpy cimport (
@@ -60,6 +60,8 @@ cdef extern from "kernels.h" nogil:
     enum: MAX_STATES
     ctypedef enum DType:
         FLOAT32, FLOAT64, UINT8
+    ctypedef enum Reading:
+        ROWS, COLUMNS, FAR_ROWS
     ctypedef struct Update:
         Rule rule
         double learning_rate, momentum, beta_1, beta_2, epsilon, l1, l2, scale, clip, decay, proximal
@@ -83,11 +85,16 @@ cdef extern from "kernels.h" nogil:
         const char *indptr
         DType dtype
         int wide_indices, wide_indptr
+    ctypedef struct Nonzeros:
+        ptrdiff_t *begin
+        ptrdiff_t *end
+        int32_t *columns
+        void *values
     ctypedef struct Kernels:
         const char *isa
         size_t itemsize
         ptrdiff_t lanes
-        void (*matmul)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, int, const void *, ptrdiff_t, ptrdiff_t,
+        void (*matmul)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, Reading, const void *, ptrdiff_t, ptrdiff_t,
                        const void *, int, void *, ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*pack)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*unpack)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
@@ -95,10 +102,13 @@ cdef extern from "kernels.h" nogil:
         void (*fill_rows)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, const void *, ptrdiff_t, int, void *) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const Strided *, const int64_t *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
-        void (*csr_matmul)(ptrdiff_t, ptrdiff_t, const Csr *, const int64_t *, ptrdiff_t, const void *, ptrdiff_t,
-                           const void *, void *, ptrdiff_t) noexcept nogil
-        void (*csr_gradient)(ptrdiff_t, ptrdiff_t, const Csr *, const int64_t *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
-                             const void *, ptrdiff_t, int, void *, ptrdiff_t) noexcept nogil
+        void (*gather_csr)(ptrdiff_t, const Csr *, const int64_t *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
+                           const Nonzeros *) noexcept nogil
+        void (*find_nonzeros)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, const Nonzeros *) noexcept nogil
+        void (*transpose_nonzeros)(ptrdiff_t, const Nonzeros *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
+                                   const Nonzeros *) noexcept nogil
+        void (*nonzeros_matmul)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const Nonzeros *, ptrdiff_t, const void *, ptrdiff_t, ptrdiff_t,
+                                const void *, int, void *, ptrdiff_t, ptrdiff_t) noexcept nogil
         void (**activate)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double, void *) noexcept nogil
         void (**derivative)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t, double) noexcept nogil
         void (*rbf)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *, const void *, ptrdiff_t, ptrdiff_t, const void *, void *,
@@ -233,6 +243,7 @@ cdef class Data:
 
     cdef readonly Py_ssize_t n_rows, n_features
     cdef bint sparse
+    cdef Py_ssize_t most    # nonzeros in a row of CSR
     cdef Strided x, y
     cdef Csr csr
     cdef const int64_t *labels
@@ -251,6 +262,7 @@ cdef class Data:
             self.csr.indices, self.csr.wide_indices = b.pointer(), b.view.itemsize == 8
             b = self.borrow(X.indptr)
             self.csr.indptr, self.csr.wide_indptr = b.pointer(), b.view.itemsize == 8
+            self.most = (X.indptr[1:] - X.indptr[:-1]).max(initial=0)
         else:
             self.x = self.borrow(X).strided()
         if y is not None:
@@ -276,7 +288,7 @@ cdef struct Layer:
     double parameter        # of the activation
     double l1, l2
     double max_norm         # of columns of W; 0: none
-    bint in_place           # W is used where it lies in the flat vector: below CSR, whose products read whole rows of it
+    bint in_place           # W is used where it lies in the flat vector: of CSR input, few of very many rows may be read
     double dropout          # of the outputs; 0 outside of TRAIN
     Py_ssize_t vectors      # stripes of W
     Py_ssize_t width        # columns of W with those that fill up the last stripe
@@ -337,6 +349,8 @@ cdef struct Run:
     # the data
     bint sparse
     bint direct             # rows of X are used where they lie, without a gather
+    bint listed             # the products of the first layer take the nonzeros of X: CSR, or dense X that is mostly zeros
+    Py_ssize_t most         # nonzeros in a row
     Strided x, y
     Csr csr
     bint has_y
@@ -361,7 +375,9 @@ cdef struct Run:
     char *parameters
     char *gradient          # GRADIENT, BACKWARD: flat
     char *state[MAX_STATES]
-    char *input[2]          # workspace: gathered rows of X, on both sides
+    char *input[2]          # workspace, on both sides: gathered rows of X,
+    Nonzeros nonzeros[2]    #   the nonzeros of its rows,
+    Nonzeros transposed[2]  #   and of its columns
     Py_ssize_t ld_input
     Py_ssize_t ld_transposed    # distance between rows of the layers' H^T
     char *output            # PREDICT, FORWARD: (n_rows, n_out); BACKWARD: dC/da of the last layer
@@ -440,16 +456,53 @@ cdef inline char *at_offset(char *base, size_t offset) noexcept nogil:
     return base + offset if base != NULL else NULL
 
 
+cdef inline char *row_of_x(Run *run, Py_ssize_t i) noexcept nogil:
+    """Row i of the data, in the order in which it is taken, where it lies."""
+    return <char *>run.x.data + (run.order[i] if run.order != NULL else i) * run.x.row_stride
+
+
+cdef bint lists_repay(Run *run, Py_ssize_t samples) noexcept nogil:
+    """Whether products of the first layer with lists of nonzeros are faster than those of X, which is dense, as so many of its
+    elements have it.
+
+    In a dense product a vector of W takes half a cycle for each element; in one with lists 1.2 for each nonzero, to which come
+    6 for the lists, and for the sums of few vectors that wait for each other.
+    """
+    cdef Py_ssize_t n = run.layers.n_in, column = 0, found = 0, i
+    cdef const char *x
+    if n < 64 or run.layers.radial:
+        return False
+    for i in range(samples):
+        x = row_of_x(run, i * run.n_rows // samples) + column * run.x.column_stride
+        if run.x.dtype == FLOAT32:
+            found += (<const float *>x)[0] != 0
+        elif run.x.dtype == FLOAT64:
+            found += (<const double *>x)[0] != 0
+        else:
+            found += x[0] != 0
+        column += 5 * n // 8 + 1  # by the golden ratio, more or less
+        if column >= n:
+            column -= n
+    return found * (12 + 2.4 * run.layers.vectors) < samples * run.layers.vectors
+
+
+cdef char *place_nonzeros(Nonzeros *x, char *p, Py_ssize_t rows, Py_ssize_t size, size_t itemsize) noexcept nogil:
+    """Give a list of so many rows and nonzeros in all its place at p; returns the end of it."""
+    x.begin = <ptrdiff_t *>p
+    p += aligned(rows * sizeof(ptrdiff_t))
+    x.end = <ptrdiff_t *>p
+    p += aligned(rows * sizeof(ptrdiff_t))
+    x.columns = <int32_t *>p
+    p += aligned(size * sizeof(int32_t))
+    x.values = p
+    return p + aligned(size * itemsize)
+
+
 cdef inline Range share(Py_ssize_t n, int member, int n_members) noexcept nogil:
     """The member's share of n things."""
     cdef Range r
     r.begin, r.end = n * member // n_members, n * (member + 1) // n_members
     return r
-
-
-cdef inline char *row_of_x(Run *run, Py_ssize_t i) noexcept nogil:
-    """Row i of the data, in the order in which it is taken, where it lies."""
-    return <char *>run.x.data + (run.order[i] if run.order != NULL else i) * run.x.row_stride
 
 
 cdef inline void update_transpose(const Kernels *k, Layer *layer, Py_ssize_t v, Py_ssize_t begin, Py_ssize_t m) noexcept nogil:
@@ -491,11 +544,15 @@ cdef Counter counter_of(Part *part, Py_ssize_t row, uint32_t stream) noexcept no
 
 
 cdef void gather_rows(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
-    """Rows row..row+m of the chunk to the workspace, unless they are read where they lie."""
+    """Rows row..row+m of the chunk to the workspace, unless they are read where they lie, or lists of their nonzeros."""
     cdef Run *run = part.run
     cdef Py_ssize_t at = part.first + row
     cdef Counter c
-    if not run.sparse and not run.direct:
+    if run.sparse:
+        run.k.gather_csr(m, &run.csr, run.order + at if run.order != NULL else NULL, at, run.most, row,
+                         &run.nonzeros[part.side])
+        return
+    if not run.direct:
         run.k.gather(m, run.layers.n_in, &run.x, run.order + at if run.order != NULL else NULL, at, part.x_rows[row],
                      run.ld_input)
         c = counter_of(part, row, 0)
@@ -505,6 +562,8 @@ cdef void gather_rows(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
             run.k.add_noise(m, run.layers.n_in, run.input_noise, &c, part.x_rows[row], run.ld_input)
         if run.input_dropout > 0:
             run.k.dropout(m, run.layers.n_in, run.input_dropout, &c, 0, part.x_rows[row], run.ld_input)
+    if run.listed:
+        run.k.find_nonzeros(m, run.layers.n_in, part.x_rows + row, row, &run.nonzeros[part.side])
 
 
 cdef void transpose_input(Part *part, Layer *layer, const char *h, Py_ssize_t ld, Py_ssize_t row, Py_ssize_t m,
@@ -515,6 +574,13 @@ cdef void transpose_input(Part *part, Layer *layer, const char *h, Py_ssize_t ld
     for v in range(v0, v1):
         k.transpose(m, h + (v - v0) * lanes * k.itemsize, ld, layer.ht[part.side] + (v * lanes * ldt + row) * k.itemsize,
                     ldt, lanes)
+
+
+cdef void transpose_nonzeros(Part *part) noexcept nogil:
+    """This member's share of the lists of X^T."""
+    cdef Run *run = part.run
+    cdef Range mine = share(run.layers.n_in, part.member, part.n_members)
+    run.k.transpose_nonzeros(part.rows, &run.nonzeros[part.side], 0, mine.begin, mine.end, &run.transposed[part.side])
 
 
 cdef inline char **input_rows(Part *part, Layer *layer) noexcept nogil:
@@ -531,7 +597,9 @@ cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, P
     """A = f(H W + b) for rows row..row+m and stripes v0..v1."""
     cdef Run *run = part.run
     cdef const Kernels *k = run.k
-    cdef Py_ssize_t n = min(v1 * k.lanes, layer.width) - v0 * k.lanes, stripe = layer.n_in * k.lanes, at = part.first + row
+    cdef Py_ssize_t n = min(v1 * k.lanes, layer.width) - v0 * k.lanes
+    cdef Py_ssize_t ldw = layer.n_out if layer.in_place else k.lanes
+    cdef Py_ssize_t stripe = k.lanes if layer.in_place else layer.n_in * k.lanes
     cdef char *w = layer.packed + v0 * stripe * k.itemsize
     cdef char *b = biases_of(k, layer, v0 * k.lanes)
     cdef size_t offset = (row * layer.ld + v0 * k.lanes) * k.itemsize
@@ -540,10 +608,10 @@ cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, P
     cdef Counter c
     if layer.radial:
         k.rbf(m, n, layer.n_in, input_rows(part, layer) + row, w, k.lanes, stripe, b, z, slope, layer.ld)
-    elif layer.in_place:
-        k.csr_matmul(m, n, &run.csr, run.order + at if run.order != NULL else NULL, at, w, n, b, z, layer.ld)
+    elif layer == run.layers and run.listed:
+        k.nonzeros_matmul(m, n, layer.n_in, &run.nonzeros[part.side], row, w, ldw, stripe, b, False, z, layer.ld, k.lanes)
     else:
-        k.matmul(m, n, layer.n_in, input_rows(part, layer) + row, 0, False, w, k.lanes, stripe, b, False, z, layer.ld,
+        k.matmul(m, n, layer.n_in, input_rows(part, layer) + row, 0, ROWS, w, k.lanes, stripe, b, False, z, layer.ld,
                  k.lanes)
     if layer.activation == SOFTMAX:
         n = layer.n_out  # of the row; what fills it up stays 0
@@ -622,7 +690,7 @@ cdef void backward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, 
     cdef Layer *below = layer - 1
     cdef Py_ssize_t n = (v1 - v0) * k.lanes, stripe = layer.vectors * k.lanes * k.lanes
     cdef char *d = below.d[part.side] + (row * below.ld + v0 * k.lanes) * k.itemsize
-    k.matmul(m, n, layer.n_out, layer.d_rows[part.side] + row, 0, False, layer.wt + v0 * stripe * k.itemsize, k.lanes,
+    k.matmul(m, n, layer.n_out, layer.d_rows[part.side] + row, 0, ROWS, layer.wt + v0 * stripe * k.itemsize, k.lanes,
              stripe, NULL, False, d, below.ld, k.lanes)
     if layer.radial:
         k.rbf_inputs(m, min(n, below.n_out - v0 * k.lanes), layer.n_out,
@@ -685,10 +753,12 @@ cdef void forward_columns(Part *part) noexcept nogil:
     cdef Range mine
     cdef Py_ssize_t row, m
     cdef int i
-    if not run.sparse and not run.direct:
+    if run.listed or not run.direct:
         mine = share(part.rows, part.member, part.n_members)
         gather_rows(part, mine.begin, mine.end - mine.begin)
         barrier(part)
+        if run.listed and run.mode != LOSS_ONLY:
+            transpose_nonzeros(part)
         if run.layers.ht[part.side] != NULL:
             mine = share((run.layers.n_in + run.k.lanes - 1) // run.k.lanes, part.member, part.n_members)
             transpose_input(part, run.layers, run.input[part.side] + mine.begin * run.k.lanes * run.k.itemsize, run.ld_input,
@@ -785,7 +855,7 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
     cdef Run *run = part.run
     cdef const Kernels *k = run.k
     cdef Py_ssize_t lanes = k.lanes, n = min(v1 * lanes, layer.width) - v0 * lanes
-    cdef Py_ssize_t rows = part.rows, first = part.first + part.row
+    cdef Py_ssize_t rows = part.rows
     cdef Py_ssize_t panel, begin, size, stripe, v, ldd = layer.ld, stripe_d = lanes
     cdef char *d = layer.d[part.side] + (part.row * layer.ld + v0 * lanes) * k.itemsize
     cdef char *scratch = part.scratch
@@ -801,6 +871,10 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
         sums = scratch
         k.column_sums(rows, n, d, NULL, layer.ld, False, sums)
         scratch += n * k.itemsize
+    cdef bint listed = run.listed and layer == run.layers
+    if layer.in_place and rows:  # of all members only this one needs these rows of X^T
+        k.transpose_nonzeros(rows, &run.nonzeros[part.side], part.row, p0 * layer.panel, min(p1 * layer.panel, layer.n_in),
+                             &run.transposed[part.side])
     if rows >= 32 and layer.n_in >= 256 and not layer.in_place:  # many products with this delta: its rows next to each other
         k.pack(rows, n, d, layer.ld, scratch, rows * lanes)
         d, ldd, stripe_d = scratch, lanes, rows * lanes
@@ -818,16 +892,15 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
             g = scratch if layer.g == NULL else layer.g + begin * n * k.itemsize
         if pulled:
             begin_with_pull(k, layer, v0, v1, begin, size, g, stripe)
-        if layer.in_place:
-            if rows:
-                k.csr_gradient(rows, n, &run.csr, run.order + first if run.order != NULL else NULL, first, begin,
-                               begin + size, d, ldd, accumulate or pulled, g, n)
+        if listed and rows:
+            k.nonzeros_matmul(size, n, rows, &run.transposed[part.side], begin, d, ldd, stripe_d, NULL, accumulate or pulled, g,
+                              n if layer.in_place else lanes, lanes if layer.in_place else stripe)
         elif rows:
             if layer.ht[part.side] != NULL:
-                k.matmul(size, n, rows, layer.ht_rows[part.side] + begin, part.row, False, d, ldd, stripe_d, NULL,
+                k.matmul(size, n, rows, layer.ht_rows[part.side] + begin, part.row, ROWS, d, ldd, stripe_d, NULL,
                          accumulate or pulled, g, lanes, stripe)
             else:
-                k.matmul(size, n, rows, input_rows(part, layer) + part.row, begin, True, d, ldd, stripe_d, NULL,
+                k.matmul(size, n, rows, input_rows(part, layer) + part.row, begin, COLUMNS, d, ldd, stripe_d, NULL,
                          accumulate or pulled, g, lanes, stripe)
             if layer.radial:
                 k.rbf_centres(size, n, layer.packed + (v0 * layer.n_in + begin) * lanes * k.itemsize, layer.n_in * lanes, sums,
@@ -1094,6 +1167,9 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
                 ties += run.tie_penalties[i]
         if run.mode != LOSS_ONLY:
             backward_columns(part)
+            if run.listed and run.n_by_columns == 0 and not run.layers.in_place:
+                transpose_nonzeros(part)
+                barrier(part)
             weights(part, &update if whole else NULL, penalty_S, first > start)
         if run.n_by_columns == 0:
             barrier(part)
@@ -1233,8 +1309,8 @@ cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noex
     move_shares(run, member, n_members, True)
 
 
-cdef void predict_layer(Run *run, Layer *layer, Py_ssize_t m, char **h, char *z) noexcept nogil:
-    """A of m rows where it is radial, else Z = H W + b."""
+cdef void predict_layer(Run *run, Layer *layer, Py_ssize_t m, char **h, const Nonzeros *nonzeros, char *z) noexcept nogil:
+    """A of m rows where it is radial, else Z = H W + b. Unless it is NULL, `nonzeros` has those of H."""
     cdef const Kernels *k = run.k
     cdef bint packed = layer.packed != NULL
     cdef char *w = layer.packed if packed else run.parameters + layer.w * k.itemsize
@@ -1242,8 +1318,11 @@ cdef void predict_layer(Run *run, Layer *layer, Py_ssize_t m, char **h, char *z)
     cdef Py_ssize_t ldw = k.lanes if packed else layer.n_out, stripe = layer.n_in * k.lanes if packed else k.lanes
     if layer.radial:
         k.rbf(m, layer.n_out, layer.n_in, h, w, ldw, stripe, b, z, NULL, layer.n_out)
+    elif nonzeros != NULL:
+        k.nonzeros_matmul(m, layer.n_out, layer.n_in, nonzeros, 0, w, ldw, stripe, b, False, z, layer.n_out, k.lanes)
     else:
-        k.matmul(m, layer.n_out, layer.n_in, h, 0, False, w, ldw, stripe, b, False, z, layer.n_out, k.lanes)
+        k.matmul(m, layer.n_out, layer.n_in, h, 0, FAR_ROWS if layer == run.layers else ROWS, w, ldw, stripe, b, False, z,
+                 layer.n_out, k.lanes)
 
 
 cdef void output_unit(Run *run, Py_ssize_t m, Py_ssize_t n, char *z) noexcept nogil:
@@ -1270,13 +1349,14 @@ cdef void predict_member(void *arg, Team *team, int member, int n_members) noexc
     cdef Layer *last = run.layers + run.n_layers - 1
     cdef char *scratch = run.scratch + member * run.scratch_size
     cdef char *z = NULL
+    cdef Nonzeros nonzeros
     cdef char *buffers[2]
     cdef char *h[128]
     cdef const int64_t *order
     cdef Py_ssize_t blocks = (run.n_rows + run.block - 1) // run.block, b, row, m, j, size
     cdef int i
-    buffers[0] = scratch
-    buffers[1] = scratch + (run.scratch_size // 2)
+    buffers[0] = place_nonzeros(&nonzeros, scratch, run.block, run.block * run.most, k.itemsize)
+    buffers[1] = buffers[0] + (scratch + run.scratch_size - buffers[0]) // 2
     while True:
         b = fetch_add(&run.next_block, 1, RELAXED)
         if b >= blocks or (b >= n_members and interrupted(run, member)):
@@ -1284,22 +1364,22 @@ cdef void predict_member(void *arg, Team *team, int member, int n_members) noexc
         row = run.n_rows * b // blocks
         m = run.n_rows * (b + 1) // blocks - row
         order = run.order + row if run.order != NULL else NULL
-        if run.direct:
+        if run.sparse:
+            k.gather_csr(m, &run.csr, order, row, run.most, 0, &nonzeros)
+        elif run.direct:
             for j in range(m):
                 h[j] = row_of_x(run, row + j)
-        elif not run.sparse:
+        else:
             size = run.layers.n_in * k.itemsize
             for j in range(m):
                 h[j] = buffers[1] + j * size
             k.gather(m, run.layers.n_in, &run.x, order, row, buffers[1], run.layers.n_in)
+        if run.listed and not run.sparse:
+            k.find_nonzeros(m, run.layers.n_in, h, 0, &nonzeros)
         for i in range(run.n_layers):
             layer = run.layers + i
             z = run.output + row * last.n_out * k.itemsize if layer == last else buffers[i % 2]
-            if i == 0 and run.sparse:
-                k.csr_matmul(m, layer.n_out, &run.csr, order, row, run.parameters + layer.w * k.itemsize, layer.n_out,
-                             run.parameters + layer.b * k.itemsize, z, layer.n_out)
-            else:
-                predict_layer(run, layer, m, h, z)
+            predict_layer(run, layer, m, h, &nonzeros if run.listed and i == 0 else NULL, z)
             if not layer.radial:
                 k.activate[<int>layer.activation](m, layer.n_out, z, layer.n_out, layer.parameter, NULL)
             size = layer.n_out * k.itemsize
@@ -1420,6 +1500,7 @@ cdef class Engine:
         run.k, run.layers, run.n_layers, run.cost = self.k, layers, self.n_layers, self.cost
         run.mode = mode
         run.sparse, run.x, run.csr, run.y = data.sparse, data.x, data.csr, data.y
+        run.most = data.most if data.sparse else data.n_features
         run.has_y = data.y.data != NULL and data.labels == NULL
         run.labels, run.weights = data.labels, data.weights
         run.order = <const int64_t *>order.pointer() if order is not None else NULL
@@ -1440,8 +1521,13 @@ cdef class Engine:
         """How layers are shared among the members, and the panels that their weights are cut into."""
         cdef Layer *layer
         cdef Py_ssize_t lanes = self.k.lanes, panel
-        cdef bint large, whole_rows = run.sparse
+        cdef bint large, whole_rows
         cdef int i
+        # packing W does not repay where it is large and few of its rows are read
+        run.layers.in_place = run.sparse and (
+            run.mode == FORWARD or run.mode == BACKWARD or run.layers.n_in * run.layers.n_out * self.k.itemsize > 1 << 22
+        )
+        whole_rows = run.layers.in_place
         for i in range(self.n_layers):
             layer = run.layers + i
             # by columns where the weights are worth keeping in one core's cache, and there are columns for all
@@ -1449,7 +1535,6 @@ cdef class Engine:
             whole_rows = whole_rows or layer.activation == SOFTMAX  # those by columns come before all others
             if large and layer.vectors >= max(2, n_threads) and not whole_rows:
                 run.n_by_columns = i + 1
-            layer.in_place = i == 0 and run.sparse
             layer.width = layer.n_out if layer.in_place else layer.vectors * lanes
             # 48 rows of gradient are still in the L1 cache when the optimizer takes them; CSR is searched for each panel
             panel = 1 + (1 << 16) // layer.n_out if layer.in_place else 48 if layer.n_in > 96 else layer.n_in
@@ -1463,6 +1548,7 @@ cdef class Engine:
             layer = run.layers + i
             layer.bias_slot = run.n_squares
             run.n_squares += layer.vectors
+        run.listed = run.sparse or (run.mode < FORWARD and run.input_noise == 0 and lists_repay(run, 512))
         # the rows of a batch would share few sets of the L1 cache; H^T is made from gathered rows
         run.direct = run.direct and run.x.row_stride % 256 != 0 and not self.transposes(run, 0)
         run.ld_input = self.row_distance(run.layers.n_in)
@@ -1473,7 +1559,7 @@ cdef class Engine:
         than columns of H, which lie pages apart."""
         return (
             (run.mode == TRAIN or run.mode == GRADIENT) and i < run.n_by_columns and self.layers[i].n_out >= 256
-            and run.batch >= 64
+            and run.batch >= 64 and not (i == 0 and run.listed)
         )
 
     cdef int place(self, Run *run, Py_ssize_t chunk, int n_threads) except -1:
@@ -1512,6 +1598,9 @@ cdef class Engine:
                 if not run.direct and not run.sparse:
                     run.input[side] = p
                     p += aligned(chunk * run.ld_input * itemsize)
+                if run.listed:
+                    p = place_nonzeros(&run.nonzeros[side], p, chunk, chunk * run.most, itemsize)
+                    p = place_nonzeros(&run.transposed[side], p, run.layers.n_in, chunk * run.most, itemsize)
                 for i in range(self.n_layers):
                     layer = run.layers + i
                     layer.a[side] = p
@@ -1776,6 +1865,7 @@ cdef class Engine:
         cdef Py_ssize_t itemsize = self.k.itemsize, widest = 0, layers_size, packed = 0, i
         cdef size_t size
         cdef npy_intp shape[2]
+        cdef Nonzeros nonzeros
         cdef char small[16384]
         cdef char *base = small + (-<uintptr_t>small & 63)
         cdef Memory memory
@@ -1793,9 +1883,13 @@ cdef class Engine:
             )
         else:
             data = Data(X)
-            run.n_rows, run.csr, run.sparse = data.n_rows, data.csr, True
+            run.n_rows, run.csr, run.sparse, run.most = data.n_rows, data.csr, True, data.most
         if order is not None:
             run.n_rows, run.order = PyArray_DIM(order, 0), <const int64_t *>PyArray_BYTES(order)
+        run.layers = self.layers
+        run.listed = run.sparse or (run.n_rows > 0 and lists_repay(&run, 32 if run.n_rows < 48 else 512))
+        if run.listed and not run.sparse:
+            run.most = self.layers.n_in
         if out is None:
             shape[0], shape[1] = run.n_rows, self.layers[self.n_layers - 1].n_out
             out = PyArray_EMPTY(2, shape, type_, False)
@@ -1813,6 +1907,7 @@ cdef class Engine:
             if self.prefers_packed(&run, i):
                 packed += aligned(layer.vectors * layer.n_in * self.k.lanes * itemsize)
         run.scratch_size = 2 * aligned(run.block * widest * itemsize)
+        run.scratch_size += <size_t>place_nonzeros(&nonzeros, NULL, run.block, run.block * run.most, itemsize)
         size = layers_size + packed + n_threads * run.scratch_size
         if size > sizeof(small) - 64:
             memory = Memory()

@@ -14,8 +14,9 @@
 #define STR(a) STR_(a)
 #define INLINE static inline __attribute__((always_inline))
 
-/* Vectors in a row of the register tile: 6 x 4 accumulators want 32 registers, 6 x 2 fit 16. Rows of up to LAST_VECTORS are
- * one strip of a single row's product. */
+/* Vectors in a row of the register tile: 6 x 4 accumulators want 32 registers, 6 x 2 fit 16. A row by itself is computed in
+ * strips of ROW_VECTORS, which are fastest; but a row in one strip, of up to LAST_VECTORS, is faster still. */
+#define ROW_VECTORS 8
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define TILE_VECTORS 4
 #define MOST_VECTORS 4
@@ -119,7 +120,8 @@ INLINE void random_words(const uint32_t key[2], uint32_t stream, ptrdiff_t block
         .isa = STR(ISA), .itemsize = sizeof(type), .lanes = VEC_BYTES / sizeof(type), \
         .matmul = matmul_##suffix, .pack = pack_##suffix, .unpack = unpack_##suffix, .transpose = transpose_##suffix, \
         .fill_rows = fill_rows_##suffix, .column_sums = column_sums_##suffix, .gather = gather_##suffix, \
-        .csr_matmul = csr_matmul_##suffix, .csr_gradient = csr_gradient_##suffix, \
+        .gather_csr = gather_csr_##suffix, .find_nonzeros = find_nonzeros_##suffix, \
+        .transpose_nonzeros = transpose_nonzeros_##suffix, .nonzeros_matmul = nonzeros_matmul_##suffix, \
         .activate = {UNITS(ACTIVATE, suffix) [GELU] = gelu_##suffix, [SILU] = silu_##suffix, [EXP] = exp_##suffix}, \
         .derivative = {UNITS(DERIVATIVE, suffix) [GELU] = kept_derivative_##suffix, [SILU] = kept_derivative_##suffix}, \
         .rbf = rbf_##suffix, .rbf_delta = rbf_delta_##suffix, .rbf_centres = rbf_centres_##suffix, \

@@ -96,6 +96,17 @@ typedef struct {
     int wide_indices, wide_indptr; /* int64 rather than int32 */
 } Csr;
 
+/* The elements other than 0 of a matrix: those of row i are begin[i]..end[i] of `columns`, ascending, and of `values`, which
+ * are of the table's dtype. */
+typedef struct {
+    ptrdiff_t *begin, *end;
+    int32_t *columns;
+    void *values;
+} Nonzeros;
+
+/* How matmul reads A: by rows, by columns of its transpose, or by rows that are likely not in cache. */
+typedef enum { ROWS, COLUMNS, FAR_ROWS } Reading;
+
 /* A matrix lies in stripes, if its columns 0..lanes are stored row by row, then the next, and so on: element (i, j) is at
  * [j / lanes * stripe + i * ld + j % lanes]. With ld = lanes and stripe = lanes * rows that is the packed form, in which
  * each member of the team finds its columns in cache lines of its own; its last stripe is filled up with zeros. With
@@ -106,9 +117,9 @@ typedef struct {
     ptrdiff_t lanes;
 
     /* C (m, n) = A (m, k) B (k, n) + (accumulate ? C : bias ? bias : 0); B and C in stripes, bias (n) plain. Element (i, p)
-     * of A is rows[i][offset + p], or rows[p][offset + i] if transposed. Each element of C is one sum in the order of p,
+     * of A is rows[i][offset + p], or rows[p][offset + i] where the reading is by columns. Each element of C is one sum in the order of p,
      * whatever the sizes: cutting the product into blocks does not change a bit. */
-    void (*matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows, ptrdiff_t offset, int transposed,
+    void (*matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows, ptrdiff_t offset, Reading reading,
                    const void *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c,
                    ptrdiff_t ldc, ptrdiff_t stripe_c);
     /* B (m, n) packed = A (m, n) row-major, and back */
@@ -123,13 +134,19 @@ typedef struct {
     /* out (m, n) = rows order[0..m) of x, or rows first..first+m where order is NULL, converted to the dtype */
     void (*gather)(ptrdiff_t m, ptrdiff_t n, const Strided *x, const int64_t *order, ptrdiff_t first, void *out,
                    ptrdiff_t ld);
-    /* C (m, n) = X[rows] W + bias; rows as in gather */
-    void (*csr_matmul)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first, const void *w,
-                       ptrdiff_t ldw, const void *bias, void *c, ptrdiff_t ldc);
-    /* G (end-begin, n) = (accumulate ? G : 0) + X[rows, begin:end]^T D (m, n) */
-    void (*csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first,
-                         ptrdiff_t begin, ptrdiff_t end, const void *d, ptrdiff_t ldd, int accumulate, void *g,
-                         ptrdiff_t ldg);
+    /* The nonzeros of rows of x, as in gather, to rows row..row+m of a list with room for `most` in each */
+    void (*gather_csr)(ptrdiff_t m, const Csr *x, const int64_t *order, ptrdiff_t first, ptrdiff_t most, ptrdiff_t row,
+                       const Nonzeros *out);
+    /* Those of a dense matrix (m, n), whose row i is rows[i], likewise; with room for n in each */
+    void (*find_nonzeros)(ptrdiff_t m, ptrdiff_t n, const void *rows, ptrdiff_t row, const Nonzeros *out);
+    /* Rows begin..end of the transpose of rows row..row+m of x. They take the places in `columns` and `values`, of those from
+     * x->begin[row] on, that they have in the transpose of all columns: several threads may make parts of one list, or of
+     * lists of other rows, at once. */
+    void (*transpose_nonzeros)(ptrdiff_t m, const Nonzeros *x, ptrdiff_t row, ptrdiff_t begin, ptrdiff_t end,
+                               const Nonzeros *out);
+    /* matmul, with rows row..row+m of x in place of A: as long as B is finite, with the same bits */
+    void (*nonzeros_matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const Nonzeros *x, ptrdiff_t row, const void *b,
+                            ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c, ptrdiff_t ldc, ptrdiff_t stripe_c);
 
     /* a (m, n) <- f(a), rows ld apart; the parameter is LEAKY_RELU's slope for z < 0 and ELU's alpha. GELU and SILU write
      * f' of what was in a to slopes (m, n), rows ld apart, unless that is NULL; SOFTMAX, f(a) once more. */

@@ -5,8 +5,6 @@
 
 /* Blocks of the three loops: a block of B (DEPTH x one tile) fits the L1 cache, a block of A (ROWS x DEPTH) the L2. */
 enum { NAME(TILE_ROWS) = 6, NAME(BLOCK_ROWS) = 192, NAME(BLOCK_DEPTH) = 1024 / sizeof(REAL) };
-/* Strips of a single row, of which the last may be wider: those of 8 are fastest, but a row in one strip is faster still. */
-enum { NAME(ROW_VECTORS) = 8 };
 
 /* One register tile: mr rows and nv vectors of C, of which the last is partial if `masked`. What is const here is a
  * constant where this is called, so the loops over it unroll and acc lives in registers. */
@@ -52,12 +50,15 @@ INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int t
 INLINE void NAME(tile_column)(const int nv, const int masked, const int transposed, NAME(mask) mask, ptrdiff_t m,
                               ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb,
                               ptrdiff_t stripe_b, const REAL *init, ptrdiff_t ld_init, ptrdiff_t stripe_init, REAL *c,
-                              ptrdiff_t ldc, ptrdiff_t stripe_c)
+                              ptrdiff_t ldc, ptrdiff_t stripe_c, int far)
 {
     const int most = nv > TILE_VECTORS ? 4 : NAME(TILE_ROWS); /* 4 x 3 sums fit 16 registers as well */
     const ptrdiff_t n_tiles = (m + most - 1) / most, least = n_tiles ? m / n_tiles : 0, longer = m - n_tiles * least;
     for (ptrdiff_t t = 0, i = 0; t < n_tiles; t++) {
         const int mr = (int)(least + (t < longer));
+        for (ptrdiff_t r = i + mr; far && r < i + mr + most && r < m; r++) /* the next tile's */
+            for (ptrdiff_t p = 0; p < k; p += 64 / (ptrdiff_t)sizeof(REAL))
+                __builtin_prefetch(rows[r] + offset + p);
 #define CASE(MR) \
     case MR: \
         NAME(tile)(MR, nv, masked, transposed, mask, k, transposed ? rows : rows + i, transposed ? offset + i : offset, b, \
@@ -72,16 +73,17 @@ INLINE void NAME(tile_column)(const int nv, const int masked, const int transpos
 /* One block of m rows of C and depth k: all of its columns, TILE_VECTORS at a time, or MOST_VECTORS if no more are left. */
 INLINE void NAME(block)(const int transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows,
                         ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *init,
-                        ptrdiff_t ld_init, ptrdiff_t stripe_init, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c)
+                        ptrdiff_t ld_init, ptrdiff_t stripe_init, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far)
 {
     NAME(mask) mask = NAME(first)(LANES);
 #define COLUMN(NV, MASKED) \
     NAME(tile_column)(NV, MASKED, transposed, mask, m, k, rows, offset, b, ldb, stripe_b, init, ld_init, stripe_init, c, \
-                      ldc, stripe_c)
+                      ldc, stripe_c, far)
     ptrdiff_t nv = (n + LANES - 1) / LANES;
     const ptrdiff_t last = n - (nv - 1) * LANES;
     for (; nv > MOST_VECTORS || (nv == TILE_VECTORS && last == LANES); nv -= TILE_VECTORS) {
         COLUMN(TILE_VECTORS, 0);
+        far = 0;
         b += TILE_VECTORS * stripe_b;
         c += TILE_VECTORS * stripe_c;
         if (init)
@@ -121,53 +123,75 @@ static void NAME(fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c_,
     }
 }
 
-/* One row of C: `nv` vectors of it, the last partial if `masked`, in as many independent chains of additions. */
-INLINE void NAME(row_strip)(const int nv, const int masked, NAME(mask) mask, ptrdiff_t k, const REAL *a,
-                            const REAL *b, ptrdiff_t ldb, const REAL *init, REAL *c)
+/* One row of C: `nv` vectors of it, the last partial if `masked`, in as many independent chains of additions. The factors of
+ * `a` belong to the first k rows of B, or to those that `at` names as long as they are below `limit`. Returns how many it
+ * took. */
+INLINE ptrdiff_t NAME(row_strip)(const int nv, const int masked, NAME(mask) mask, ptrdiff_t k, const REAL *a,
+                                 const int32_t *at, ptrdiff_t limit, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
+                                 const REAL *init, ptrdiff_t stripe_init, REAL *c, ptrdiff_t stripe_c)
 {
+    ptrdiff_t p = 0;
     VEC acc[LAST_VECTORS];
-#define LOAD(p, v) (masked && (v) == nv - 1 ? NAME(load_masked)((p) + (v) * LANES, mask) : NAME(load)((p) + (v) * LANES))
+#define LOAD(p, v, stripe) \
+    (masked && (v) == nv - 1 ? NAME(load_masked)((p) + (v) * (stripe), mask) : NAME(load)((p) + (v) * (stripe)))
     for (int v = 0; v < nv; v++)
-        acc[v] = init ? LOAD(init, v) : (VEC){0};
-    for (ptrdiff_t p = 0; p < k; p++, b += ldb)
+        acc[v] = init ? LOAD(init, v, stripe_init) : (VEC){0};
+    for (; p < k && (!at || at[p] < limit); p++) {
+        const REAL *row = b + (at ? at[p] : p) * ldb;
         for (int v = 0; v < nv; v++)
-            acc[v] += LOAD(b, v) * a[p];
+            acc[v] += LOAD(row, v, stripe_b) * a[p];
+    }
     for (int v = 0; v < nv; v++) {
         if (masked && v == nv - 1)
-            NAME(store_masked)(c + v * LANES, mask, acc[v]);
+            NAME(store_masked)(c + v * stripe_c, mask, acc[v]);
         else
-            NAME(store)(c + v * LANES, acc[v]);
+            NAME(store)(c + v * stripe_c, acc[v]);
     }
+    return p;
 #undef LOAD
 }
+
+/* A strip of n columns, up to LAST_VECTORS of them. */
+INLINE ptrdiff_t NAME(narrow_strip)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const int32_t *at, ptrdiff_t limit, const REAL *b,
+                                    ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *init, ptrdiff_t stripe_init, REAL *c,
+                                    ptrdiff_t stripe_c)
+{
+    const ptrdiff_t nv = (n + LANES - 1) / LANES;
+    const NAME(mask) mask = NAME(first)(nv ? n - (nv - 1) * LANES : LANES);
+#define CASE(NV) \
+    case NV: \
+        return NAME(row_strip)(NV, 1, mask, k, a, at, limit, b, ldb, stripe_b, init, stripe_init, c, stripe_c);
+    switch (nv) {
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13)
+#if LAST_VECTORS > 13
+        CASE(14) CASE(15) CASE(16)
+#endif
+    }
+#undef CASE
+    return 0;
+}
+
+/* Columns of the next strip where n are left: ROW_VECTORS, or more if it is the last. */
+INLINE ptrdiff_t NAME(strip_of)(ptrdiff_t n) { return n > LAST_VECTORS * LANES ? ROW_VECTORS * LANES : n; }
 
 /* C (1, n); the sums are those of the tiles, term by term. B is used once: what is not in the L1 cache is read in the
  * order it lies in, a few rows at a time, or all in one strip where that has registers for whole rows. */
 static void NAME(row_product)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const REAL *b, ptrdiff_t ldb,
                               const REAL *init, REAL *c)
 {
-    const ptrdiff_t width = NAME(ROW_VECTORS) * LANES, whole = LAST_VECTORS * LANES;
-    const ptrdiff_t most = n * k <= 4096 || n <= whole ? k : 16;
+    const ptrdiff_t most = n * k <= 4096 || n <= LAST_VECTORS * LANES ? k : 16;
     ptrdiff_t p = 0;
     do { /* once at least: k may be 0 */
         const ptrdiff_t rows = k - p < most ? k - p : most;
-        ptrdiff_t j = 0;
-        for (; n - j > whole || n - j == width; j += width)
-            NAME(row_strip)(NAME(ROW_VECTORS), 0, NAME(first)(LANES), rows, a, b + j, ldb,
-                            init ? init + j : NULL, c + j);
-        const ptrdiff_t nv = (n - j + LANES - 1) / LANES;
-        const NAME(mask) mask = NAME(first)(nv ? n - j - (nv - 1) * LANES : LANES);
-#define CASE(NV) \
-    case NV: \
-        NAME(row_strip)(NV, 1, mask, rows, a, b + j, ldb, init ? init + j : NULL, c + j); \
-        break;
-        switch (nv) {
-            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13)
-#if LAST_VECTORS > 13
-            CASE(14) CASE(15) CASE(16)
-#endif
+        for (ptrdiff_t j = 0, size; j < n; j += size) {
+            const REAL *from = init ? init + j : NULL;
+            size = NAME(strip_of)(n - j);
+            if (size == ROW_VECTORS * LANES)
+                NAME(row_strip)(ROW_VECTORS, 0, NAME(first)(LANES), rows, a, NULL, 0, b + j, ldb, LANES, from, LANES, c + j,
+                                LANES);
+            else
+                NAME(narrow_strip)(size, rows, a, NULL, 0, b + j, ldb, LANES, from, LANES, c + j, LANES);
         }
-#undef CASE
         init = c;
         a += rows;
         b += rows * ldb;
@@ -175,10 +199,11 @@ static void NAME(row_product)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const REA
     } while (p < k);
 }
 
-static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows_, ptrdiff_t offset, int transposed,
+static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows_, ptrdiff_t offset, Reading reading,
                          const void *b_, ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c_,
                          ptrdiff_t ldc, ptrdiff_t stripe_c)
 {
+    const int transposed = reading == COLUMNS;
     const REAL *const *rows = rows_, *b = b_;
     REAL *c = c_;
     if (m == 1 && !transposed && stripe_b == LANES && stripe_c == LANES) {
@@ -200,10 +225,10 @@ static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows
             const ptrdiff_t ld_init = add ? ldc : 0, stripe_init = add ? stripe_c : LANES;
             if (transposed)
                 NAME(block)(1, mi, n, kp, rows + p, offset + i, b + p * ldb, ldb, stripe_b, init, ld_init, stripe_init,
-                            ci, ldc, stripe_c);
+                            ci, ldc, stripe_c, 0);
             else
                 NAME(block)(0, mi, n, kp, rows + i, offset + p, b + p * ldb, ldb, stripe_b, init, ld_init, stripe_init,
-                            ci, ldc, stripe_c);
+                            ci, ldc, stripe_c, reading == FAR_ROWS);
             p += step_k;
         } while (p < k);
     }
@@ -351,67 +376,132 @@ INLINE REAL NAME(csr_value)(const Csr *x, int64_t i)
     return NAME(read)(x->data + i * (x->dtype == FLOAT32 ? 4 : x->dtype == FLOAT64 ? 8 : 1), x->dtype);
 }
 
-static void NAME(csr_matmul)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first,
-                             const void *w_, ptrdiff_t ldw, const void *bias_, void *c_, ptrdiff_t ldc)
+static void NAME(gather_csr)(ptrdiff_t m, const Csr *x, const int64_t *order, ptrdiff_t first, ptrdiff_t most, ptrdiff_t row,
+                             const Nonzeros *out)
 {
-    enum { GROUP = 4 }; /* vectors of C in registers */
-    const REAL *w = w_, *bias = bias_;
-    REAL *c = c_;
-    for (ptrdiff_t i = 0; i < m; i++, c += ldc) {
-        const int64_t row = order ? order[i] : first + i, end = NAME(index)(x->indptr, x->wide_indptr, row + 1);
-        const int64_t begin = NAME(index)(x->indptr, x->wide_indptr, row);
-        for (ptrdiff_t j = 0; j < n; j += GROUP * LANES) {
-            const int nv = n - j >= GROUP * LANES ? GROUP : (int)((n - j + LANES - 1) / LANES);
-            const ptrdiff_t last = n - j - (nv - 1) * LANES;
-            const NAME(mask) mask = NAME(first)(last < LANES ? last : LANES);
-            VEC acc[GROUP];
-#define EACH(v) for (int v = 0; v < nv; v++)
-#define LOAD(p) (v == nv - 1 ? NAME(load_masked)(p, mask) : NAME(load)(p))
-            EACH(v) acc[v] = LOAD(bias + j + v * LANES);
-            for (int64_t e = begin; e < end; e++) {
-                const REAL value = NAME(csr_value)(x, e);
-                const REAL *from = w + NAME(index)(x->indices, x->wide_indices, e) * ldw + j;
-                if (nv == GROUP && last >= LANES)
-                    for (int v = 0; v < GROUP; v++)
-                        acc[v] += NAME(load)(from + v * LANES) * value;
-                else
-                    EACH(v) acc[v] += LOAD(from + v * LANES) * value;
-            }
-            EACH(v)
-                if (v == nv - 1)
-                    NAME(store_masked)(c + j + v * LANES, mask, acc[v]);
-                else
-                    NAME(store)(c + j + v * LANES, acc[v]);
-#undef EACH
-#undef LOAD
+    for (ptrdiff_t i = 0; i < m; i++) {
+        const int64_t source = order ? order[i] : first + i;
+        const int64_t begin = NAME(index)(x->indptr, x->wide_indptr, source);
+        const ptrdiff_t n = NAME(index)(x->indptr, x->wide_indptr, source + 1) - begin, at = (row + i) * most;
+        int32_t *columns = out->columns + at;
+        REAL *values = (REAL *)out->values + at;
+        out->begin[row + i] = at;
+        out->end[row + i] = at + n;
+        if (!x->wide_indices && x->dtype == (sizeof(REAL) == 4 ? FLOAT32 : FLOAT64)) {
+            memcpy(columns, x->indices + begin * 4, (size_t)n * 4);
+            memcpy(values, x->data + begin * (ptrdiff_t)sizeof(REAL), (size_t)n * sizeof(REAL));
+            continue;
+        }
+        for (ptrdiff_t e = 0; e < n; e++) {
+            columns[e] = (int32_t)NAME(index)(x->indices, x->wide_indices, begin + e);
+            values[e] = NAME(csr_value)(x, begin + e);
         }
     }
 }
 
-static void NAME(csr_gradient)(ptrdiff_t m, ptrdiff_t n, const Csr *x, const int64_t *order, ptrdiff_t first,
-                               ptrdiff_t begin, ptrdiff_t end, const void *d_, ptrdiff_t ldd, int accumulate, void *g_,
-                               ptrdiff_t ldg)
+static void NAME(find_nonzeros)(ptrdiff_t m, ptrdiff_t n, const void *rows_, ptrdiff_t row, const Nonzeros *out)
 {
-    const REAL *d = d_;
-    REAL *g = g_;
-    if (!accumulate)
-        NAME(fill_rows)(end - begin, n, NULL, g, ldg);
+    const REAL *const *rows = rows_;
     for (ptrdiff_t i = 0; i < m; i++) {
-        int64_t row = order ? order[i] : first + i;
-        int64_t low = NAME(index)(x->indptr, x->wide_indptr, row);
-        const int64_t stop = NAME(index)(x->indptr, x->wide_indptr, row + 1);
-        for (int64_t high = stop; low < high;) { /* the first element of the row in column `begin` or later */
-            int64_t middle = low + (high - low) / 2;
-            if (NAME(index)(x->indices, x->wide_indices, middle) < begin)
-                low = middle + 1;
-            else
-                high = middle;
+        const ptrdiff_t at = (row + i) * n;
+        int32_t *columns = out->columns + at;
+        REAL *values = (REAL *)out->values + at;
+        const REAL *next = i + 1 < m ? rows[i + 1] : rows[i];
+        ptrdiff_t found = 0, j = 0;
+        for (; j + LANES <= n; j += LANES) {
+            __builtin_prefetch(next + j); /* what follows depends on the data, so that the processor does not run ahead */
+            found += NAME(compress)(NAME(load)(rows[i] + j), j, values + found, columns + found);
         }
-        for (; low < stop; low++) {
-            int64_t column = NAME(index)(x->indices, x->wide_indices, low);
-            if (column >= end)
-                break;
-            NAME(add_scaled)(n, NAME(csr_value)(x, low), d + i * ldd, g + (column - begin) * ldg);
+        for (; j < n; j++)
+            if (rows[i][j] != 0) {
+                columns[found] = (int32_t)j;
+                values[found++] = rows[i][j];
+            }
+        out->begin[row + i] = at;
+        out->end[row + i] = at + found;
+    }
+}
+
+/* How many of n ascending columns are below the one given. */
+INLINE ptrdiff_t NAME(below)(ptrdiff_t n, const int32_t *columns, ptrdiff_t column)
+{
+    if (n == 0 || columns[n - 1] < column)
+        return n;
+    ptrdiff_t low = 0;
+    while (low < n) {
+        const ptrdiff_t middle = low + (n - low) / 2;
+        if (columns[middle] < column)
+            low = middle + 1;
+        else
+            n = middle;
+    }
+    return low;
+}
+
+static void NAME(transpose_nonzeros)(ptrdiff_t m, const Nonzeros *x, ptrdiff_t row, ptrdiff_t begin, ptrdiff_t end,
+                                     const Nonzeros *out)
+{
+    ptrdiff_t *next = out->end, at = m ? x->begin[row] : 0;
+    memset(next + begin, 0, (size_t)(end - begin) * sizeof(ptrdiff_t));
+    for (ptrdiff_t i = row; i < row + m; i++) {
+        const int32_t *columns = x->columns + x->begin[i];
+        const ptrdiff_t n = x->end[i] - x->begin[i], first = begin ? NAME(below)(n, columns, begin) : 0;
+        const ptrdiff_t last = NAME(below)(n, columns, end);
+        at += first;
+        for (ptrdiff_t e = first; e < last; e++)
+            next[columns[e]]++;
+    }
+    for (ptrdiff_t j = begin; j < end; j++) {
+        const ptrdiff_t found = next[j];
+        out->begin[j] = next[j] = at;
+        at += found;
+    }
+    int32_t *to_columns = out->columns;
+    REAL *to_values = out->values;
+    for (ptrdiff_t i = row; i < row + m; i++) {
+        const int32_t *columns = x->columns + x->begin[i];
+        const REAL *values = (const REAL *)x->values + x->begin[i];
+        const ptrdiff_t n = x->end[i] - x->begin[i], first = begin ? NAME(below)(n, columns, begin) : 0;
+        const ptrdiff_t last = NAME(below)(n, columns, end);
+        for (ptrdiff_t e = first; e < last; e++) {
+            const ptrdiff_t place = next[columns[e]]++;
+            to_columns[place] = (int32_t)(i - row);
+            to_values[place] = values[e];
+        }
+    }
+}
+
+/* Where B does not fit the L1 cache but each of its blocks is used often, a few rows of C go through B block by block. */
+static void NAME(nonzeros_matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const Nonzeros *x, ptrdiff_t row, const void *b_,
+                                  ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c_, ptrdiff_t ldc,
+                                  ptrdiff_t stripe_c)
+{
+    enum { GROUP = 32, BLOCK_BYTES = 32768 };
+    const REAL *b = b_;
+    REAL *c = c_;
+    for (ptrdiff_t i = 0; i < m; i += GROUP, c += GROUP * ldc) {
+        const ptrdiff_t rows = m - i < GROUP ? m - i : GROUP;
+        ptrdiff_t begin[GROUP], total = 0;
+        for (ptrdiff_t r = 0; r < rows; r++)
+            total += x->end[row + i + r] - x->begin[row + i + r];
+        for (ptrdiff_t j = 0, size; j < n; j += size) {
+            size = NAME(strip_of)(n - j);
+            const ptrdiff_t v = j / LANES, depth = BLOCK_BYTES / (size * (ptrdiff_t)sizeof(REAL));
+            const ptrdiff_t step = depth < k && total * depth > 4 * rows * k ? depth : k;
+            for (ptrdiff_t r = 0; r < rows; r++)
+                begin[r] = x->begin[row + i + r];
+            ptrdiff_t limit = 0;
+            do { /* once at least: k may be 0 */
+                const int add = accumulate || limit;
+                limit += step;
+                for (ptrdiff_t r = 0; r < rows; r++) {
+                    REAL *to = c + r * ldc + v * stripe_c;
+                    const REAL *init = add ? to : bias ? (const REAL *)bias + j : NULL;
+                    begin[r] += NAME(narrow_strip)(size, x->end[row + i + r] - begin[r], (const REAL *)x->values + begin[r],
+                                                   x->columns + begin[r], limit, b + v * stripe_b, ldb, stripe_b, init,
+                                                   add ? stripe_c : LANES, to, stripe_c);
+                }
+            } while (limit < k);
         }
     }
 }

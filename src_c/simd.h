@@ -1,7 +1,7 @@
 /* Vectors of REAL, VEC_BYTES wide, as GNU vector extensions give them. Included once per dtype.
  *
  * Arithmetic, comparison and shifts are the language's own operators; a * b + c is one FMA where the target has it.
- * What the language lacks is here. The only intrinsics are masked loads and stores and the square root.
+ * What the language lacks is here. The only intrinsics are masked loads and stores, the square root and the compression.
  */
 typedef REAL VEC __attribute__((vector_size(VEC_BYTES)));
 typedef INT IVEC __attribute__((vector_size(VEC_BYTES)));
@@ -80,6 +80,41 @@ INLINE VEC NAME(sqrt)(VEC a)
     return a;
 }
 #endif
+
+/* Write the lanes of a other than 0 to values, and first + lane to columns; returns how many there are. What follows them, up to
+ * LANES elements, is overwritten. */
+INLINE ptrdiff_t NAME(compress)(VEC a, ptrdiff_t first, REAL *values, int32_t *columns)
+{
+#if defined(__AVX512F__) && VEC_BYTES == 64
+    const NAME(mask) mask = CAT(X86(_mm512_cmp), _mask)(a, (VEC){0}, _CMP_NEQ_UQ);
+    const __m512i ramp = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i numbers = _mm512_maskz_compress_epi32(mask, _mm512_add_epi32(ramp, _mm512_set1_epi32((int)first)));
+    X86(_mm512_storeu)(values, X86(_mm512_maskz_compress)(mask, a));
+#if REAL_BITS == 32
+    _mm512_storeu_si512(columns, numbers);
+#else
+    _mm256_storeu_si256((__m256i *)columns, _mm512_castsi512_si256(numbers));
+#endif
+    return __builtin_popcount(mask);
+#else
+#if defined(__AVX2__) && VEC_BYTES == 32
+    unsigned bits = (unsigned)X86(_mm256_movemask)((VEC)(a != 0));
+#elif defined(__SSE2__) && VEC_BYTES == 16
+    unsigned bits = (unsigned)X86(_mm_movemask)((VEC)(a != 0));
+#else
+    unsigned bits = 0;
+    for (ptrdiff_t i = 0; i < LANES; i++)
+        bits |= (unsigned)(a[i] != 0) << i;
+#endif
+    ptrdiff_t found = 0;
+    for (; bits; bits &= bits - 1, found++) {
+        const int lane = __builtin_ctz(bits);
+        columns[found] = (int32_t)(first + lane);
+        values[found] = a[lane];
+    }
+    return found;
+#endif
+}
 
 INLINE REAL NAME(sum)(VEC v)
 {

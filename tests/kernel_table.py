@@ -85,6 +85,27 @@ class Csr(Structure):
         )  # fmt: skip
 
 
+class Nonzeros(Structure):
+    """Room for the nonzeros of so many rows, `most` in each; all of it is -1 or NaN until it is filled."""
+
+    _fields_ = [("begin", c_void_p), ("end", c_void_p), ("columns", c_void_p), ("values", c_void_p)]
+
+    def __init__(self, rows, size, dtype):
+        self.bounds = np.full((2, rows), -1, dtype=np.intp)
+        self.column, self.value = np.full(size, -1, dtype=np.int32), np.full(size, np.nan, dtype=dtype)
+        super().__init__(
+            self.bounds[0].ctypes.data, self.bounds[1].ctypes.data, self.column.ctypes.data, self.value.ctypes.data
+        )
+
+    def dense(self, n):
+        """What the lists stand for, with n columns."""
+        out = np.zeros((self.bounds.shape[1], n), self.value.dtype)
+        for row, begin, end in zip(out, *self.bounds, strict=True):
+            assert (np.diff(self.column[begin:end]) > 0).all()
+            row[self.column[begin:end]] = self.value[begin:end]
+        return out
+
+
 P, N = c_void_p, c_ssize_t
 
 
@@ -100,8 +121,10 @@ class Kernels(Structure):
         ("fill_rows", CFUNCTYPE(None, N, N, P, P, N)),
         ("column_sums", CFUNCTYPE(None, N, N, P, P, N, c_int, P)),
         ("gather", CFUNCTYPE(None, N, N, POINTER(Strided), P, N, P, N)),
-        ("csr_matmul", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, P, N, P, P, N)),
-        ("csr_gradient", CFUNCTYPE(None, N, N, POINTER(Csr), P, N, N, N, P, N, c_int, P, N)),
+        ("gather_csr", CFUNCTYPE(None, N, POINTER(Csr), P, N, N, N, POINTER(Nonzeros))),
+        ("find_nonzeros", CFUNCTYPE(None, N, N, P, N, POINTER(Nonzeros))),
+        ("transpose_nonzeros", CFUNCTYPE(None, N, POINTER(Nonzeros), N, N, N, POINTER(Nonzeros))),
+        ("nonzeros_matmul", CFUNCTYPE(None, N, N, N, POINTER(Nonzeros), N, P, N, N, P, c_int, P, N, N)),
         ("activate", CFUNCTYPE(None, N, N, P, N, c_double, P) * len(ACTIVATIONS)),
         ("derivative", CFUNCTYPE(None, N, N, P, P, N, c_double) * len(ACTIVATIONS)),
         ("rbf", CFUNCTYPE(None, N, N, N, P, P, N, N, P, P, P, N)),

@@ -213,29 +213,80 @@ def test_gather(k, dtype, rng, source, layout):
 
 
 @pytest.mark.parametrize("index", [np.int32, np.int64])
-@pytest.mark.parametrize("source", ["float32", "float64"])
-def test_csr(k, dtype, rng, index, source):
-    for n in (0, 1, 5, 8, 17):
-        dense = (rng.normal(size=(9, 13)) * (rng.random((9, 13)) < 0.4)).astype(source)
-        x = csr_array(dense)
-        x.indices, x.indptr = x.indices.astype(index), x.indptr.astype(index)
-        w, bias = rng.normal(size=(13, n)).astype(dtype), rng.normal(size=n).astype(dtype)
-        d = rng.normal(size=(4, n)).astype(dtype)
-        order = np.array([8, 2, 2, 0], np.int64)
-        for rows, first, part in ((order, 0, dense[order]), (None, 5, dense[5:9])):
-            c, check = guarded((4, n), dtype)
-            csr = kt.Csr.of(x)
-            k.csr_matmul(4, n, byref(csr), pointer(rows), first, pointer(w), n, pointer(bias), pointer(c), n)
-            assert_allclose(c, part @ w + bias, **tolerance(dtype, 13))
-            check()
-            for accumulate in (0, 1):
-                g, check = guarded((6, n), dtype)
-                g[:] = 1
-                k.csr_gradient(
-                    4, n, byref(csr), pointer(rows), first, 3, 9, pointer(d), n, accumulate, pointer(g), n
+@pytest.mark.parametrize("source", ["float32", "float64", "uint8"])
+def test_gather_csr(k, dtype, rng, index, source):
+    dense = (100 * rng.random((9, 13)) * (rng.random((9, 13)) < 0.4)).astype(source)
+    dense[3] = 0
+    x = csr_array(dense)
+    x.indices, x.indptr = x.indices.astype(index), x.indptr.astype(index)
+    order = np.array([8, 3, 2, 2, 0], np.int64)
+    for rows, first, expected in ((order, 99, dense[order]), (None, 3, dense[3:8])):
+        out = kt.Nonzeros(7, 7 * 13, dtype)
+        k.gather_csr(5, byref(kt.Csr.of(x)), pointer(rows), first, 13, 1, byref(out))
+        assert (out.bounds[:, [0, 6]] == -1).all()
+        out.bounds[:, [0, 6]] = 0
+        assert_array_equal(out.dense(13)[1:6], expected.astype(dtype))
+
+
+def nonzeros_of(k, dtype, a):
+    x = kt.Nonzeros(len(a), a.size, dtype)
+    k.find_nonzeros(len(a), a.shape[1], pointer(kt.rows(a)), 0, byref(x))
+    return x
+
+
+def mostly_zeros(rng, shape, density, dtype):
+    a = (rng.normal(size=shape) * (rng.random(shape) < density)).astype(dtype)
+    a[rng.random(shape) < 0.1] = -0.0
+    a[1::3] = 0
+    return a
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 200])
+@pytest.mark.parametrize("density", [0, 0.2, 1])
+def test_find_and_transpose_nonzeros(k, dtype, rng, n, density):
+    a = mostly_zeros(rng, (5, n), density, dtype)
+    a[0, : min(n, 2)] = [np.nan, np.inf][: min(n, 2)]
+    x = nonzeros_of(k, dtype, a)
+    assert_array_equal(x.dense(n), a)
+    assert (x.bounds[1] - x.bounds[0] == (a != 0).sum(axis=1)).all()
+    for row, m in ((0, 5), (2, 3), (1, 0)):
+        t = kt.Nonzeros(n, (row + m) * n, dtype)
+        for begin, end in ((n // 3, n), (0, n // 3)):  # in parts, as the members of a team do it
+            k.transpose_nonzeros(m, byref(x), row, begin, end, byref(t))
+        assert_array_equal(t.dense(m), a[row : row + m].T)
+        assert (t.column[: row * n] == -1).all()
+
+
+@pytest.mark.parametrize("vectors", [1, 2, 4, 7, 8, 13, 16, 17, 22])
+@pytest.mark.parametrize("k_, density", [(0, 1), (1, 1), (40, 0.1), (700, 0.02), (700, 0.5)])
+def test_nonzeros_matmul(k, dtype, rng, vectors, k_, density):
+    """With B packed and row-major, the bits of the dense product."""
+    a = mostly_zeros(rng, (35, k_), density, dtype)
+    x, rows = nonzeros_of(k, dtype, a), kt.rows(a)
+    for n in (vectors * k.lanes - 1, vectors * k.lanes):
+        b, bias = rng.normal(size=(k_, n)).astype(dtype), rng.normal(size=n).astype(dtype)
+        stripes = kt.packed(b, k.lanes)
+        for row, m in ((0, 35), (3, 1), (2, 0)):
+            for start, accumulate in ((bias, 0), (None, 0), (None, 1)):
+                expected = rng.normal(size=(m, n)).astype(dtype)
+                plain, check = guarded((m, n), dtype)
+                plain[:] = expected
+                packed = kt.packed(expected, k.lanes)
+                k.matmul(
+                    m, n, k_, pointer(rows[row:]), 0, 0, pointer(b), n, k.lanes, pointer(start), accumulate,
+                    pointer(expected), n, k.lanes,
                 )  # fmt: skip
-                assert_allclose(g, (part.T @ d)[3:9] + accumulate, **tolerance(dtype, 8))
+                k.nonzeros_matmul(
+                    m, n, k_, byref(x), row, pointer(b), n, k.lanes, pointer(start), accumulate, pointer(plain), n,
+                    k.lanes,
+                )  # fmt: skip
+                assert_array_equal(plain, expected)
                 check()
+                k.nonzeros_matmul(
+                    m, n, k_, byref(x), row, pointer(stripes), k.lanes, k_ * k.lanes, pointer(start), accumulate,
+                    pointer(packed), k.lanes, m * k.lanes,
+                )  # fmt: skip
+                assert_array_equal(np.hstack(list(packed))[:, :n], expected)
 
 
 def ulps(actual, exact, dtype):

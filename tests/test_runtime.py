@@ -34,6 +34,7 @@ NETWORKS = {
     "narrow": ([300, 30, 3], 1000, 2100),
     "deep": ([64, *[64] * 5, 10], 96, 610),
     "wide": ([300, 500, 400, 7], 150, 310),
+    "many inputs": ([4000, 300, 3], 50, 110),
 }
 
 
@@ -52,26 +53,73 @@ def data(sizes, n, dtype="float32"):
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9), Adam(), RMSProp(momentum=0.5, clip_norm=0.01)])
-@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("kind", ["dense", "mostly zeros", "sparse"])
 def test_same_bits_for_any_number_of_threads(name, optimizer, kind):
     sizes, batch, n = NETWORKS[name]
     X, y = data(sizes, n)
-    if kind == "sparse":
-        X = sparse.csr_array(X * (X > 1))
-    results = []
-    for n_threads in (1, 2, 3, 7):
-        net = make(sizes, max_norm=0.7 if optimizer.clip_norm else None)
-        for _ in range(2):
-            net.partial_fit(X, y, optimizer=optimizer, batch_size=batch, n_threads=n_threads)
-            assert net._engine.n_members == n_threads
-        a = net.predict(X, n_threads=n_threads)
-        cost, gradient = net.value_and_gradient(X, y, n_threads=n_threads)
-        forward = net.forward(X, n_threads=n_threads)
-        backward = net.backward(forward, n_threads=n_threads)
-        results.append([net.parameters, a, cost, gradient, forward, *backward])
+    if kind != "dense":
+        X *= X > 1.3
+    data_ = sparse.csr_array(X) if kind == "sparse" else X
+    results = [everything(data_, y, sizes, batch, optimizer, n_threads) for n_threads in (1, 2, 3, 7)]
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert_array_equal(a, b)
+    if kind == "sparse":
+        dense = everything(X, y, sizes, batch, optimizer, 2)
+        for a, b in zip(results[0], dense, strict=True):
+            if name == "many inputs":  # where CSR lets the weights lie, norms and penalties are sums of other parts
+                assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max())
+            else:
+                assert_array_equal(a, b)
+
+
+def everything(X, y, sizes, batch, optimizer, n_threads):
+    """What training and its parts compute."""
+    net = make(sizes, max_norm=0.7 if optimizer.clip_norm else None)
+    for _ in range(2):
+        net.partial_fit(X, y, optimizer=optimizer, batch_size=batch, n_threads=n_threads)
+        assert net._engine.n_members == n_threads
+    cost, gradient = net.value_and_gradient(X, y, n_threads=n_threads)
+    forward = net.forward(X, n_threads=n_threads)
+    backward = net.backward(forward, n_threads=n_threads)
+    return net.parameters, net.predict(X, n_threads=n_threads), cost, gradient, forward, *backward
+
+
+@pytest.mark.parametrize("sizes", [[300, 100, 5], [40, 8, 5], [70, 5]])
+@pytest.mark.parametrize("kind", ["float64", "uint8", "sparse"])
+def test_gradient_of_inputs_that_are_mostly_zeros(rng, sizes, kind):
+    """The products that skip zeros against the reference, with rows and columns that have nothing else."""
+    X, y = rng.integers(1, 9, (90, sizes[0])) * (rng.random((90, sizes[0])) < 0.05), rng.integers(0, 5, 90)
+    X[::7], X[:, ::5] = 0, 0
+    layers = [*(Dense(n, "tanh") for n in sizes[1:-1]), Dense(sizes[-1])]
+    net = Network(layers, n_inputs=sizes[0], loss="softmax_cross_entropy", random_state=0)
+    weights, rows = rng.random(90), sparse.csr_array(X, dtype="float64") if kind == "sparse" else X.astype(kind)
+    cost, gradient = net.value_and_gradient(rows, y, weights)
+    activations = [layer.activation for layer in net.layers]
+    expected = reference.value_and_gradient(
+        X.astype(float), np.eye(5)[y], net.weights, net.biases, activations, net.loss, weights
+    )
+    assert_allclose(cost, expected[0], rtol=1e-12)
+    assert_allclose(gradient, expected[1], rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "uint8", "sparse"])
+@pytest.mark.parametrize("sizes", [[300, 100, 5], [64, 200, 5], [70, 5]])
+def test_prediction_from_inputs_that_are_mostly_zeros(rng, sizes, kind):
+    """Skipping zeros does not change a bit: `forward` does not skip those of dense inputs."""
+    X = rng.integers(1, 9, (300, sizes[0])) * (rng.random((300, sizes[0])) < 0.03)
+    rows = sparse.csr_array(X, dtype="float64") if kind == "sparse" else X.astype(kind)
+    layers = [*(Dense(n, "tanh") for n in sizes[1:-1]), Dense(sizes[-1])]
+    net = Network(layers, n_inputs=sizes[0], dtype="float32", random_state=0)
+    expected = net.forward(X.astype("float32"))
+    assert_array_equal(net.predict(rows), expected)
+    assert_array_equal(net.predict(rows, order=[7, 7, 3]), expected[[7, 7, 3]])
+    for i in range(5):
+        assert_array_equal(net.predict(rows[[i]]), expected[[i]])
+    hidden = np.flatnonzero(X[0] == 0)[0]
+    X = X.astype("float64")
+    X[0, hidden] = np.nan  # however few elements are looked at, NaN is not a zero
+    assert np.isnan(net.predict(X)[0]).all() and np.isfinite(net.predict(X)[1:]).all()
 
 
 # layers from the first that needs whole rows on are not shared by columns, those before it are
@@ -448,6 +496,7 @@ def measure(sizes, n, optimizer, dtype, kind, n_threads):
     X = rng.random((n, sizes[0]))
     X = {"dense": X.astype(dtype), "other dtype": X.astype("f8" if dtype == "float32" else "f4"),
          "uint8": (X * 255).astype("u1"), "Fortran": np.asfortranarray(X, dtype=dtype),
+         "mostly zeros": (X * (X > 0.95)).astype(dtype),
          "csr": sparse.csr_array(X * (X > 0.8)).astype(dtype)}[kind]
     y = rng.integers(0, sizes[-1], n)
     net = Network([*(Dense(m, "tanh") for m in sizes[1:-1]), Dense(sizes[-1])], n_inputs=sizes[0],
@@ -466,7 +515,7 @@ def measure(sizes, n, optimizer, dtype, kind, n_threads):
 small, large = [30, 20, 3], [100, 260, 260, 3]  # large enough for two threads, and for H^T
 for optimizer in (SGD(0.01, momentum=0.9), Adam(clip_norm=0.1), RMSProp(momentum=0.9, centered=True, proximal=True)):
     for dtype in ("float32", "float64"):
-        for kind in ("dense", "other dtype", "uint8", "Fortran", "csr"):
+        for kind in ("dense", "other dtype", "uint8", "Fortran", "mostly zeros", "csr"):
             for sizes, n, n_threads in ((small, 250, 1), (large, 192, 2)):
                 few = measure(sizes, n, optimizer, dtype, kind, n_threads)
                 many = measure(sizes, 2 * n, optimizer, dtype, kind, n_threads)
