@@ -17,7 +17,7 @@ class Case:
 
     `task` names the method of the contenders that is timed: "train_epoch", "predict"
     (probabilities) or "classify" (labels, estimators only). `density` is the share of nonzeros of
-    CSR input, None for dense input.
+    CSR input, None for dense input, of which the share `zeros` is zeros.
     """
 
     task: str
@@ -28,6 +28,7 @@ class Case:
     learning_rate: float = 0.01
     dtype: str = "float32"
     density: float | None = None
+    zeros: float = 0.0
 
     def __str__(self):
         sizes = self.sizes
@@ -43,11 +44,13 @@ class Case:
             text += f", {self.optimizer}"
         if self.density:
             text += f", {self.density:.1%} CSR"
+        if self.zeros:
+            text += f", {self.zeros:.0%} zeros"
         return text
 
     @property
     def flops(self):
-        """Floating point operations per sample in the products of the layers.
+        """Floating point operations per sample in the products of the layers, zeros or not.
 
         Two per weight and product; training has three products a layer (forward, weight gradient,
         input gradient), of which the first layer does not need the last.
@@ -70,6 +73,7 @@ TRAINING = [
     training((64, *[64] * 8, 10), 64, 9_600),
     training((1024, 2048, 2048, 10), 256, 1_024),
     training((784, 128, 10), 128, 6_400, optimizer="adam", learning_rate=0.001),
+    training((784, 128, 10), 128, 6_400, optimizer="adam", learning_rate=0.001, zeros=0.8),
     training((50_000, 100, 10), 200, 20_000, optimizer="adam", learning_rate=0.001, density=0.002),
 ]
 
@@ -89,6 +93,7 @@ def data(case, seed=0):
     if case.density is None:
         X = aligned((n, n_inputs), case.dtype)
         X[:] = rng.standard_normal((n, n_inputs), dtype=np.float32)
+        X[rng.random(X.shape) < case.zeros] = 0
     else:
         from scipy.sparse import csr_array
 

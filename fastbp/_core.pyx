@@ -18,6 +18,10 @@ on two sides of the workspace.
 G = H^T delta of a layer with many columns reads rows of H^T, which the member that computes H also keeps, rather than columns
 of H, whose elements lie pages apart.
 
+Where few elements of X are other than 0, as in CSR, images or one-hot codes, the products of the first layer take lists of
+those: a member lists the nonzeros of its rows, then those of its columns, and with the dense products' order of summing the
+bits are theirs too.
+
 Each element of each product is one sum in a fixed order, and losses and penalties are added up over blocks cut by the
 problem's shape: the bits of the result do not depend on the number of threads. A batch too large for the workspace runs in
 chunks whose gradients add up in an array before the update. Clipping by norm needs that array too: each member takes the
@@ -243,7 +247,7 @@ cdef class Data:
 
     cdef readonly Py_ssize_t n_rows, n_features
     cdef bint sparse
-    cdef Py_ssize_t most    # nonzeros in a row of CSR
+    cdef Py_ssize_t most, n_nonzeros    # in a row of CSR, in all
     cdef Strided x, y
     cdef Csr csr
     cdef const int64_t *labels
@@ -262,7 +266,7 @@ cdef class Data:
             self.csr.indices, self.csr.wide_indices = b.pointer(), b.view.itemsize == 8
             b = self.borrow(X.indptr)
             self.csr.indptr, self.csr.wide_indptr = b.pointer(), b.view.itemsize == 8
-            self.most = (X.indptr[1:] - X.indptr[:-1]).max(initial=0)
+            self.most, self.n_nonzeros = (X.indptr[1:] - X.indptr[:-1]).max(initial=0), X.indptr[-1] - X.indptr[0]
         else:
             self.x = self.borrow(X).strided()
         if y is not None:
@@ -350,7 +354,8 @@ cdef struct Run:
     bint sparse
     bint direct             # rows of X are used where they lie, without a gather
     bint listed             # the products of the first layer take the nonzeros of X: CSR, or dense X that is mostly zeros
-    Py_ssize_t most         # nonzeros in a row
+    Py_ssize_t most         # nonzeros in a row,
+    Py_ssize_t n_nonzeros   #   and in all rows of CSR
     Strided x, y
     Csr csr
     bint has_y
@@ -543,13 +548,23 @@ cdef Counter counter_of(Part *part, Py_ssize_t row, uint32_t stream) noexcept no
     return c
 
 
+cdef inline Py_ssize_t room_before(Run *run, Py_ssize_t row) noexcept nogil:
+    """Places in lists of nonzeros that the chunk's rows before this one have. Where all rows of CSR are one chunk, these are as
+    many as they need."""
+    if run.mode != FORWARD and run.mode != BACKWARD:
+        return row * run.most
+    if run.csr.wide_indptr:
+        return (<const int64_t *>run.csr.indptr)[row] - (<const int64_t *>run.csr.indptr)[0]
+    return (<const int32_t *>run.csr.indptr)[row] - (<const int32_t *>run.csr.indptr)[0]
+
+
 cdef void gather_rows(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
     """Rows row..row+m of the chunk to the workspace, unless they are read where they lie, or lists of their nonzeros."""
     cdef Run *run = part.run
     cdef Py_ssize_t at = part.first + row
     cdef Counter c
     if run.sparse:
-        run.k.gather_csr(m, &run.csr, run.order + at if run.order != NULL else NULL, at, run.most, row,
+        run.k.gather_csr(m, &run.csr, run.order + at if run.order != NULL else NULL, at, room_before(run, row), row,
                          &run.nonzeros[part.side])
         return
     if not run.direct:
@@ -1365,7 +1380,7 @@ cdef void predict_member(void *arg, Team *team, int member, int n_members) noexc
         m = run.n_rows * (b + 1) // blocks - row
         order = run.order + row if run.order != NULL else NULL
         if run.sparse:
-            k.gather_csr(m, &run.csr, order, row, run.most, 0, &nonzeros)
+            k.gather_csr(m, &run.csr, order, row, 0, 0, &nonzeros)
         elif run.direct:
             for j in range(m):
                 h[j] = row_of_x(run, row + j)
@@ -1500,7 +1515,7 @@ cdef class Engine:
         run.k, run.layers, run.n_layers, run.cost = self.k, layers, self.n_layers, self.cost
         run.mode = mode
         run.sparse, run.x, run.csr, run.y = data.sparse, data.x, data.csr, data.y
-        run.most = data.most if data.sparse else data.n_features
+        run.most, run.n_nonzeros = data.most if data.sparse else data.n_features, data.n_nonzeros
         run.has_y = data.y.data != NULL and data.labels == NULL
         run.labels, run.weights = data.labels, data.weights
         run.order = <const int64_t *>order.pointer() if order is not None else NULL
@@ -1599,8 +1614,9 @@ cdef class Engine:
                     run.input[side] = p
                     p += aligned(chunk * run.ld_input * itemsize)
                 if run.listed:
-                    p = place_nonzeros(&run.nonzeros[side], p, chunk, chunk * run.most, itemsize)
-                    p = place_nonzeros(&run.transposed[side], p, run.layers.n_in, chunk * run.most, itemsize)
+                    i = run.n_nonzeros if own_cost else chunk * run.most
+                    p = place_nonzeros(&run.nonzeros[side], p, chunk, i, itemsize)
+                    p = place_nonzeros(&run.transposed[side], p, run.layers.n_in, i, itemsize)
                 for i in range(self.n_layers):
                     layer = run.layers + i
                     layer.a[side] = p

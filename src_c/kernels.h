@@ -134,10 +134,10 @@ typedef struct {
     /* out (m, n) = rows order[0..m) of x, or rows first..first+m where order is NULL, converted to the dtype */
     void (*gather)(ptrdiff_t m, ptrdiff_t n, const Strided *x, const int64_t *order, ptrdiff_t first, void *out,
                    ptrdiff_t ld);
-    /* The nonzeros of rows of x, as in gather, to rows row..row+m of a list with room for `most` in each */
-    void (*gather_csr)(ptrdiff_t m, const Csr *x, const int64_t *order, ptrdiff_t first, ptrdiff_t most, ptrdiff_t row,
+    /* The nonzeros of rows of x, as in gather, to rows row..row+m of a list, one after the other from place `at` on */
+    void (*gather_csr)(ptrdiff_t m, const Csr *x, const int64_t *order, ptrdiff_t first, ptrdiff_t at, ptrdiff_t row,
                        const Nonzeros *out);
-    /* Those of a dense matrix (m, n), whose row i is rows[i], likewise; with room for n in each */
+    /* Those of a dense matrix (m, n), whose row i is rows[i], to rows row..row+m of a list with room for n in each */
     void (*find_nonzeros)(ptrdiff_t m, ptrdiff_t n, const void *rows, ptrdiff_t row, const Nonzeros *out);
     /* Rows begin..end of the transpose of rows row..row+m of x. They take the places in `columns` and `values`, of those from
      * x->begin[row] on, that they have in the transpose of all columns: several threads may make parts of one list, or of

@@ -311,22 +311,35 @@ INLINE void NAME(add_scaled)(ptrdiff_t n, REAL s, const REAL *row, REAL *out)
         out[j] += s * row[j];
 }
 
+INLINE void NAME(sum_columns)(const int nv, NAME(mask) mask, ptrdiff_t m, const REAL *a, const REAL *b, ptrdiff_t ld,
+                              int accumulate, REAL *out)
+{
+    VEC sum[4];
+#define LOAD(p) (nv == 1 ? NAME(load_masked)((p), mask) : NAME(load)((p) + v * LANES))
+    for (int v = 0; v < nv; v++)
+        sum[v] = accumulate ? LOAD(out) : (VEC){0};
+    for (ptrdiff_t i = 0; i < m; i++)
+        for (int v = 0; v < nv; v++)
+            sum[v] += b ? LOAD(a + i * ld) * LOAD(b + i * ld) : LOAD(a + i * ld);
+    for (int v = 0; v < nv; v++) {
+        if (nv == 1)
+            NAME(store_masked)(out, mask, sum[v]);
+        else
+            NAME(store)(out + v * LANES, sum[v]);
+    }
+#undef LOAD
+}
+
 static void NAME(column_sums)(ptrdiff_t m, ptrdiff_t n, const void *a_, const void *b_, ptrdiff_t ld, int accumulate,
                               void *out_)
 {
     const REAL *a = a_, *b = b_;
     REAL *out = out_;
-    if (!accumulate)
-        memset(out, 0, (size_t)n * sizeof(REAL));
-    for (ptrdiff_t i = 0; i < m; i++, a += ld) {
-        if (!b) {
-            NAME(add_scaled)(n, 1, a, out);
-            continue;
-        }
-        for (ptrdiff_t j = 0; j < n; j++)
-            out[j] += a[j] * b[j];
-        b += ld;
-    }
+    ptrdiff_t j = 0;
+    for (; j + 4 * LANES <= n; j += 4 * LANES)
+        NAME(sum_columns)(4, NAME(first)(LANES), m, a + j, b ? b + j : NULL, ld, accumulate, out + j);
+    for (; j < n; j += LANES)
+        NAME(sum_columns)(1, NAME(first)(n - j < LANES ? n - j : LANES), m, a + j, b ? b + j : NULL, ld, accumulate, out + j);
 }
 
 /* ---- reading the data ------------------------------------------------------------------------------------------- */
@@ -376,13 +389,13 @@ INLINE REAL NAME(csr_value)(const Csr *x, int64_t i)
     return NAME(read)(x->data + i * (x->dtype == FLOAT32 ? 4 : x->dtype == FLOAT64 ? 8 : 1), x->dtype);
 }
 
-static void NAME(gather_csr)(ptrdiff_t m, const Csr *x, const int64_t *order, ptrdiff_t first, ptrdiff_t most, ptrdiff_t row,
+static void NAME(gather_csr)(ptrdiff_t m, const Csr *x, const int64_t *order, ptrdiff_t first, ptrdiff_t at, ptrdiff_t row,
                              const Nonzeros *out)
 {
-    for (ptrdiff_t i = 0; i < m; i++) {
+    for (ptrdiff_t i = 0, n; i < m; i++, at += n) {
         const int64_t source = order ? order[i] : first + i;
         const int64_t begin = NAME(index)(x->indptr, x->wide_indptr, source);
-        const ptrdiff_t n = NAME(index)(x->indptr, x->wide_indptr, source + 1) - begin, at = (row + i) * most;
+        n = NAME(index)(x->indptr, x->wide_indptr, source + 1) - begin;
         int32_t *columns = out->columns + at;
         REAL *values = (REAL *)out->values + at;
         out->begin[row + i] = at;

@@ -222,7 +222,8 @@ def test_gather_csr(k, dtype, rng, index, source):
     order = np.array([8, 3, 2, 2, 0], np.int64)
     for rows, first, expected in ((order, 99, dense[order]), (None, 3, dense[3:8])):
         out = kt.Nonzeros(7, 7 * 13, dtype)
-        k.gather_csr(5, byref(kt.Csr.of(x)), pointer(rows), first, 13, 1, byref(out))
+        k.gather_csr(5, byref(kt.Csr.of(x)), pointer(rows), first, 7, 1, byref(out))
+        assert (out.column[:7] == -1).all()
         assert (out.bounds[:, [0, 6]] == -1).all()
         out.bounds[:, [0, 6]] = 0
         assert_array_equal(out.dense(13)[1:6], expected.astype(dtype))
