@@ -183,8 +183,6 @@ class Network:
             raise ValueError(f"layers: the output layer must have dropout=0, got {layers[-1]!r}")
         self._layers = layers
         self._n_inputs = check_size("n_inputs", n_inputs)
-        if n_inputs >= 2**31:
-            raise ValueError(f"n_inputs must be below 2**31, got {n_inputs}")
         self._loss = loss
         self._dtype = np.dtype(np.dtype(dtype).name)  # native byte order
         self.l1 = l1
