@@ -35,15 +35,17 @@ def accuracy(net, X, y):
 
 
 def fast(data, options):
-    """Pixels less their means over the training images; label smoothing; one cycle of the learning rate."""
+    """Label smoothing and one cycle of the learning rate.
+
+    Less their means over the training images, pixels take an epoch less, which lasts longer: no pixel is zero any more.
+    """
     X, y, X_test, y_test = data
-    mean = X.mean(axis=0, dtype=np.float64).astype(np.float32)
-    X, X_test = ((A - mean) * SCALE for A in (X, X_test))
+    X, X_test = X * SCALE, X_test * SCALE
     epochs, batch_size, scores, seconds = 3, 128, [], []
-    rule = SGD(OneCycle(0.5, total=epochs * -(-len(X) // batch_size)), momentum=0.9)
+    rule = SGD(OneCycle(0.3, total=epochs * -(-len(X) // batch_size)), momentum=0.9)
     for seed in range(options.seed, options.seed + 5):
         net = Network(
-            [Dense(96, "relu"), Dense(10)], n_inputs=784, loss=SoftmaxCrossEntropy(label_smoothing=0.05),
+            [Dense(128, "relu"), Dense(10)], n_inputs=784, loss=SoftmaxCrossEntropy(label_smoothing=0.05),
             dtype="float32", random_state=seed,
         )  # fmt: skip
         start = time.perf_counter()
@@ -51,7 +53,7 @@ def fast(data, options):
         seconds.append(time.perf_counter() - start)
         scores.append(accuracy(net, X_test, y_test))
     spread = f"{np.mean(scores):.2f} ({min(scores):.2f}–{max(scores):.2f})"
-    return "784-96-10", epochs, spread, "", median(seconds)
+    return "784-128-10", epochs, spread, "", median(seconds)
 
 
 def nielsen(net, rate, epochs, data, options):
