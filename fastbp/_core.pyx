@@ -1222,14 +1222,16 @@ cdef void choose_pace(Run *run, int n_members, Py_ssize_t done, Py_ssize_t n_bat
     the machine and of what else runs on it. As the bits don't depend on it, it may be measured while training.
     """
     cdef Pace *pace = run.pace
-    cdef double now = team_clock(), seconds = 0, step
+    cdef double now = team_clock(), seconds = 0, step, weight
     cdef bint all_ = run.active > 1, begun = done > run.segment_begin
     cdef int active
     if begun and (run.settled or done == n_batches):
+        # the mean of the last 0.2 s, so that what disturbs a segment does not change the pace, but many that do will
+        weight = (now - run.segment_began) / (now - run.segment_began + 0.2)
+        if all_ != all_faster(pace):  # for which one short segment after the other has to do
+            weight = max(weight, 0.5)
         step = (now - run.segment_began) / (done - run.segment_begin)
-        if pace.seconds[all_] > 0 and all_ == all_faster(pace):  # what disturbs a segment or two should not change the pace
-            step = min(max(step, 0.9 * pace.seconds[all_]), 1.1 * pace.seconds[all_])
-        pace.seconds[all_] = step
+        pace.seconds[all_] += (weight if pace.seconds[all_] > 0 else 1) * (step - pace.seconds[all_])
     if run.settled or not begun:
         all_ = all_faster(pace)
         seconds = 0.005 if all_ else max(0.0, pace.next_trial - now)

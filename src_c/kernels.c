@@ -14,14 +14,17 @@
 #define STR(a) STR_(a)
 #define INLINE static inline __attribute__((always_inline))
 
-/* Vectors in a row of the register tile: 6 x 4 accumulators want 32 registers, 6 x 2 fit 16. A row by itself is computed in
+/* Vectors in a row of the register tile, of six rows: 6 x 4 sums want 32 registers, 6 x 2 fit 16. Three vectors have as many
+ * rows as fit. A row by itself is computed in
  * strips of ROW_VECTORS, which are fastest; but a row in one strip, of up to LAST_VECTORS, is faster still. */
 #define ROW_VECTORS 8
 #if defined(__AVX512F__) || defined(__aarch64__)
+#define ROWS_OF_THREE 8
 #define TILE_VECTORS 4
 #define MOST_VECTORS 4
 #define LAST_VECTORS 16
 #else
+#define ROWS_OF_THREE 4
 #define TILE_VECTORS 2
 #define MOST_VECTORS 3 /* in a column of their own when that leaves no single vector, whose few sums would wait for each other */
 #define LAST_VECTORS 13

@@ -4,7 +4,7 @@
 /* ---- products --------------------------------------------------------------------------------------------------- */
 
 /* Blocks of the three loops: a block of B (DEPTH x one tile) fits the L1 cache, a block of A (ROWS x DEPTH) the L2. */
-enum { NAME(TILE_ROWS) = 6, NAME(BLOCK_ROWS) = 192, NAME(BLOCK_DEPTH) = 1024 / sizeof(REAL) };
+enum { NAME(TILE_ROWS) = 8, NAME(BLOCK_ROWS) = 192, NAME(BLOCK_DEPTH) = 1024 / sizeof(REAL) };
 
 /* One register tile: mr rows and nv vectors of C, of which the last is partial if `masked`. What is const here is a
  * constant where this is called, so the loops over it unroll and acc lives in registers. */
@@ -52,7 +52,7 @@ INLINE void NAME(tile_column)(const int nv, const int masked, const int transpos
                               ptrdiff_t stripe_b, const REAL *init, ptrdiff_t ld_init, ptrdiff_t stripe_init, REAL *c,
                               ptrdiff_t ldc, ptrdiff_t stripe_c, int far)
 {
-    const int most = nv > TILE_VECTORS ? 4 : NAME(TILE_ROWS); /* 4 x 3 sums fit 16 registers as well */
+    const int most = nv == 3 ? ROWS_OF_THREE : 6;
     const ptrdiff_t n_tiles = (m + most - 1) / most, least = n_tiles ? m / n_tiles : 0, longer = m - n_tiles * least;
     for (ptrdiff_t t = 0, i = 0; t < n_tiles; t++) {
         const int mr = (int)(least + (t < longer));
@@ -61,10 +61,16 @@ INLINE void NAME(tile_column)(const int nv, const int masked, const int transpos
                 __builtin_prefetch(rows[r] + offset + p);
 #define CASE(MR) \
     case MR: \
-        NAME(tile)(MR, nv, masked, transposed, mask, k, transposed ? rows : rows + i, transposed ? offset + i : offset, b, \
-                   ldb, stripe_b, init ? init + i * ld_init : NULL, ld_init, stripe_init, c + i * ldc, ldc, stripe_c); \
+        if (MR <= most) \
+            NAME(tile)(MR, nv, masked, transposed, mask, k, transposed ? rows : rows + i, transposed ? offset + i : offset, b, \
+                       ldb, stripe_b, init ? init + i * ld_init : NULL, ld_init, stripe_init, c + i * ldc, ldc, stripe_c); \
         break;
-        switch (mr) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) }
+        switch (mr) {
+            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#if ROWS_OF_THREE > 6
+            CASE(7) CASE(8)
+#endif
+        }
 #undef CASE
         i += mr;
     }
@@ -779,11 +785,12 @@ DERIVATIVE(kept, d * a)
 static const REAL NAME(MOST) = (REAL)(REAL_BITS == 32 ? 0x1p126 : 0x1p1022);
 INLINE VEC NAME(twice_beta)(VEC b) { return NAME(bounded)(NAME(vexp)(b) * (REAL)2, NAME(MOST)); }
 
+enum { NAME(DISTANCE_ROWS) = 6 };
 /* mr rows and nv vectors of -|h - c|^2 / 2, all masked if nv is 1; what is const is a constant where this is called */
 INLINE void NAME(distance_tile)(const int mr, const int nv, NAME(mask) mask, ptrdiff_t k, const REAL *const *rows,
                                 const REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, REAL *y, ptrdiff_t ld)
 {
-    VEC acc[NAME(TILE_ROWS)][TILE_VECTORS];
+    VEC acc[NAME(DISTANCE_ROWS)][TILE_VECTORS];
     for (int r = 0; r < mr; r++)
         for (int v = 0; v < nv; v++)
             acc[r][v] = (VEC){0};
@@ -813,7 +820,7 @@ static void NAME(distances)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *c
     for (ptrdiff_t j = 0; j < n;) {
         const int nv = n - j >= TILE_VECTORS * LANES ? TILE_VECTORS : 1;
         const NAME(mask) mask = NAME(first)(n - j < LANES ? n - j : LANES);
-        for (ptrdiff_t i = 0; i < m; i += NAME(TILE_ROWS)) {
+        for (ptrdiff_t i = 0; i < m; i += NAME(DISTANCE_ROWS)) {
 #define CASE(MR) \
     case MR: \
         if (nv == 1) \
