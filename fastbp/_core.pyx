@@ -1235,7 +1235,7 @@ cdef void choose_pace(Run *run, int n_members, Py_ssize_t done, Py_ssize_t n_bat
     if run.settled or not begun:
         all_ = all_faster(pace)
         seconds = 0.005 if all_ else max(0.0, pace.next_trial - now)
-        if now > pace.next_trial and 0 < pace.seconds[1] < 0.002:  # longer steps surely repay threads
+        if now > pace.next_trial and 0 < pace.seconds[all_] < 0.002:  # longer steps surely repay threads
             all_ = not all_
             pace.next_trial = now + 0.2
             seconds = 0

@@ -15,8 +15,8 @@
 #define INLINE static inline __attribute__((always_inline))
 
 /* Vectors in a row of the register tile, of six rows: 6 x 4 sums want 32 registers, 6 x 2 fit 16. Three vectors have as many
- * rows as fit. A row by itself is computed in
- * strips of ROW_VECTORS, which are fastest; but a row in one strip, of up to LAST_VECTORS, is faster still. */
+ * rows as fit. A row by itself is computed in strips of ROW_VECTORS, which are fastest; but a row in one strip, of up to
+ * LAST_VECTORS, is faster still. */
 #define ROW_VECTORS 8
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define ROWS_OF_THREE 8
