@@ -35,7 +35,7 @@ from cpython.buffer cimport (
 )
 from libc.math cimport INFINITY, pow, sqrt
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t, uint32_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from numpy cimport (
@@ -355,7 +355,7 @@ cdef struct Run:
     bint direct             # rows of X are used where they lie, without a gather
     bint listed             # the products of the first layer take the nonzeros of X: CSR, or dense X that is mostly zeros
     Py_ssize_t most         # nonzeros in a row,
-    Py_ssize_t n_nonzeros   #   and in all rows of CSR
+    Py_ssize_t n_nonzeros   #   and in all: of CSR, of dense X that there may be
     Strided x, y
     Csr csr
     bint has_y
@@ -473,21 +473,20 @@ cdef bint lists_repay(Run *run, Py_ssize_t samples) noexcept nogil:
     In a dense product a vector of W takes half a cycle for each element; in one with lists 1.2 for each nonzero, to which come
     6 for the lists, and for the sums of few vectors that wait for each other.
     """
-    cdef Py_ssize_t n = run.layers.n_in, column = 0, found = 0, i
+    cdef Py_ssize_t n = run.layers.n_in, found = 0, i
+    cdef uint32_t walk = 0
     cdef const char *x
     if n < 64 or run.layers.radial:
         return False
     for i in range(samples):
-        x = row_of_x(run, i * run.n_rows // samples) + column * run.x.column_stride
+        walk += 2654435769U  # 2^32 over the golden ratio: no period that X may have
+        x = row_of_x(run, i * run.n_rows // samples) + <Py_ssize_t>(walk * <uint64_t>n >> 32) * run.x.column_stride
         if run.x.dtype == FLOAT32:
             found += (<const float *>x)[0] != 0
         elif run.x.dtype == FLOAT64:
             found += (<const double *>x)[0] != 0
         else:
             found += x[0] != 0
-        column += 5 * n // 8 + 1  # by the golden ratio, more or less
-        if column >= n:
-            column -= n
     return found * (12 + 2.4 * run.layers.vectors) < samples * run.layers.vectors
 
 
@@ -548,14 +547,22 @@ cdef Counter counter_of(Part *part, Py_ssize_t row, uint32_t stream) noexcept no
     return c
 
 
-cdef inline Py_ssize_t room_before(Run *run, Py_ssize_t row) noexcept nogil:
-    """Places in lists of nonzeros that the chunk's rows before this one have. Where all rows of CSR are one chunk, these are as
-    many as they need."""
-    if run.mode != FORWARD and run.mode != BACKWARD:
-        return row * run.most
+cdef inline int64_t row_begin(Run *run, int64_t row) noexcept nogil:
+    """Where a row of CSR begins."""
     if run.csr.wide_indptr:
-        return (<const int64_t *>run.csr.indptr)[row] - (<const int64_t *>run.csr.indptr)[0]
-    return (<const int32_t *>run.csr.indptr)[row] - (<const int32_t *>run.csr.indptr)[0]
+        return (<const int64_t *>run.csr.indptr)[row]
+    return (<const int32_t *>run.csr.indptr)[row]
+
+
+cdef Py_ssize_t nonzeros_before(Part *part, Py_ssize_t row) noexcept nogil:
+    """Nonzeros in the chunk's rows before this one (CSR)."""
+    cdef Run *run = part.run
+    cdef Py_ssize_t n = 0, i
+    if run.order == NULL:
+        return row_begin(run, part.first + row) - row_begin(run, part.first)
+    for i in range(part.first, part.first + row):
+        n += row_begin(run, run.order[i] + 1) - row_begin(run, run.order[i])
+    return n
 
 
 cdef void gather_rows(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
@@ -564,8 +571,8 @@ cdef void gather_rows(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
     cdef Py_ssize_t at = part.first + row
     cdef Counter c
     if run.sparse:
-        run.k.gather_csr(m, &run.csr, run.order + at if run.order != NULL else NULL, at, room_before(run, row), row,
-                         &run.nonzeros[part.side])
+        run.k.gather_csr(m, &run.csr, run.order + at if run.order != NULL else NULL, at, nonzeros_before(part, row),
+                         row, &run.nonzeros[part.side])
         return
     if not run.direct:
         run.k.gather(m, run.layers.n_in, &run.x, run.order + at if run.order != NULL else NULL, at, part.x_rows[row],
@@ -1517,7 +1524,8 @@ cdef class Engine:
         run.k, run.layers, run.n_layers, run.cost = self.k, layers, self.n_layers, self.cost
         run.mode = mode
         run.sparse, run.x, run.csr, run.y = data.sparse, data.x, data.csr, data.y
-        run.most, run.n_nonzeros = data.most if data.sparse else data.n_features, data.n_nonzeros
+        run.most = data.most if data.sparse else data.n_features
+        run.n_nonzeros = data.n_nonzeros if data.sparse else data.n_rows * data.n_features
         run.has_y = data.y.data != NULL and data.labels == NULL
         run.labels, run.weights = data.labels, data.weights
         run.order = <const int64_t *>order.pointer() if order is not None else NULL
@@ -1553,7 +1561,7 @@ cdef class Engine:
             if large and layer.vectors >= max(2, n_threads) and not whole_rows:
                 run.n_by_columns = i + 1
             layer.width = layer.n_out if layer.in_place else layer.vectors * lanes
-            # 48 rows of gradient are still in the L1 cache when the optimizer takes them; CSR is searched for each panel
+            # 48 rows of gradient are still in the L1 cache when the optimizer takes them
             panel = 1 + (1 << 16) // layer.n_out if layer.in_place else 48 if layer.n_in > 96 else layer.n_in
             layer.panel = (panel + lanes - 1) // lanes * lanes
             layer.n_panels = (layer.n_in + layer.panel - 1) // layer.panel
@@ -1616,9 +1624,10 @@ cdef class Engine:
                     run.input[side] = p
                     p += aligned(chunk * run.ld_input * itemsize)
                 if run.listed:
-                    i = run.n_nonzeros if own_cost else chunk * run.most
+                    i = min(run.n_nonzeros, chunk * run.most)
                     p = place_nonzeros(&run.nonzeros[side], p, chunk, i, itemsize)
-                    p = place_nonzeros(&run.transposed[side], p, run.layers.n_in, i, itemsize)
+                    if run.mode != LOSS_ONLY:
+                        p = place_nonzeros(&run.transposed[side], p, run.layers.n_in, i, itemsize)
                 for i in range(self.n_layers):
                     layer = run.layers + i
                     layer.a[side] = p

@@ -784,7 +784,8 @@ class Network:
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
-            Read in place as in `fit`. NaN is not looked for: it gives NaN.
+            Read in place as in `fit`. NaN is not looked for: it gives NaN. Zeros may be skipped, so that
+            it is not certain that zero times a weight that is not finite is NaN.
         order : int64 array, default=None
             Rows to predict; None: all of them.
         out : ndarray of shape (n_samples, n_outputs), default=None

@@ -117,8 +117,8 @@ typedef struct {
     ptrdiff_t lanes;
 
     /* C (m, n) = A (m, k) B (k, n) + (accumulate ? C : bias ? bias : 0); B and C in stripes, bias (n) plain. Element (i, p)
-     * of A is rows[i][offset + p], or rows[p][offset + i] where the reading is by columns. Each element of C is one sum in the order of p,
-     * whatever the sizes: cutting the product into blocks does not change a bit. */
+     * of A is rows[i][offset + p], or rows[p][offset + i] where the reading is by columns. Each element of C is one sum in
+     * the order of p, whatever the sizes: cutting the product into blocks does not change a bit. */
     void (*matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows, ptrdiff_t offset, Reading reading,
                    const void *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c,
                    ptrdiff_t ldc, ptrdiff_t stripe_c);
@@ -144,9 +144,10 @@ typedef struct {
      * lists of other rows, at once. */
     void (*transpose_nonzeros)(ptrdiff_t m, const Nonzeros *x, ptrdiff_t row, ptrdiff_t begin, ptrdiff_t end,
                                const Nonzeros *out);
-    /* matmul, with rows row..row+m of x in place of A: as long as B is finite, with the same bits */
+    /* matmul, with rows row..row+m of x in place of A: with the same bits, unless B is not finite, or the sign of a zero */
     void (*nonzeros_matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const Nonzeros *x, ptrdiff_t row, const void *b,
-                            ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c, ptrdiff_t ldc, ptrdiff_t stripe_c);
+                            ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c, ptrdiff_t ldc,
+                            ptrdiff_t stripe_c);
 
     /* a (m, n) <- f(a), rows ld apart; the parameter is LEAKY_RELU's slope for z < 0 and ELU's alpha. GELU and SILU write
      * f' of what was in a to slopes (m, n), rows ld apart, unless that is NULL; SOFTMAX, f(a) once more. */

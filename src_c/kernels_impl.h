@@ -219,7 +219,8 @@ static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows
     /* blocks of the same size: a sliver of depth would take all sums to memory and back for little */
     const ptrdiff_t depth = transposed ? NAME(BLOCK_DEPTH) / 2 : NAME(BLOCK_DEPTH);
     const ptrdiff_t n_rows = (m + NAME(BLOCK_ROWS) - 1) / NAME(BLOCK_ROWS), n_depths = (k + depth - 1) / depth;
-    const ptrdiff_t step_m = n_rows > 1 ? (m + n_rows - 1) / n_rows : m, step_k = n_depths > 1 ? (k + n_depths - 1) / n_depths : k;
+    const ptrdiff_t step_m = n_rows > 1 ? (m + n_rows - 1) / n_rows : m;
+    const ptrdiff_t step_k = n_depths > 1 ? (k + n_depths - 1) / n_depths : k;
     for (ptrdiff_t i = 0; i < m; i += step_m) {
         const ptrdiff_t mi = m - i < step_m ? m - i : step_m;
         REAL *ci = c + i * ldc;

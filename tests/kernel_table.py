@@ -86,7 +86,7 @@ class Csr(Structure):
 
 
 class Nonzeros(Structure):
-    """Room for the nonzeros of so many rows, `most` in each; all of it is -1 or NaN until it is filled."""
+    """Room for so many rows, and nonzeros in all; it holds -1 and NaN until it is filled."""
 
     _fields_ = [("begin", c_void_p), ("end", c_void_p), ("columns", c_void_p), ("values", c_void_p)]
 
