@@ -1233,11 +1233,11 @@ cdef void choose_pace(Run *run, int n_members, Py_ssize_t done, Py_ssize_t n_bat
     cdef bint all_ = run.active > 1, begun = done > run.segment_begin
     cdef int active
     if begun and (run.settled or done == n_batches):
+        step = (now - run.segment_began) / (done - run.segment_begin)
         # the mean of the last 0.2 s, so that what disturbs a segment does not change the pace, but many that do will
         weight = (now - run.segment_began) / (now - run.segment_began + 0.2)
-        if all_ != all_faster(pace):  # for which one short segment after the other has to do
-            weight = max(weight, 0.5)
-        step = (now - run.segment_began) / (done - run.segment_begin)
+        if all_ != all_faster(pace):  # of which there are only short trials: nothing makes one faster than it can be
+            weight = 1 if step < pace.seconds[all_] else 0.5
         pace.seconds[all_] += (weight if pace.seconds[all_] > 0 else 1) * (step - pace.seconds[all_])
     if run.settled or not begun:
         all_ = all_faster(pace)
