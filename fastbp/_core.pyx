@@ -89,6 +89,7 @@ cdef extern from "kernels.h" nogil:
         const char *indptr
         DType dtype
         int wide_indices, wide_indptr
+    int64_t csr_index(const char *, int, int64_t)
     ctypedef struct Nonzeros:
         ptrdiff_t *begin
         ptrdiff_t *end
@@ -292,7 +293,7 @@ cdef struct Layer:
     double parameter        # of the activation
     double l1, l2
     double max_norm         # of columns of W; 0: none
-    bint in_place           # W is used where it lies in the flat vector: of CSR input, few of very many rows may be read
+    bint in_place           # W is used where it lies in the flat vector: where it is large and CSR input reads few of its rows
     double dropout          # of the outputs; 0 outside of TRAIN
     Py_ssize_t vectors      # stripes of W
     Py_ssize_t width        # columns of W with those that fill up the last stripe
@@ -549,9 +550,7 @@ cdef Counter counter_of(Part *part, Py_ssize_t row, uint32_t stream) noexcept no
 
 cdef inline int64_t row_begin(Run *run, int64_t row) noexcept nogil:
     """Where a row of CSR begins."""
-    if run.csr.wide_indptr:
-        return (<const int64_t *>run.csr.indptr)[row]
-    return (<const int32_t *>run.csr.indptr)[row]
+    return csr_index(run.csr.indptr, run.csr.wide_indptr, row)
 
 
 cdef Py_ssize_t nonzeros_before(Part *part, Py_ssize_t row) noexcept nogil:

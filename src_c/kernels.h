@@ -96,6 +96,12 @@ typedef struct {
     int wide_indices, wide_indptr; /* int64 rather than int32 */
 } Csr;
 
+/* Element i of one of the two arrays of indices. */
+static inline int64_t csr_index(const char *p, int wide, int64_t i)
+{
+    return wide ? ((const int64_t *)p)[i] : ((const int32_t *)p)[i];
+}
+
 /* The elements other than 0 of a matrix: those of row i are begin[i]..end[i] of `columns`, ascending, and of `values`, which
  * are of the table's dtype. */
 typedef struct {

@@ -386,11 +386,6 @@ static void NAME(gather)(ptrdiff_t m, ptrdiff_t n, const Strided *x, const int64
     }
 }
 
-INLINE int64_t NAME(index)(const char *p, int wide, int64_t i)
-{
-    return wide ? ((const int64_t *)p)[i] : ((const int32_t *)p)[i];
-}
-
 INLINE REAL NAME(csr_value)(const Csr *x, int64_t i)
 {
     return NAME(read)(x->data + i * (x->dtype == FLOAT32 ? 4 : x->dtype == FLOAT64 ? 8 : 1), x->dtype);
@@ -401,8 +396,8 @@ static void NAME(gather_csr)(ptrdiff_t m, const Csr *x, const int64_t *order, pt
 {
     for (ptrdiff_t i = 0, n; i < m; i++, at += n) {
         const int64_t source = order ? order[i] : first + i;
-        const int64_t begin = NAME(index)(x->indptr, x->wide_indptr, source);
-        n = NAME(index)(x->indptr, x->wide_indptr, source + 1) - begin;
+        const int64_t begin = csr_index(x->indptr, x->wide_indptr, source);
+        n = csr_index(x->indptr, x->wide_indptr, source + 1) - begin;
         int32_t *columns = out->columns + at;
         REAL *values = (REAL *)out->values + at;
         out->begin[row + i] = at;
@@ -413,7 +408,7 @@ static void NAME(gather_csr)(ptrdiff_t m, const Csr *x, const int64_t *order, pt
             continue;
         }
         for (ptrdiff_t e = 0; e < n; e++) {
-            columns[e] = (int32_t)NAME(index)(x->indices, x->wide_indices, begin + e);
+            columns[e] = (int32_t)csr_index(x->indices, x->wide_indices, begin + e);
             values[e] = NAME(csr_value)(x, begin + e);
         }
     }
@@ -445,7 +440,9 @@ static void NAME(find_nonzeros)(ptrdiff_t m, ptrdiff_t n, const void *rows_, ptr
 /* How many of n ascending columns are below the one given. */
 INLINE ptrdiff_t NAME(below)(ptrdiff_t n, const int32_t *columns, ptrdiff_t column)
 {
-    if (n == 0 || columns[n - 1] < column)
+    if (n == 0 || columns[0] >= column)
+        return 0;
+    if (columns[n - 1] < column)
         return n;
     ptrdiff_t low = 0;
     while (low < n) {
@@ -465,7 +462,7 @@ static void NAME(transpose_nonzeros)(ptrdiff_t m, const Nonzeros *x, ptrdiff_t r
     memset(next + begin, 0, (size_t)(end - begin) * sizeof(ptrdiff_t));
     for (ptrdiff_t i = row; i < row + m; i++) {
         const int32_t *columns = x->columns + x->begin[i];
-        const ptrdiff_t n = x->end[i] - x->begin[i], first = begin ? NAME(below)(n, columns, begin) : 0;
+        const ptrdiff_t n = x->end[i] - x->begin[i], first = NAME(below)(n, columns, begin);
         const ptrdiff_t last = NAME(below)(n, columns, end);
         at += first;
         for (ptrdiff_t e = first; e < last; e++)
@@ -481,7 +478,7 @@ static void NAME(transpose_nonzeros)(ptrdiff_t m, const Nonzeros *x, ptrdiff_t r
     for (ptrdiff_t i = row; i < row + m; i++) {
         const int32_t *columns = x->columns + x->begin[i];
         const REAL *values = (const REAL *)x->values + x->begin[i];
-        const ptrdiff_t n = x->end[i] - x->begin[i], first = begin ? NAME(below)(n, columns, begin) : 0;
+        const ptrdiff_t n = x->end[i] - x->begin[i], first = NAME(below)(n, columns, begin);
         const ptrdiff_t last = NAME(below)(n, columns, end);
         for (ptrdiff_t e = first; e < last; e++) {
             const ptrdiff_t place = next[columns[e]]++;

@@ -236,16 +236,19 @@ def test_a_fit_keeps_a_processor_between_its_epochs(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_bagging_in_threads(monkeypatch):
-    """The members of scikit-learn's bagging train side by side and are those of one job."""
+    """The members of scikit-learn's bagging train side by side, are those of one job, and share the processors."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1000, 50)).astype(np.float32)
     y = (X[:, :3] > 0) @ [1, 2, 4]
-    plain_team, together = threads.team, set()
+    plain_team, granted, side_by_side = threads.team, {}, threading.Barrier(2, timeout=30)
 
     @contextmanager
     def team(n_threads, uses_blas):
+        me = threading.get_ident()
+        if me not in granted:
+            side_by_side.wait()  # the other one's fit has begun too
         with plain_team(n_threads, uses_blas) as n_threads:
-            together.add(threading.get_ident())
+            granted.setdefault(me, n_threads)
             yield n_threads
 
     def fit(n_jobs):
@@ -257,7 +260,7 @@ def test_bagging_in_threads(monkeypatch):
     monkeypatch.setattr(threads, "team", team)
     monkeypatch.setattr(threads, "default_n_threads", lambda: 2)
     two = fit(2)
-    assert len(together) == 2
+    assert list(granted.values()) == [1, 1]
     assert threads._busy == 0
     for a, b in zip(one.estimators_, two.estimators_, strict=True):
         assert a.loss_curve_ == b.loss_curve_
