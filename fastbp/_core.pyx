@@ -33,7 +33,7 @@ cimport cython
 from cpython.buffer cimport (
     Py_buffer, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from libc.math cimport INFINITY, pow, sqrt
+from libc.math cimport INFINITY, NAN, isfinite, pow, sqrt
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
@@ -129,6 +129,7 @@ cdef extern from "kernels.h" nogil:
         double (*tie)(ptrdiff_t, ptrdiff_t, double, const void *, ptrdiff_t, const void *, ptrdiff_t, void *,
                       ptrdiff_t) noexcept nogil
         int (*bound_columns)(ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, double) noexcept nogil
+        int (*all_finite)(ptrdiff_t, const void *) noexcept nogil
         void (*dropout)(ptrdiff_t, ptrdiff_t, double, const Counter *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*add_noise)(ptrdiff_t, ptrdiff_t, double, const Counter *, void *, ptrdiff_t) noexcept nogil
         void (*augment)(ptrdiff_t, const Augmentation *, const Counter *, void *, ptrdiff_t, void *) noexcept nogil
@@ -390,6 +391,9 @@ cdef struct Run:
     char *input_gradient    # BACKWARD: (n_rows, n_in) or NULL
     const double *learning_rates  # TRAIN: one for each batch
     double *record
+    double loss             # TRAIN: the mean of what `record` has
+    Py_ssize_t n_spoilt     # TRAIN: members that have found something which is not finite, be it in their weights or the loss,
+    bint guarded            #   and whether nothing is written back then
     double *block_loss
     double *penalties
     double *tie_penalties
@@ -1264,6 +1268,27 @@ cdef void init_part(Part *part, Run *run, Team *team, int member, int n_members)
     part.scratch = <char *>part.x_rows + aligned(run.chunk * sizeof(char *))
 
 
+cdef void find_spoilt(Run *run, int member, int n_members) noexcept nogil:
+    """The mean loss, and whether all of it and of this member's part of the parameters is finite."""
+    cdef Layer *layer
+    cdef Range mine
+    cdef Py_ssize_t i
+    cdef double weight = 0
+    cdef bint finite = True
+    if member == 0 and not run.stop:
+        for i in range((run.n_rows + run.batch - 1) // run.batch):
+            run.loss += run.record[3 * i + 2] * (run.record[3 * i] + run.record[3 * i + 1])
+            weight += run.record[3 * i + 2]
+        run.loss /= weight if weight > 0 else 1
+        finite = isfinite(run.loss)
+    for i in range(run.n_layers):
+        layer = run.layers + i
+        mine = share((layer.n_in + 1) * layer.width, member, n_members)
+        finite = finite and run.k.all_finite(mine.end - mine.begin, layer.packed + mine.begin * run.k.itemsize)
+    if not finite:
+        fetch_add(&run.n_spoilt, 1, RELAXED)
+
+
 cdef void train_member(void *arg, Team *team, int member, int n_members) noexcept nogil:
     """All batches, as one member of the team sees them, in segments for which the pace is chosen."""
     cdef Run *run = <Run *>arg
@@ -1290,7 +1315,11 @@ cdef void train_member(void *arg, Team *team, int member, int n_members) noexcep
             record_penalty(&part)
     if member == 0:
         choose_pace(run, n_members, end, n_batches)  # for the next epoch: what the last segment took
-    move_shares(run, member, n_members, True)
+    if run.mode == TRAIN:
+        find_spoilt(run, member, n_members)
+        team_barrier(team)
+    if run.n_spoilt == 0 or not run.guarded:
+        move_shares(run, member, n_members, True)
 
 
 cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noexcept nogil:
@@ -1729,12 +1758,15 @@ cdef class Engine:
         return 0
 
     def train(self, parameters, Data data, order, Py_ssize_t batch_size, settings, learning_rates, states, t, penalties,
-              ties, bint penalty_over_weight, record, int n_threads, randomness=None):
+              ties, bint penalty_over_weight, record, int n_threads, randomness=None, bint guarded=False):
         """One epoch. settings, states: those of the optimizer; learning_rates: float64 vector, one for each batch; penalties:
         pairs (l1, l2), one a layer; ties: triples (layer, layer, strength); t: int64 array of one, the optimizer's steps so
         far; record: float64 (n_batches, 3), receives loss, penalty and sum of weights of each batch; randomness: None, or
         seed (two 32-bit integers), dropout rates of inputs and layers, input noise, and None or an ImageAugmentation's
-        settings."""
+        settings.
+
+        Returns the mean of the losses with their penalties; NaN if it or a parameter is not finite. `guarded`: parameters,
+        states and t are left as they were then, unless X is CSR."""
         cdef Run run
         cdef Layer *layers
         cdef Augmentation *a
@@ -1766,7 +1798,7 @@ cdef class Engine:
         run.settings = {**settings, "rule": RULES[settings["rule"]]}
         run.learning_rates = <const double *>rates.pointer()
         buffers = borrow_states(states, run.state)
-        run.penalty_over_weight = penalty_over_weight
+        run.penalty_over_weight, run.guarded = penalty_over_weight, guarded
         run.t = (<int64_t *>steps.pointer())[0]
         run.record = <double *>r.pointer()
         if batch_size != self.paced_batch:
@@ -1780,7 +1812,9 @@ cdef class Engine:
         try:
             self.go(&run, train_member, n_threads)
         finally:
-            (<int64_t *>steps.pointer())[0] = run.t
+            if run.n_spoilt == 0 or not guarded:
+                (<int64_t *>steps.pointer())[0] = run.t
+        return NAN if run.n_spoilt else run.loss
 
     def evaluate(self, parameters, Data data, order, gradient, int n_threads):
         """Weighted mean loss over the rows, and its gradient if an array for it is given."""

@@ -792,7 +792,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
                 tasks.begin("epoch")
                 if self.shuffle:
                     order = order[self._random_state.permutation(n_samples)]
-                record = net._train_epoch(
+                record, loss = net._train_epoch(
                     data,
                     order,
                     batch_size,
@@ -802,7 +802,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
                     n_threads=self.n_threads,
                     random_state=self._random_state,
                 )
-                if unseen is not None and not (np.isfinite(record).all() and np.isfinite(net.parameters).all()):
+                if unseen is not None and np.isnan(loss):
                     assert_all_finite(unseen, estimator_name=type(self).__name__, input_name="X")
                 losses = record[:, 0] / self._loss_scale() + record[:, 1]
                 self.t_ += n_samples

@@ -457,14 +457,16 @@ class Network:
 
     def _train_epoch(
         self, data, order, batch_size, optimizer, learning_rate=None, penalty_over_weight=False, n_threads=None,
-        random_state=None, augmentation=None,
+        random_state=None, augmentation=None, guarded=False,
     ):  # fmt: skip
         """One epoch over the rows in `order` (int64; None: all as they stand).
 
         The seed for what is random is drawn from `random_state` (None: the network's), if anything is.
 
         Returns a float64 array (n_batches, 3): data loss, penalty, and sum of weights S of each batch, all before its
-        update. With `penalty_over_weight` the penalty is divided by S, as scikit-learn's alpha is.
+        update; and the mean of loss and penalty, NaN if it or a parameter is not finite. If `guarded`, parameters and
+        the optimizer's state are left as they were then, unless X is CSR. With `penalty_over_weight` the penalty is
+        divided by S, as scikit-learn's alpha is.
         """
         n = _n_rows(data, order)
         batch_size = min(batch_size, n)
@@ -476,12 +478,12 @@ class Network:
             else:
                 rates = np.full(len(record), learning_rate, dtype=np.float64)
             self._forward_data = None
-            self._engine.train(
+            loss = self._engine.train(
                 self._parameters, data, order, batch_size, optimizer.settings, rates, states, t, self._penalties,
                 self.ties, penalty_over_weight, record, n_threads,
-                self._randomness(random_state or self._random_state, augmentation),
+                self._randomness(random_state or self._random_state, augmentation), guarded,
             )  # fmt: skip
-        return record
+        return record, loss
 
     def _randomness(self, random_state, augmentation):
         """A seed and the settings of what is random, as the engine takes them; None where nothing is."""
@@ -658,8 +660,14 @@ class Network:
             raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
 
         with threads.exclusive(self):
-            before = self._parameters.copy(), self._optimizer_state, self._random_state.get_state()
-            self._optimizer_state = None if fresh else _copied(self._optimizer_state)
+            # one epoch alone is guarded by the engine, and nothing that may fail comes after it
+            alone = (
+                epochs == 1 and validation is None and callback is None and not verbose and not issparse(X)
+                and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
+            )  # fmt: skip
+            parameters = None if alone else self._parameters.copy()
+            state, draws = self._optimizer_state, self._random_state.get_state()
+            self._optimizer_state = None if fresh else state if alone else _copied(state)
             arguments = optimizer, batch_size, shuffle, callback, verbose, n_threads, augmentation
             try:
                 history, best = self._epochs(X, y, rows, validation, early_stopping, epochs, *arguments)
@@ -670,16 +678,18 @@ class Network:
                 limit = {"below": history.loss[best.epoch]}
                 self._optimizer_state = best.optimizer_state
                 if then == "retrain":
-                    self._parameters[:] = before[0]
-                    self._optimizer_state = None if fresh else _copied(before[1])
+                    self._parameters[:] = parameters
+                    self._optimizer_state = None if fresh else _copied(state)
                     limit = {"n_steps": best.n_steps}
                 history.second, _ = self._epochs(X, y, rows, None, None, epochs, *arguments, **limit)
                 return history
             except BaseException as error:
                 # Ctrl-C leaves what was learnt, anything else the network as it was.
                 if not isinstance(error, KeyboardInterrupt) or not np.isfinite(self._parameters).all():
-                    self._parameters[:], self._optimizer_state = before[:2]
-                    self._random_state.set_state(before[2])
+                    if not alone:
+                        self._parameters[:] = parameters
+                    self._optimizer_state = state
+                    self._random_state.set_state(draws)
                 raise
 
     def _epochs(
@@ -697,12 +707,12 @@ class Network:
         start = time.perf_counter()
 
         def end_epoch(loss):
-            """Take down an epoch that had this loss; whether to stop. Raises if its results are not finite."""
+            """Take down an epoch that had this loss; whether to stop. Raises if it is not finite."""
             nonlocal start, best, since_best, ended
             epoch = len(losses)
             seconds.append(time.perf_counter() - start)
             losses.append(float(loss))
-            if not np.isfinite(losses[-1]) or not np.isfinite(self._parameters).all():
+            if not np.isfinite(losses[-1]):
                 for name, parts in (("X", X), ("y", y)):
                     for part in parts if isinstance(parts, tuple) else (parts,):
                         assert_all_finite(part, input_name=name)
@@ -735,7 +745,10 @@ class Network:
         if n_steps is not None:
             epochs = -(-n_steps // steps_per_epoch)
         if isinstance(optimizer, FullBatch):
-            optimizer.train(Objective(self, rows, n_threads), epochs, end_epoch)
+            optimizer.train(
+                Objective(self, rows, n_threads), epochs,
+                lambda loss: end_epoch(loss if np.isfinite(self._parameters).all() else np.nan),
+            )  # fmt: skip
         else:
             data = Data(*rows)
             order = np.arange(n_rows, dtype=np.int64) if shuffle or n_steps is not None else None
@@ -744,10 +757,10 @@ class Network:
                     self._random_state.shuffle(order)
                 if n_steps is not None:  # the last epoch may be a part of one
                     order = order[: (n_steps - epoch * steps_per_epoch) * batch_size]
-                record = self._train_epoch(
-                    data, order, batch_size, optimizer, n_threads=n_threads, augmentation=augmentation
+                _, loss = self._train_epoch(
+                    data, order, batch_size, optimizer, n_threads=n_threads, augmentation=augmentation, guarded=True
                 )
-                if end_epoch(np.average(record[:, 0] + record[:, 1], weights=record[:, 2])):
+                if end_epoch(loss):
                     break
         if best is not None:
             self._parameters[:] = best.parameters

@@ -130,6 +130,7 @@ INLINE void random_words(const uint32_t key[2], uint32_t stream, ptrdiff_t block
         .rbf = rbf_##suffix, .rbf_delta = rbf_delta_##suffix, .rbf_centres = rbf_centres_##suffix, \
         .rbf_inputs = rbf_inputs_##suffix, .loss = loss_##suffix, .squared_norm = squared_norm_##suffix, \
         .update = update_##suffix, .tie = tie_##suffix, .bound_columns = bound_columns_##suffix, \
+        .all_finite = all_finite_##suffix, \
         .dropout = dropout_##suffix, .add_noise = add_noise_##suffix, .augment = augment_##suffix, \
         .undo_scale = undo_scale_##suffix, \
     }

@@ -197,6 +197,8 @@ typedef struct {
     /* Columns of W (m, n), n <= lanes and rows ld apart, are multiplied by most / norm if their norm is above `most`. Returns
      * 0 if none was. */
     int (*bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w, ptrdiff_t ld, double most);
+    /* Whether no element of a (n) is infinite or NaN. */
+    int (*all_finite)(ptrdiff_t n, const void *a);
 
     /* Inverted dropout: a (m, n) <- 0 where word first + j of the row is below rate * 2^32, else a / (1 - rate). The rows
      * are counter->row and those after it, ld apart in a. */

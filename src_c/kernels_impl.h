@@ -1386,6 +1386,20 @@ static int NAME(bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w_, ptrdiff_t ld,
     return 1;
 }
 
+/* 0 * a is 0, or NaN where a is not finite. */
+static int NAME(all_finite)(ptrdiff_t n, const void *a_)
+{
+    const REAL *a = a_;
+    VEC sum[4] = {0};
+    ptrdiff_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        for (int j = 0; j < 4; j++)
+            sum[j] += NAME(load)(a + i + j * LANES) * 0;
+    for (; i < n; i++)
+        sum[0][0] += a[i] * 0;
+    return NAME(sum)(sum[0] + sum[1] + sum[2] + sum[3]) == 0;
+}
+
 /* ---- what is random in training ---------------------------------------------------------------------------------- */
 
 static void NAME(dropout)(ptrdiff_t m, ptrdiff_t n, double rate, const Counter *counter, ptrdiff_t first, void *a_,

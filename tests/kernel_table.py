@@ -136,6 +136,7 @@ class Kernels(Structure):
         ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, POINTER(c_double))),
         ("tie", CFUNCTYPE(c_double, N, N, c_double, P, N, P, N, P, N)),
         ("bound_columns", CFUNCTYPE(c_int, N, N, P, N, c_double)),
+        ("all_finite", CFUNCTYPE(c_int, N, P)),
         ("dropout", CFUNCTYPE(None, N, N, c_double, POINTER(Counter), N, P, N)),
         ("add_noise", CFUNCTYPE(None, N, N, c_double, POINTER(Counter), P, N)),
         ("augment", CFUNCTYPE(None, N, POINTER(Augmentation), POINTER(Counter), P, N, P)),

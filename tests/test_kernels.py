@@ -691,6 +691,18 @@ def test_bound_columns(k, dtype, rng, m):
         check()
 
 
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_all_finite(k, dtype, bad):
+    for n in (0, 1, 4 * k.lanes - 1, 4 * k.lanes, 4 * k.lanes + 1, 131):
+        a = np.full(n + 1, np.finfo(dtype).max)
+        a[n] = bad  # not to be looked at
+        assert k.all_finite(n, pointer(a))
+        for i in range(n):
+            a[i] = bad
+            assert not k.all_finite(n, pointer(a))
+            a[i] = -np.finfo(dtype).tiny
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.25, 0.5, 0.999])
 def test_dropout(k, dtype, rng, rate):
     """Any cut of rows and columns gives the masks of the reference."""

@@ -569,13 +569,23 @@ def test_labels_are_not_read_after_they_were_checked(rng):
     make([3, 2], loss="softmax_cross_entropy").fit(X, y, epochs=3, callback=spoil)
 
 
-def test_nonfinite_training_restores_the_parameters(rng):
+@pytest.mark.parametrize("epochs", [1, 50])
+@pytest.mark.parametrize("as_input", [np.asarray, sparse.csr_array])
+def test_nonfinite_training_restores_the_network(rng, epochs, as_input):
+    """An epoch alone is undone in another way than several."""
     X, y = rng.normal(size=(50, 5)) * 100, rng.normal(size=50)
+    bad = as_input(np.where(X < X.max(), X, np.inf))
+    X = as_input(X)
     net = make([5, 4, 1], "relu")
     net.fit(X, y, optimizer=SGD(1e-6, momentum=0.9))
     before = pickle.dumps(net)
-    with pytest.raises(FloatingPointError, match="not finite after epoch"):
-        net.partial_fit(X, y, optimizer=SGD(1e6, momentum=0.9), epochs=50)
+    rate = 1e6 if epochs > 1 else 1e60
+    for method in (net.partial_fit, net.fit):
+        with pytest.raises(FloatingPointError, match="not finite after epoch"):
+            method(X, y, optimizer=SGD(rate, momentum=0.9), batch_size=10, epochs=epochs)
+        assert pickle.dumps(net) == before
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        net.partial_fit(bad, y, optimizer=SGD(1e-6, momentum=0.9), epochs=epochs)
     assert pickle.dumps(net) == before
 
 

@@ -78,7 +78,7 @@ def one_step(net, X, y, seed=3, batch_size=100, **settings):
     """Training cost of the one batch, and its gradient, as plain gradient descent takes it; net is as it was."""
     before = net.parameters.copy()
     net._reset_optimizer()
-    record = net._train_epoch(
+    record, _ = net._train_epoch(
         Data(*net._rows(X, y)), None, batch_size, SGD(1.0), random_state=np.random.RandomState(seed), **settings
     )
     gradient = before - net.parameters
@@ -113,7 +113,7 @@ def test_masks_are_those_of_the_reference(rng):
     X, y = data(rng)
     seed = np.random.RandomState(5).randint(2**32, size=2, dtype=np.uint32)
     parameters = net.parameters.copy()
-    record = net._train_epoch(
+    record, _ = net._train_epoch(
         Data(*net._rows(X, y)), None, 30, SGD(1e-300), random_state=np.random.RandomState(5)
     )
     assert_array_equal(net.parameters, parameters)
@@ -295,7 +295,7 @@ def test_all_that_is_random_in_its_order(rng):
     images = ImageAugmentation((5, 7), shift=1, rotation=20, elastic_alpha=3, elastic_sigma=1)
     X, y = rng.integers(0, 255, size=(50, 35)).astype(np.uint8), rng.normal(size=(50, 2))
     seed = np.random.RandomState(5).randint(2**32, size=2, dtype=np.uint32)
-    record = net._train_epoch(
+    record, _ = net._train_epoch(
         Data(*net._rows(X, y)), None, 30, SGD(1e-300), random_state=np.random.RandomState(5), augmentation=images
     )
     H = [reference.distorted(x.reshape(5, 7), images, seed, 1, i).ravel() for i, x in enumerate(X[30:].astype(float))]
