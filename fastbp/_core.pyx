@@ -15,6 +15,10 @@ Of a layer cut by columns only its member ever touches the weights, so that no c
 the next step may begin without waiting for the others: what crosses is activations and deltas, which two chunks in turn keep
 on two sides of the workspace.
 
+Where the stripes of the last of these layers are few and odd in number, two members have half of the middle one each: Z of that
+layer is two sums, over the first and over the second half of the rows of W, which are added up once both are there; of the
+middle stripe that is after the barrier, by row blocks.
+
 G = H^T delta of a layer with many columns reads rows of H^T, which the member that computes H also keeps, rather than columns
 of H, whose elements lie pages apart.
 
@@ -105,6 +109,7 @@ cdef extern from "kernels.h" nogil:
         void (*unpack)(ptrdiff_t, ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*transpose)(ptrdiff_t, const void *, ptrdiff_t, void *, ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*fill_rows)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t) noexcept nogil
+        void (*add)(ptrdiff_t, ptrdiff_t, void *, const void *, ptrdiff_t) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, const void *, ptrdiff_t, int, void *) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const Strided *, const int64_t *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*gather_csr)(ptrdiff_t, const Csr *, const int64_t *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
@@ -302,6 +307,7 @@ cdef struct Layer:
     Py_ssize_t panel        # rows of W whose gradient is computed at once,
     Py_ssize_t group        #   and stripes
     Py_ssize_t n_panels
+    Py_ssize_t half         # rows of W that the first of the two parts has which Z is added up from; n_in where Z is one sum
     Py_ssize_t slot         # of the first of its n_panels * vectors penalties, and so many squared norms
     Py_ssize_t bias_slot    # of the first of its biases' `vectors` squared norms
     # the workspace
@@ -384,6 +390,7 @@ cdef struct Run:
     char *state[MAX_STATES]
     char *input[2]          # workspace, on both sides: gathered rows of X,
     Nonzeros nonzeros[2]    #   the nonzeros of its rows,
+    ptrdiff_t *middle[2]    #   where in each the second half of the first layer begins,
     Nonzeros transposed[2]  #   and of its columns
     Py_ssize_t ld_input
     Py_ssize_t ld_transposed    # distance between rows of the layers' H^T
@@ -514,6 +521,25 @@ cdef inline Range share(Py_ssize_t n, int member, int n_members) noexcept nogil:
     return r
 
 
+cdef inline bint halved(Layer *layer) noexcept nogil:
+    """Whether the layer's middle stripe may be shared by two members."""
+    return layer.half < layer.n_in
+
+
+cdef inline Py_ssize_t cut_of(Layer *layer, int member, int n_members) noexcept nogil:
+    """Where the member's share of the layer's columns begins, in half stripes, of which only the middle one is ever cut."""
+    cdef Py_ssize_t middle = 2 * layer.vectors * member // n_members
+    return middle if halved(layer) and middle == layer.vectors else 2 * (layer.vectors * member // n_members)
+
+
+cdef Range columns_of(Part *part, Layer *layer, int half) noexcept nogil:
+    """Stripes of which the member has the first or the second half of the rows of W."""
+    cdef Py_ssize_t begin = cut_of(layer, part.member, part.n_members), end = cut_of(layer, part.member + 1, part.n_members)
+    cdef Range r
+    r.begin, r.end = (begin + 1 - half) // 2, (end + 1 - half) // 2
+    return r
+
+
 cdef inline void update_transpose(const Kernels *k, Layer *layer, Py_ssize_t v, Py_ssize_t begin, Py_ssize_t m) noexcept nogil:
     """Stripe v and rows begin..begin+m of W to W^T; begin is a multiple of lanes."""
     cdef Py_ssize_t square = k.lanes * k.lanes, stripe = layer.vectors * square
@@ -568,6 +594,20 @@ cdef Py_ssize_t nonzeros_before(Part *part, Py_ssize_t row) noexcept nogil:
     return n
 
 
+cdef void find_middle(Run *run, Nonzeros *x, ptrdiff_t *middle, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
+    """Where the second half of the first layer begins in the lists of rows row..row+m."""
+    cdef ptrdiff_t i, begin, end, at
+    for i in range(row, row + m):
+        begin, end = x.begin[i], x.end[i]
+        while begin < end:
+            at = (begin + end) // 2
+            if x.columns[at] < run.layers.half:
+                begin = at + 1
+            else:
+                end = at
+        middle[i] = begin
+
+
 cdef void gather_rows(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
     """Rows row..row+m of the chunk to the workspace, unless they are read where they lie, or lists of their nonzeros."""
     cdef Run *run = part.run
@@ -576,8 +616,7 @@ cdef void gather_rows(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
     if run.sparse:
         run.k.gather_csr(m, &run.csr, run.order + at if run.order != NULL else NULL, at, nonzeros_before(part, row),
                          row, &run.nonzeros[part.side])
-        return
-    if not run.direct:
+    elif not run.direct:
         run.k.gather(m, run.layers.n_in, &run.x, run.order + at if run.order != NULL else NULL, at, part.x_rows[row],
                      run.ld_input)
         c = counter_of(part, row, 0)
@@ -587,8 +626,10 @@ cdef void gather_rows(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
             run.k.add_noise(m, run.layers.n_in, run.input_noise, &c, part.x_rows[row], run.ld_input)
         if run.input_dropout > 0:
             run.k.dropout(m, run.layers.n_in, run.input_dropout, &c, 0, part.x_rows[row], run.ld_input)
-    if run.listed:
+    if run.listed and not run.sparse:
         run.k.find_nonzeros(m, run.layers.n_in, part.x_rows + row, row, &run.nonzeros[part.side])
+    if run.listed and halved(run.layers):
+        find_middle(run, &run.nonzeros[part.side], run.middle[part.side], row, m)
 
 
 cdef void transpose_input(Part *part, Layer *layer, const char *h, Py_ssize_t ld, Py_ssize_t row, Py_ssize_t m,
@@ -618,26 +659,47 @@ cdef inline char *biases_of(const Kernels *k, Layer *layer, Py_ssize_t column) n
     return layer.packed + (layer.n_in * layer.width + column) * k.itemsize
 
 
-cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t v0, Py_ssize_t v1) noexcept nogil:
-    """A = f(H W + b) for rows row..row+m and stripes v0..v1."""
+cdef void weighted_input(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Range stripes, int half) noexcept nogil:
+    """Z = H W + b for rows row..row+m and some stripes. The products with the second half of W go to the deltas' place."""
+    cdef Run *run = part.run
+    cdef const Kernels *k = run.k
+    cdef Py_ssize_t column = stripes.begin * k.lanes, n = min(stripes.end * k.lanes, layer.width) - column
+    cdef Py_ssize_t ldw = layer.n_out if layer.in_place else k.lanes
+    cdef Py_ssize_t stripe = k.lanes if layer.in_place else layer.n_in * k.lanes
+    cdef Py_ssize_t begin = layer.half if half else 0, end = layer.n_in if half else layer.half
+    cdef char *w = layer.packed + stripes.begin * stripe * k.itemsize
+    cdef char *b = NULL if half else biases_of(k, layer, column)
+    cdef size_t offset = (row * layer.ld + column) * k.itemsize
+    cdef char *z = (layer.d[part.side] if half else layer.a[part.side]) + offset
+    cdef Nonzeros x
+    if layer.radial:
+        k.rbf(m, n, layer.n_in, input_rows(part, layer) + row, w, k.lanes, stripe, b, z,
+              at_offset(layer.slope[part.side], offset), layer.ld)
+    elif layer == run.layers and run.listed:
+        x = run.nonzeros[part.side]
+        if half:
+            x.begin = run.middle[part.side]
+        elif halved(layer):
+            x.end = run.middle[part.side]
+        k.nonzeros_matmul(m, n, end, &x, row, w, ldw, stripe, b, False, z, layer.ld, k.lanes)
+    else:
+        k.matmul(m, n, end - begin, input_rows(part, layer) + row, begin, ROWS, w + begin * k.lanes * k.itemsize, k.lanes,
+                 stripe, b, False, z, layer.ld, k.lanes)
+
+
+cdef void units(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t v0, Py_ssize_t v1) noexcept nogil:
+    """A = f(Z) for rows row..row+m and stripes v0..v1."""
     cdef Run *run = part.run
     cdef const Kernels *k = run.k
     cdef Py_ssize_t n = min(v1 * k.lanes, layer.width) - v0 * k.lanes
-    cdef Py_ssize_t ldw = layer.n_out if layer.in_place else k.lanes
-    cdef Py_ssize_t stripe = k.lanes if layer.in_place else layer.n_in * k.lanes
-    cdef char *w = layer.packed + v0 * stripe * k.itemsize
-    cdef char *b = biases_of(k, layer, v0 * k.lanes)
     cdef size_t offset = (row * layer.ld + v0 * k.lanes) * k.itemsize
     cdef char *z = layer.a[part.side] + offset
     cdef char *slope = at_offset(layer.slope[part.side], offset)
     cdef Counter c
-    if layer.radial:
-        k.rbf(m, n, layer.n_in, input_rows(part, layer) + row, w, k.lanes, stripe, b, z, slope, layer.ld)
-    elif layer == run.layers and run.listed:
-        k.nonzeros_matmul(m, n, layer.n_in, &run.nonzeros[part.side], row, w, ldw, stripe, b, False, z, layer.ld, k.lanes)
-    else:
-        k.matmul(m, n, layer.n_in, input_rows(part, layer) + row, 0, ROWS, w, k.lanes, stripe, b, False, z, layer.ld,
-                 k.lanes)
+    if v0 >= v1:
+        return
+    if halved(layer):
+        k.add(m, n, z, layer.d[part.side] + offset, layer.ld)
     if layer.activation == SOFTMAX:
         n = layer.n_out  # of the row; what fills it up stays 0
     if not layer.radial:
@@ -647,6 +709,29 @@ cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, P
         k.dropout(m, n, layer.dropout, &c, v0 * k.lanes, z, layer.ld)
     if layer < run.layers + run.n_layers - 1 and (layer + 1).ht[part.side] != NULL:
         transpose_input(part, layer + 1, z, layer.ld, row, m, v0, v1)
+
+
+cdef void forward_part(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
+    """A = f(H W + b) for rows row..row+m."""
+    cdef Range all_
+    all_.begin, all_.end = 0, layer.vectors
+    weighted_input(part, layer, row, m, all_, 0)
+    if halved(layer):
+        weighted_input(part, layer, row, m, all_, 1)
+    units(part, layer, row, m, 0, layer.vectors)
+
+
+cdef void forward_share(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
+    """This member's columns of the same, but for the middle stripe of a layer that has it in halves, which other members may
+    have a part of."""
+    cdef Range first = columns_of(part, layer, 0), second = columns_of(part, layer, 1)
+    cdef Py_ssize_t begin = max(first.begin, second.begin), end = min(first.end, second.end), middle = layer.vectors
+    weighted_input(part, layer, row, m, first, 0)
+    if halved(layer):
+        weighted_input(part, layer, row, m, second, 1)
+        middle = layer.vectors // 2
+    units(part, layer, row, m, begin, min(end, middle))
+    units(part, layer, row, m, max(begin, middle + 1), end)
 
 
 cdef void times_slope(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t column, Py_ssize_t n) noexcept nogil:
@@ -747,6 +832,7 @@ cdef void row_blocks(Part *part) noexcept nogil:
     of a block while it is in cache."""
     cdef Run *run = part.run
     cdef Layer *layer
+    cdef Layer *below = run.layers + run.n_by_columns - 1
     cdef Py_ssize_t blocks = n_blocks_of(part.rows, run.block, run.shared), b, row, m
     cdef Range mine = share(blocks, part.member, part.n_members)
     cdef int i
@@ -758,9 +844,10 @@ cdef void row_blocks(Part *part) noexcept nogil:
         if run.mode != BACKWARD:
             if run.n_by_columns == 0:
                 gather_rows(part, row, m)
+            elif halved(below):
+                units(part, below, row, m, below.vectors // 2, below.vectors // 2 + 1)
             for i in range(run.n_by_columns, run.n_layers):
-                layer = run.layers + i
-                forward_part(part, layer, row, m, 0, layer.vectors)
+                forward_part(part, run.layers + i, row, m)
         if run.mode == FORWARD or run.mode == BACKWARD:
             own_cost(part, row, m)
         else:
@@ -774,7 +861,6 @@ cdef void row_blocks(Part *part) noexcept nogil:
 cdef void forward_columns(Part *part) noexcept nogil:
     """The layers shared by columns: this member's columns for all rows of the chunk, a barrier after each layer."""
     cdef Run *run = part.run
-    cdef Layer *layer
     cdef Range mine
     cdef Py_ssize_t row, m
     cdef int i
@@ -789,12 +875,10 @@ cdef void forward_columns(Part *part) noexcept nogil:
             transpose_input(part, run.layers, run.input[part.side] + mine.begin * run.k.lanes * run.k.itemsize, run.ld_input,
                             0, part.rows, mine.begin, mine.end)
     for i in range(run.n_by_columns):
-        layer = run.layers + i
-        mine = share(layer.vectors, part.member, part.n_members)
         row = 0
         while row < part.rows and not interrupted(run, part.member):
             m = min(run.window, part.rows - row)
-            forward_part(part, layer, row, m, mine.begin, mine.end)
+            forward_share(part, run.layers + i, row, m)
             row += m
         barrier(part)
 
@@ -1011,18 +1095,22 @@ cdef void weights(Part *part, const Update *update, double S, bint accumulate) n
     cdef Layer *layer
     cdef Update u
     cdef Range mine
-    cdef Py_ssize_t v0, end, p, p0, p1, total = 0, before = 0
-    cdef int i
+    cdef Py_ssize_t v0, end, p, p0, p1, total = 0, before = 0, rows_ahead = part.rows_ahead
+    cdef int i, half
     for i in range(run.n_by_columns):
         layer = run.layers + i
         if update != NULL:
             u = update_of(update, layer, S)
-        mine = share(layer.vectors, part.member, part.n_members)
-        end = mine.begin
-        while end < mine.end:
-            v0, end = end, min(end + layer.group, mine.end)
-            update_weights(part, &u if update != NULL else NULL, layer, v0, end, 0, layer.n_panels, accumulate)
-            part.rows_ahead = 0
+        for half in range(2 if halved(layer) else 1):
+            mine = columns_of(part, layer, half)
+            p0 = layer.half // layer.panel if half else 0
+            p1 = layer.half // layer.panel if halved(layer) and not half else layer.n_panels
+            end = mine.begin
+            part.rows_ahead = rows_ahead
+            while end < mine.end:
+                v0, end = end, min(end + layer.group, mine.end)
+                update_weights(part, &u if update != NULL else NULL, layer, v0, end, p0, p1, accumulate)
+                part.rows_ahead = 0
     for i in range(run.n_by_columns, run.n_layers):
         total += run.layers[i].n_in * run.layers[i].vectors
     for i in range(run.n_by_columns, run.n_layers):
@@ -1575,7 +1663,7 @@ cdef class Engine:
         cdef Layer *layer
         cdef Py_ssize_t lanes = self.k.lanes, panel
         cdef bint large, whole_rows
-        cdef int i
+        cdef int i, shared = -1
         # packing W does not repay where it is large and few of its rows are read
         run.layers.in_place = run.sparse and (
             run.mode == FORWARD or run.mode == BACKWARD or run.layers.n_in * run.layers.n_out * self.k.itemsize > 1 << 22
@@ -1586,16 +1674,24 @@ cdef class Engine:
             # by columns where the weights are worth keeping in one core's cache, and there are columns for all
             large = layer.n_in * layer.n_out * self.k.itemsize >= 1 << 16
             whole_rows = whole_rows or layer.activation == SOFTMAX  # those by columns come before all others
-            if large and layer.vectors >= max(2, n_threads) and not whole_rows:
-                run.n_by_columns = i + 1
+            if large and layer.vectors > 1 and not whole_rows:
+                shared = i
+                if layer.vectors >= n_threads:
+                    run.n_by_columns = i + 1
             layer.width = layer.n_out if layer.in_place else layer.vectors * lanes
             # 48 rows of gradient are still in the L1 cache when the optimizer takes them
             panel = 1 + (1 << 16) // layer.n_out if layer.in_place else 48 if layer.n_in > 96 else layer.n_in
             layer.panel = (panel + lanes - 1) // lanes * lanes
             layer.n_panels = (layer.n_in + layer.panel - 1) // layer.panel
             layer.group = layer.vectors if layer.in_place else max(4, 4096 // (layer.panel * lanes) // 4 * 4)
+            layer.half = layer.n_in
             layer.slot = run.n_penalties
             run.n_penalties += layer.n_panels * (1 if layer.in_place else layer.vectors)
+        # whatever the number of threads, as the bits depend on it
+        layer = run.layers + max(shared, 0)
+        if (0 <= shared < self.n_layers - 1 and layer.vectors % 2 and layer.vectors < 16 and layer.n_panels > 1
+                and not layer.radial and run.mode < FORWARD):
+            layer.half = layer.n_panels // 2 * layer.panel
         run.n_squares = run.n_penalties
         for i in range(self.n_layers):
             layer = run.layers + i
@@ -1654,6 +1750,8 @@ cdef class Engine:
                 if run.listed:
                     i = min(run.n_nonzeros, chunk * run.most)
                     p = place_nonzeros(&run.nonzeros[side], p, chunk, i, itemsize)
+                    run.middle[side] = <ptrdiff_t *>p
+                    p += aligned(chunk * sizeof(ptrdiff_t))
                     if run.mode != LOSS_ONLY:
                         p = place_nonzeros(&run.transposed[side], p, run.layers.n_in, i, itemsize)
                 for i in range(self.n_layers):

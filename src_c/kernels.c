@@ -122,8 +122,8 @@ INLINE void random_words(const uint32_t key[2], uint32_t stream, ptrdiff_t block
     { \
         .isa = STR(ISA), .itemsize = sizeof(type), .lanes = VEC_BYTES / sizeof(type), \
         .matmul = matmul_##suffix, .pack = pack_##suffix, .unpack = unpack_##suffix, .transpose = transpose_##suffix, \
-        .fill_rows = fill_rows_##suffix, .column_sums = column_sums_##suffix, .gather = gather_##suffix, \
-        .gather_csr = gather_csr_##suffix, .find_nonzeros = find_nonzeros_##suffix, \
+        .fill_rows = fill_rows_##suffix, .add = add_##suffix, .column_sums = column_sums_##suffix, \
+        .gather = gather_##suffix, .gather_csr = gather_csr_##suffix, .find_nonzeros = find_nonzeros_##suffix, \
         .transpose_nonzeros = transpose_nonzeros_##suffix, .nonzeros_matmul = nonzeros_matmul_##suffix, \
         .activate = {UNITS(ACTIVATE, suffix) [GELU] = gelu_##suffix, [SILU] = silu_##suffix, [EXP] = exp_##suffix}, \
         .derivative = {UNITS(DERIVATIVE, suffix) [GELU] = kept_derivative_##suffix, [SILU] = kept_derivative_##suffix}, \

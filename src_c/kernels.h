@@ -135,6 +135,8 @@ typedef struct {
     void (*transpose)(ptrdiff_t m, const void *a, ptrdiff_t lda, void *b, ptrdiff_t ldb, ptrdiff_t stripe);
     /* every row of C (m, n) = row (n), or zero where row is NULL */
     void (*fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c, ptrdiff_t ldc);
+    /* a (m, n) += b (m, n), rows of both ld apart */
+    void (*add)(ptrdiff_t m, ptrdiff_t n, void *a, const void *b, ptrdiff_t ld);
     /* out (n) = (accumulate ? out : 0) + sum of the rows of A * B (m, n), or of A where B is NULL; rows of both ld apart */
     void (*column_sums)(ptrdiff_t m, ptrdiff_t n, const void *a, const void *b, ptrdiff_t ld, int accumulate, void *out);
     /* out (m, n) = rows order[0..m) of x, or rows first..first+m where order is NULL, converted to the dtype */

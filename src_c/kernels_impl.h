@@ -1386,6 +1386,19 @@ static int NAME(bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w_, ptrdiff_t ld,
     return 1;
 }
 
+static void NAME(add)(ptrdiff_t m, ptrdiff_t n, void *a_, const void *b_, ptrdiff_t ld)
+{
+    REAL *a = a_;
+    const REAL *b = b_;
+    for (ptrdiff_t i = 0; i < m; i++, a += ld, b += ld) {
+        ptrdiff_t j = 0;
+        for (; j + LANES <= n; j += LANES)
+            NAME(store)(a + j, NAME(load)(a + j) + NAME(load)(b + j));
+        for (; j < n; j++)
+            a[j] += b[j];
+    }
+}
+
 /* 0 * a is 0, or NaN where a is not finite. */
 static int NAME(all_finite)(ptrdiff_t n, const void *a_)
 {

@@ -119,6 +119,7 @@ class Kernels(Structure):
         ("unpack", CFUNCTYPE(None, N, N, P, N, P, N)),
         ("transpose", CFUNCTYPE(None, N, P, N, P, N, N)),
         ("fill_rows", CFUNCTYPE(None, N, N, P, P, N)),
+        ("add", CFUNCTYPE(None, N, N, P, P, N)),
         ("column_sums", CFUNCTYPE(None, N, N, P, P, N, c_int, P)),
         ("gather", CFUNCTYPE(None, N, N, POINTER(Strided), P, N, P, N)),
         ("gather_csr", CFUNCTYPE(None, N, POINTER(Csr), P, N, N, N, POINTER(Nonzeros))),

@@ -182,6 +182,12 @@ def test_moves(k, dtype, rng, n):
             k.fill_rows(m, n, pointer(source), pointer(c), n)
             assert_array_equal(c, expected)
             check()
+        both, check = guarded((m, n + 2), dtype)
+        both[:] = 7
+        k.add(m, n, pointer(both), pointer(a), n + 2)
+        assert_array_equal(both[:, :n], a + dtype.type(7))
+        assert (both[:, n:] == 7).all()
+        check()
         for accumulate in (0, 1):
             s, check = guarded((n,), dtype)
             s[:] = row

@@ -28,13 +28,15 @@ from fastbp import RBF, SGD, Adam, Dense, Network, RMSProp, _core, threads
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and processes")
 
 # name: sizes, batch, rows: enough for several threads, and for several chunks of a gradient. Layers of the last one
-# keep the transpose of their input.
+# keep the transpose of their input. 36 units are an odd number of vectors, whatever their width.
 NETWORKS = {
     "one hidden layer": ([120, 100, 10], 50, 1010),
     "narrow": ([300, 30, 3], 1000, 2100),
     "deep": ([64, *[64] * 5, 10], 96, 610),
     "wide": ([300, 500, 400, 7], 150, 310),
     "many inputs": ([4000, 300, 3], 50, 110),
+    "middle stripe in halves": ([1200, 36, 20, 5], 80, 410),
+    "wide, then halves": ([300, 128, 180, 20], 80, 410),
 }
 
 
@@ -127,6 +129,7 @@ STACKS = {
     "softmax": [Dense(300, "relu"), Dense(201, "softmax", dropout=0.2), Dense(500, "tanh"), Dense(7)],
     "RBF": [RBF(300), Dense(301, "tanh"), RBF(201, dropout=0.2), Dense(7)],
     "RBF by rows": [Dense(90, "tanh"), RBF(30), RBF(5, dropout=0.2), Dense(7)],
+    "halves": [Dense(100, "silu", dropout=0.2), Dense(20, "tanh"), Dense(7)],
     "softmax first": [Dense(301, "softmax", dropout=0.2), Dense(300, "relu"), Dense(7)],
 }
 
