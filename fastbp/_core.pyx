@@ -82,7 +82,6 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t height, width
         double shift, rotation, scale, shear, elastic_alpha, elastic_sigma
     ptrdiff_t augmentation_scratch(const Augmentation *)
-    void prefetch(const char *, ptrdiff_t)
     ctypedef struct Strided:
         const char *data
         ptrdiff_t row_stride, column_stride
@@ -425,7 +424,6 @@ cdef struct Part:           # a chunk of a batch, as one member sees it
     Team *team
     int member, n_members
     Py_ssize_t first, rows
-    Py_ssize_t rows_ahead   # of X to prefetch
     Py_ssize_t row          # of the chunk, from which on weights() takes its rows
     Py_ssize_t start        # row where the batch begins
     uint32_t step
@@ -562,14 +560,6 @@ cdef void find_rows(Part *part) noexcept nogil:
             part.x_rows[i] = run.input[part.side] + i * run.ld_input * run.k.itemsize
 
 
-cdef void prefetch_rows(Part *part, Range rows) noexcept nogil:
-    """Have those of the next chunk's rows of X on their way, while this chunk's weights are worked on."""
-    cdef Run *run = part.run
-    cdef Py_ssize_t i
-    for i in range(part.first + part.rows + rows.begin, part.first + part.rows + rows.end):
-        prefetch(row_of_x(run, i), run.layers.n_in * run.k.itemsize)
-
-
 cdef Counter counter_of(Part *part, Py_ssize_t row, uint32_t stream) noexcept nogil:
     """Where the random words of the chunk's row come from. The row counts from the beginning of the batch."""
     cdef Counter c
@@ -683,8 +673,9 @@ cdef void weighted_input(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m,
             x.end = run.middle[part.side]
         k.nonzeros_matmul(m, n, end, &x, row, w, ldw, stripe, b, False, z, layer.ld, k.lanes)
     else:
-        k.matmul(m, n, end - begin, input_rows(part, layer) + row, begin, ROWS, w + begin * k.lanes * k.itemsize, k.lanes,
-                 stripe, b, False, z, layer.ld, k.lanes)
+        k.matmul(m, n, end - begin, input_rows(part, layer) + row, begin,
+                 FAR_ROWS if layer == run.layers and run.direct else ROWS, w + begin * k.lanes * k.itemsize, k.lanes, stripe, b,
+                 False, z, layer.ld, k.lanes)
 
 
 cdef void units(Part *part, Layer *layer, Py_ssize_t row, Py_ssize_t m, Py_ssize_t v0, Py_ssize_t v1) noexcept nogil:
@@ -989,8 +980,6 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
         d, ldd, stripe_d = scratch, lanes, rows * lanes
         scratch += rows * n * k.itemsize
     for panel in range(p0, p1):
-        if layer == run.layers:
-            prefetch_rows(part, share(part.rows_ahead, <int>panel, <int>layer.n_panels))
         begin = panel * layer.panel
         size = min(layer.panel, layer.n_in - begin)
         g, stripe = scratch, size * lanes
@@ -1095,7 +1084,7 @@ cdef void weights(Part *part, const Update *update, double S, bint accumulate) n
     cdef Layer *layer
     cdef Update u
     cdef Range mine
-    cdef Py_ssize_t v0, end, p, p0, p1, total = 0, before = 0, rows_ahead = part.rows_ahead
+    cdef Py_ssize_t v0, end, p, p0, p1, total = 0, before = 0
     cdef int i, half
     for i in range(run.n_by_columns):
         layer = run.layers + i
@@ -1106,11 +1095,9 @@ cdef void weights(Part *part, const Update *update, double S, bint accumulate) n
             p0 = layer.half // layer.panel if half else 0
             p1 = layer.half // layer.panel if halved(layer) and not half else layer.n_panels
             end = mine.begin
-            part.rows_ahead = rows_ahead
             while end < mine.end:
                 v0, end = end, min(end + layer.group, mine.end)
                 update_weights(part, &u if update != NULL else NULL, layer, v0, end, p0, p1, accumulate)
-                part.rows_ahead = 0
     for i in range(run.n_by_columns, run.n_layers):
         total += run.layers[i].n_in * run.layers[i].vectors
     for i in range(run.n_by_columns, run.n_layers):
@@ -1221,7 +1208,6 @@ cdef void move_shares(Run *run, int member, int n_members, bint out) noexcept no
 
 cdef void begin_chunk(Part *part, Py_ssize_t first, Py_ssize_t rows, double scale) noexcept nogil:
     part.first, part.rows, part.scale = first, rows, scale
-    part.rows_ahead = min(rows, part.run.n_rows - first - rows) if part.run.direct and part.run.n_by_columns else 0
     part.turn ^= 1
     part.side = part.turn if part.n_members > 1 and part.run.sides == 2 else 0
     find_rows(part)

@@ -81,13 +81,6 @@ typedef struct {
     DType dtype;
 } Strided;
 
-/* Ask for n bytes to be in the L2 cache soon. */
-static inline void prefetch(const char *p, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i += 64)
-        __builtin_prefetch(p + i, 0, 2);
-}
-
 /* The rows of a CSR matrix; column indices ascend within a row. */
 typedef struct {
     const char *data;
