@@ -1440,15 +1440,15 @@ cdef void predict_layer(Run *run, Layer *layer, Py_ssize_t m, char **h, const No
     cdef const Kernels *k = run.k
     cdef bint packed = layer.packed != NULL
     cdef char *w = layer.packed if packed else run.parameters + layer.w * k.itemsize
-    cdef char *b = run.parameters + layer.b * k.itemsize
+    cdef char *b = w + layer.vectors * layer.n_in * k.lanes * k.itemsize if packed else run.parameters + layer.b * k.itemsize
     cdef Py_ssize_t ldw = k.lanes if packed else layer.n_out, stripe = layer.n_in * k.lanes if packed else k.lanes
     if layer.radial:
-        k.rbf(m, layer.n_out, layer.n_in, h, w, ldw, stripe, b, z, NULL, layer.n_out)
+        k.rbf(m, layer.width, layer.n_in, h, w, ldw, stripe, b, z, NULL, layer.width)
     elif nonzeros != NULL:
-        k.nonzeros_matmul(m, layer.n_out, layer.n_in, nonzeros, 0, w, ldw, stripe, b, False, z, layer.n_out, k.lanes)
+        k.nonzeros_matmul(m, layer.width, layer.n_in, nonzeros, 0, w, ldw, stripe, b, False, z, layer.width, k.lanes)
     else:
-        k.matmul(m, layer.n_out, layer.n_in, h, 0, FAR_ROWS if layer == run.layers else ROWS, w, ldw, stripe, b, False, z,
-                 layer.n_out, k.lanes)
+        k.matmul(m, layer.width, layer.n_in, h, 0, FAR_ROWS if layer == run.layers else ROWS, w, ldw, stripe, b, False, z,
+                 layer.width, k.lanes)
 
 
 cdef void output_unit(Run *run, Py_ssize_t m, Py_ssize_t n, char *z) noexcept nogil:
@@ -1507,8 +1507,9 @@ cdef void predict_member(void *arg, Team *team, int member, int n_members) noexc
             z = run.output + row * last.n_out * k.itemsize if layer == last else buffers[i % 2]
             predict_layer(run, layer, m, h, &nonzeros if run.listed and i == 0 else NULL, z)
             if not layer.radial:
-                k.activate[<int>layer.activation](m, layer.n_out, z, layer.n_out, layer.parameter, NULL)
-            size = layer.n_out * k.itemsize
+                k.activate[<int>layer.activation](m, layer.n_out if layer.activation == SOFTMAX else layer.width, z, layer.width,
+                                                  layer.parameter, NULL)
+            size = layer.width * k.itemsize
             for j in range(m):
                 h[j] = z + j * size
         output_unit(run, m, last.n_out, z)
@@ -1996,10 +1997,13 @@ cdef class Engine:
         """Whether so few rows are predicted by the calling thread alone."""
         return self.team_size(rows, rows, 2) == 1
 
-    cdef bint prefers_packed(self, Run *run, int i):
-        """Packing pays where W overflows the L1 cache and there are rows enough to use what was packed."""
+    cdef size_t packed_size(self, Run *run, int i):
+        """Bytes for W and b packed; 0 where that does not pay: it does where W overflows the L1 cache and there are rows enough
+        to use what was packed."""
         cdef Layer *layer = self.layers + i
-        return layer.n_in * layer.n_out * self.k.itemsize > 32768 and run.n_rows >= 48 and not (run.sparse and i == 0)
+        if layer.n_in * layer.n_out * self.k.itemsize <= 32768 or run.n_rows < 48 or run.sparse and i == 0:
+            return 0
+        return aligned((layer.n_in + 1) * layer.vectors * self.k.lanes * self.k.itemsize)
 
     def predict(self, parameters, X, order, out, int n_threads):
         """Output activations of the rows of X, an array that `reads` accepts or CSR: in out (n, n_out), contiguous, or in a
@@ -2046,10 +2050,11 @@ cdef class Engine:
         layers_size = aligned(self.n_layers * sizeof(Layer))
         for i in range(self.n_layers):
             layer = self.layers + i
-            if i or not run.direct and not run.sparse:
-                widest = max(widest, layer.n_in)
-            if self.prefers_packed(&run, i):
-                packed += aligned(layer.vectors * layer.n_in * self.k.lanes * itemsize)
+            if i:
+                widest = max(widest, (layer - 1).vectors * self.k.lanes)
+            elif not run.direct and not run.sparse:
+                widest = layer.n_in
+            packed += self.packed_size(&run, i)
         run.scratch_size = 2 * aligned(run.block * widest * itemsize)
         run.scratch_size += <size_t>place_nonzeros(&nonzeros, NULL, run.block, run.block * run.most, itemsize)
         size = layers_size + packed + n_threads * run.scratch_size
@@ -2061,11 +2066,14 @@ cdef class Engine:
         base += layers_size
         for i in range(self.n_layers):
             layer = run.layers + i
-            if self.prefers_packed(&run, i):
+            layer.width = layer.n_out
+            size = self.packed_size(&run, i)
+            if size:
                 layer.packed = base
-                self.k.pack(layer.n_in, layer.n_out, run.parameters + layer.w * itemsize, layer.n_out, base,
-                            layer.n_in * self.k.lanes)
-                base += aligned(layer.vectors * layer.n_in * self.k.lanes * itemsize)
+                move_parameters(&run, layer, run.parameters, base, False, 0, layer.vectors)
+                if i < self.n_layers - 1:  # whole vectors of A, which only the next layer reads
+                    layer.width = layer.vectors * self.k.lanes
+                base += size
         if not self.repays_threads(run.n_rows):  # some microseconds: not worth passing the GIL to and fro
             run.next_check = INFINITY
             predict_member(&run, NULL, 0, 1)
