@@ -15,7 +15,7 @@ Of a layer cut by columns only its member ever touches the weights, so that no c
 the next step may begin without waiting for the others: what crosses is activations and deltas, which two chunks in turn keep
 on two sides of the workspace.
 
-Where the stripes of the last of these layers are few and odd in number, two members have half of the middle one each: Z of that
+Where the stripes of the last large layer are few and odd in number, two members have half of the middle one each: Z of that
 layer is two sums, over the first and over the second half of the rows of W, which are added up once both are there; of the
 middle stripe that is after the barrier, by row blocks.
 
@@ -24,7 +24,7 @@ of H, whose elements lie pages apart.
 
 Where few elements of X are other than 0, as in CSR, images or one-hot codes, the products of the first layer take lists of
 those: a member lists the nonzeros of its rows, then those of its columns, and with the dense products' order of summing the
-bits are theirs too.
+bits are theirs too, unless W is used where it lies.
 
 Each element of each product is one sum in a fixed order, and losses and penalties are added up over blocks cut by the
 problem's shape: the bits of the result do not depend on the number of threads. A batch too large for the workspace runs in
@@ -155,6 +155,7 @@ cdef extern from *:
 
 cdef extern from "Python.h":
     int pending_signal "PyErr_CheckSignals"() noexcept
+    bint exception_matches "PyErr_ExceptionMatches"(object) noexcept
 
 
 import_array()
@@ -316,7 +317,7 @@ cdef struct Layer:
     char *pull              # gradient of the penalty for ties at the start of the step, as W lies; NULL where there are none
     char *wt                # W^T (n_out, n_in) in stripes, kept up to date by the updates
     char *a[2]              # activations (rows, n_out) and deltas, on both sides,
-    char *d[2]
+    char *d[2]              #   where Z's second sum is until it is added,
     char *slope[2]          #   what derivative takes where a does not tell f'(z), or rbf's Y, else NULL,
     char **a_rows[2]        #   and pointers to the rows of a and d
     char **d_rows[2]
@@ -398,7 +399,7 @@ cdef struct Run:
     const double *learning_rates  # TRAIN: one for each batch
     double *record
     double loss             # TRAIN: the mean of what `record` has
-    Py_ssize_t n_spoilt     # TRAIN: members that have found something which is not finite, be it in their weights or the loss,
+    Py_ssize_t n_spoilt     # TRAIN: members that have found that the run is no good, in their weights or in the loss,
     bint guarded            #   and whether nothing is written back then
     double *block_loss
     double *penalties
@@ -409,6 +410,7 @@ cdef struct Run:
     size_t scratch_size
     # the team
     bint stop
+    bint failed             # stopped by a signal's handler that raised something else than KeyboardInterrupt
     Py_ssize_t next_block   # PREDICT: the first that nobody has taken yet
     bint verdict[2]         # whether chunks were stopped, in turn
     int active              # members at work in this segment
@@ -458,6 +460,7 @@ cdef bint interrupted(Run *run, int member) noexcept nogil:
     if member == 0 and team_clock() > run.next_check:
         with gil:
             if pending_signal():  # the exception stays set; Engine raises it at the end
+                run.failed = not exception_matches(KeyboardInterrupt)
                 run.stop = True
         run.next_check = team_clock() + 0.05
     return run.stop
@@ -520,14 +523,15 @@ cdef inline Range share(Py_ssize_t n, int member, int n_members) noexcept nogil:
 
 
 cdef inline bint halved(Layer *layer) noexcept nogil:
-    """Whether the layer's middle stripe may be shared by two members."""
+    """Whether Z is two sums, so that two members may share the layer's middle stripe."""
     return layer.half < layer.n_in
 
 
 cdef inline Py_ssize_t cut_of(Layer *layer, int member, int n_members) noexcept nogil:
-    """Where the member's share of the layer's columns begins, in half stripes, of which only the middle one is ever cut."""
-    cdef Py_ssize_t middle = 2 * layer.vectors * member // n_members
-    return middle if halved(layer) and middle == layer.vectors else 2 * (layer.vectors * member // n_members)
+    """Where the member's share of the layer's columns begins, in half stripes: two members cut the middle one."""
+    if halved(layer) and n_members == 2 and member == 1:
+        return layer.vectors
+    return 2 * (layer.vectors * member // n_members)
 
 
 cdef Range columns_of(Part *part, Layer *layer, int half) noexcept nogil:
@@ -1343,12 +1347,12 @@ cdef void init_part(Part *part, Run *run, Team *team, int member, int n_members)
 
 
 cdef void find_spoilt(Run *run, int member, int n_members) noexcept nogil:
-    """The mean loss, and whether all of it and of this member's part of the parameters is finite."""
+    """The mean loss, and whether it and this member's part of the parameters are finite and no handler failed."""
     cdef Layer *layer
     cdef Range mine
     cdef Py_ssize_t i
     cdef double weight = 0
-    cdef bint finite = True
+    cdef bint finite = not run.failed
     if member == 0 and not run.stop:
         for i in range((run.n_rows + run.batch - 1) // run.batch):
             run.loss += run.record[3 * i + 2] * (run.record[3 * i] + run.record[3 * i + 1])
@@ -1598,7 +1602,7 @@ cdef class Engine:
         for i, (n_units, activation, parameter, max_norm) in enumerate(layers):
             layer = self.layers + i
             layer.max_norm = max_norm or 0
-            layer.n_in = n_inputs if i == 0 else (layer - 1).n_out
+            layer.n_in = layer.half = n_inputs if i == 0 else (layer - 1).n_out
             layer.n_out = n_units
             layer.activation, layer.parameter = ACTIVATIONS[activation], parameter
             layer.radial = activation == "rbf"
@@ -1737,8 +1741,9 @@ cdef class Engine:
                 if run.listed:
                     i = min(run.n_nonzeros, chunk * run.most)
                     p = place_nonzeros(&run.nonzeros[side], p, chunk, i, itemsize)
-                    run.middle[side] = <ptrdiff_t *>p
-                    p += aligned(chunk * sizeof(ptrdiff_t))
+                    if halved(run.layers):
+                        run.middle[side] = <ptrdiff_t *>p
+                        p += aligned(chunk * sizeof(ptrdiff_t))
                     if run.mode != LOSS_ONLY:
                         p = place_nonzeros(&run.transposed[side], p, run.layers.n_in, i, itemsize)
                 for i in range(self.n_layers):
@@ -1850,8 +1855,9 @@ cdef class Engine:
         seed (two 32-bit integers), dropout rates of inputs and layers, input noise, and None or an ImageAugmentation's
         settings.
 
-        Returns the mean of the losses with their penalties; NaN if it or a parameter is not finite. `guarded`: parameters,
-        states and t are left as they were then, unless X is CSR."""
+        Returns the mean of the losses with their penalties; NaN if it or a parameter is not finite. `guarded` (X is dense):
+        parameters, states and t are left as they were then, and where a signal's handler raises another error than
+        KeyboardInterrupt."""
         cdef Run run
         cdef Layer *layers
         cdef Augmentation *a

@@ -464,9 +464,10 @@ class Network:
         The seed for what is random is drawn from `random_state` (None: the network's), if anything is.
 
         Returns a float64 array (n_batches, 3): data loss, penalty, and sum of weights S of each batch, all before its
-        update; and the mean of loss and penalty, NaN if it or a parameter is not finite. If `guarded`, parameters and
-        the optimizer's state are left as they were then, unless X is CSR. With `penalty_over_weight` the penalty is
-        divided by S, as scikit-learn's alpha is.
+        update; and the mean of loss and penalty, NaN if it or a parameter is not finite. If `guarded` (X is dense),
+        parameters and the optimizer's state are left as they were then, as they are if an error other than
+        KeyboardInterrupt ends the epoch. With `penalty_over_weight` the penalty is divided by S, as scikit-learn's
+        alpha is.
         """
         n = _n_rows(data, order)
         batch_size = min(batch_size, n)
@@ -660,15 +661,16 @@ class Network:
             raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
 
         with threads.exclusive(self):
-            # one epoch alone is guarded by the engine, and nothing that may fail comes after it
+            # one epoch alone is guarded by the engine, and nothing of ours that may fail comes after it
             alone = (
                 epochs == 1 and validation is None and callback is None and not verbose and not issparse(X)
                 and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
             )  # fmt: skip
             parameters = None if alone else self._parameters.copy()
             state, draws = self._optimizer_state, self._random_state.get_state()
+            n_steps = int(state["t"][0]) if state else 0
             self._optimizer_state = None if fresh else state if alone else _copied(state)
-            arguments = optimizer, batch_size, shuffle, callback, verbose, n_threads, augmentation
+            arguments = optimizer, batch_size, shuffle, callback, verbose, n_threads, augmentation, alone
             try:
                 history, best = self._epochs(X, y, rows, validation, early_stopping, epochs, *arguments)
                 if then is None or best is None:
@@ -684,17 +686,23 @@ class Network:
                 history.second, _ = self._epochs(X, y, rows, None, None, epochs, *arguments, **limit)
                 return history
             except BaseException as error:
-                # Ctrl-C leaves what was learnt, anything else the network as it was.
-                if not isinstance(error, KeyboardInterrupt) or not np.isfinite(self._parameters).all():
-                    if not alone:
+                # Ctrl-C leaves what was learnt, anything else the network as it was; an epoch alone has been written
+                # back, or not, when an error arrives.
+                if alone:
+                    now = self._optimizer_state
+                    keep = now is not None and now["t"][0] != (n_steps if now is state else 0)
+                else:
+                    keep = isinstance(error, KeyboardInterrupt) and np.isfinite(self._parameters).all()
+                    if not keep:
                         self._parameters[:] = parameters
+                if not keep:
                     self._optimizer_state = state
                     self._random_state.set_state(draws)
                 raise
 
     def _epochs(
         self, X, y, rows, validation, early_stopping, epochs, optimizer, batch_size, shuffle, callback, verbose,
-        n_threads, augmentation, n_steps=None, below=-np.inf,
+        n_threads, augmentation, guarded, n_steps=None, below=-np.inf,
     ):  # fmt: skip
         """Train for so many epochs or steps, or until a loss is below the one given, or the rule, early stopping or the
         callback ends it. X and y are what `rows` were made from, for messages.
@@ -758,7 +766,7 @@ class Network:
                 if n_steps is not None:  # the last epoch may be a part of one
                     order = order[: (n_steps - epoch * steps_per_epoch) * batch_size]
                 _, loss = self._train_epoch(
-                    data, order, batch_size, optimizer, n_threads=n_threads, augmentation=augmentation, guarded=True
+                    data, order, batch_size, optimizer, n_threads=n_threads, augmentation=augmentation, guarded=guarded
                 )
                 if end_epoch(loss):
                     break

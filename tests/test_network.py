@@ -589,6 +589,19 @@ def test_nonfinite_training_restores_the_network(rng, epochs, as_input):
     assert pickle.dumps(net) == before
 
 
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_nonfinite_epoch_of_a_team_restores_the_network(rng, n_threads):
+    X, y = rng.normal(size=(2000, 300)), rng.integers(0, 10, 2000)
+    net = make([300, 100, 10], "relu", loss="softmax_cross_entropy")
+    net.fit(X, y, optimizer=Adam())
+    before = pickle.dumps(net)
+    for optimizer in (Adam(1e300), SGD(1e300)):
+        with pytest.raises(FloatingPointError, match="not finite after epoch"):
+            net.partial_fit(X, y, optimizer=optimizer, batch_size=1000, n_threads=n_threads)
+        assert net._engine.n_members == n_threads
+        assert pickle.dumps(net) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
