@@ -93,6 +93,7 @@ cdef extern from "kernels.h" nogil:
         DType dtype
         int wide_indices, wide_indptr
     int64_t csr_index(const char *, int, int64_t)
+    ptrdiff_t columns_below(ptrdiff_t, const int32_t *, ptrdiff_t)
     ctypedef struct Nonzeros:
         ptrdiff_t *begin
         ptrdiff_t *end
@@ -590,16 +591,9 @@ cdef Py_ssize_t nonzeros_before(Part *part, Py_ssize_t row) noexcept nogil:
 
 cdef void find_middle(Run *run, Nonzeros *x, ptrdiff_t *middle, Py_ssize_t row, Py_ssize_t m) noexcept nogil:
     """Where the second half of the first layer begins in the lists of rows row..row+m."""
-    cdef ptrdiff_t i, begin, end, at
+    cdef ptrdiff_t i
     for i in range(row, row + m):
-        begin, end = x.begin[i], x.end[i]
-        while begin < end:
-            at = (begin + end) // 2
-            if x.columns[at] < run.layers.half:
-                begin = at + 1
-            else:
-                end = at
-        middle[i] = begin
+        middle[i] = x.begin[i] + columns_below(x.end[i] - x.begin[i], x.columns + x.begin[i], run.layers.half)
 
 
 cdef void gather_rows(Part *part, Py_ssize_t row, Py_ssize_t m) noexcept nogil:

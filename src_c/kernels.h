@@ -103,6 +103,24 @@ typedef struct {
     void *values;
 } Nonzeros;
 
+/* How many of n ascending columns are below the one given. */
+static inline ptrdiff_t columns_below(ptrdiff_t n, const int32_t *columns, ptrdiff_t column)
+{
+    if (n == 0 || columns[0] >= column)
+        return 0;
+    if (columns[n - 1] < column)
+        return n;
+    ptrdiff_t low = 0;
+    while (low < n) {
+        const ptrdiff_t middle = low + (n - low) / 2;
+        if (columns[middle] < column)
+            low = middle + 1;
+        else
+            n = middle;
+    }
+    return low;
+}
+
 /* How matmul reads A: by rows, by columns of its transpose, or by rows that are likely not in cache. */
 typedef enum { ROWS, COLUMNS, FAR_ROWS } Reading;
 

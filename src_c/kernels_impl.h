@@ -437,24 +437,6 @@ static void NAME(find_nonzeros)(ptrdiff_t m, ptrdiff_t n, const void *rows_, ptr
     }
 }
 
-/* How many of n ascending columns are below the one given. */
-INLINE ptrdiff_t NAME(below)(ptrdiff_t n, const int32_t *columns, ptrdiff_t column)
-{
-    if (n == 0 || columns[0] >= column)
-        return 0;
-    if (columns[n - 1] < column)
-        return n;
-    ptrdiff_t low = 0;
-    while (low < n) {
-        const ptrdiff_t middle = low + (n - low) / 2;
-        if (columns[middle] < column)
-            low = middle + 1;
-        else
-            n = middle;
-    }
-    return low;
-}
-
 static void NAME(transpose_nonzeros)(ptrdiff_t m, const Nonzeros *x, ptrdiff_t row, ptrdiff_t begin, ptrdiff_t end,
                                      const Nonzeros *out)
 {
@@ -462,8 +444,8 @@ static void NAME(transpose_nonzeros)(ptrdiff_t m, const Nonzeros *x, ptrdiff_t r
     memset(next + begin, 0, (size_t)(end - begin) * sizeof(ptrdiff_t));
     for (ptrdiff_t i = row; i < row + m; i++) {
         const int32_t *columns = x->columns + x->begin[i];
-        const ptrdiff_t n = x->end[i] - x->begin[i], first = NAME(below)(n, columns, begin);
-        const ptrdiff_t last = NAME(below)(n, columns, end);
+        const ptrdiff_t n = x->end[i] - x->begin[i], first = columns_below(n, columns, begin);
+        const ptrdiff_t last = columns_below(n, columns, end);
         at += first;
         for (ptrdiff_t e = first; e < last; e++)
             next[columns[e]]++;
@@ -478,8 +460,8 @@ static void NAME(transpose_nonzeros)(ptrdiff_t m, const Nonzeros *x, ptrdiff_t r
     for (ptrdiff_t i = row; i < row + m; i++) {
         const int32_t *columns = x->columns + x->begin[i];
         const REAL *values = (const REAL *)x->values + x->begin[i];
-        const ptrdiff_t n = x->end[i] - x->begin[i], first = NAME(below)(n, columns, begin);
-        const ptrdiff_t last = NAME(below)(n, columns, end);
+        const ptrdiff_t n = x->end[i] - x->begin[i], first = columns_below(n, columns, begin);
+        const ptrdiff_t last = columns_below(n, columns, end);
         for (ptrdiff_t e = first; e < last; e++) {
             const ptrdiff_t place = next[columns[e]]++;
             to_columns[place] = (int32_t)(i - row);
