@@ -28,7 +28,8 @@ bits are theirs too, unless W is used where it lies.
 
 Each element of each product is one sum in a fixed order, and losses and penalties are added up over blocks cut by the
 problem's shape: the bits of the result do not depend on the number of threads. A batch too large for the workspace runs in
-chunks whose gradients add up in an array before the update. Clipping by norm needs that array too: each member takes the
+chunks whose gradients add up in an array before the update; those of many rows are folded, every FOLDED_ROWS, into a sum whose
+rounding error is kept beside it. Clipping by norm needs that array too: each member takes the
 norms of its weights' gradients, and after a barrier all add them up in the same order. Max-norm is a pass after the updates,
 with a barrier on either side: a column is bounded whole by one member. What ties between layers add to their gradients is
 found before the updates, while no weight changes, and is what the sums of these panels begin with.
@@ -78,6 +79,10 @@ cdef extern from "kernels.h" nogil:
         uint32_t step, row, stream
     enum: NOISE_STREAM
     enum: AUGMENTATION_STREAM
+    ctypedef struct Total:
+        double sum, error
+    void add_to(Total *, double)
+    double value_of(const Total *)
     ctypedef struct Augmentation:
         ptrdiff_t height, width
         double shift, rotation, scale, shear, elastic_alpha, elastic_sigma
@@ -111,6 +116,7 @@ cdef extern from "kernels.h" nogil:
         void (*fill_rows)(ptrdiff_t, ptrdiff_t, const void *, void *, ptrdiff_t) noexcept nogil
         void (*add)(ptrdiff_t, ptrdiff_t, void *, const void *, ptrdiff_t) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, const void *, ptrdiff_t, int, void *) noexcept nogil
+        void (*fold)(ptrdiff_t, void *, void *, void *, int, int) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const Strided *, const int64_t *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*gather_csr)(ptrdiff_t, const Csr *, const int64_t *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
                            const Nonzeros *) noexcept nogil
@@ -129,7 +135,7 @@ cdef extern from "kernels.h" nogil:
                            ptrdiff_t) noexcept nogil
         double (*loss)(const Cost *, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, const void *, const int64_t *, const double *,
                        double, void *) noexcept nogil
-        double (*squared_norm)(const Update *, ptrdiff_t, const void *, const void *) noexcept nogil
+        double (*norm)(const Update *, ptrdiff_t, const void *, const void *) noexcept nogil
         void (*update)(const Update *, ptrdiff_t, void *, const void *, void **, double *) noexcept nogil
         double (*tie)(ptrdiff_t, ptrdiff_t, double, const void *, ptrdiff_t, const void *, ptrdiff_t, void *,
                       ptrdiff_t) noexcept nogil
@@ -309,12 +315,14 @@ cdef struct Layer:
     Py_ssize_t group        #   and stripes
     Py_ssize_t n_panels
     Py_ssize_t half         # rows of W that the first of the two parts has which Z is added up from; n_in where Z is one sum
-    Py_ssize_t slot         # of the first of its n_panels * vectors penalties, and so many squared norms
-    Py_ssize_t bias_slot    # of the first of its biases' `vectors` squared norms
+    Py_ssize_t slot         # of the first of its n_panels * vectors penalties, and so many norms
+    Py_ssize_t bias_slot    # of the first of its biases' `vectors` norms
     # the workspace
     char *packed            # W (n_in, n_out) in stripes, then b (NULL in PREDICT where W is used as it lies);
     char *state[MAX_STATES] #   and, in the same form, the optimizer's state
-    char *g                 #   and the gradient, NULL where it is consumed panel by panel
+    char *g                 #   and the gradient, NULL where it is consumed panel by panel,
+    char *sum               #   and where it is added up over many rows, its sum so far and that sum's rounding error
+    char *error
     char *pull              # gradient of the penalty for ties at the start of the step, as W lies; NULL where there are none
     char *wt                # W^T (n_out, n_in) in stripes, kept up to date by the updates
     char *a[2]              # activations (rows, n_out) and deltas, on both sides,
@@ -405,8 +413,9 @@ cdef struct Run:
     double *block_loss
     double *penalties
     double *tie_penalties
-    double *squares         # squared norms of parts of the gradient
-    Py_ssize_t n_squares
+    bint folds              # whether the gradients of a batch are more than one chain may add up
+    double *norms           # of parts of the gradient
+    Py_ssize_t n_norms
     char *scratch           # scratch_size bytes for each member
     size_t scratch_size
     # the team
@@ -434,6 +443,9 @@ cdef struct Part:           # a chunk of a batch, as one member sees it
     int turn                # 0 and 1, chunk by chunk
     int side                # of the workspace
     bint measuring          # weights() is to find the gradient's norm, not to update
+    Py_ssize_t unfolded     # rows whose gradients have been added up since they were last folded into the sum
+    bint folding            # weights() is to fold them,
+    bint first_fold, last_fold  # for the first time, for the last
     Py_ssize_t pending      # batch whose penalty is still to be recorded, or -1
     char **x_rows           # pointers to the chunk's rows of X
     char *scratch
@@ -441,6 +453,12 @@ cdef struct Part:           # a chunk of a batch, as one member sees it
 
 cdef struct Range:
     Py_ssize_t begin, end
+
+
+# Rows whose gradients are added up in one chain of chunks; more are folded into a sum whose rounding error is kept.
+cdef enum:
+    FOLDED_ROWS = 8192
+
 
 
 cdef Py_ssize_t n_blocks_of(Py_ssize_t rows, Py_ssize_t most, bint shared) noexcept nogil:
@@ -912,6 +930,13 @@ cdef Update step_of(const Settings *settings, double eta, int64_t t) noexcept no
     return u
 
 
+cdef inline int state_of_squares(Rule rule) noexcept nogil:
+    """Which of the rule's arrays of state has squares of gradients; -1 if none has."""
+    if rule == ADAM or rule == ADAMW:
+        return 1
+    return 0 if rule >= ADAGRAD else -1
+
+
 cdef inline void states_at(char **states, size_t offset, char **at) noexcept nogil:
     """Pointers into those arrays of state that there are."""
     cdef int i
@@ -933,13 +958,15 @@ cdef void update_biases(Part *part, const Update *update, Layer *layer, Py_ssize
     if part.rows:
         k.column_sums(part.rows, n, layer.d[part.side] + rows,
                       layer.slope[part.side] + rows if layer.radial else NULL, layer.ld, accumulate, g)
+    if part.folding:
+        k.fold(n, g, layer.sum + offset, layer.error + offset, part.first_fold, part.last_fold)
     if update != NULL:
         u = update[0]
         u.l1 = u.l2 = u.decay = 0
         if part.measuring:
             for v in range(v0, v1):
                 at = (v - v0) * k.lanes
-                part.run.squares[layer.bias_slot + v] = k.squared_norm(
+                part.run.norms[layer.bias_slot + v] = k.norm(
                     &u, min(k.lanes, n - at), layer.packed + offset + at * k.itemsize, g + at * k.itemsize)
             return
         states_at(layer.state, offset, states)
@@ -954,7 +981,7 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
     cdef const Kernels *k = run.k
     cdef Py_ssize_t lanes = k.lanes, n = min(v1 * lanes, layer.width) - v0 * lanes
     cdef Py_ssize_t rows = part.rows
-    cdef Py_ssize_t panel, begin, size, stripe, v, ldd = layer.ld, stripe_d = lanes
+    cdef Py_ssize_t panel, begin, size, count, stripe, v, ldd = layer.ld, stripe_d = lanes
     cdef char *d = layer.d[part.side] + (part.row * layer.ld + v0 * lanes) * k.itemsize
     cdef char *scratch = part.scratch
     cdef char *g
@@ -962,7 +989,7 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
     cdef double *penalty
     cdef char *states[MAX_STATES]
     cdef size_t offset
-    cdef bint pulled = layer.pull != NULL and rows and not accumulate
+    cdef bint pulled = layer.pull != NULL and rows and part.first == part.start
     if p0 == 0:
         update_biases(part, update, layer, v0, v1, accumulate)
     if layer.radial and rows:
@@ -1001,20 +1028,21 @@ cdef void update_weights(Part *part, const Update *update, Layer *layer, Py_ssiz
             if layer.radial:
                 k.rbf_centres(size, n, layer.packed + (v0 * layer.n_in + begin) * lanes * k.itemsize, layer.n_in * lanes, sums,
                               g, stripe)
-        if update == NULL:
-            continue
         for v in range(v0, v0 + 1 if layer.in_place else v1):
             offset = (begin * n if layer.in_place else (v * layer.n_in + begin) * lanes) * k.itemsize
+            count = size * (n if layer.in_place else lanes)
+            if part.folding:
+                k.fold(count, layer.g + offset, layer.sum + offset, layer.error + offset, part.first_fold, part.last_fold)
+            if update == NULL:
+                continue
             if part.measuring:
-                run.squares[layer.slot + v * layer.n_panels + panel] = k.squared_norm(
-                    update, size * (n if layer.in_place else lanes), layer.packed + offset,
-                    g + (v - v0) * stripe * k.itemsize)
+                run.norms[layer.slot + v * layer.n_panels + panel] = k.norm(
+                    update, count, layer.packed + offset, g + (v - v0) * stripe * k.itemsize)
                 continue
             penalty = run.penalties + layer.slot + v * layer.n_panels + panel
             penalty[0] = 0
             states_at(layer.state, offset, states)
-            k.update(update, size * (n if layer.in_place else lanes), layer.packed + offset,
-                     g + (v - v0) * stripe * k.itemsize, <void **>states, penalty)
+            k.update(update, count, layer.packed + offset, g + (v - v0) * stripe * k.itemsize, <void **>states, penalty)
             if layer.wt != NULL:
                 update_transpose(k, layer, v, begin, size)
 
@@ -1138,23 +1166,45 @@ cdef void bound_columns(Part *part) noexcept nogil:
     barrier(part)
 
 
-cdef double clipping(double squares, double most) noexcept nogil:
-    """What to multiply a gradient of this squared norm by, so that its norm is `most` at most."""
-    return most / sqrt(squares) if squares > most * most else 1
+cdef void gather_gradients(Part *part, const Update *update, double S, bint last) noexcept nogil:
+    """This member's weights' gradients over the rows at hand, added to those of the rows before; these are all if `last`."""
+    cdef bint many = part.unfolded > 0
+    part.unfolded += part.rows
+    part.folding = part.run.folds and (last or part.unfolded >= FOLDED_ROWS)
+    part.last_fold = last
+    weights(part, update, S, many)
+    if part.folding:
+        part.folding = part.first_fold = False
+        part.unfolded = 0
+
+
+cdef double norm_of(const double *norms, Py_ssize_t n) noexcept nogil:
+    """The norm of a vector of whose parts these are the norms; their squares may overflow."""
+    cdef double largest = 0, squares = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not norms[i] <= largest:  # or NaN
+            largest = norms[i]
+    if not 0 < largest < INFINITY:
+        return largest
+    for i in range(n):
+        squares += (norms[i] / largest) ** 2
+    return largest * sqrt(squares)
+
+
+cdef double clipping(double norm, double most) noexcept nogil:
+    """What to multiply a gradient of this norm by, so that its norm is `most` at most."""
+    return most / norm if norm > most else 1
 
 
 cdef double clip_norm(Part *part, const Update *update, double S) noexcept nogil:
     """What to multiply the whole gradient by: all members find the norms of their weights' part, and each adds all of them."""
     cdef Run *run = part.run
-    cdef double squares = 0
-    cdef Py_ssize_t i
     part.measuring = True
     weights(part, update, S, False)
     part.measuring = False
     barrier(part)
-    for i in range(run.n_squares):
-        squares += run.squares[i]
-    return clipping(squares, run.settings.clip_norm)
+    return clipping(norm_of(run.norms, run.n_norms), run.settings.clip_norm)
 
 
 cdef void move_parameters(Run *run, Layer *layer, char *flat, char *packed, bint out, Py_ssize_t v0,
@@ -1214,12 +1264,13 @@ cdef void begin_chunk(Part *part, Py_ssize_t first, Py_ssize_t rows, double scal
 cdef void record_penalty(Part *part) noexcept nogil:
     """The penalty of the last update, once all members have made theirs."""
     cdef Run *run = part.run
-    cdef double penalty = 0
+    cdef Total penalty
     cdef Py_ssize_t i
     if part.member == 0 and part.pending >= 0:
+        penalty.sum = penalty.error = 0
         for i in range(run.n_penalties):
-            penalty += run.penalties[i]
-        run.record[3 * part.pending + 1] += penalty
+            add_to(&penalty, run.penalties[i])
+        run.record[3 * part.pending + 1] += value_of(&penalty)
         part.pending = -1
 
 
@@ -1227,7 +1278,8 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
     """One batch (modes TRAIN, GRADIENT, LOSS_ONLY), as one of the members at work sees it; False if it was stopped."""
     cdef Run *run = part.run
     cdef Py_ssize_t start = batch * run.batch, m = min(run.batch, run.n_rows - start), first = start, rows, i
-    cdef double S = <double>m, loss = 0, ties = 0, penalty_S
+    cdef double S = <double>m, penalty_S
+    cdef Total loss, ties
     cdef Update update
     cdef bint whole = run.mode == TRAIN and m <= run.chunk and run.settings.clip_norm == 0
     if run.weights != NULL:
@@ -1239,6 +1291,8 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
                 memset(run.record + 3 * batch, 0, 3 * sizeof(double))
             return True
     penalty_S = S if run.penalty_over_weight else 1
+    loss.sum = loss.error = ties.sum = ties.error = 0
+    part.unfolded, part.first_fold = 0, True
     part.start, part.step = start, <uint32_t>t[0]
     if run.mode == TRAIN:
         update = step_of(&run.settings, run.learning_rates[batch], t[0] + 1)
@@ -1259,15 +1313,15 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
             return False
         if part.member == 0:
             for i in range(n_blocks_of(rows, run.block, run.shared)):
-                loss += run.block_loss[i]
+                add_to(&loss, run.block_loss[i])
             for i in range(run.n_tie_penalties if first == start else 0):
-                ties += run.tie_penalties[i]
+                add_to(&ties, run.tie_penalties[i])
         if run.mode != LOSS_ONLY:
             backward_columns(part)
             if run.listed and run.n_by_columns == 0 and not run.layers.in_place:
                 transpose_nonzeros(part)
                 barrier(part)
-            weights(part, &update if whole else NULL, penalty_S, first > start)
+            gather_gradients(part, &update if whole else NULL, penalty_S, first + rows == start + m)
         if run.n_by_columns == 0:
             barrier(part)
         first += rows
@@ -1281,8 +1335,8 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
     if run.bounded:
         bound_columns(part)
     if part.member == 0:
-        run.record[3 * batch] = loss / S
-        run.record[3 * batch + 1] = ties
+        run.record[3 * batch] = value_of(&loss) / S
+        run.record[3 * batch + 1] = value_of(&ties)
         run.record[3 * batch + 2] = S
     if run.mode == TRAIN:
         t[0] += 1
@@ -1336,27 +1390,36 @@ cdef void choose_pace(Run *run, int n_members, Py_ssize_t done, Py_ssize_t n_bat
 cdef void init_part(Part *part, Run *run, Team *team, int member, int n_members) noexcept nogil:
     memset(part, 0, sizeof(Part))
     part.run, part.team, part.member, part.n_members, part.pending = run, team, member, n_members, -1
+    part.first_fold = True
     part.x_rows = <char **>(run.scratch + member * run.scratch_size)
     part.scratch = <char *>part.x_rows + aligned(run.chunk * sizeof(char *))
 
 
 cdef void find_spoilt(Run *run, int member, int n_members) noexcept nogil:
-    """The mean loss, and whether it and this member's part of the parameters are finite and no handler failed."""
+    """The mean loss, and whether it and this member's part of the parameters are finite and no handler failed. So must be the
+    squares that a rule divides by, or it would make no step."""
     cdef Layer *layer
     cdef Range mine
     cdef Py_ssize_t i
-    cdef double weight = 0
+    cdef Total loss, weight
     cdef bint finite = not run.failed
+    cdef int squares = state_of_squares(run.settings.rule)
     if member == 0 and not run.stop:
+        loss.sum = loss.error = weight.sum = weight.error = 0
         for i in range((run.n_rows + run.batch - 1) // run.batch):
-            run.loss += run.record[3 * i + 2] * (run.record[3 * i] + run.record[3 * i + 1])
-            weight += run.record[3 * i + 2]
-        run.loss /= weight if weight > 0 else 1
+            add_to(&loss, run.record[3 * i + 2] * (run.record[3 * i] + run.record[3 * i + 1]))
+            add_to(&weight, run.record[3 * i + 2])
+        run.loss = value_of(&loss)
+        if weight.sum > 0:
+            run.loss /= value_of(&weight)
         finite = isfinite(run.loss)
     for i in range(run.n_layers):
         layer = run.layers + i
         mine = share((layer.n_in + 1) * layer.width, member, n_members)
         finite = finite and run.k.all_finite(mine.end - mine.begin, layer.packed + mine.begin * run.k.itemsize)
+        if squares >= 0:
+            finite = finite and run.k.all_finite(mine.end - mine.begin,
+                                                 layer.state[squares] + mine.begin * run.k.itemsize)
     if not finite:
         fetch_add(&run.n_spoilt, 1, RELAXED)
 
@@ -1415,7 +1478,7 @@ cdef void own_cost_member(void *arg, Team *team, int member, int n_members) noex
     backward_columns(&part)
     while part.row < run.n_rows and not interrupted(run, member):
         part.rows = min(run.window, run.n_rows - part.row)
-        weights(&part, NULL, 1, part.row > 0)
+        gather_gradients(&part, NULL, 1, part.row + part.rows == run.n_rows)
         part.row += part.rows
     if run.input_gradient != NULL:
         for b in range(mine.begin, mine.end):
@@ -1677,11 +1740,11 @@ cdef class Engine:
         if (0 <= shared < self.n_layers - 1 and layer.vectors % 2 and layer.vectors < 16 and layer.n_panels > 1
                 and not layer.radial and run.mode < FORWARD):
             layer.half = layer.n_panels // 2 * layer.panel
-        run.n_squares = run.n_penalties
+        run.n_norms = run.n_penalties
         for i in range(self.n_layers):
             layer = run.layers + i
-            layer.bias_slot = run.n_squares
-            run.n_squares += layer.vectors
+            layer.bias_slot = run.n_norms
+            run.n_norms += layer.vectors
         run.listed = run.sparse or (run.mode < FORWARD and run.input_noise == 0 and lists_repay(run, 512))
         # the rows of a batch would share few sets of the L1 cache; H^T is made from gathered rows
         run.direct = run.direct and run.x.row_stride % 256 != 0 and not self.transposes(run, 0)
@@ -1716,6 +1779,7 @@ cdef class Engine:
         run.chunk = chunk
         run.window = self.chunk_of(chunk)
         run.ld_transposed = self.row_distance(chunk)
+        run.folds = gradient and run.batch > FOLDED_ROWS
         run.sides = 2 if n_threads > 1 and run.n_by_columns and not own_cost else 1
         last = run.layers + self.n_layers - 1
         for i in range(self.n_layers):
@@ -1773,6 +1837,9 @@ cdef class Engine:
                 if gradient and not (layer.in_place and run.gradient != NULL):
                     layer.g = p
                     p += weights
+                if run.folds:
+                    layer.sum, layer.error = p, p + weights
+                    p += 2 * weights
                 for r in range(run.n_ties):
                     if run.ties[r].i == i or run.ties[r].j == i:
                         layer.pull = p
@@ -1794,8 +1861,8 @@ cdef class Engine:
             p += aligned(run.n_penalties * sizeof(double))
             run.tie_penalties = <double *>p
             p += aligned(run.n_tie_penalties * sizeof(double))
-            run.squares = <double *>p
-            p += aligned(run.n_squares * sizeof(double))
+            run.norms = <double *>p
+            p += aligned(run.n_norms * sizeof(double))
             run.scratch = p
             p += n_threads * run.scratch_size
             if round_ == 0:
@@ -1821,7 +1888,7 @@ cdef class Engine:
         cdef int i
         for i in range(self.n_layers):
             width += 2 * self.layers[i].ld
-        most = max(256, (1 << 20) // (width * <Py_ssize_t>self.k.itemsize))
+        most = min(FOLDED_ROWS, max(256, (1 << 20) // (width * <Py_ssize_t>self.k.itemsize)))
         most = max(64, min(most, (1 << 31) // (self.n_weights + 1)))
         return min(batch, most)
 
@@ -1948,23 +2015,24 @@ cdef class Engine:
         return 0
 
     def step(self, parameters, gradient, settings, double learning_rate, states, t, penalties):
-        """One update of all parameters from a given gradient; arguments as in `train`."""
+        """One update of all parameters from a given gradient; arguments as in `train`. FloatingPointError, and nothing has
+        changed, if the rule would divide by squares that overflow."""
         cdef Buffer p = Buffer(parameters, True), g = Buffer(gradient), steps = Buffer(t, True)
         cdef Settings settings_ = {**settings, "rule": RULES[settings["rule"]]}
         cdef Update update
         cdef char *whole[MAX_STATES]
         cdef char *at[MAX_STATES]
-        cdef double squares = 0, unused = 0, decay
+        cdef double norm[2]
+        cdef double unused = 0, decay
         cdef Py_ssize_t n
         cdef size_t offset
         cdef Layer *layer
         cdef int i
-        cdef bint biases, measuring
+        cdef bint biases, measuring, squared = state_of_squares(settings_.rule) >= 0
         buffers = borrow_states(states, whole)
-        (<int64_t *>steps.pointer())[0] += 1
-        update = step_of(&settings_, learning_rate, (<int64_t *>steps.pointer())[0])
-        decay = update.decay
-        for measuring in ([True, False] if settings_.clip_norm > 0 else [False]):
+        update = step_of(&settings_, learning_rate, (<int64_t *>steps.pointer())[0] + 1)
+        decay, norm[0] = update.decay, 0
+        for measuring in ([True, False] if settings_.clip_norm > 0 or squared else [False]):
             for i in range(self.n_layers):
                 layer = self.layers + i
                 for biases in (False, True):
@@ -1974,11 +2042,20 @@ cdef class Engine:
                     n = layer.n_out if biases else layer.n_in * layer.n_out
                     states_at(whole, offset, at)
                     if measuring:
-                        squares += self.k.squared_norm(&update, n, p.pointer() + offset, g.pointer() + offset)
+                        norm[1] = self.k.norm(&update, n, p.pointer() + offset, g.pointer() + offset)
+                        norm[0] = norm_of(norm, 2)
                     else:
                         self.k.update(&update, n, p.pointer() + offset, g.pointer() + offset, <void **>at, &unused)
-            if measuring:
-                update.scale = clipping(squares, settings_.clip_norm)
+            if measuring and settings_.clip_norm > 0:
+                update.scale = clipping(norm[0], settings_.clip_norm)
+            if measuring and squared and settings_.clip_value == 0 and not (
+                norm[0] * update.scale < (2.0 ** 64 if self.k.itemsize == 4 else 2.0 ** 512)
+            ):
+                raise FloatingPointError(
+                    f"gradient must have squares that are finite in the network's dtype, got one of norm {norm[0]:.3g}: "
+                    "scale the cost, or clip"
+                )
+        (<int64_t *>steps.pointer())[0] += 1
         for i in range(self.n_layers):
             layer = self.layers + i
             for n in range(0, layer.n_out if layer.max_norm else 0, self.k.lanes):

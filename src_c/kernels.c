@@ -123,12 +123,13 @@ INLINE void random_words(const uint32_t key[2], uint32_t stream, ptrdiff_t block
         .isa = STR(ISA), .itemsize = sizeof(type), .lanes = VEC_BYTES / sizeof(type), \
         .matmul = matmul_##suffix, .pack = pack_##suffix, .unpack = unpack_##suffix, .transpose = transpose_##suffix, \
         .fill_rows = fill_rows_##suffix, .add = add_##suffix, .column_sums = column_sums_##suffix, \
+        .fold = fold_##suffix, \
         .gather = gather_##suffix, .gather_csr = gather_csr_##suffix, .find_nonzeros = find_nonzeros_##suffix, \
         .transpose_nonzeros = transpose_nonzeros_##suffix, .nonzeros_matmul = nonzeros_matmul_##suffix, \
         .activate = {UNITS(ACTIVATE, suffix) [GELU] = gelu_##suffix, [SILU] = silu_##suffix, [EXP] = exp_##suffix}, \
         .derivative = {UNITS(DERIVATIVE, suffix) [GELU] = kept_derivative_##suffix, [SILU] = kept_derivative_##suffix}, \
         .rbf = rbf_##suffix, .rbf_delta = rbf_delta_##suffix, .rbf_centres = rbf_centres_##suffix, \
-        .rbf_inputs = rbf_inputs_##suffix, .loss = loss_##suffix, .squared_norm = squared_norm_##suffix, \
+        .rbf_inputs = rbf_inputs_##suffix, .loss = loss_##suffix, .norm = norm_##suffix, \
         .update = update_##suffix, .tie = tie_##suffix, .bound_columns = bound_columns_##suffix, \
         .all_finite = all_finite_##suffix, \
         .dropout = dropout_##suffix, .add_noise = add_noise_##suffix, .augment = augment_##suffix, \

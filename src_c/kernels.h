@@ -58,6 +58,19 @@ typedef struct {
 #define NOISE_STREAM 0xFFFFFFFFu
 #define AUGMENTATION_STREAM 0xFFFFFFFEu
 
+/* A sum in double precision, and its rounding error, by Knuth's two-sum: what a few ULP are enough for, however many terms. */
+typedef struct {
+    double sum, error;
+} Total;
+static inline void add_to(Total *t, double x)
+{
+    const double sum = t->sum + x, share = sum - t->sum;
+    t->error += (t->sum - (sum - share)) + (x - share);
+    t->sum = sum;
+}
+/* Infinity where the sum overflows, although the error is NaN then. */
+static inline double value_of(const Total *t) { return t->error == t->error ? t->sum + t->error : t->sum; }
+
 /* How images are distorted: fastbp/augmentation.py says what each means. */
 typedef struct {
     ptrdiff_t height, width;
@@ -134,8 +147,8 @@ typedef struct {
     ptrdiff_t lanes;
 
     /* C (m, n) = A (m, k) B (k, n) + (accumulate ? C : bias ? bias : 0); B and C in stripes, bias (n) plain. Element (i, p)
-     * of A is rows[i][offset + p], or rows[p][offset + i] where the reading is by columns. Each element of C is one sum in
-     * the order of p, whatever the sizes: cutting the product into blocks does not change a bit. */
+     * of A is rows[i][offset + p], or rows[p][offset + i] where the reading is by columns. Each element of C is one sum whose
+     * order k alone decides, see BLOCK_DEPTH: cutting m and n into parts does not change a bit. */
     void (*matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows, ptrdiff_t offset, Reading reading,
                    const void *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c,
                    ptrdiff_t ldc, ptrdiff_t stripe_c);
@@ -148,8 +161,12 @@ typedef struct {
     void (*fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c, ptrdiff_t ldc);
     /* a (m, n) += b (m, n), rows of both ld apart */
     void (*add)(ptrdiff_t m, ptrdiff_t n, void *a, const void *b, ptrdiff_t ld);
-    /* out (n) = (accumulate ? out : 0) + sum of the rows of A * B (m, n), or of A where B is NULL; rows of both ld apart */
+    /* out (n) = (accumulate ? out : 0) + sum of the rows of A * B (m, n), or of A where B is NULL; rows of both ld apart. The sum
+     * is one of blocks, as those of matmul are. */
     void (*column_sums)(ptrdiff_t m, ptrdiff_t n, const void *a, const void *b, ptrdiff_t ld, int accumulate, void *out);
+    /* sum (n) + error (n), which are 0 before the `first` call, += g (n), with a rounding error of a few ULP however many calls
+     * there are; in the `last` one g (n) <- sum + error. */
+    void (*fold)(ptrdiff_t n, void *g, void *sum, void *error, int first, int last);
     /* out (m, n) = rows order[0..m) of x, or rows first..first+m where order is NULL, converted to the dtype */
     void (*gather)(ptrdiff_t m, ptrdiff_t n, const Strided *x, const int64_t *order, ptrdiff_t first, void *out,
                    ptrdiff_t ld);
@@ -176,7 +193,7 @@ typedef struct {
     void (*derivative[N_ACTIVATIONS])(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld, double parameter);
     /* Radial basis functions a_j = exp(-beta_j |h - c_j|^2) with beta_j = exp(b_j): A (m, n) of the rows (m) of H and the
      * centres C (k, n), in stripes. Keeps Y (m, n), y_j = -|h - c_j|^2 / 2, unless that is NULL. Rows of A and Y ld apart.
-     * Each distance is one sum of squares of differences in the order of p, whatever the sizes. */
+     * Each distance is one sum of squares of differences, in blocks as those of matmul are. */
     void (*rbf)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows, const void *c, ptrdiff_t ldc, ptrdiff_t stripe_c,
                 const void *b, void *a, void *y, ptrdiff_t ld);
     /* Their way back. With s_j = 2 beta_j a_j dC/da_j, the gradients are H^T S - C diag(column sums of S) for the centres,
@@ -198,8 +215,9 @@ typedef struct {
     double (*loss)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, void *z, ptrdiff_t ld, const void *y, const int64_t *labels,
                    const double *weights, double scale, void *d);
 
-    /* The squared norm of the gradient g (n), with the gradient of the penalties of w (n) that the update would add. */
-    double (*squared_norm)(const Update *u, ptrdiff_t n, const void *w, const void *g);
+    /* The norm of the gradient g (n), with the gradient of the penalties of w (n) that the update would add; squares that
+     * overflow do not matter. */
+    double (*norm)(const Update *u, ptrdiff_t n, const void *w, const void *g);
     /* One optimizer step for w (n) with gradient g (n) and MAX_STATES arrays of state (n), of which those that the rule does
      * not have may be NULL. Adds the old weights' penalty l1 |w| + l2/2 w^2 to *penalty. */
     void (*update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *const *states, double *penalty);

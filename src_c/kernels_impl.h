@@ -3,15 +3,25 @@
 
 /* ---- products --------------------------------------------------------------------------------------------------- */
 
-/* Blocks of the three loops: a block of B (DEPTH x one tile) fits the L1 cache, a block of A (ROWS x DEPTH) the L2. */
-enum { NAME(TILE_ROWS) = 8, NAME(BLOCK_ROWS) = 192, NAME(BLOCK_DEPTH) = 1024 / sizeof(REAL) };
+/* Blocks of the three loops: a block of B (DEPTH x one tile) fits the L1 cache, a block of A (ROWS x DEPTH) the L2. A sum over
+ * the depth is one of block sums, each of them begun at 0 and added up in order, and where there are more than CHAINED blocks
+ * one of two halves: its rounding error grows with the logarithm of the depth rather than with the depth. */
+enum { NAME(TILE_ROWS) = 8, NAME(BLOCK_ROWS) = 192, NAME(BLOCK_DEPTH) = 1024 / sizeof(REAL), NAME(CHAINED) = 64 };
+
+/* Depth of the blocks of a sum over k: all but the last the same, so that none is a sliver, which would take all sums to memory
+ * and back for little. */
+INLINE ptrdiff_t NAME(block_depth)(ptrdiff_t k)
+{
+    const ptrdiff_t n = (k + NAME(BLOCK_DEPTH) - 1) / NAME(BLOCK_DEPTH);
+    return n > 1 ? (k + n - 1) / n : k;
+}
+INLINE int NAME(in_halves)(ptrdiff_t k) { return k > NAME(CHAINED) * NAME(BLOCK_DEPTH); }
 
 /* One register tile: mr rows and nv vectors of C, of which the last is partial if `masked`. What is const here is a
  * constant where this is called, so the loops over it unroll and acc lives in registers. */
 INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int transposed, NAME(mask) mask, ptrdiff_t k,
                        const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
-                       const REAL *init, ptrdiff_t ld_init, ptrdiff_t stripe_init, REAL *c, ptrdiff_t ldc,
-                       ptrdiff_t stripe_c)
+                       const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c)
 {
     VEC acc[NAME(TILE_ROWS)][MOST_VECTORS];
     const REAL *a[NAME(TILE_ROWS)];
@@ -21,7 +31,7 @@ INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int t
         if (!transposed)
             a[r] = rows[r] + offset;
         for (int v = 0; v < nv; v++)
-            acc[r][v] = init ? LOAD(init + r * ld_init, v, stripe_init) : (VEC){0};
+            acc[r][v] = bias ? LOAD(bias, v, LANES) : (VEC){0};
     }
     for (ptrdiff_t p = 0; p < k; p++) {
         const REAL *column = transposed ? rows[p] + offset : NULL;
@@ -35,6 +45,10 @@ INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int t
         }
         b += ldb;
     }
+    if (add)
+        for (int r = 0; r < mr; r++)
+            for (int v = 0; v < nv; v++)
+                acc[r][v] += LOAD(c + r * ldc, v, stripe_c);
 #undef LOAD
     for (int r = 0; r < mr; r++)
         for (int v = 0; v < nv; v++) {
@@ -49,8 +63,8 @@ INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int t
 /* A column of tiles: all m rows of nv vectors of C. The rows are dealt out evenly, so that no tile is a sliver. */
 INLINE void NAME(tile_column)(const int nv, const int masked, const int transposed, NAME(mask) mask, ptrdiff_t m,
                               ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb,
-                              ptrdiff_t stripe_b, const REAL *init, ptrdiff_t ld_init, ptrdiff_t stripe_init, REAL *c,
-                              ptrdiff_t ldc, ptrdiff_t stripe_c, int far)
+                              ptrdiff_t stripe_b, const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c,
+                              int far)
 {
     const int most = nv == 3 ? ROWS_OF_THREE : 6;
     const ptrdiff_t n_tiles = (m + most - 1) / most, least = n_tiles ? m / n_tiles : 0, longer = m - n_tiles * least;
@@ -63,7 +77,7 @@ INLINE void NAME(tile_column)(const int nv, const int masked, const int transpos
     case MR: \
         if (MR <= most) \
             NAME(tile)(MR, nv, masked, transposed, mask, k, transposed ? rows : rows + i, transposed ? offset + i : offset, b, \
-                       ldb, stripe_b, init ? init + i * ld_init : NULL, ld_init, stripe_init, c + i * ldc, ldc, stripe_c); \
+                       ldb, stripe_b, bias, add, c + i * ldc, ldc, stripe_c); \
         break;
         switch (mr) {
             CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
@@ -78,13 +92,12 @@ INLINE void NAME(tile_column)(const int nv, const int masked, const int transpos
 
 /* One block of m rows of C and depth k: all of its columns, TILE_VECTORS at a time, or MOST_VECTORS if no more are left. */
 INLINE void NAME(block)(const int transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows,
-                        ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *init,
-                        ptrdiff_t ld_init, ptrdiff_t stripe_init, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far)
+                        ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *bias, int add, REAL *c,
+                        ptrdiff_t ldc, ptrdiff_t stripe_c, int far)
 {
     NAME(mask) mask = NAME(first)(LANES);
 #define COLUMN(NV, MASKED) \
-    NAME(tile_column)(NV, MASKED, transposed, mask, m, k, rows, offset, b, ldb, stripe_b, init, ld_init, stripe_init, c, \
-                      ldc, stripe_c, far)
+    NAME(tile_column)(NV, MASKED, transposed, mask, m, k, rows, offset, b, ldb, stripe_b, bias, add, c, ldc, stripe_c, far)
     ptrdiff_t nv = (n + LANES - 1) / LANES;
     const ptrdiff_t last = n - (nv - 1) * LANES;
     for (; nv > MOST_VECTORS || (nv == TILE_VECTORS && last == LANES); nv -= TILE_VECTORS) {
@@ -92,8 +105,8 @@ INLINE void NAME(block)(const int transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_
         far = 0;
         b += TILE_VECTORS * stripe_b;
         c += TILE_VECTORS * stripe_c;
-        if (init)
-            init += TILE_VECTORS * stripe_init;
+        if (bias)
+            bias += TILE_VECTORS * LANES;
     }
     if (nv == 0)
         return;
@@ -129,12 +142,24 @@ static void NAME(fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c_,
     }
 }
 
+/* C (m, n) in stripes += S (m, n), row-major */
+static void NAME(add_to_stripes)(ptrdiff_t m, ptrdiff_t n, const REAL *s, ptrdiff_t lds, REAL *c, ptrdiff_t ldc,
+                                 ptrdiff_t stripe_c)
+{
+    for (ptrdiff_t i = 0; i < m; i++)
+        for (ptrdiff_t j = 0; j < n; j += LANES) {
+            const NAME(mask) mask = NAME(first)(n - j < LANES ? n - j : LANES);
+            REAL *to = c + i * ldc + j / LANES * stripe_c;
+            NAME(store_masked)(to, mask, NAME(load_masked)(to, mask) + NAME(load_masked)(s + i * lds + j, mask));
+        }
+}
+
 /* One row of C: `nv` vectors of it, the last partial if `masked`, in as many independent chains of additions. The factors of
- * `a` belong to the first k rows of B, or to those that `at` names as long as they are below `limit`. Returns how many it
- * took. */
+ * `a` belong to the first k rows of B, or to those that `at` names as long as they are below `limit`. The sums begin with
+ * `init` (0 where NULL), and C is added to them at the end if `add`. Returns how many factors it took. */
 INLINE ptrdiff_t NAME(row_strip)(const int nv, const int masked, NAME(mask) mask, ptrdiff_t k, const REAL *a,
                                  const int32_t *at, ptrdiff_t limit, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
-                                 const REAL *init, ptrdiff_t stripe_init, REAL *c, ptrdiff_t stripe_c)
+                                 const REAL *init, ptrdiff_t stripe_init, int add, REAL *c, ptrdiff_t stripe_c)
 {
     ptrdiff_t p = 0;
     VEC acc[LAST_VECTORS];
@@ -147,6 +172,9 @@ INLINE ptrdiff_t NAME(row_strip)(const int nv, const int masked, NAME(mask) mask
         for (int v = 0; v < nv; v++)
             acc[v] += LOAD(row, v, stripe_b) * a[p];
     }
+    if (add)
+        for (int v = 0; v < nv; v++)
+            acc[v] += LOAD(c, v, stripe_c);
     for (int v = 0; v < nv; v++) {
         if (masked && v == nv - 1)
             NAME(store_masked)(c + v * stripe_c, mask, acc[v]);
@@ -159,14 +187,14 @@ INLINE ptrdiff_t NAME(row_strip)(const int nv, const int masked, NAME(mask) mask
 
 /* A strip of n columns, up to LAST_VECTORS of them. */
 INLINE ptrdiff_t NAME(narrow_strip)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const int32_t *at, ptrdiff_t limit, const REAL *b,
-                                    ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *init, ptrdiff_t stripe_init, REAL *c,
-                                    ptrdiff_t stripe_c)
+                                    ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *init, ptrdiff_t stripe_init, int add,
+                                    REAL *c, ptrdiff_t stripe_c)
 {
     const ptrdiff_t nv = (n + LANES - 1) / LANES;
     const NAME(mask) mask = NAME(first)(nv ? n - (nv - 1) * LANES : LANES);
 #define CASE(NV) \
     case NV: \
-        return NAME(row_strip)(NV, 1, mask, k, a, at, limit, b, ldb, stripe_b, init, stripe_init, c, stripe_c);
+        return NAME(row_strip)(NV, 1, mask, k, a, at, limit, b, ldb, stripe_b, init, stripe_init, add, c, stripe_c);
     switch (nv) {
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13)
 #if LAST_VECTORS > 13
@@ -180,10 +208,9 @@ INLINE ptrdiff_t NAME(narrow_strip)(ptrdiff_t n, ptrdiff_t k, const REAL *a, con
 /* Columns of the next strip where n are left: ROW_VECTORS, or more if it is the last. */
 INLINE ptrdiff_t NAME(strip_of)(ptrdiff_t n) { return n > LAST_VECTORS * LANES ? ROW_VECTORS * LANES : n; }
 
-/* C (1, n); the sums are those of the tiles, term by term. B is used once: what is not in the L1 cache is read in the
- * order it lies in, a few rows at a time, or all in one strip where that has registers for whole rows. */
-static void NAME(row_product)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const REAL *b, ptrdiff_t ldb,
-                              const REAL *init, REAL *c)
+/* One block of one row, C (n) = init + a B. B is used once: what is not in the L1 cache is read in the order it lies in, a few
+ * rows at a time, or all in one strip where that has registers for whole rows. */
+static void NAME(row_block)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const REAL *b, ptrdiff_t ldb, const REAL *init, REAL *c)
 {
     const ptrdiff_t most = n * k <= 4096 || n <= LAST_VECTORS * LANES ? k : 16;
     ptrdiff_t p = 0;
@@ -193,16 +220,71 @@ static void NAME(row_product)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const REA
             const REAL *from = init ? init + j : NULL;
             size = NAME(strip_of)(n - j);
             if (size == ROW_VECTORS * LANES)
-                NAME(row_strip)(ROW_VECTORS, 0, NAME(first)(LANES), rows, a, NULL, 0, b + j, ldb, LANES, from, LANES, c + j,
+                NAME(row_strip)(ROW_VECTORS, 0, NAME(first)(LANES), rows, a, NULL, 0, b + j, ldb, LANES, from, LANES, 0, c + j,
                                 LANES);
             else
-                NAME(narrow_strip)(size, rows, a, NULL, 0, b + j, ldb, LANES, from, LANES, c + j, LANES);
+                NAME(narrow_strip)(size, rows, a, NULL, 0, b + j, ldb, LANES, from, LANES, 0, c + j, LANES);
         }
         init = c;
         a += rows;
         b += rows * ldb;
         p += rows;
     } while (p < k);
+}
+
+/* matmul of one row, with the sums of the tiles, term by term */
+static void NAME(row_product)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const REAL *b, ptrdiff_t ldb, const REAL *bias,
+                              int accumulate, REAL *c)
+{
+    enum { PART = 1024 };
+    REAL sums[PART];
+    const ptrdiff_t step = NAME(block_depth)(k);
+    if (step == k && !accumulate) {
+        NAME(row_block)(n, k, a, b, ldb, bias, c);
+        return;
+    }
+    for (ptrdiff_t j = 0; j < n; j += PART) {
+        const ptrdiff_t size = n - j < PART ? n - j : PART;
+        ptrdiff_t p = 0;
+        do {
+            const ptrdiff_t kp = k - p < step ? k - p : step;
+            if (accumulate || p) {
+                NAME(row_block)(size, kp, a + p, b + p * ldb + j, ldb, NULL, sums);
+                NAME(add_to_stripes)(1, size, sums, PART, c + j, PART, LANES);
+            } else {
+                NAME(row_block)(size, kp, a, b + j, ldb, bias ? bias + j : NULL, c + j);
+            }
+            p += step;
+        } while (p < k);
+    }
+}
+
+static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows_, ptrdiff_t offset, Reading reading,
+                         const void *b_, ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c_,
+                         ptrdiff_t ldc, ptrdiff_t stripe_c);
+
+/* matmul of a depth that is cut into halves, a few rows and columns at a time */
+static void NAME(matmul_in_halves)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset,
+                                   Reading reading, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *bias,
+                                   int accumulate, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c)
+{
+    enum { ROWS_AT_ONCE = 24, COLUMNS_AT_ONCE = LAST_VECTORS * LANES };
+    REAL second[ROWS_AT_ONCE * COLUMNS_AT_ONCE];
+    const int transposed = reading == COLUMNS;
+    const ptrdiff_t half = k / 2;
+    for (ptrdiff_t i = 0; i < m; i += ROWS_AT_ONCE)
+        for (ptrdiff_t j = 0; j < n; j += COLUMNS_AT_ONCE) {
+            const ptrdiff_t mi = m - i < ROWS_AT_ONCE ? m - i : ROWS_AT_ONCE;
+            const ptrdiff_t nj = n - j < COLUMNS_AT_ONCE ? n - j : COLUMNS_AT_ONCE;
+            const REAL *const *from = transposed ? rows : rows + i, *bj = b + j / LANES * stripe_b;
+            const ptrdiff_t at = transposed ? offset + i : offset;
+            REAL *to = c + i * ldc + j / LANES * stripe_c;
+            NAME(matmul)(mi, nj, half, from, at, reading, bj, ldb, stripe_b, bias ? bias + j : NULL, accumulate, to, ldc,
+                         stripe_c);
+            NAME(matmul)(mi, nj, k - half, transposed ? from + half : from, transposed ? at : at + half, reading,
+                         bj + half * ldb, ldb, stripe_b, NULL, 0, second, COLUMNS_AT_ONCE, LANES);
+            NAME(add_to_stripes)(mi, nj, second, COLUMNS_AT_ONCE, to, ldc, stripe_c);
+        }
 }
 
 static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows_, ptrdiff_t offset, Reading reading,
@@ -212,30 +294,31 @@ static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows
     const int transposed = reading == COLUMNS;
     const REAL *const *rows = rows_, *b = b_;
     REAL *c = c_;
-    if (m == 1 && !transposed && stripe_b == LANES && stripe_c == LANES) {
-        NAME(row_product)(n, k, rows[0] + offset, b, ldb, accumulate ? c : bias, c);
+    if (accumulate)
+        bias = NULL;
+    if (NAME(in_halves)(k)) {
+        NAME(matmul_in_halves)(m, n, k, rows, offset, reading, b, ldb, stripe_b, bias, accumulate, c, ldc, stripe_c);
         return;
     }
-    /* blocks of the same size: a sliver of depth would take all sums to memory and back for little */
-    const ptrdiff_t depth = transposed ? NAME(BLOCK_DEPTH) / 2 : NAME(BLOCK_DEPTH);
-    const ptrdiff_t n_rows = (m + NAME(BLOCK_ROWS) - 1) / NAME(BLOCK_ROWS), n_depths = (k + depth - 1) / depth;
-    const ptrdiff_t step_m = n_rows > 1 ? (m + n_rows - 1) / n_rows : m;
-    const ptrdiff_t step_k = n_depths > 1 ? (k + n_depths - 1) / n_depths : k;
+    if (m == 1 && !transposed && stripe_b == LANES && stripe_c == LANES) {
+        NAME(row_product)(n, k, rows[0] + offset, b, ldb, bias, accumulate, c);
+        return;
+    }
+    const ptrdiff_t n_rows = (m + NAME(BLOCK_ROWS) - 1) / NAME(BLOCK_ROWS);
+    const ptrdiff_t step_m = n_rows > 1 ? (m + n_rows - 1) / n_rows : m, step_k = NAME(block_depth)(k);
     for (ptrdiff_t i = 0; i < m; i += step_m) {
         const ptrdiff_t mi = m - i < step_m ? m - i : step_m;
         REAL *ci = c + i * ldc;
         ptrdiff_t p = 0;
         do { /* once at least: k may be 0 */
             const ptrdiff_t kp = k - p < step_k ? k - p : step_k;
+            const REAL *start = p ? NULL : bias;
             const int add = accumulate || p;
-            const REAL *init = add ? ci : bias;
-            const ptrdiff_t ld_init = add ? ldc : 0, stripe_init = add ? stripe_c : LANES;
             if (transposed)
-                NAME(block)(1, mi, n, kp, rows + p, offset + i, b + p * ldb, ldb, stripe_b, init, ld_init, stripe_init,
-                            ci, ldc, stripe_c, 0);
+                NAME(block)(1, mi, n, kp, rows + p, offset + i, b + p * ldb, ldb, stripe_b, start, add, ci, ldc, stripe_c, 0);
             else
-                NAME(block)(0, mi, n, kp, rows + i, offset + p, b + p * ldb, ldb, stripe_b, init, ld_init, stripe_init,
-                            ci, ldc, stripe_c, reading == FAR_ROWS);
+                NAME(block)(0, mi, n, kp, rows + i, offset + p, b + p * ldb, ldb, stripe_b, start, add, ci, ldc, stripe_c,
+                            reading == FAR_ROWS);
             p += step_k;
         } while (p < k);
     }
@@ -321,18 +404,24 @@ INLINE void NAME(add_scaled)(ptrdiff_t n, REAL s, const REAL *row, REAL *out)
 INLINE void NAME(sum_columns)(const int nv, NAME(mask) mask, ptrdiff_t m, const REAL *a, const REAL *b, ptrdiff_t ld,
                               int accumulate, REAL *out)
 {
-    VEC sum[4];
+    VEC total[4];
 #define LOAD(p) (nv == 1 ? NAME(load_masked)((p), mask) : NAME(load)((p) + v * LANES))
     for (int v = 0; v < nv; v++)
-        sum[v] = accumulate ? LOAD(out) : (VEC){0};
-    for (ptrdiff_t i = 0; i < m; i++)
+        total[v] = accumulate ? LOAD(out) : (VEC){0};
+    for (ptrdiff_t i = 0, end; i < m; i = end) {
+        VEC sum[4] = {0};
+        end = m - i < NAME(BLOCK_DEPTH) ? m : i + NAME(BLOCK_DEPTH);
+        for (ptrdiff_t r = i; r < end; r++)
+            for (int v = 0; v < nv; v++)
+                sum[v] += b ? LOAD(a + r * ld) * LOAD(b + r * ld) : LOAD(a + r * ld);
         for (int v = 0; v < nv; v++)
-            sum[v] += b ? LOAD(a + i * ld) * LOAD(b + i * ld) : LOAD(a + i * ld);
+            total[v] += sum[v];
+    }
     for (int v = 0; v < nv; v++) {
         if (nv == 1)
-            NAME(store_masked)(out, mask, sum[v]);
+            NAME(store_masked)(out, mask, total[v]);
         else
-            NAME(store)(out + v * LANES, sum[v]);
+            NAME(store)(out + v * LANES, total[v]);
     }
 #undef LOAD
 }
@@ -347,6 +436,43 @@ static void NAME(column_sums)(ptrdiff_t m, ptrdiff_t n, const void *a_, const vo
         NAME(sum_columns)(4, NAME(first)(LANES), m, a + j, b ? b + j : NULL, ld, accumulate, out + j);
     for (; j < n; j += LANES)
         NAME(sum_columns)(1, NAME(first)(n - j < LANES ? n - j : LANES), m, a + j, b ? b + j : NULL, ld, accumulate, out + j);
+}
+
+/* Knuth's two-sum: what is lost when g is added to the sum goes to the error. */
+static void NAME(fold)(ptrdiff_t n, void *g_, void *sum_, void *error_, int first, int last)
+{
+    REAL *g = g_, *sum = sum_, *error = error_;
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const NAME(mask) mask = NAME(first)(n - i < LANES ? n - i : LANES);
+        const VEC a = first ? (VEC){0} : NAME(load_masked)(sum + i, mask), b = NAME(load_masked)(g + i, mask);
+        const VEC total = a + b, b_share = total - a;
+        VEC lost = (a - (total - b_share)) + (b - b_share);
+        if (!first)
+            lost += NAME(load_masked)(error + i, mask);
+        NAME(store_masked)(sum + i, mask, total);
+        NAME(store_masked)(error + i, mask, lost);
+        if (last)
+            NAME(store_masked)(g + i, mask, total + lost);
+    }
+}
+
+/* The sum of a (n), or of a * b where b is not NULL */
+INLINE REAL NAME(row_sum)(ptrdiff_t n, const REAL *a, const REAL *b)
+{
+    const ptrdiff_t most = NAME(BLOCK_DEPTH) * LANES;
+    REAL total = 0;
+    for (ptrdiff_t j = 0, end; j < n; j = end) {
+        VEC sums = {0};
+        ptrdiff_t i = j;
+        end = n - j < most ? n : j + most;
+        for (; i + LANES <= end; i += LANES)
+            sums += b ? NAME(load)(a + i) * NAME(load)(b + i) : NAME(load)(a + i);
+        REAL sum = NAME(sum)(sums);
+        for (; i < end; i++)
+            sum += b ? a[i] * b[i] : a[i];
+        total += sum;
+    }
+    return total;
 }
 
 /* ---- reading the data ------------------------------------------------------------------------------------------- */
@@ -470,37 +596,96 @@ static void NAME(transpose_nonzeros)(ptrdiff_t m, const Nonzeros *x, ptrdiff_t r
     }
 }
 
+/* What a strip of columns of C is made from: some rows of lists, and B. */
+typedef struct {
+    const int32_t *columns;
+    const REAL *values;
+    const ptrdiff_t *end; /* of the rows' lists */
+    const REAL *b;
+    ptrdiff_t ldb, stripe_b;
+    ptrdiff_t depth; /* rows of B that are worked on at once, in the L1 cache; 0 for all */
+} NAME(Lists);
+
+enum { NAME(GROUP) = 32, NAME(STRIP) = LAST_VECTORS * VEC_BYTES / sizeof(REAL) };
+
+/* C (m, n), up to GROUP rows of one strip, = (add ? C : 0) + bias + the sum over columns k0..k1 of the lists, which begin[] says
+ * where to find, and which it is left at the end of. The blocks are those of the dense product. */
+static void NAME(list_strip)(const NAME(Lists) *x, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k0, ptrdiff_t k1, ptrdiff_t *begin,
+                             const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c)
+{
+    REAL sums[NAME(GROUP) * NAME(STRIP)];
+    if (NAME(in_halves)(k1 - k0)) {
+        const ptrdiff_t middle = k0 + (k1 - k0) / 2;
+        NAME(list_strip)(x, m, n, k0, middle, begin, bias, add, c, ldc, stripe_c);
+        NAME(list_strip)(x, m, n, middle, k1, begin, NULL, 0, sums, NAME(STRIP), LANES);
+        NAME(add_to_stripes)(m, n, sums, NAME(STRIP), c, ldc, stripe_c);
+        return;
+    }
+    const ptrdiff_t step = NAME(block_depth)(k1 - k0);
+#define STRIP_OF_ROW(limit, init, stripe_init, add, to, stripe) \
+    begin[r] += NAME(narrow_strip)(n, x->end[r] - begin[r], x->values + begin[r], x->columns + begin[r], limit, x->b, x->ldb, \
+                                   x->stripe_b, init, stripe_init, add, to, stripe)
+    if (x->depth == 0) { /* a row at a time, by the blocks that have some of its nonzeros */
+        for (ptrdiff_t r = 0; r < m; r++) {
+            REAL *to = c + r * ldc;
+            if (!add)
+                STRIP_OF_ROW(k1 - k0 > step ? k0 + step : k1, bias, LANES, 0, to, stripe_c);
+            while (begin[r] < x->end[r] && x->columns[begin[r]] < k1) {
+                const uint32_t block = (uint32_t)(x->columns[begin[r]] - k0) / (uint32_t)step;
+                const ptrdiff_t limit = k0 + (block + 1) * step;
+                STRIP_OF_ROW(limit < k1 ? limit : k1, NULL, LANES, 1, to, stripe_c);
+            }
+        }
+        return;
+    }
+    ptrdiff_t p = k0;
+    do { /* once at least: there may be no columns */
+        const ptrdiff_t stop = k1 - p < step ? k1 : p + step;
+        const int adds = add || p > k0;
+        const REAL *start = p > k0 ? NULL : bias;
+        for (ptrdiff_t r = 0; adds && r < m; r++) /* a chain begins at 0 */
+            memset(sums + r * NAME(STRIP), 0, (size_t)n * sizeof(REAL));
+        for (ptrdiff_t limit = p, first = 1; limit < stop || first; first = 0) {
+            limit = stop - limit > x->depth ? limit + x->depth : stop;
+            for (ptrdiff_t r = 0; r < m; r++) {
+                REAL *to = c + r * ldc, *sum = sums + r * NAME(STRIP);
+                if (!adds)
+                    STRIP_OF_ROW(limit, first ? start : to, first ? LANES : stripe_c, 0, to, stripe_c);
+                else if (limit < stop)
+                    STRIP_OF_ROW(limit, sum, LANES, 0, sum, LANES);
+                else
+                    STRIP_OF_ROW(limit, sum, LANES, 1, to, stripe_c);
+            }
+        }
+        p += step;
+    } while (p < k1);
+#undef STRIP_OF_ROW
+}
+
 /* Where B does not fit the L1 cache but each of its blocks is used often, a few rows of C go through B block by block. */
 static void NAME(nonzeros_matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const Nonzeros *x, ptrdiff_t row, const void *b_,
                                   ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c_, ptrdiff_t ldc,
                                   ptrdiff_t stripe_c)
 {
-    enum { GROUP = 32, BLOCK_BYTES = 32768 };
-    const REAL *b = b_;
+    enum { BLOCK_BYTES = 32768 };
+    NAME(Lists) lists = {x->columns, x->values, NULL, NULL, ldb, stripe_b, 0};
     REAL *c = c_;
-    for (ptrdiff_t i = 0; i < m; i += GROUP, c += GROUP * ldc) {
-        const ptrdiff_t rows = m - i < GROUP ? m - i : GROUP;
-        ptrdiff_t begin[GROUP], total = 0;
+    if (accumulate)
+        bias = NULL;
+    for (ptrdiff_t i = 0; i < m; i += NAME(GROUP), c += NAME(GROUP) * ldc) {
+        const ptrdiff_t rows = m - i < NAME(GROUP) ? m - i : NAME(GROUP);
+        ptrdiff_t begin[NAME(GROUP)], total = 0;
+        lists.end = x->end + row + i;
         for (ptrdiff_t r = 0; r < rows; r++)
-            total += x->end[row + i + r] - x->begin[row + i + r];
+            total += lists.end[r] - x->begin[row + i + r];
         for (ptrdiff_t j = 0, size; j < n; j += size) {
             size = NAME(strip_of)(n - j);
             const ptrdiff_t v = j / LANES, depth = BLOCK_BYTES / (size * (ptrdiff_t)sizeof(REAL));
-            const ptrdiff_t step = depth < k && total * depth > 4 * rows * k ? depth : k;
-            for (ptrdiff_t r = 0; r < rows; r++)
-                begin[r] = x->begin[row + i + r];
-            ptrdiff_t limit = 0;
-            do { /* once at least: k may be 0 */
-                const int add = accumulate || limit;
-                limit += step;
-                for (ptrdiff_t r = 0; r < rows; r++) {
-                    REAL *to = c + r * ldc + v * stripe_c;
-                    const REAL *init = add ? to : bias ? (const REAL *)bias + j : NULL;
-                    begin[r] += NAME(narrow_strip)(size, x->end[row + i + r] - begin[r], (const REAL *)x->values + begin[r],
-                                                   x->columns + begin[r], limit, b + v * stripe_b, ldb, stripe_b, init,
-                                                   add ? stripe_c : LANES, to, stripe_c);
-                }
-            } while (limit < k);
+            lists.b = (const REAL *)b_ + v * stripe_b;
+            lists.depth = depth < k && total * depth > 4 * rows * k ? depth : 0;
+            memcpy(begin, x->begin + row + i, (size_t)rows * sizeof *begin);
+            NAME(list_strip)(&lists, rows, size, 0, k, begin, bias ? (const REAL *)bias + j : NULL, accumulate,
+                             c + v * stripe_c, ldc, stripe_c);
         }
     }
 }
@@ -512,29 +697,31 @@ static void NAME(nonzeros_matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const N
 #define BIAS 127
 #define LN2_HIGH 0x1.62e4p-1f /* few enough bits that n * LN2_HIGH is exact */
 #define LN2_LOW 0x1.7f7d1cp-20f
-#define EXP_MIN -104.0f
+#define EXP_MIN -120.0f /* far enough below where e^x is 0 that z e^z is 0 too */
 #define EXP_MAX 89.0f
 #define EXP_TERMS 8
 #define TANH_ONE 10.0f
 #define SQRT_HALF_BITS 0x3f3504f3
 #define SMALLEST 0x1p-126f /* normal number */
+#define SMALLEST_ROOT 0x1p-63f
 #define LOG_TERMS 4
 #else
 #define MANTISSA 52
 #define BIAS 1023
 #define LN2_HIGH 0x1.62e42feep-1
 #define LN2_LOW 0x1.a39ef35793c76p-33
-#define EXP_MIN -746.0
+#define EXP_MIN -760.0
 #define EXP_MAX 710.0
 #define EXP_TERMS 14
 #define TANH_ONE 20.0
 #define SQRT_HALF_BITS 0x3fe6a09e667f3bcd
 #define SMALLEST 0x1p-1022
+#define SMALLEST_ROOT 0x1p-511
 #define LOG_TERMS 10
 #endif
 
-/* x = n ln 2 + r with |r| <= ln(2)/2; returns (exp(r) - 1), by its Taylor series, and n. */
-INLINE VEC NAME(expm1_reduced)(VEC x, IVEC *n)
+/* x = n ln 2 + r with |r| <= ln(2)/2; returns exp(r) - 1 - r, by its Taylor series, and n and r; r is x where n is 0. */
+INLINE VEC NAME(exp_series)(VEC x, IVEC *n, VEC *r_)
 {
     /* 1 / t! for t = 2, 3, ... */
     static const REAL coefficient[] = {(REAL)(1.0 / 2),          (REAL)(1.0 / 6),         (REAL)(1.0 / 24),
@@ -551,20 +738,36 @@ INLINE VEC NAME(expm1_reduced)(VEC x, IVEC *n)
     VEC q = NAME(broadcast)(coefficient[EXP_TERMS - 3]);
     for (int t = EXP_TERMS - 4; t >= 0; t--)
         q = q * r + coefficient[t];
-    return q * r * r + r;
+    *r_ = r;
+    return q * r * r;
+}
+
+/* exp(r) - 1, and n */
+INLINE VEC NAME(expm1_reduced)(VEC x, IVEC *n)
+{
+    VEC r, rest = NAME(exp_series)(x, n, &r);
+    return rest + r;
 }
 
 /* 2^n for n in the range of normal numbers */
 INLINE VEC NAME(power_of_two)(IVEC n) { return (VEC)((n + BIAS) << MANTISSA); }
 
-INLINE VEC NAME(vexp)(VEC x)
+/* e^x as a product of two numbers, for results that overflow or are subnormal */
+INLINE VEC NAME(exp_factors)(VEC x, VEC *second)
 {
     IVEC n;
     x = NAME(select)(x > EXP_MAX, NAME(broadcast)(EXP_MAX), x);
     x = NAME(select)(x < EXP_MIN, NAME(broadcast)(EXP_MIN), x);
     VEC p = NAME(expm1_reduced)(x, &n) + (REAL)1;
-    IVEC half = n >> 1; /* in two steps, for results that overflow or are subnormal */
-    return p * NAME(power_of_two)(half) * NAME(power_of_two)(n - half);
+    IVEC half = n >> 1;
+    *second = NAME(power_of_two)(n - half);
+    return p * NAME(power_of_two)(half);
+}
+
+INLINE VEC NAME(vexp)(VEC x)
+{
+    VEC second, first = NAME(exp_factors)(x, &second);
+    return first * second;
 }
 
 /* e^x - 1 for x <= 2 TANH_ONE; below -2 TANH_ONE it is -1 */
@@ -598,13 +801,37 @@ INLINE VEC NAME(vlog1p)(VEC x)
     return NAME(select)(large, l + (REAL)0.6931471805599453, l);
 }
 
+/* x = 2^power m with sqrt(1/2) <= m <= sqrt(2), for normal x > 0 */
+INLINE VEC NAME(log_parts)(VEC x, VEC *power)
+{
+    const VEC magic = NAME(broadcast)((REAL)1.5 * (REAL)((INT)1 << MANTISSA)); /* as in exp_series */
+    IVEC n = ((IVEC)x - SQRT_HALF_BITS) >> MANTISSA;
+    *power = (VEC)((IVEC)magic + n) - magic;
+    return (VEC)((IVEC)x - (n << MANTISSA));
+}
+
 /* ln x for normal x > 0 */
 INLINE VEC NAME(vlog)(VEC x)
 {
-    const VEC magic = NAME(broadcast)((REAL)1.5 * (REAL)((INT)1 << MANTISSA)); /* as in expm1_reduced */
-    IVEC n = ((IVEC)x - SQRT_HALF_BITS) >> MANTISSA;
-    VEC power = (VEC)((IVEC)magic + n) - magic, m = (VEC)((IVEC)x - (n << MANTISSA));
+    VEC power, m = NAME(log_parts)(x, &power);
     return power * LN2_HIGH + (NAME(log1p_reduced)(m - (REAL)1) + power * LN2_LOW);
+}
+
+/* z - ln y for normal y > 0, without cancellation where the two are close: the parts of ln y are subtracted one by one */
+INLINE VEC NAME(log_ratio)(VEC z, VEC y)
+{
+    VEC power, m = NAME(log_parts)(y, &power);
+    return ((z - power * LN2_HIGH) - NAME(log1p_reduced)(m - (REAL)1)) - power * LN2_LOW;
+}
+
+/* e^x - 1 - x for x <= 1, of which the series alone is taken near 0; and e^x - 1 */
+INLINE VEC NAME(exp_rest)(VEC x, VEC *expm1)
+{
+    IVEC n;
+    VEC r, bounded = NAME(select)(x < -2 * TANH_ONE, NAME(broadcast)(-2 * TANH_ONE), x);
+    VEC rest = NAME(exp_series)(bounded, &n, &r), power = NAME(power_of_two)(n);
+    *expm1 = power * (rest + r) + (power - (REAL)1);
+    return NAME(select)(n == 0, rest, *expm1 - x);
 }
 
 /* The units, f(z) with a parameter p. Comparisons are such that a NaN stays one. */
@@ -644,26 +871,24 @@ INLINE VEC NAME(velu)(VEC z, REAL p)
 #define SELU_SCALE (REAL)1.0507009873554805
 #define SELU_ALPHA (REAL)1.6732632423543772
 
-/* logistic(u), and the derivative of z logistic(u(z)) by z with u_prime = du/dz */
-INLINE VEC NAME(gate)(VEC z, VEC u, VEC u_prime, VEC *slope)
+/* z logistic(u(z)), and its derivative by z with u_prime = du/dz. The product is formed so that logistic(u), which may be
+ * subnormal, is not. Beyond |z| = 1000, where x ends, nothing changes; -1000 * 0 is 0, where -inf * 0 is not. */
+INLINE VEC NAME(gated)(VEC z, VEC x, VEC u, VEC u_prime, VEC *slope)
 {
-    VEC e = NAME(vexp)(-NAME(abs)(u)), r = (REAL)1 / (e + (REAL)1);
-    VEC s = NAME(select)(u < 0, e * r, r);
-    *slope = s + z * u_prime * (e * r * r);
-    return s;
+    VEC second, first = NAME(exp_factors)(-NAME(abs)(u), &second), e = first * second, r = (REAL)1 / (e + (REAL)1);
+    *slope = NAME(select)(u < 0, e * r, r) + x * u_prime * (e * r * r);
+    return NAME(select)(u < 0, x * r * first * second, NAME(select)(z > 0, z, x) * r);
 }
-/* Beyond |x| = 1000 nothing changes; -1000 * 0 is 0, where -inf * 0 is not. */
 INLINE VEC NAME(vsilu)(VEC z, VEC *slope)
 {
-    VEC x = NAME(bounded)(z, 1000), s = NAME(gate)(x, x, NAME(broadcast)(1), slope);
-    return NAME(select)(z > 0, z, x) * s;
+    VEC x = NAME(bounded)(z, 1000);
+    return NAME(gated)(z, x, x, NAME(broadcast)(1), slope);
 }
 INLINE VEC NAME(vgelu)(VEC z, VEC *slope)
 {
     const REAL c = (REAL)1.5957691216057308, b = (REAL)0.044715; /* c = 2 sqrt(2 / pi) */
     VEC x = NAME(bounded)(z, 1000), t = x * x * b;
-    VEC s = NAME(gate)(x, x * c * (t + (REAL)1), (t * (REAL)3 + (REAL)1) * c, slope);
-    return NAME(select)(z > 0, z, x) * s;
+    return NAME(gated)(z, x, x * c * (t + (REAL)1), (t * (REAL)3 + (REAL)1) * c, slope);
 }
 
 /* m rows of n as one where nothing lies between them */
@@ -766,9 +991,11 @@ static const REAL NAME(MOST) = (REAL)(REAL_BITS == 32 ? 0x1p126 : 0x1p1022);
 INLINE VEC NAME(twice_beta)(VEC b) { return NAME(bounded)(NAME(vexp)(b) * (REAL)2, NAME(MOST)); }
 
 enum { NAME(DISTANCE_ROWS) = 6 };
-/* mr rows and nv vectors of -|h - c|^2 / 2, all masked if nv is 1; what is const is a constant where this is called */
+/* mr rows and nv vectors of |h - c|^2 over one block of the depth, added to what is there if `add`, all masked if nv is 1; what
+ * is const is a constant where this is called */
 INLINE void NAME(distance_tile)(const int mr, const int nv, NAME(mask) mask, ptrdiff_t k, const REAL *const *rows,
-                                const REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, REAL *y, ptrdiff_t ld)
+                                ptrdiff_t offset, const REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int add, REAL *y,
+                                ptrdiff_t ld)
 {
     VEC acc[NAME(DISTANCE_ROWS)][TILE_VECTORS];
     for (int r = 0; r < mr; r++)
@@ -779,23 +1006,23 @@ INLINE void NAME(distance_tile)(const int mr, const int nv, NAME(mask) mask, ptr
             const REAL *from = c + v * stripe_c;
             const VEC row = nv == 1 ? NAME(load_masked)(from, mask) : NAME(load)(from);
             for (int r = 0; r < mr; r++) {
-                const VEC e = row - rows[r][p];
+                const VEC e = row - rows[r][offset + p];
                 acc[r][v] += e * e;
             }
         }
     for (int r = 0; r < mr; r++)
         for (int v = 0; v < nv; v++) {
-            const VEC value = NAME(bounded)(acc[r][v] * (REAL)-0.5, NAME(MOST));
             REAL *to = y + r * ld + v * LANES;
             if (nv == 1)
-                NAME(store_masked)(to, mask, value);
+                NAME(store_masked)(to, mask, add ? acc[r][v] + NAME(load_masked)(to, mask) : acc[r][v]);
             else
-                NAME(store)(to, value);
+                NAME(store)(to, add ? acc[r][v] + NAME(load)(to) : acc[r][v]);
         }
 }
 
-static void NAME(distances)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, const REAL *c, ptrdiff_t ldc,
-                            ptrdiff_t stripe_c, REAL *y, ptrdiff_t ld)
+/* |h - c|^2 over one block of the depth */
+static void NAME(distances)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *c,
+                            ptrdiff_t ldc, ptrdiff_t stripe_c, int add, REAL *y, ptrdiff_t ld)
 {
     for (ptrdiff_t j = 0; j < n;) {
         const int nv = n - j >= TILE_VECTORS * LANES ? TILE_VECTORS : 1;
@@ -804,9 +1031,9 @@ static void NAME(distances)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *c
 #define CASE(MR) \
     case MR: \
         if (nv == 1) \
-            NAME(distance_tile)(MR, 1, mask, k, rows + i, c, ldc, stripe_c, y + i * ld + j, ld); \
+            NAME(distance_tile)(MR, 1, mask, k, rows + i, offset, c, ldc, stripe_c, add, y + i * ld + j, ld); \
         else \
-            NAME(distance_tile)(MR, TILE_VECTORS, mask, k, rows + i, c, ldc, stripe_c, y + i * ld + j, ld); \
+            NAME(distance_tile)(MR, TILE_VECTORS, mask, k, rows + i, offset, c, ldc, stripe_c, add, y + i * ld + j, ld); \
         break;
             switch (m - i) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) default: CASE(6) }
 #undef CASE
@@ -822,12 +1049,17 @@ static void NAME(rbf)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows, c
 {
     const REAL *b = b_;
     REAL *a = a_, *y = y_;
-    NAME(distances)(m, n, k, rows, c, ldc, stripe_c, a, ld);
+    const ptrdiff_t step = NAME(block_depth)(k);
+    ptrdiff_t p = 0;
+    do { /* once at least: k may be 0 */
+        NAME(distances)(m, n, k - p < step ? k - p : step, rows, p, (const REAL *)c + p * ldc, ldc, stripe_c, p > 0, a, ld);
+        p += step;
+    } while (p < k);
     for (ptrdiff_t j = 0; j < n; j += LANES) {
         const NAME(mask) mask = NAME(first)(n - j < LANES ? n - j : LANES);
         const VEC twice_beta = NAME(twice_beta)(NAME(load_masked)(b + j, mask));
         for (ptrdiff_t at = j; at < m * ld; at += ld) {
-            const VEC half = NAME(load_masked)(a + at, mask);
+            const VEC half = NAME(bounded)(NAME(load_masked)(a + at, mask) * (REAL)-0.5, NAME(MOST));
             if (y)
                 NAME(store_masked)(y + at, mask, half);
             NAME(store_masked)(a + at, mask, NAME(vexp)(half * twice_beta));
@@ -866,16 +1098,8 @@ static void NAME(rbf_inputs)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *
 {
     const REAL *s = s_, *const *rows = rows_;
     REAL *d = d_;
-    for (ptrdiff_t i = 0; i < m; i++, s += lds, d += ldd) {
-        VEC sums = {0};
-        ptrdiff_t j = 0;
-        for (; j + LANES <= k; j += LANES)
-            sums += NAME(load)(s + j);
-        REAL sum = NAME(sum)(sums);
-        for (; j < k; j++)
-            sum += s[j];
-        NAME(add_scaled)(n, -sum, rows[i] + offset, d);
-    }
+    for (ptrdiff_t i = 0; i < m; i++, s += lds, d += ldd)
+        NAME(add_scaled)(n, -NAME(row_sum)(k, s, NULL), rows[i] + offset, d);
 }
 
 /* ---- losses ----------------------------------------------------------------------------------------------------- */
@@ -898,14 +1122,8 @@ INLINE REAL NAME(shifted_exp)(ptrdiff_t n, REAL *a, REAL *max)
     for (j = 0; j < n; j++)
         a[j] -= m;
     NAME(exp)(1, n, a, n, 0, NULL);
-    VEC sums = {0};
-    for (j = 0; j + LANES <= n; j += LANES)
-        sums += NAME(load)(a + j);
-    REAL sum = NAME(sum)(sums);
-    for (; j < n; j++)
-        sum += a[j];
     *max = m;
-    return sum;
+    return NAME(row_sum)(n, a, NULL);
 }
 
 /* Rows of up to so many outputs are worked on LANES at a time, a row in each lane: exp is then called for what is
@@ -973,14 +1191,8 @@ static void NAME(softmax_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a_, v
     REAL *d = d_;
     (void)parameter;
     for (; m-- > 0; a += ld, d += ld) {
-        VEC sums = {0};
-        ptrdiff_t j = 0;
-        for (; j + LANES <= n; j += LANES)
-            sums += NAME(load)(d + j) * NAME(load)(a + j);
-        REAL sum = NAME(sum)(sums);
-        for (; j < n; j++)
-            sum += d[j] * a[j];
-        for (j = 0; j < n; j++)
+        const REAL sum = NAME(row_sum)(n, d, a);
+        for (ptrdiff_t j = 0; j < n; j++)
             d[j] = a[j] * (d[j] - sum);
     }
 }
@@ -1015,10 +1227,13 @@ INLINE VEC NAME(element_loss)(const Loss kind, const REAL p, VEC z, VEC y, VEC *
         *d = NAME(select)(z < 0, u * r, r) - y;
         return NAME(abs)(z) * NAME(select)(z > 0, one - y, y) + NAME(vlog1p)(u);
     }
-    case POISSON: { /* half the deviance, e^z - y z + (y ln y - y) */
-        *d = NAME(vexp)(z) - y;
-        VEC positive = NAME(select)(y >= SMALLEST, y, one);
-        return *d - NAME(select)(y >= SMALLEST, y * (z - NAME(vlog)(positive)), y * z);
+    case POISSON: { /* half the deviance, e^z - y - y r = y (e^r - 1 - r) with r = z - ln y; e^z for y = 0 */
+        const IVEC positive = y >= SMALLEST;
+        const VEC r = NAME(log_ratio)(z, NAME(select)(positive, y, one));
+        const IVEC close = positive & (r < 1);
+        VEC expm1, rest = NAME(exp_rest)(NAME(select)(close, r, zero), &expm1);
+        *d = NAME(select)(close, y * expm1, NAME(vexp)(z) - y);
+        return NAME(select)(close, y * rest, *d - y * r);
     }
     case PERCEPTRON: /* max(0, (1 - 2 y) z) for y 0 or 1 */
         *d = NAME(vstep)(z) - y;
@@ -1034,11 +1249,17 @@ INLINE VEC NAME(element_loss)(const Loss kind, const REAL p, VEC z, VEC y, VEC *
 INLINE double NAME(sum_of_losses)(const Loss kind, const REAL p, ptrdiff_t n, const REAL *z, const REAL *y, REAL *d, REAL c)
 {
     VEC total = {0}, slope;
+    Total blocks = {0, 0};
     ptrdiff_t j = 0;
-    for (; j + LANES <= n; j += LANES) {
+    for (ptrdiff_t left = NAME(BLOCK_DEPTH); j + LANES <= n; j += LANES) {
         total += NAME(element_loss)(kind, p, NAME(load)(z + j), NAME(load)(y + j), &slope);
         if (d)
             NAME(store)(d + j, slope * c);
+        if (--left == 0) {
+            add_to(&blocks, (double)NAME(sum)(total));
+            total = (VEC){0};
+            left = NAME(BLOCK_DEPTH);
+        }
     }
     if (j < n) {
         const NAME(mask) mask = NAME(first)(n - j);
@@ -1049,59 +1270,62 @@ INLINE double NAME(sum_of_losses)(const Loss kind, const REAL p, ptrdiff_t n, co
         if (d)
             NAME(store_masked)(d + j, mask, slope * c);
     }
-    return (double)NAME(sum)(total);
+    add_to(&blocks, (double)NAME(sum)(total));
+    return value_of(&blocks);
 }
 
-/* Minus the logarithm of the normal density, with means z (k) and, behind them, logarithms s of the variances:
- * (e^2 e^-s + s + ln 2 pi) / 2;  d = e e^-s, (1 - e^2 e^-s) / 2 */
+/* Minus the logarithm of the normal density, with means z (k) and, behind them, logarithms s of the variances: (t^2 + s +
+ * ln 2 pi) / 2 with t = e h, h = e^(-s/2);  d = t h, (1 - t^2) / 2. h is bounded by what is finite, so that 0 times it is 0. */
 static double NAME(gaussian)(ptrdiff_t k, const REAL *z, const REAL *y, REAL *d, REAL c)
 {
-    VEC total = {0};
+    Total total = {0, 0};
     for (ptrdiff_t j = 0; j < k; j += LANES) {
         const NAME(mask) mask = NAME(first)(k - j < LANES ? k - j : LANES);
-        VEC s = NAME(load_masked)(z + k + j, mask), e = NAME(load_masked)(z + j, mask) - NAME(load_masked)(y + j, mask);
-        VEC scaled = e * NAME(vexp)(-s), square = e * scaled;
-        total += square + s; /* 0 in lanes without an element */
+        const VEC s = NAME(load_masked)(z + k + j, mask), h = NAME(bounded)(NAME(vexp)(s * (REAL)-0.5), NAME(MOST));
+        const VEC t = (NAME(load_masked)(z + j, mask) - NAME(load_masked)(y + j, mask)) * h, square = t * t;
+        add_to(&total, (double)NAME(sum)(square + s)); /* 0 in lanes without an element */
         if (d) {
-            NAME(store_masked)(d + j, mask, scaled * c);
+            NAME(store_masked)(d + j, mask, t * h * c);
             NAME(store_masked)(d + k + j, mask, ((REAL)1 - square) * (REAL)0.5 * c);
         }
     }
-    return 0.5 * ((double)NAME(sum)(total) + (double)k * 1.8378770664093453);
+    return 0.5 * (value_of(&total) + (double)k * 1.8378770664093453);
 }
 
-/* Of each row ln(sum of e^z) sum(y) - y z;  d = softmax(z) sum(y) - y; y one-hot at labels[i] if y is NULL. Label smoothing
- * by s takes (1 - s) y + s sum(y) / n for y. `loss` has the contract. */
+/* Of each row sum(y) ln(sum of e^(z - top)) + y (top - z) with top = max z;  d = softmax(z) sum(y) - y; y one-hot at labels[i]
+ * if y is NULL. Label smoothing by s takes (1 - s) y + s sum(y) / n for y. `loss` has the contract. */
 static double NAME(softmax_cross_entropy)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, REAL *z, ptrdiff_t ld, const REAL *y,
                                           const int64_t *labels, const double *weights, double scale, REAL *d)
 {
     const double smoothing = cost->parameter;
+    const int whole_rows = y || smoothing;
     double total = 0;
     for (ptrdiff_t r = 0; cost->fixed_logit && r < m; r++)
         z[r * ld + n - 1] = 0;
     for (ptrdiff_t i = 0; i < m; i += LANES) {
         const ptrdiff_t rows = m - i < LANES ? m - i : LANES;
-        double fit[LANES], mass[LANES];
+        double gap[LANES], mass[LANES]; /* y (top - z) and sum(y) */
         REAL c[LANES], factor[LANES] = {0}, max[LANES], sum[LANES];
         for (ptrdiff_t r = 0; r < rows; r++) {
             const REAL *zr = z + r * ld;
+            double top = 0, gaps = 0; /* where it is just top - z, top is added when it is known */
+            for (ptrdiff_t j = 0; whole_rows && j < n; j++)
+                top = j == 0 || (double)zr[j] > top ? (double)zr[j] : top;
+            for (ptrdiff_t j = 0; smoothing && j < n; j++)
+                gaps += top - (double)zr[j];
             if (y) {
-                mass[r] = fit[r] = 0;
+                mass[r] = gap[r] = 0;
                 for (ptrdiff_t j = 0; j < n; j++) {
                     double t = (double)y[r * n + j];
                     mass[r] += t;
-                    fit[r] += t == 0 ? 0 : t * (double)zr[j];
+                    gap[r] += t == 0 ? 0 : t * (top - (double)zr[j]);
                 }
             } else {
                 mass[r] = 1;
-                fit[r] = (double)zr[labels[i + r]];
+                gap[r] = top - (double)zr[labels[i + r]];
             }
-            if (smoothing) {
-                double sum_of_z = 0;
-                for (ptrdiff_t j = 0; j < n; j++)
-                    sum_of_z += (double)zr[j];
-                fit[r] = (1 - smoothing) * fit[r] + smoothing * mass[r] / (double)n * sum_of_z;
-            }
+            if (smoothing)
+                gap[r] = (1 - smoothing) * gap[r] + smoothing * mass[r] / (double)n * gaps;
             c[r] = (REAL)((weights ? weights[i + r] : 1) * scale);
             factor[r] = c[r] * (REAL)mass[r];
         }
@@ -1115,7 +1339,8 @@ static double NAME(softmax_cross_entropy)(const Cost *cost, ptrdiff_t m, ptrdiff
                 memset(p, 0, (size_t)n * sizeof(REAL));
                 continue;
             }
-            total += (weights ? weights[i + r] : 1) * (mass[r] * (log((double)sum[r]) + (double)max[r]) - fit[r]);
+            gap[r] += whole_rows ? 0 : (double)max[r];
+            total += (weights ? weights[i + r] : 1) * (mass[r] * log((double)sum[r]) + gap[r]);
             const REAL ct = (REAL)(1 - smoothing) * c[r], all = (REAL)smoothing * factor[r] / (REAL)n;
             for (ptrdiff_t j = 0; smoothing && j < n; j++)
                 p[j] -= all;
@@ -1196,7 +1421,9 @@ INLINE VEC NAME(soft_threshold)(VEC w, VEC t)
  * operator of L1 in the rule's own metric; a velocity is then what w has moved by. */
 INLINE VEC NAME(rule)(const Rule rule, const int plain, const Update *u, VEC w, VEC g, VEC *s)
 {
-    const REAL rate = (REAL)u->learning_rate, momentum = (REAL)u->momentum, epsilon = (REAL)u->epsilon;
+    /* below the root of the smallest number, g^2 may be 0 where g is not: a smaller epsilon would not bound the step */
+    const REAL rate = (REAL)u->learning_rate, momentum = (REAL)u->momentum;
+    const REAL epsilon = u->epsilon < (double)SMALLEST_ROOT ? SMALLEST_ROOT : (REAL)u->epsilon;
     VEC next = plain ? w : w - w * (REAL)u->decay, root = NAME(broadcast)(1), *velocity = NULL;
     switch (rule) {
     case GRADIENT_DESCENT: /* w <- w - eta g */
@@ -1250,28 +1477,49 @@ INLINE VEC NAME(rule)(const Rule rule, const int plain, const Update *u, VEC w, 
     return next;
 }
 
-static double NAME(squared_norm)(const Update *u, ptrdiff_t n, const void *w_, const void *g_)
+/* The sum of squares of factor * (the gradient with that of the penalties), and the largest size of an element */
+INLINE double NAME(squares)(const Update *u, ptrdiff_t n, const REAL *w, const REAL *g, REAL factor, REAL *largest)
 {
-    const REAL l1 = u->proximal == 0 ? (REAL)u->l1 : 0, l2 = (REAL)u->l2, *w = w_, *g = g_;
-    VEC squares = {0};
-    ptrdiff_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        VEC gi = NAME(penalized)(NAME(load)(g + i), NAME(load)(w + i), l1, l2);
-        squares += gi * gi;
+    const REAL l1 = u->proximal == 0 ? (REAL)u->l1 : 0, l2 = (REAL)u->l2;
+    const ptrdiff_t block = NAME(BLOCK_DEPTH) * LANES;
+    VEC top = {0};
+    Total total = {0, 0};
+    for (ptrdiff_t begin = 0; begin < n; begin += block) {
+        const ptrdiff_t end = n - begin < block ? n : begin + block;
+        VEC sum = {0};
+        for (ptrdiff_t i = begin; i < end; i += LANES) {
+            const NAME(mask) mask = NAME(first)(end - i < LANES ? end - i : LANES);
+            const VEC all = NAME(penalized)(NAME(load_masked)(g + i, mask), NAME(load_masked)(w + i, mask), l1, l2);
+            const VEC size = NAME(abs)(all), e = all * factor;
+            top = NAME(select)(size > top, size, top);
+            sum += e * e;
+        }
+        add_to(&total, (double)NAME(sum)(sum));
     }
-    if (i < n) {
-        NAME(mask) mask = NAME(first)(n - i);
-        VEC gi = NAME(penalized)(NAME(load_masked)(g + i, mask), NAME(load_masked)(w + i, mask), l1, l2);
-        squares += gi * gi;
-    }
-    return (double)NAME(sum)(squares);
+    *largest = NAME(largest)(top);
+    return value_of(&total);
+}
+
+/* Where the squares overflow, or underflow by more than rounding, they are taken again of numbers near 1. */
+static double NAME(norm)(const Update *u, ptrdiff_t n, const void *w, const void *g)
+{
+    REAL largest;
+    int exponent;
+    double squares = NAME(squares)(u, n, w, g, 1, &largest);
+    if ((squares < (double)INFINITY && squares > (double)SMALLEST * 0x1p60) || !(largest > 0 && largest < (REAL)INFINITY))
+        return sqrt(squares);
+    frexp((double)largest, &exponent);
+    exponent = exponent < -BIAS + 24 ? -BIAS + 24 : exponent; /* so that its inverse is finite */
+    squares = NAME(squares)(u, n, w, g, (REAL)ldexp(1, -exponent), &largest);
+    return ldexp(sqrt(squares), exponent);
 }
 
 INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain, const Update *u, ptrdiff_t n, REAL *w,
                             const REAL *g, REAL *const *states, double *penalty)
 {
     const REAL l1 = plain || u->proximal == 0 ? (REAL)u->l1 : 0, l2 = (REAL)u->l2;
-    const REAL scale = (REAL)u->scale;
+    const double shrinking = u->scale < 0x1p-100 ? 0x1p-100 : 1; /* in two steps: the factor of a huge norm may be subnormal */
+    const REAL scale = (REAL)(u->scale / shrinking), shrink = (REAL)shrinking;
     const VEC clip = NAME(broadcast)((REAL)u->clip);
     const int penalized = u->l1 != 0 || u->l2 != 0, bounded = !plain && (u->scale != 1 || u->clip != INFINITY);
     VEC squares = {0}, sizes = {0}, s[MAX_STATES] = {0};
@@ -1294,7 +1542,7 @@ INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain
             gi = NAME(penalized)(gi, wi, l1, l2);
         }
         if (bounded) {
-            gi = gi * scale;
+            gi = gi * shrink * scale;
             gi = NAME(select)(gi > clip, clip, gi);
             gi = NAME(select)(gi < -clip, -clip, gi);
         }
@@ -1308,31 +1556,40 @@ INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain
         *penalty += 0.5 * u->l2 * (double)NAME(sum)(squares) + u->l1 * (double)NAME(sum)(sizes);
 }
 
-static void NAME(update)(const Update *u, ptrdiff_t n, void *w, const void *g, void *const *states_, double *penalty)
+static void NAME(update)(const Update *u, ptrdiff_t n, void *w_, const void *g_, void *const *states_, double *penalty)
 {
     const int plain = u->scale == 1 && u->clip == INFINITY && u->decay == 0 && u->proximal == 0;
-    REAL *states[MAX_STATES];
-    for (int j = 0; j < MAX_STATES; j++)
-        states[j] = states_[j];
-    switch (u->rule) {
+    const ptrdiff_t block = NAME(BLOCK_DEPTH) * LANES; /* of the sums that make the penalty */
+    Total penalties = {0, 0};
+    for (ptrdiff_t at = 0; at < n; at += block) {
+        const ptrdiff_t size = n - at < block ? n - at : block;
+        double part = 0;
+        REAL *w = (REAL *)w_ + at, *states[MAX_STATES];
+        const REAL *g = (const REAL *)g_ + at;
+        for (int j = 0; j < MAX_STATES; j++)
+            states[j] = states_[j] ? (REAL *)states_[j] + at : NULL;
+        switch (u->rule) {
 #define CASE(RULE, N_STATES) \
     case RULE: \
         if (plain) \
-            NAME(update_by)(RULE, N_STATES, 1, u, n, w, g, states, penalty); \
+            NAME(update_by)(RULE, N_STATES, 1, u, size, w, g, states, &part); \
         else \
-            NAME(update_by)(RULE, N_STATES, 0, u, n, w, g, states, penalty); \
+            NAME(update_by)(RULE, N_STATES, 0, u, size, w, g, states, &part); \
         break;
-    CASE(GRADIENT_DESCENT, 0)
-    CASE(MOMENTUM, 1)
-    CASE(NESTEROV, 1)
-    case ADAMW: /* differs from ADAM in the epsilon that it is given */
-    CASE(ADAM, 2)
-    CASE(ADAGRAD, 1)
-    CASE(RMSPROP, 1)
-    CASE(RMSPROP_MOMENTUM, 2)
-    CASE(RMSPROP_CENTERED, 3)
+        CASE(GRADIENT_DESCENT, 0)
+        CASE(MOMENTUM, 1)
+        CASE(NESTEROV, 1)
+        case ADAMW: /* differs from ADAM in the epsilon that it is given */
+        CASE(ADAM, 2)
+        CASE(ADAGRAD, 1)
+        CASE(RMSPROP, 1)
+        CASE(RMSPROP_MOMENTUM, 2)
+        CASE(RMSPROP_CENTERED, 3)
 #undef CASE
+        }
+        add_to(&penalties, part);
     }
+    *penalty += value_of(&penalties);
 }
 
 static double NAME(tie)(ptrdiff_t m, ptrdiff_t n, double strength, const void *a_, ptrdiff_t lda, const void *b_,
@@ -1341,30 +1598,74 @@ static double NAME(tie)(ptrdiff_t m, ptrdiff_t n, double strength, const void *a
     const NAME(mask) mask = NAME(first)(n);
     const REAL *a = a_, *b = b_;
     REAL *g = g_;
-    VEC squares = {0};
-    for (ptrdiff_t i = 0; i < m; i++, a += lda, b += ldb, g += ldg) {
-        const VEC e = NAME(load_masked)(a, mask) - NAME(load_masked)(b, mask);
-        squares += e * e;
-        NAME(store_masked)(g, mask, NAME(load_masked)(g, mask) + e * (REAL)strength);
+    Total total = {0, 0};
+    for (ptrdiff_t i = 0, end; i < m; i = end) {
+        VEC squares = {0};
+        end = m - i < NAME(BLOCK_DEPTH) ? m : i + NAME(BLOCK_DEPTH);
+        for (ptrdiff_t r = i; r < end; r++, a += lda, b += ldb, g += ldg) {
+            const VEC e = NAME(load_masked)(a, mask) - NAME(load_masked)(b, mask);
+            squares += e * e;
+            NAME(store_masked)(g, mask, NAME(load_masked)(g, mask) + e * (REAL)strength);
+        }
+        add_to(&total, (double)NAME(sum)(squares));
     }
-    return (double)NAME(sum)(squares);
+    return value_of(&total);
 }
 
+/* Norms of the columns of factor * W (m, n), n <= lanes */
+INLINE VEC NAME(column_norms)(ptrdiff_t m, NAME(mask) mask, const REAL *w, ptrdiff_t ld, VEC factor)
+{
+    VEC total = {0};
+    for (ptrdiff_t i = 0, end; i < m; i = end) {
+        VEC squares = {0};
+        end = m - i < NAME(BLOCK_DEPTH) ? m : i + NAME(BLOCK_DEPTH);
+        for (ptrdiff_t r = i; r < end; r++) {
+            const VEC row = NAME(load_masked)(w + r * ld, mask) * factor;
+            squares += row * row;
+        }
+        total += squares;
+    }
+    return NAME(sqrt)(total);
+}
+
+/* The power of two below the largest size of an element of each column of W (m, n), n <= lanes; 1 where that is 0 or not finite */
+INLINE VEC NAME(column_powers)(ptrdiff_t m, NAME(mask) mask, const REAL *w, ptrdiff_t ld)
+{
+    const INT exponent_bits = (INT)(REAL_BITS == 32 ? 0xff : 0x7ff) << MANTISSA;
+    const VEC one = NAME(broadcast)(1);
+    VEC largest = {0};
+    for (ptrdiff_t i = 0; i < m; i++) {
+        const VEC size = NAME(abs)(NAME(load_masked)(w + i * ld, mask));
+        largest = NAME(select)(size > largest, size, largest);
+    }
+    return (VEC)((IVEC)NAME(select)((largest >= SMALLEST) & (largest < (REAL)INFINITY), largest, one) & exponent_bits);
+}
+
+/* Where squares may overflow or underflow, the columns are divided by powers of two first. */
 static int NAME(bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w_, ptrdiff_t ld, double most_)
 {
-    const REAL most = (REAL)most_;
+    const REAL most = (REAL)most_, large = 0x1p60;
     const NAME(mask) mask = NAME(first)(n);
+    const VEC one = NAME(broadcast)(1);
     REAL *w = w_;
-    VEC squares = {0};
-    for (ptrdiff_t i = 0; i < m; i++) {
-        VEC row = NAME(load_masked)(w + i * ld, mask);
-        squares += row * row;
+    VEC scale = one, norm = NAME(column_norms)(m, mask, w, ld, scale);
+    int any = 0;
+    for (ptrdiff_t j = 0; j < n; j++)
+        any |= !(norm[j] < large);
+    if (any || most < 1 / large) {
+        scale = one / NAME(column_powers)(m, mask, w, ld);
+        norm = NAME(column_norms)(m, mask, w, ld, scale);
+        any = 0;
     }
-    VEC norm = NAME(sqrt)(squares), factor = NAME(select)(norm > most, most / norm, NAME(broadcast)(1));
-    if (NAME(largest)(norm) <= most)
+    const IVEC above = norm > scale * most;
+    for (ptrdiff_t j = 0; j < n; j++)
+        any |= above[j] != 0;
+    if (!any)
         return 0;
+    scale = NAME(select)(above, scale, one);
+    norm = NAME(select)(above, most / norm, one);
     for (ptrdiff_t i = 0; i < m; i++)
-        NAME(store_masked)(w + i * ld, mask, NAME(load_masked)(w + i * ld, mask) * factor);
+        NAME(store_masked)(w + i * ld, mask, NAME(load_masked)(w + i * ld, mask) * scale * norm);
     return 1;
 }
 
@@ -1577,4 +1878,5 @@ static void NAME(undo_scale)(ptrdiff_t n, double rate, const void *a_, void *out
 #undef TANH_ONE
 #undef SQRT_HALF_BITS
 #undef SMALLEST
+#undef SMALLEST_ROOT
 #undef LOG_TERMS
