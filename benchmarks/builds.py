@@ -1,11 +1,12 @@
 """Two builds of fastbp in pairs: what a change costs or gains in each row of the table.
 
-    python benchmarks/builds.py OLD/bin/python NEW/bin/python [--rounds 7] [--threads 1 2] [--rows 784] [--dtype float64]
+    python benchmarks/builds.py OLD/bin/python NEW/bin/python [--rounds 7] [--threads 1 2] [--rows 784]
 
-Each interpreter has a fastbp installed. For each row and number of threads a process of either takes turns, in the order
-A B B A, and the median of the ratios of neighbours is printed: above 1 the second is faster. A third process, of the first
-build again, tells how far the ratio of a build to itself is from 1 while the others are measured. Beside the rows of the
-table stand calls whose cost is not in their arithmetic: `partial_fit` of few rows, gradients of all rows.
+Each interpreter has a fastbp installed. For each row and number of threads three processes take turns: one of the old
+build, one of the new and another of the old, then in reverse. Printed are medians over the rounds of the new one's rate
+over that of the old ones (above 1 it is faster), and of the old one's over its own, which tells how much the machine was
+disturbed. Beside the rows of the table stand calls whose cost is not in their arithmetic alone: `partial_fit` of few
+rows, steps by hand, gradients of all rows.
 """
 
 import argparse
@@ -23,7 +24,7 @@ LEAST_SECONDS = 0.1
 
 
 def calls():
-    """Functions from a name to a timer of the call, in rows: those of the table, and others."""
+    """For each row its name, and a function from dtype to a timer."""
     import numpy as np
     from contenders import CONTENDERS, takes, work
 
@@ -33,7 +34,7 @@ def calls():
     for name in ("fastbp", "fastbp MLPClassifier"):
         for case in (*TRAINING, *PREDICTION):
             if takes(CONTENDERS[name], case):
-                rows[f"{case}{' rows' if case.task != 'train_epoch' else ''} {case.n_samples} {name}"] = (
+                rows[f"{case.task} {case}, of {case.n_samples} rows, {name}"] = (
                     lambda dtype, name=name, case=case: Timer(work(CONTENDERS[name], replace(case, dtype=dtype)))
                 )
 
@@ -102,11 +103,15 @@ class Build:
 
     def __init__(self, python, n_threads):
         cpus = sorted(os.sched_getaffinity(0))[-n_threads:]
+        folder = os.path.dirname(os.path.abspath(__file__))
         self.process = subprocess.Popen(
-            [python, "-P", "-W", "ignore", __file__, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [python, "-P", "-W", "ignore", __file__, "--serve"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
             preexec_fn=lambda: os.sched_setaffinity(0, cpus),
-            env={**os.environ, "OMP_NUM_THREADS": str(n_threads), "PYTHONPATH": os.path.dirname(os.path.abspath(__file__))},
-        )  # fmt: skip
+            env={**os.environ, "OMP_NUM_THREADS": str(n_threads), "PYTHONPATH": folder},
+        )
 
     def ask(self, request):
         self.process.stdin.write(json.dumps(request) + "\n")

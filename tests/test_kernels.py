@@ -141,8 +141,8 @@ def test_matmul_of_one_row(k, dtype, rng, vectors):
 
 @pytest.mark.parametrize("depth", [100, 256, 257, 1000, 17_000, 100_000, 1_000_000])
 def test_long_sums(k, dtype, depth):
-    """The error of a sum of equal terms, whose roundings all have the same sign, is a few ULP times the logarithm of their
-    number; and all ways to the same product have the same bits."""
+    """The error of a sum of equal terms, whose roundings all have the same sign, is a few ULP times the logarithm of
+    their number; and all ways to the same product have the same bits."""
     few = 4 * np.finfo(dtype).eps * np.log2(depth)
     n, zeros = 3, np.zeros((1, depth), dtype)
     a, b = np.full((1, depth), 0.1, dtype), np.full((depth, n), 0.3, dtype)
@@ -159,7 +159,8 @@ def test_long_sums(k, dtype, depth):
             results.append(c)
     x, c = nonzeros_of(k, dtype, wide), np.empty((7, n), dtype)
     k.nonzeros_matmul(7, n, depth, byref(x), 0, pointer(b), n, k.lanes, None, 0, pointer(c), n, k.lanes)
-    for c in (*results, c):
+    results.append(c)
+    for c in results:
         assert_allclose(c, depth * float(a[0, 0]) * float(b[0, 0]), rtol=few)
         assert (c == results[0][0, 0]).all()
     squares = (a.astype(float) ** 2).sum()
@@ -366,8 +367,8 @@ SCALE, C, B = (np.longdouble(x) for x in (reference.SCALE, reference.C, referenc
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_function_accuracy(k, dtype, rng, name):
-    """The error of the vector functions stays below the number of ULP that README.md states, from where they are 0 or the
-    like to where they overflow, subnormal results included."""
+    """The error of the vector functions stays below the number of ULP that README.md states, from where they are 0 or
+    the like to where they overflow, subnormal results included."""
     most, function = FUNCTIONS[name]
     low, high = {"float32": (-112, 88), "float64": (-762, 709)}[dtype.name]
     x = np.concatenate(
@@ -622,7 +623,8 @@ def test_softmax_cross_entropy_of_large_logits(k, dtype, level):
         for gap in (0.0, float(np.spacing(np.array(level, dtype)))):
             z = np.tile(np.array([level, level + gap], dtype), (k.lanes + 1, 1))
             exact = reference.losses("softmax_cross_entropy", np.array([[0.0, gap]]), np.array([target]))[0]
-            for y, labels in ((np.tile(np.array([1, 0], dtype), (len(z), 1)), None), (None, np.zeros(len(z), np.int64))):
+            rows = np.tile(np.array([1, 0], dtype), (len(z), 1))
+            for y, labels in ((rows, None), (None, np.zeros(len(z), np.int64))):
                 scratch, d = z.copy(), np.empty_like(z)
                 value = k.loss(
                     byref(kt.Cost.of(loss)), len(z), 2, pointer(scratch), 2, pointer(y), pointer(labels), None, 1.0,

@@ -1,4 +1,4 @@
-"""Numbers at the ends of their range, and sums of very many: the right value, or the error that says what is not finite."""
+"""Numbers at the ends of their range, and sums of very many: the right value, or an error that says what is wrong."""
 
 import numpy as np
 import pytest
@@ -44,9 +44,8 @@ def test_gradient_of_many_rows_of_all_kinds(dtype, weighted, rng):
     X = rng.normal(size=(n, n_inputs)).astype(dtype)
     X[rng.random(X.shape) < 0.9] = 0
     y, w = rng.integers(3, size=n), rng.integers(1, 3, size=n).astype(float) if weighted else None
-    net = Network(
-        [Dense(400, "tanh"), Dense(3)], n_inputs=n_inputs, loss="softmax_cross_entropy", dtype=dtype.name, random_state=0
-    )
+    layers, loss = [Dense(400, "tanh"), Dense(3)], "softmax_cross_entropy"
+    net = Network(layers, n_inputs=n_inputs, loss=loss, dtype=dtype.name, random_state=0)
     parts = [slice(i, i + 1000) for i in range(0, n, 1000)]
     shares = [1000.0 if w is None else w[part].sum() for part in parts]
     exact = np.average(
@@ -92,7 +91,7 @@ def test_prediction_of_equal_inputs(n_inputs):
             assert_allclose(net.predict(kind), exact, rtol=few("f", n_inputs))
 
 
-# ---- squares that overflow or underflow -------------------------------------------------------------------------------
+# ---- squares that overflow or underflow -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1e19, 2e37, 1e-25])
@@ -121,7 +120,9 @@ def test_max_norm(size, dtype):
         assert_allclose(net.parameters, np.array([0.6, 0.8, 0]) * most, rtol=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", [Adam(), AdamW(), RMSProp(), RMSProp(momentum=0.9), RMSProp(centered=True), Adagrad()])
+@pytest.mark.parametrize(
+    "optimizer", [Adam(), AdamW(), RMSProp(), RMSProp(momentum=0.9), RMSProp(centered=True), Adagrad()]
+)
 def test_rules_that_divide_by_squares(optimizer):
     """Where the square of a gradient overflows they would make no step: that is an error, and nothing has changed."""
     net = make([Dense(2)], 2)
@@ -149,7 +150,7 @@ def test_epsilon_that_float32_does_not_have(optimizer):
     assert not net.parameters.any()
 
 
-# ---- losses -----------------------------------------------------------------------------------------------------------
+# ---- losses ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("level", [1e4, 1e12, 1e15, 1e16])
