@@ -3,10 +3,10 @@
     python benchmarks/builds.py OLD/bin/python NEW/bin/python [--rounds 7] [--threads 1 2] [--rows 784]
 
 Each interpreter has a fastbp installed. For each row and number of threads three processes take turns: one of the old
-build, one of the new and another of the old, then in reverse. Printed are medians over the rounds of the new one's rate
-over that of the old ones (above 1 it is faster), and of the old one's over its own, which tells how much the machine was
-disturbed. Beside the rows of the table stand calls whose cost is not in their arithmetic alone: `partial_fit` of few
-rows, steps by hand, gradients of all rows.
+build, one of the new and another of the old, then in reverse. Printed are medians over the rounds of the rate of the
+new one over that of the old ones (above 1 it is faster), and of that of the old one over its own, which tells how much
+the machine was disturbed. Beside the rows of the table stand calls whose cost is not in their arithmetic alone:
+`partial_fit` of few rows, steps by hand, gradients of all rows.
 """
 
 import argparse
