@@ -7,6 +7,7 @@ own; src_c/dispatch.c picks one of them at import.
 import os
 import platform
 import sys
+from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
@@ -14,6 +15,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-g0"]
+HEADERS = [str(path) for pattern in ("*.h", "*.def") for path in sorted(Path("src_c").rglob(pattern))]
 # name: (vector width in bytes, compiler flags)
 BASELINE = {"baseline": (16, [])}
 X86 = {
@@ -44,7 +46,7 @@ class BuildExt(build_ext):
             macros=[("ISA", isa), ("VEC_BYTES", str(width))],
             include_dirs=["src_c"],
             extra_postargs=FLAGS + flags,
-            depends=["src_c/kernels.h", "src_c/kernels_impl.h", "src_c/simd.h"],
+            depends=HEADERS,
         )
         return compiled
 
@@ -54,7 +56,7 @@ core = Extension(
     ["fastbp/_core.pyx", "src_c/dispatch.c", "src_c/team.c"],
     include_dirs=["src_c", numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-    depends=["src_c/kernels.h", "src_c/kernels_impl.h", "src_c/simd.h", "src_c/team.h"],
+    depends=HEADERS,
     libraries=[] if sys.platform == "win32" else ["m"],
     extra_compile_args=["-O2", "-g0"],
     extra_link_args=[] if sys.platform == "win32" else ["-pthread"],

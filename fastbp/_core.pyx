@@ -147,6 +147,9 @@ cdef extern from "kernels.h" nogil:
         void (*undo_scale)(ptrdiff_t, double, const void *, void *) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)
     const char *const *fastbp_isas_built
+    const char *const *fastbp_units
+    const char *const *fastbp_losses
+    const char *const *fastbp_rules
 
 cdef extern from "team.h" nogil:
     ctypedef struct Team:
@@ -167,20 +170,21 @@ cdef extern from "Python.h":
 
 import_array()
 
-ACTIVATIONS = {
-    "identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH, "relu": RELU, "hard_tanh": HARD_TANH,
-    "leaky_relu": LEAKY_RELU, "step": STEP, "softplus": SOFTPLUS, "elu": ELU, "selu": SELU, "gelu": GELU, "silu": SILU,
-    "softmax": SOFTMAX, "rbf": EXP,
-}
-LOSSES = {
-    None: NO_LOSS, "squared_error": SQUARED_ERROR, "cross_entropy": CROSS_ENTROPY,
-    "softmax_cross_entropy": SOFTMAX_CROSS_ENTROPY, "poisson": POISSON, "absolute_error": ABSOLUTE_ERROR, "lp": LP,
-    "huber": HUBER, "quantile": QUANTILE, "gaussian": GAUSSIAN, "perceptron": PERCEPTRON,
-}
-RULES = {
-    "gradient_descent": GRADIENT_DESCENT, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM, "adamw": ADAMW,
-    "adagrad": ADAGRAD, "rmsprop": RMSPROP, "rmsprop_momentum": RMSPROP_MOMENTUM, "rmsprop_centered": RMSPROP_CENTERED,
-}
+cdef dict numbered(const char *const *names):
+    """The numbers of names, in lower case."""
+    cdef int i = 0
+    cdef dict numbers = {}
+    while names[i] != NULL:
+        numbers[(<bytes>names[i]).decode().lower()] = i
+        i += 1
+    return numbers
+
+
+ACTIVATIONS = numbered(fastbp_units)
+ACTIVATIONS["rbf"] = EXP
+LOSSES = numbered(fastbp_losses)
+LOSSES[None] = NO_LOSS
+RULES = numbered(fastbp_rules)
 
 # ---- instruction sets -----------------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-/* Which instruction sets were built, and which of them this processor has. setup.py defines HAVE_<ISA> for each. */
+/* Which instruction sets were built, and which of them this processor has (setup.py defines HAVE_<ISA> for each); and the names
+ * of what is in the tables. */
 #include "kernels.h"
 
 #include <string.h>
@@ -19,6 +20,41 @@ const char *const fastbp_isas_built[] = {
 #ifdef HAVE_AVX512
     "avx512",
 #endif
+    NULL,
+};
+
+#define UNIT(name, forward, backward) #name,
+const char *const fastbp_units[] = {
+#include "names.def"
+    NULL,
+};
+#define LOSS(name) #name,
+const char *const fastbp_losses[] = {
+#include "names.def"
+    NULL,
+};
+#define RULE(name, n_states) #name,
+const char *const fastbp_rules[] = {
+#include "names.def"
+    NULL,
+};
+#define RULE(name, n_states) n_states,
+const size_t fastbp_rule_states[] = {
+#include "names.def"
+};
+#define STRUCT(name) #name,
+const char *const fastbp_structs[] = {
+#include "names.def"
+    NULL,
+};
+#define STRUCT(name) sizeof(name),
+const size_t fastbp_struct_sizes[] = {
+#include "names.def"
+};
+const char *const fastbp_signatures[] = {
+#define KERNEL(type, name, arguments) #type " " #name #arguments,
+#define KERNEL_BY_UNIT(type, name, arguments) #type " " #name "[]" #arguments,
+#include "kernels.def"
     NULL,
 };
 

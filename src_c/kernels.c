@@ -110,30 +110,16 @@ INLINE void random_words(const uint32_t key[2], uint32_t stream, ptrdiff_t block
 #define X86(f) f##_pd
 #define SCALAR_SQRT sqrt
 #include "kernels_impl.h"
+#undef REAL
+#undef NAME
 
-#define ACTIVATE(unit, name, suffix) [unit] = name##_##suffix,
-#define DERIVATIVE(unit, name, suffix) [unit] = name##_derivative_##suffix,
-#define UNITS(entry, suffix) \
-    entry(IDENTITY, identity, suffix) entry(LOGISTIC, logistic, suffix) entry(TANH, tanh, suffix) \
-    entry(RELU, relu, suffix) entry(HARD_TANH, hard_tanh, suffix) entry(LEAKY_RELU, leaky_relu, suffix) \
-    entry(STEP, step, suffix) entry(SOFTPLUS, softplus, suffix) entry(ELU, elu, suffix) entry(SELU, selu, suffix) \
-    entry(SOFTMAX, softmax, suffix)
-#define KERNELS(suffix, type) \
-    { \
-        .isa = STR(ISA), .itemsize = sizeof(type), .lanes = VEC_BYTES / sizeof(type), \
-        .matmul = matmul_##suffix, .pack = pack_##suffix, .unpack = unpack_##suffix, .transpose = transpose_##suffix, \
-        .fill_rows = fill_rows_##suffix, .add = add_##suffix, .column_sums = column_sums_##suffix, \
-        .fold = fold_##suffix, \
-        .gather = gather_##suffix, .gather_csr = gather_csr_##suffix, .find_nonzeros = find_nonzeros_##suffix, \
-        .transpose_nonzeros = transpose_nonzeros_##suffix, .nonzeros_matmul = nonzeros_matmul_##suffix, \
-        .activate = {UNITS(ACTIVATE, suffix) [GELU] = gelu_##suffix, [SILU] = silu_##suffix, [EXP] = exp_##suffix}, \
-        .derivative = {UNITS(DERIVATIVE, suffix) [GELU] = kept_derivative_##suffix, [SILU] = kept_derivative_##suffix}, \
-        .rbf = rbf_##suffix, .rbf_delta = rbf_delta_##suffix, .rbf_centres = rbf_centres_##suffix, \
-        .rbf_inputs = rbf_inputs_##suffix, .loss = loss_##suffix, .norm = norm_##suffix, \
-        .update = update_##suffix, .tie = tie_##suffix, .bound_columns = bound_columns_##suffix, \
-        .all_finite = all_finite_##suffix, \
-        .dropout = dropout_##suffix, .add_noise = add_noise_##suffix, .augment = augment_##suffix, \
-        .undo_scale = undo_scale_##suffix, \
-    }
-
-const Kernels CAT(fastbp_kernels_, ISA)[2] = {KERNELS(f32, float), KERNELS(f64, double)};
+const Kernels CAT(fastbp_kernels_, ISA)[2] = {
+#define REAL float
+#define NAME(x) x##_f32
+#include "table.h"
+#undef REAL
+#undef NAME
+#define REAL double
+#define NAME(x) x##_f64
+#include "table.h"
+};

@@ -1,6 +1,9 @@
-"""The kernel tables of the built extension, seen through ctypes: src_c/kernels.h once more, for the tests."""
+"""The kernel tables of the built extension, seen through ctypes.
+
+What is in them the extension tells itself; the structs that kernels take are here once more."""
 
 import ctypes
+import re
 import shutil
 import subprocess
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int, c_size_t, c_ssize_t, c_uint32, c_void_p
@@ -11,19 +14,23 @@ import numpy as np
 from fastbp import _core
 from fastbp.losses import kernel_of
 
-ACTIVATIONS = [
-    "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", "step", "softplus", "elu", "selu", "gelu",
-    "silu", "softmax", "exp",
-]  # fmt: skip
-LOSSES = [
-    None, "squared_error", "cross_entropy", "softmax_cross_entropy", "poisson", "absolute_error", "lp", "huber",
-    "quantile", "gaussian", "perceptron",
-]  # fmt: skip
-# name: arrays of state
-RULES = {
-    "gradient_descent": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "adagrad": 1, "rmsprop": 1,
-    "rmsprop_momentum": 2, "rmsprop_centered": 3,
-}  # fmt: skip
+_library = ctypes.CDLL(_core.__file__)
+
+
+def _names(array):
+    """The strings of an array in C that NULL ends."""
+    pointers = (c_char_p * 1000).in_dll(_library, array)
+    return [name.decode() for name in iter(iter(pointers).__next__, None)]
+
+
+def _numbers(array, n):
+    return list((c_size_t * n).in_dll(_library, array))
+
+
+ACTIVATIONS = [name.lower() for name in _names("fastbp_units")]
+LOSSES = [None, *(name.lower() for name in _names("fastbp_losses")[1:])]
+_rules = [name.lower() for name in _names("fastbp_rules")]
+RULES = dict(zip(_rules, _numbers("fastbp_rule_states", len(_rules)), strict=True))  # name: arrays of state
 DTYPES = {np.dtype("float32"): 0, np.dtype("float64"): 1, np.dtype("uint8"): 2, np.dtype("bool"): 2}
 
 
@@ -106,44 +113,30 @@ class Nonzeros(Structure):
         return out
 
 
-P, N = c_void_p, c_ssize_t
+_SCALARS = {"void": None, "int": c_int, "double": c_double, "ptrdiff_t": c_ssize_t, "Reading": c_int}
+_STRUCTS = {c.__name__: c for c in (Cost, Update, Counter, Augmentation, Strided, Csr, Nonzeros)}
+
+
+def _member(signature):
+    """Name and type of a kernel, of its row in src_c/kernels.def."""
+    type_, name, by_unit, arguments = re.fullmatch(r"(\w+) (\w+)(\[\])?\((.*)\)", signature).groups()
+    types = []
+    for argument in arguments.split(", "):
+        of, is_pointer = re.fullmatch(r"(?:const )?(\w+) (.*?)\w+", argument).groups()
+        types.append((POINTER(_STRUCTS[of]) if of in _STRUCTS else c_void_p) if is_pointer else _SCALARS[of])
+    function = CFUNCTYPE(_SCALARS[type_], *types)
+    return name, function * len(ACTIVATIONS) if by_unit else function
 
 
 class Kernels(Structure):
     _fields_ = [
-        ("isa", c_char_p),
-        ("itemsize", c_size_t),
-        ("lanes", N),
-        ("matmul", CFUNCTYPE(None, N, N, N, P, N, c_int, P, N, N, P, c_int, P, N, N)),
-        ("pack", CFUNCTYPE(None, N, N, P, N, P, N)),
-        ("unpack", CFUNCTYPE(None, N, N, P, N, P, N)),
-        ("transpose", CFUNCTYPE(None, N, P, N, P, N, N)),
-        ("fill_rows", CFUNCTYPE(None, N, N, P, P, N)),
-        ("add", CFUNCTYPE(None, N, N, P, P, N)),
-        ("column_sums", CFUNCTYPE(None, N, N, P, P, N, c_int, P)),
-        ("fold", CFUNCTYPE(None, N, P, P, P, c_int, c_int)),
-        ("gather", CFUNCTYPE(None, N, N, POINTER(Strided), P, N, P, N)),
-        ("gather_csr", CFUNCTYPE(None, N, POINTER(Csr), P, N, N, N, POINTER(Nonzeros))),
-        ("find_nonzeros", CFUNCTYPE(None, N, N, P, N, POINTER(Nonzeros))),
-        ("transpose_nonzeros", CFUNCTYPE(None, N, POINTER(Nonzeros), N, N, N, POINTER(Nonzeros))),
-        ("nonzeros_matmul", CFUNCTYPE(None, N, N, N, POINTER(Nonzeros), N, P, N, N, P, c_int, P, N, N)),
-        ("activate", CFUNCTYPE(None, N, N, P, N, c_double, P) * len(ACTIVATIONS)),
-        ("derivative", CFUNCTYPE(None, N, N, P, P, N, c_double) * len(ACTIVATIONS)),
-        ("rbf", CFUNCTYPE(None, N, N, N, P, P, N, N, P, P, P, N)),
-        ("rbf_delta", CFUNCTYPE(None, N, N, P, P, P, N)),
-        ("rbf_centres", CFUNCTYPE(None, N, N, P, N, P, P, N)),
-        ("rbf_inputs", CFUNCTYPE(None, N, N, N, P, N, P, N, P, N)),
-        ("loss", CFUNCTYPE(c_double, POINTER(Cost), N, N, P, N, P, P, P, c_double, P)),
-        ("norm", CFUNCTYPE(c_double, POINTER(Update), N, P, P)),
-        ("update", CFUNCTYPE(None, POINTER(Update), N, P, P, P, POINTER(c_double))),
-        ("tie", CFUNCTYPE(c_double, N, N, c_double, P, N, P, N, P, N)),
-        ("bound_columns", CFUNCTYPE(c_int, N, N, P, N, c_double)),
-        ("all_finite", CFUNCTYPE(c_int, N, P)),
-        ("dropout", CFUNCTYPE(None, N, N, c_double, POINTER(Counter), N, P, N)),
-        ("add_noise", CFUNCTYPE(None, N, N, c_double, POINTER(Counter), P, N)),
-        ("augment", CFUNCTYPE(None, N, POINTER(Augmentation), POINTER(Counter), P, N, P)),
-        ("undo_scale", CFUNCTYPE(None, N, c_double, P, P)),
-    ]
+        ("isa", c_char_p), ("itemsize", c_size_t), ("lanes", c_ssize_t), *map(_member, _names("fastbp_signatures"))
+    ]  # fmt: skip
+
+
+STRUCTS = {**_STRUCTS, "Kernels": Kernels}
+_structs = _names("fastbp_structs")
+SIZES = dict(zip(_structs, _numbers("fastbp_struct_sizes", len(_structs)), strict=True))  # as C has them
 
 
 def pointer(a):
@@ -169,7 +162,6 @@ def packed(a, lanes):
     return stripes
 
 
-_library = ctypes.CDLL(_core.__file__)
 _library.fastbp_kernels.restype = POINTER(Kernels)
 _library.fastbp_kernels.argtypes = [c_char_p]
 

@@ -1,5 +1,6 @@
 """Every kernel against NumPy: the chosen instruction set, both dtypes, awkward sizes, NaN and inf."""
 
+import ctypes
 from ctypes import byref, c_double
 
 import kernel_table as kt
@@ -56,6 +57,10 @@ def guarded(shape, dtype):
         assert (memory[size:] == 12345.0).all(), "written beyond the end"
 
     return memory[:size].reshape(shape), check
+
+
+def test_structs_have_the_sizes_that_they_have_in_c():
+    assert {name: ctypes.sizeof(struct) for name, struct in kt.STRUCTS.items()} == kt.SIZES
 
 
 @pytest.mark.parametrize("m", [0, 1, 2, 5, 6, 7, 12, 13, 25])
