@@ -48,6 +48,8 @@ from numpy cimport (
     PyArray_ISBEHAVED_RO, PyArray_NDIM, PyArray_STRIDE, PyArray_TYPE, import_array, ndarray, npy_intp,
 )
 
+import numpy as np
+
 from fastbp._blas cimport gemm
 
 
@@ -94,10 +96,10 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct Csr:
         const char *data
         const char *indices
-        const char *indptr
+        const int64_t *indptr
+        ptrdiff_t n_columns
         DType dtype
-        int wide_indices, wide_indptr
-    int64_t csr_index(const char *, int, int64_t)
+        int wide_indices
     ptrdiff_t columns_below(ptrdiff_t, const int32_t *, ptrdiff_t)
     ctypedef struct Nonzeros:
         ptrdiff_t *begin
@@ -256,8 +258,40 @@ cdef class Buffer:
         return s
 
 
+cdef int check_vector(Buffer b) except -1:
+    """ValueError unless it is what one of the arrays of CSR may be."""
+    if b.view.ndim != 1 or b.view.itemsize > 8 or (b.view.shape[0] > 1 and b.view.strides[0] != b.view.itemsize):
+        raise ValueError("X must be a valid CSR matrix, got one whose arrays are not contiguous vectors")
+    return 0
+
+
+def checked_bounds(indptr, Py_ssize_t n_rows, Py_ssize_t n):
+    """A copy (int64) of the contiguous `indptr` of CSR, ours alone: other threads may write to the original. ValueError unless
+    it ascends from 0 to n at most."""
+    cdef Buffer b = Buffer(indptr), c
+    cdef int64_t *bounds
+    cdef int64_t last = 0
+    cdef Py_ssize_t i
+    cdef bint good
+    check_vector(b)
+    good = b.view.shape[0] == n_rows + 1 and b.view.itemsize >= 4
+    checked = np.empty(n_rows + 1, np.int64)
+    c = Buffer(checked, True)
+    bounds = <int64_t *>c.pointer()
+    for i in range(n_rows + 1 if good else 0):
+        bounds[i] = (<const int64_t *>b.pointer())[i] if b.view.itemsize == 8 else (<const int32_t *>b.pointer())[i]
+        good = good and bounds[i] >= last
+        last = bounds[i]
+    if not good or bounds[0] != 0 or last > n:
+        raise ValueError("X must be a valid CSR matrix, got one whose indptr is out of bounds")
+    return checked
+
+
 cdef class Data:
     """Training data: X dense or CSR, targets, weights; borrowed, not copied. network.py has checked all of it.
+
+    Another thread may write to what is borrowed: values may be anything, but nothing may lead out of bounds. Of CSR, this has
+    the bounds of the rows for itself, and the kernels look at the columns as they read them.
 
     X : (n, n_features) array of float32, float64, uint8 or bool with any strides, or CSR with ascending columns;
     y : (n, n_outputs) array of the same dtypes, or None; labels : (n,) int64, or None; weights : (n,) float64, or None.
@@ -274,17 +308,22 @@ cdef class Data:
 
     def __init__(self, X, y=None, labels=None, weights=None):
         cdef Buffer b
+        cdef Py_ssize_t n, i
         self.buffers = []
         self.n_rows, self.n_features = X.shape
         self.sparse = not hasattr(X, "strides")
         if self.sparse:
             b = self.borrow(X.data)
-            self.csr.data, self.csr.dtype = b.pointer(), b.dtype()
+            check_vector(b)
+            self.csr.data, self.csr.dtype, n = b.pointer(), b.dtype(), b.view.shape[0]
             b = self.borrow(X.indices)
-            self.csr.indices, self.csr.wide_indices = b.pointer(), b.view.itemsize == 8
-            b = self.borrow(X.indptr)
-            self.csr.indptr, self.csr.wide_indptr = b.pointer(), b.view.itemsize == 8
-            self.most, self.n_nonzeros = (X.indptr[1:] - X.indptr[:-1]).max(initial=0), X.indptr[-1] - X.indptr[0]
+            check_vector(b)
+            self.csr.indices, self.csr.wide_indices, n = b.pointer(), b.view.itemsize == 8, min(n, b.view.shape[0])
+            b = self.borrow(checked_bounds(X.indptr, self.n_rows, n))
+            self.csr.indptr, self.csr.n_columns = <const int64_t *>b.pointer(), self.n_features
+            self.n_nonzeros = self.csr.indptr[self.n_rows]
+            for i in range(self.n_rows):
+                self.most = max(self.most, self.csr.indptr[i + 1] - self.csr.indptr[i])
         else:
             self.x = self.borrow(X).strided()
         if y is not None:
@@ -595,19 +634,14 @@ cdef Counter counter_of(Part *part, Py_ssize_t row, uint32_t stream) noexcept no
     return c
 
 
-cdef inline int64_t row_begin(Run *run, int64_t row) noexcept nogil:
-    """Where a row of CSR begins."""
-    return csr_index(run.csr.indptr, run.csr.wide_indptr, row)
-
-
 cdef Py_ssize_t nonzeros_before(Part *part, Py_ssize_t row) noexcept nogil:
     """Nonzeros in the chunk's rows before this one (CSR)."""
     cdef Run *run = part.run
     cdef Py_ssize_t n = 0, i
     if run.order == NULL:
-        return row_begin(run, part.first + row) - row_begin(run, part.first)
+        return run.csr.indptr[part.first + row] - run.csr.indptr[part.first]
     for i in range(part.first, part.first + row):
-        n += row_begin(run, run.order[i] + 1) - row_begin(run, run.order[i])
+        n += run.csr.indptr[run.order[i] + 1] - run.csr.indptr[run.order[i]]
     return n
 
 

@@ -3,7 +3,7 @@
 from dataclasses import astuple, dataclass
 from numbers import Real
 
-from .checks import check_size
+from .checks import check_size, make_plain
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,12 @@ class ImageAugmentation:
     elastic_sigma: float = 4.0
 
     def __post_init__(self):
+        make_plain(self)
         shape = self.image_shape
-        if not isinstance(shape, tuple | list) or len(shape) != 2:
+        if not isinstance(shape, tuple) or len(shape) != 2:
             raise ValueError(f"image_shape must be a tuple (height, width), got {shape!r}")
-        shape = tuple(check_size(name, n) for name, n in zip(("height", "width"), shape, strict=True))
-        object.__setattr__(self, "image_shape", shape)
+        check_size("height", shape[0])
+        check_size("width", shape[1])
         for name in ("shift", "rotation", "scale", "shear", "elastic_alpha", "elastic_sigma"):
             value = getattr(self, name)
             low, high = {"elastic_sigma": (0.5, 100), "scale": (0, 0.99)}.get(name, (0, 1e6))

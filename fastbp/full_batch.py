@@ -4,13 +4,15 @@ import threading
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 import scipy.optimize
+from scipy.sparse import issparse
 
 from . import threads
 from ._core import Data
-from .checks import check_number, check_size
+from .checks import check_number, check_size, make_plain
 from .hessian import MAX_PARAMETERS, hessian, hessian_products
 
 
@@ -77,7 +79,13 @@ class Objective:
 
     def _arguments(self, parameters):
         activations = [layer.activation for layer in self.net.layers]
-        return *self.net._views(parameters), activations, self.net.loss, *self.rows
+        return *self.net._views(parameters), activations, self.net.loss, *self._rows_of_our_own
+
+    @cached_property
+    def _rows_of_our_own(self):
+        """`rows` for scipy, which does not look where indices of CSR lead to: another thread may write to X."""
+        X, *others = self.rows
+        return (self.net._check_X(X.copy()) if issparse(X) else X), *others
 
 
 @contextmanager
@@ -212,12 +220,12 @@ class Rprop(GradientRule):
     step_sizes: tuple = (1e-6, 50)
 
     def __post_init__(self):
+        make_plain(self)
         check_number("learning_rate", self.learning_rate, "(0, inf)")
         for name in ("etas", "step_sizes"):
             pair = getattr(self, name)
-            if not isinstance(pair, tuple | list) or len(pair) != 2:
+            if not isinstance(pair, tuple) or len(pair) != 2:
                 raise ValueError(f"{name} must be a pair of numbers, got {pair!r}")
-            object.__setattr__(self, name, tuple(pair))
         check_number("etas[0]", self.etas[0], "(0, 1)")
         check_number("etas[1]", self.etas[1], "(1, inf)")
         check_number("step_sizes[0]", self.step_sizes[0], "(0, inf)")
@@ -271,6 +279,7 @@ class Quickprop(GradientRule):
     max_growth_factor: float = 1.75
 
     def __post_init__(self):
+        make_plain(self)
         check_number("learning_rate", self.learning_rate, "(0, inf)")
         check_number("max_growth_factor", self.max_growth_factor, "(0, inf)")
 
@@ -335,6 +344,7 @@ class Newton(FullBatch):
     has_matrix = True
 
     def __post_init__(self):
+        make_plain(self)
         check_number("damping", self.damping, "[0, inf)")
         check_number("factor", self.factor, "(1, inf)")
         check_number("gtol", self.gtol, "[0, inf)")
@@ -409,6 +419,7 @@ class NewtonCG(FullBatch):
     needs_derivative = True
 
     def __post_init__(self):
+        make_plain(self)
         check_number("gtol", self.gtol, "[0, inf)")
         check_number("initial_trust_radius", self.initial_trust_radius, "(0, inf)")
         check_number("max_trust_radius", self.max_trust_radius, f"({self.initial_trust_radius}, inf)")
@@ -456,6 +467,7 @@ class BFGS(FullBatch):
     has_matrix = True
 
     def __post_init__(self):
+        make_plain(self)
         check_number("gtol", self.gtol, "[0, inf)")
 
     def minimize(self, objective, epochs, end_epoch):
@@ -496,8 +508,9 @@ class LBFGS(FullBatch):
     maxls: int = 20
 
     def __post_init__(self):
-        for name in ("maxcor", "maxls"):
-            object.__setattr__(self, name, check_size(name, getattr(self, name)))
+        make_plain(self)
+        check_size("maxcor", self.maxcor)
+        check_size("maxls", self.maxls)
         check_number("ftol", self.ftol, "[0, inf)")
         check_number("gtol", self.gtol, "[0, inf)")
 

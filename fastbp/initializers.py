@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from .checks import check_number
+from .checks import check_number, make_plain
 
 _FANS = {
     "fan_in": lambda n_in, n_out: n_in,
@@ -48,6 +48,7 @@ class VarianceScaling:
     distribution: str = "normal"
 
     def __post_init__(self):
+        make_plain(self)
         check_number("scale", self.scale, "(0, inf)")
         if self.mode not in _FANS:
             raise ValueError(f"mode must be one of {tuple(_FANS)}, got {self.mode!r}")
@@ -95,6 +96,7 @@ class Orthogonal:
     gain: float = 1.0
 
     def __post_init__(self):
+        make_plain(self)
         check_number("gain", self.gain, "(0, inf)")
 
     def draw(self, random_state, shape):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .checks import check_number, check_size
+from .checks import check_number, check_size, make_plain
 from .initializers import Orthogonal, VarianceScaling, check_initializer
 
 ACTIVATIONS = (
@@ -35,6 +35,7 @@ class LeakyReLU:
     slope: float = 0.01
 
     def __post_init__(self):
+        make_plain(self)
         check_number("slope", self.slope, "[0, 1]")
 
 
@@ -61,6 +62,7 @@ class ELU:
     alpha: float = 1.0
 
     def __post_init__(self):
+        make_plain(self)
         check_number("alpha", self.alpha, "(0, inf)")
 
 
@@ -135,7 +137,8 @@ class Dense:
     max_norm: float | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "n_units", check_size("n_units", self.n_units))
+        make_plain(self)
+        check_size("n_units", self.n_units)
         if isinstance(self.activation, str):
             object.__setattr__(self, "activation", _ALIASES.get(self.activation, self.activation))
         if not isinstance(self.activation, LeakyReLU | ELU) and self.activation not in ACTIVATIONS:
@@ -196,7 +199,8 @@ class RBF:
     max_norm: ClassVar[None] = None
 
     def __post_init__(self):
-        object.__setattr__(self, "n_units", check_size("n_units", self.n_units))
+        make_plain(self)
+        check_size("n_units", self.n_units)
         object.__setattr__(self, "dropout", check_number("dropout", self.dropout, "[0, 1)"))
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import ndtr
 
-from .checks import check_number
+from .checks import check_number, check_real, make_plain
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class SoftmaxCrossEntropy:
     Parameters
     ----------
     label_smoothing : float, default=0.0
-        ``s`` in ``t = (1 - s) y + s / K`` for K classes (``s sum(y) / K`` where y does not sum to 1), in [0, 1).
+        ``s`` in ``t = (1 - s) y + s / K`` for K classes, in [0, 1).
     fixed_logit : bool, default=False
         Whether the last output's ``z`` is taken as 0, since K probabilities that sum to 1 need K - 1 numbers only
         (Notes 004). Its weights then count for nothing and get no gradient.
@@ -42,6 +42,7 @@ class SoftmaxCrossEntropy:
     fixed_logit: bool = False
 
     def __post_init__(self):
+        make_plain(self)
         check_number("label_smoothing", self.label_smoothing, "[0, 1)")
         if not isinstance(self.fixed_logit, bool):
             raise ValueError(f"fixed_logit must be True or False, got {self.fixed_logit!r}")
@@ -69,6 +70,7 @@ class Lp:
     p: float
 
     def __post_init__(self):
+        make_plain(self)
         check_number("p", self.p, "[1, 1000]")
 
 
@@ -94,6 +96,7 @@ class Huber:
     delta: float = 1.0
 
     def __post_init__(self):
+        make_plain(self)
         check_number("delta", self.delta, "(0, inf)")
 
 
@@ -122,9 +125,8 @@ class Quantile:
     levels: float | tuple = 0.5
 
     def __post_init__(self):
-        if np.ndim(self.levels) == 1 and len(self.levels):
-            object.__setattr__(self, "levels", tuple(float(q) for q in self.levels))
-        for q in self.levels if isinstance(self.levels, tuple) else (self.levels,):
+        make_plain(self)
+        for q in self.levels if isinstance(self.levels, tuple) and self.levels else (self.levels,):
             check_number("levels", q, "(0, 1)")
 
 
@@ -158,8 +160,11 @@ class HistogramLoss:
     sigma: float = 0.0
 
     def __post_init__(self):
-        edges = tuple(float(edge) for edge in self.edges) if np.ndim(self.edges) == 1 else ()
-        if len(edges) < 3 or not np.isfinite(edges).all() or any(a >= b for a, b in pairwise(edges)):
+        make_plain(self)
+        if not isinstance(self.edges, tuple) or len(self.edges) < 3:
+            raise ValueError(f"edges must be at least three finite numbers that ascend, got {self.edges!r}")
+        edges = tuple(check_number("edges", edge, "(-inf, inf)") for edge in self.edges)
+        if any(a >= b for a, b in pairwise(edges)):
             raise ValueError(f"edges must be at least three finite numbers that ascend, got {self.edges!r}")
         object.__setattr__(self, "edges", edges)
         check_number("sigma", self.sigma, "[0, inf)")
@@ -185,6 +190,8 @@ OUTPUT_UNITS = {
     "cross_entropy": "logistic", "softmax_cross_entropy": "softmax", "poisson": "exp", "perceptron": "step",
 }  # fmt: skip
 LOSSES = ("squared_error", "absolute_error", "huber", "quantile", "gaussian", *OUTPUT_UNITS)
+# How far the sum of a row of probabilities may be from 1: in half precision each is rounded by up to 2^-11 of it.
+SUM_TOLERANCE = 1e-3
 CLASSES = {cls.__name__: cls for cls in (SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss)}
 _DEFAULTS = {"softmax_cross_entropy": SoftmaxCrossEntropy(), "huber": Huber(), "quantile": Quantile()}
 
@@ -238,6 +245,19 @@ def check_loss(loss, last_layer):
         raise ValueError(f"loss={loss!r} needs {n_groups} outputs for each target, got {n_units} in all")
 
 
+def _check_sums(loss, y):
+    """Raise ValueError unless each row of y sums to 1; rows with NaN are left to others."""
+    for start in range(0, len(y), 1 << 16):  # a vector of the sums of all rows would be as large as some y
+        sums = y[start : start + (1 << 16)].sum(axis=1, dtype=np.float64)
+        far = np.abs(sums - 1) > SUM_TOLERANCE
+        if far.any():
+            i = int(far.argmax())
+            raise ValueError(
+                f"y must have rows that sum to 1 (within {SUM_TOLERANCE}) for loss={loss!r}, got {sums[i]} in row "
+                f"{start + i}; loss='cross_entropy' is for several labels at once"
+            )
+
+
 def check_targets(loss, y, n_samples, n_outputs):
     """Targets as the core reads them.
 
@@ -253,9 +273,7 @@ def check_targets(loss, y, n_samples, n_outputs):
     ValueError
         If y has the wrong length, shape, dtype or values. NaN is not looked for in float targets.
     """
-    y, name = np.asarray(y), kernel_of(loss)[0]
-    if y.dtype.kind not in "biuf":
-        raise ValueError(f"y must hold real numbers, got dtype {y.dtype}")
+    y, name = check_real("y", y), kernel_of(loss)[0]
     if y.ndim not in (1, 2) or y.shape[0] != n_samples:
         raise ValueError(f"y must have {n_samples} rows, one for each row of X, got shape {y.shape}")
     if isinstance(loss, HistogramLoss):
@@ -281,6 +299,8 @@ def check_targets(loss, y, n_samples, n_outputs):
         raise ValueError("y must hold 0 and 1 for loss='perceptron'")
     if name in ("softmax_cross_entropy", "poisson") and y.dtype.kind == "f" and (y < 0).any():
         raise ValueError(f"y must not be negative for loss={loss!r}")
+    if name == "softmax_cross_entropy" and not isinstance(loss, HistogramLoss):
+        _check_sums(loss, y)
     if n_groups > 1:  # the targets again for each group of outputs; a view for a single one
         y = np.broadcast_to(y.reshape(n_samples, 1, -1), (n_samples, n_groups, n_targets)).reshape(n_samples, -1)
     return y, None

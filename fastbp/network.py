@@ -1,32 +1,32 @@
 """The network: its parameters, and the training loop as Python sees it."""
 
-import json
+import copy
 import math
 import time
-from dataclasses import asdict, dataclass, replace
+import warnings
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, issparse, vstack
+from scipy.sparse import coo_array, csr_array, issparse, vstack
 from scipy.spatial.distance import cdist
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import assert_all_finite, check_random_state
 
-from . import initializers, layers, losses, threads
-from ._core import Data, Engine
+from . import files, threads
+from ._core import Data, Engine, checked_bounds
 from .augmentation import ImageAugmentation
-from .checks import check_number, check_size
+from .checks import check_number, check_real, check_size
 from .full_batch import FullBatch, GradientRule, Objective
 from .hessian import MAX_PARAMETERS
-from .initializers import check_initializer, from_json, initialize, to_json
+from .initializers import check_initializer, initialize
 from .layers import RBF, Dense, unit_of
 from .losses import HistogramLoss, check_loss, check_targets, kernel_of
 from .optimizers import SGD, UpdateRule
 from .schedules import Schedule
 
 _NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
-# settings that may be objects, in files
-_SETTINGS = {"activation": layers.CLASSES, "initializer": initializers.CLASSES, "loss": losses.CLASSES}
 _NOT_PICKLED = ("_engine", "weights", "biases", "_forward_data", "_owner")
 
 
@@ -56,7 +56,6 @@ class History:
 class _Best(NamedTuple):
     """The epoch with the least validation loss: what to return to."""
 
-    epoch: int
     n_steps: int
     parameters: np.ndarray
     optimizer_state: dict | None
@@ -96,8 +95,8 @@ class Network:
         Penalty ``l1 sum|w| + l2/2 sum w^2`` on weights, not biases. The notes' ``lambda/n`` is ``l2 = lambda/n``.
     dtype : {"float32", "float64"}, default="float64"
         Of parameters and arithmetic.
-    random_state : int, RandomState instance or None, default=None
-        For initial weights, for shuffling, and for what else is random in training.
+    random_state : int, RandomState or Generator instance or None, default=None
+        For initial weights, for shuffling, and for what else is random in training. From a Generator a seed is drawn.
     initializer : str, VarianceScaling or Orthogonal, default="sklearn"
         Rule for the initial parameters of layers that don't bring their own:
 
@@ -173,6 +172,18 @@ class Network:
         self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
         initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(),
     ):  # fmt: skip
+        self._set_up(layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties)
+        self._random_state = _random_state_of(random_state)
+        for layer, weights, biases in zip(self.layers, self.weights, self.biases, strict=True):
+            if isinstance(layer, RBF):
+                weights[:] = self._random_state.normal(size=weights.shape)
+                biases[:] = -np.log(2 * len(weights))
+            else:
+                rule = layer.initializer or initializer
+                initialize(rule, self._random_state, weights, biases, self.layers[0].activation)
+
+    def _set_up(self, layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties):
+        """Check the settings, and make a network of them whose parameters are 0."""
         layers = tuple(layers)
         if not layers or not all(isinstance(layer, Dense | RBF) for layer in layers):
             raise ValueError(f"layers must be a non-empty sequence of Dense and RBF, got {layers!r}")
@@ -190,15 +201,8 @@ class Network:
         self._initializer = check_initializer(initializer)
         self._input_dropout = check_number("input_dropout", input_dropout, "[0, 1)")
         self._input_noise = check_number("input_noise", input_noise, "[0, inf)")
-        self._random_state = check_random_state(random_state)
         self._build()
         self._ties = _check_ties(ties, layers, self.weights)
-        for layer, weights, biases in zip(layers, self.weights, self.biases, strict=True):
-            if isinstance(layer, RBF):
-                weights[:] = self._random_state.normal(size=weights.shape)
-                biases[:] = -np.log(2 * len(weights))
-            else:
-                initialize(layer.initializer or initializer, self._random_state, weights, biases, layers[0].activation)
 
     def _build(self):
         """The engine, and parameters of zero with their views."""
@@ -287,14 +291,13 @@ class Network:
                 raise ValueError(f"X must have two dimensions, got shape {X.shape}")
             if isinstance(self.layers[0], RBF):
                 raise ValueError(f"X must be dense for a first layer {self.layers[0]!r}, got a sparse matrix")
+            if X.dtype.kind not in "biuf":
+                raise ValueError(f"X must hold real numbers, got dtype {X.dtype}")
+            X = _readable_csr(_as_csr(X), self.dtype)
         else:
-            X = np.asarray(X)
-        if X.dtype.kind not in "biuf":
-            raise ValueError(f"X must hold real numbers, got dtype {X.dtype}")
-        if issparse(X):
-            X = _readable_csr(X.tocsr(), self.dtype)
-        elif X.dtype not in _NATIVE or not X.flags.aligned:
-            X = X.astype(self.dtype)
+            X = check_real("X", X)
+            if X.dtype not in _NATIVE or not X.flags.aligned:
+                X = X.astype(self.dtype)
         if X.ndim != 2 or X.shape[1] != self.n_inputs:
             raise ValueError(f"X must have shape (n_samples, {self.n_inputs}), got {X.shape}")
         return X
@@ -307,10 +310,7 @@ class Network:
             raise ValueError("X must have at least one row, got 0")
         y, labels = check_targets(self.loss, y, n, self.layers[-1].n_units)
         if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight)
-            if sample_weight.dtype.kind not in "biuf":
-                raise ValueError(f"sample_weight must hold real numbers, got dtype {sample_weight.dtype}")
-            sample_weight = np.ascontiguousarray(sample_weight, dtype=np.float64)
+            sample_weight = _contiguous(check_real("sample_weight", sample_weight), np.float64)
             if sample_weight.shape != (n,):
                 raise ValueError(f"sample_weight must have shape ({n},), got {sample_weight.shape}")
             if not np.isfinite(sample_weight).all() or (sample_weight < 0).any():
@@ -547,7 +547,8 @@ class Network:
             float32, float64, uint8 and bool arrays of any strides, memory maps among them, and CSR matrices are read
             in place, a batch at a time; anything else is converted first.
         y : array-like
-            Class indices (n_samples,) or probabilities (n_samples, n_outputs) for "softmax_cross_entropy"; else
+            Class indices (n_samples,) or probabilities (n_samples, n_outputs), which sum to 1 in each row up to the
+            rounding of half precision, for "softmax_cross_entropy"; else
             (n_samples, n_targets), or (n_samples,) for one target. There are as many targets as outputs, but for
             "gaussian" (half as many), several quantiles, and `HistogramLoss` (one).
         optimizer : UpdateRule or full-batch rule, default=SGD()
@@ -564,9 +565,11 @@ class Network:
             Whether to draw the batches anew each epoch, without replacement. Full-batch rules see all rows anyway.
         validation_data : tuple (X, y) or (X, y, sample_weight), default=None
         early_stopping : int, default=None
-            Stop when the validation loss has not improved for so many epochs, and return to the best parameters.
-        callback : callable, default=None
-            ``callback(epoch, history)`` is called after each epoch (from 0); returning True ends the training.
+            Stop when the validation loss has not improved for so many epochs, and return to the best parameters. If no
+            epoch's is finite, there are none: a ConvergenceWarning says so.
+        callback : callable or list of them, default=None
+            ``callback(epoch, history)`` is called after each epoch (from 0). Training ends after an epoch for which one
+            returned True; nothing else that it returns ends it.
         verbose : bool, default=False
             Print a line for each epoch.
         n_threads : int, default=None
@@ -577,8 +580,9 @@ class Network:
 
             - "retrain": start again from the parameters before this call, and make as many steps as had been made
               when the validation loss was least;
-            - "continue": go on from the best parameters, and the optimizer's state then, until the mean training loss
-              of an epoch falls below that of the best epoch, which may never happen: for `epochs` epochs at most.
+            - "continue": go on from the best parameters, and the optimizer's state then, until after an epoch the cost
+              of all these data is below what the cost of the training data was at the best parameters. Both costs are
+              those of `value_and_gradient`, with penalties. It may never happen: for `epochs` epochs at most.
 
             Either is a heuristic, with nothing left to validate it on. A callback that ended the training ends all of
             it; else it is called for these epochs too, from 0 on and with their own history.
@@ -647,6 +651,7 @@ class Network:
         if self.loss is None:
             raise ValueError("fit needs a network with a loss; with loss=None use forward, backward and step")
         threads.check_n_threads(n_threads)
+        callbacks = _callbacks_of(callback)
         if isinstance(optimizer, FullBatch):
             if batch_size is not None:
                 raise ValueError(
@@ -663,21 +668,29 @@ class Network:
         with threads.exclusive(self):
             # one epoch alone is guarded by the engine, and nothing of ours that may fail comes after it
             alone = (
-                epochs == 1 and validation is None and callback is None and not verbose and not issparse(X)
+                epochs == 1 and validation is None and not callbacks and not verbose and not issparse(X)
                 and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
             )  # fmt: skip
             parameters = None if alone else self._parameters.copy()
             state, draws = self._optimizer_state, self._random_state.get_state()
             n_steps = int(state["t"][0]) if state else 0
             self._optimizer_state = None if fresh else state if alone else _copied(state)
-            arguments = optimizer, batch_size, shuffle, callback, verbose, n_threads, augmentation, alone
+            arguments = optimizer, batch_size, shuffle, callbacks, verbose, n_threads, augmentation, alone
             try:
                 history, best = self._epochs(X, y, rows, validation, early_stopping, epochs, *arguments)
+                if early_stopping is not None and best is None and not np.isfinite(history.validation_loss).any():
+                    skipped = "" if then is None else f", and then={then!r} was skipped"
+                    warnings.warn(
+                        "no epoch had a finite validation loss: there are no best parameters for early_stopping to "
+                        f"return to, those of the last epoch stay{skipped}",
+                        ConvergenceWarning,
+                        stacklevel=3,
+                    )
                 if then is None or best is None:
                     return history
                 X, y = (X, validation_data[0]), (y, validation_data[1])
+                limit = {"below": self._cost(Data(*rows), n_threads)} if then == "continue" else {}
                 rows = self._joined(rows, validation)
-                limit = {"below": history.loss[best.epoch]}
                 self._optimizer_state = best.optimizer_state
                 if then == "retrain":
                     self._parameters[:] = parameters
@@ -701,22 +714,22 @@ class Network:
                 raise
 
     def _epochs(
-        self, X, y, rows, validation, early_stopping, epochs, optimizer, batch_size, shuffle, callback, verbose,
-        n_threads, augmentation, guarded, n_steps=None, below=-np.inf,
+        self, X, y, rows, validation, early_stopping, epochs, optimizer, batch_size, shuffle, callbacks, verbose,
+        n_threads, augmentation, guarded, n_steps=None, below=None,
     ):  # fmt: skip
-        """Train for so many epochs or steps, or until a loss is below the one given, or the rule, early stopping or the
-        callback ends it. X and y are what `rows` were made from, for messages.
+        """Train for so many epochs or steps, or until the cost of all rows is below the one given, or the rule, early
+        stopping or a callback ends it. X and y are what `rows` were made from, for messages.
 
-        Returns the history, and the best epoch if there was early stopping and the callback did not end it.
+        Returns the history, and the best epoch if there was early stopping and no callback ended it.
         """
         losses, validation_losses, seconds = [], [], []
-        best, since_best, ended = None, 0, False
+        best, best_loss, since_best, ended = None, np.inf, 0, False
         validation = None if validation is None else Data(*validation)
         start = time.perf_counter()
 
         def end_epoch(loss):
             """Take down an epoch that had this loss; whether to stop. Raises if it is not finite."""
-            nonlocal start, best, since_best, ended
+            nonlocal start, best, best_loss, since_best, ended
             epoch = len(losses)
             seconds.append(time.perf_counter() - start)
             losses.append(float(loss))
@@ -734,51 +747,65 @@ class Network:
                 self._end_epoch(optimizer, losses[-1] if validation is None else validation_losses[-1])
             if early_stopping is not None:
                 since_best += 1
-                if validation_losses[-1] < (np.inf if best is None else validation_losses[best.epoch]):
-                    state, made = _copied(self._optimizer_state), len(losses) * steps_per_epoch
-                    best, since_best = _Best(epoch, made, self._parameters.copy(), state), 0
+                if validation_losses[-1] < best_loss:
+                    state = _copied(self._optimizer_state)
+                    best, since_best = _Best(steps_made(), self._parameters.copy(), state), 0
+                    best_loss = validation_losses[-1]
             if verbose:
                 tail = f", validation loss {validation_losses[-1]:.6f}" if validation is not None else ""
-                print(f"epoch {epoch + 1}/{epochs}: loss {losses[-1]:.6f}{tail}, {seconds[-1]:.3f} s")
-            ended = callback is not None and bool(callback(epoch, history()))
+                of = f"/{epochs}" if n_steps is None else ""
+                print(f"epoch {epoch + 1}{of}: loss {losses[-1]:.6f}{tail}, {seconds[-1]:.3f} s")
+            if callbacks:
+                now = history()
+                results = [callback(epoch, now) for callback in callbacks]  # all of them, whichever ends it
+                ended = any(isinstance(result, bool | np.bool_) and bool(result) for result in results)
             start = time.perf_counter()
-            return ended or since_best == early_stopping or losses[-1] < below
+            if ended or since_best == early_stopping:
+                return True
+            return below is not None and self._cost(data, n_threads) < below
 
         def history():
             return History(np.array(losses), np.array(validation_losses), np.array(seconds))
 
-        n_rows = rows[0].shape[0]
-        batch_size = n_rows if isinstance(optimizer, FullBatch) else min(batch_size or 32, n_rows)
-        steps_per_epoch = -(-n_rows // batch_size)
+        def steps_made():
+            """Updates since the beginning; a batch without weight makes none."""
+            return len(losses) if isinstance(optimizer, FullBatch) else int(self._optimizer_state["t"][0]) - t_0
+
+        n_rows, data = rows[0].shape[0], Data(*rows)
         if n_steps is not None:
-            epochs = -(-n_steps // steps_per_epoch)
+            epochs = n_steps  # at most: each makes a step
         if isinstance(optimizer, FullBatch):
             optimizer.train(
                 Objective(self, rows, n_threads), epochs,
                 lambda loss: end_epoch(loss if np.isfinite(self._parameters).all() else np.nan),
             )  # fmt: skip
         else:
-            data = Data(*rows)
+            batch_size = min(batch_size or 32, n_rows)
+            t_0 = int(self._state_of(optimizer)[-1][0])
             order = np.arange(n_rows, dtype=np.int64) if shuffle or n_steps is not None else None
-            for epoch in range(epochs):
+            for _ in range(epochs):
                 if shuffle:
                     self._random_state.shuffle(order)
                 if n_steps is not None:  # the last epoch may be a part of one
-                    order = order[: (n_steps - epoch * steps_per_epoch) * batch_size]
+                    order = order[: _rows_of_steps(n_steps - steps_made(), order, batch_size, rows[3])]
                 _, loss = self._train_epoch(
                     data, order, batch_size, optimizer, n_threads=n_threads, augmentation=augmentation, guarded=guarded
                 )
-                if end_epoch(loss):
+                if end_epoch(loss) or (n_steps is not None and steps_made() == n_steps):
                     break
         if best is not None:
             self._parameters[:] = best.parameters
         return history(), None if ended else best
 
+    def _cost(self, data, n_threads):
+        """The cost with penalties, at the present parameters."""
+        return self._penalize(self._evaluate(data, n_threads=n_threads), np.zeros_like(self._parameters))[0]
+
     def _joined(self, *parts):
         """Rows of several parts, each as `_rows` has them, as one."""
         X, y, labels, weights = zip(*parts, strict=True)
         if any(map(issparse, X)):
-            X = self._check_X(vstack(X, format="csr"))
+            X = self._check_X(vstack(list(map(csr_array, X)), format="csr"))
         else:
             X = np.concatenate(X)
         if any(w is not None for w in weights):
@@ -1041,7 +1068,7 @@ class Network:
         data = self._forward_data
         if data is None:
             raise RuntimeError("backward needs a call of forward before it, with nothing trained or evaluated between")
-        dz = np.ascontiguousarray(dz, dtype=self.dtype)
+        dz = _contiguous(check_real("dz", dz), self.dtype)
         shape = data.n_rows, self.layers[-1].n_units
         if dz.shape != shape:
             raise ValueError(f"dz must have the shape of what forward returned, {shape}, got {dz.shape}")
@@ -1083,7 +1110,7 @@ class Network:
             )
         if isinstance(optimizer, FullBatch):
             optimizer.check(self)
-        gradient = np.ascontiguousarray(gradient, dtype=self.dtype)
+        gradient = _contiguous(check_real("gradient", gradient), self.dtype)
         if gradient.shape != self._parameters.shape:
             raise ValueError(f"gradient must have shape {self._parameters.shape}, got {gradient.shape}")
         assert_all_finite(gradient, input_name="gradient")
@@ -1107,31 +1134,10 @@ class Network:
         Parameters
         ----------
         file : str, path or file object
+            A file that has this name is replaced when all is written: if that fails, or the process is killed, it is
+            what it was.
         """
-        settings = {
-            "format": 1,
-            "layers": [
-                to_json(layer)
-                if isinstance(layer, RBF)
-                else asdict(layer) | {name: to_json(getattr(layer, name)) for name in ("activation", "initializer")}
-                for layer in self.layers
-            ],
-            "n_inputs": self.n_inputs,
-            "loss": to_json(self.loss),
-            "l1": self.l1,
-            "l2": self.l2,
-            "dtype": self.dtype.name,
-            "initializer": to_json(self.initializer),
-            "input_dropout": self.input_dropout,
-            "input_noise": self.input_noise,
-            "ties": self.ties,
-        }
-        arrays = {"settings": np.array(json.dumps(settings)), "parameters": self._parameters}
-        if hasattr(file, "write"):
-            np.savez(file, **arrays)
-        else:
-            with open(file, "wb") as stream:  # given a name, savez would add ".npz" to it
-                np.savez(stream, **arrays)
+        files.save(file, self)
 
     @classmethod
     def load(cls, file):
@@ -1150,29 +1156,35 @@ class Network:
         ValueError
             If the file is not one that `save` wrote.
         """
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                settings = json.loads(str(archive["settings"]))
-                parameters = archive["parameters"]
-            if settings.pop("format") != 1:
-                raise ValueError("unknown format")
-            for part in (settings, *settings["layers"]):
-                for name, classes in _SETTINGS.items():
-                    if name in part:
-                        part[name] = from_json(part[name], classes)
-            layers = [
-                RBF(**layer["RBF"]) if "RBF" in layer else Dense(**layer) for layer in settings.pop("layers")
-            ]
-            net = cls(layers, **settings, random_state=0)
-            if parameters.shape != net.parameters.shape or parameters.dtype != net.dtype:
-                raise ValueError("parameters do not fit the settings")
-        except OSError:
-            raise
-        except Exception as error:
-            raise ValueError(f"file must be a network saved by Network.save, got {file!r}: {error}") from error
-        net.parameters[:] = parameters
-        net._random_state = check_random_state(None)
-        return net
+
+        def zeros(**settings):
+            net = cls.__new__(cls)
+            net._random_state = check_random_state(None)
+            net._set_up(**settings)
+            return net
+
+        return files.load(file, zeros)
+
+
+def _random_state_of(random_state):
+    """The RandomState that a setting stands for."""
+    if isinstance(random_state, np.random.Generator):
+        random_state = np.random.RandomState(random_state.integers(2**32, size=4))
+    try:
+        return check_random_state(random_state)
+    except ValueError as error:
+        raise ValueError(
+            f"random_state must be an integer from 0 to 2**32 - 1, a RandomState, a Generator or None, got "
+            f"{random_state!r}"
+        ) from error
+
+
+def _callbacks_of(callback):
+    """The callbacks as a tuple; TypeError if one can't be called."""
+    callbacks = tuple(callback) if isinstance(callback, list | tuple) else () if callback is None else (callback,)
+    if not all(map(callable, callbacks)):
+        raise TypeError(f"callback must be a callable, a list of them or None, got {callback!r}")
+    return callbacks
 
 
 def _check_optimizer(optimizer):
@@ -1212,6 +1224,14 @@ def _one_layer(layer, W, b):
     return net
 
 
+def _rows_of_steps(n_steps, order, batch_size, sample_weight):
+    """How many of the rows, in this order, make so many steps: a batch without weight makes none."""
+    if sample_weight is not None:
+        makes_step = np.logical_or.reduceat(sample_weight[order] > 0, np.arange(0, len(order), batch_size))
+        n_steps = np.searchsorted(makes_step.cumsum(), n_steps) + 1
+    return n_steps * batch_size
+
+
 def _n_rows(data, order):
     n = data.n_rows if order is None else len(order)
     if n == 0:
@@ -1219,35 +1239,50 @@ def _n_rows(data, order):
     return n
 
 
+def _as_csr(X):
+    """The matrix as CSR. scipy does not look where indices lead, which are checked in a copy that is ours alone."""
+    try:
+        if X.format == "coo":
+            X = coo_array((X.data, (X.row, X.col)), shape=X.shape, copy=True)
+        elif X.format in ("csc", "bsr"):
+            X = X.copy()
+            X.check_format(full_check=True)
+    except ValueError as error:
+        raise ValueError(f"X must be a valid {X.format.upper()} matrix: {error}") from error
+    return X.tocsr()
+
+
 def _readable_csr(X, dtype):
-    """X as the kernels read it: contiguous arrays, columns ascending in each row, everything in bounds.
+    """X as the kernels read it: contiguous, aligned arrays, columns ascending in each row, everything in bounds.
 
     Raises
     ------
     ValueError
         If the index arrays would lead out of bounds.
     """
-    data = np.ascontiguousarray(X.data if X.data.dtype in _NATIVE else X.data.astype(dtype))
+    data = _contiguous(X.data, X.data.dtype if X.data.dtype in _NATIVE else dtype)
     indices, indptr = (
-        np.ascontiguousarray(a, dtype=a.dtype if a.dtype in (np.int32, np.int64) else np.int64)
-        for a in (X.indices, X.indptr)
+        _contiguous(a, a.dtype if a.dtype in (np.int32, np.int64) else np.int64) for a in (X.indices, X.indptr)
     )
-    n = int(indptr[-1]) if len(indptr) == X.shape[0] + 1 else -1
-    if (
-        not 0 <= n <= min(len(indices), len(data))
-        or indptr[0] != 0
-        or (indptr[1:] < indptr[:-1]).any()
-        or (n and not 0 <= indices[:n].min() <= indices[:n].max() < X.shape[1])
-    ):
-        raise ValueError("X must be a valid CSR matrix, got one whose indptr or indices are out of bounds")
+    bounds = checked_bounds(indptr, X.shape[0], min(len(indices), len(data)))
+    n = int(bounds[-1])
+    if n and not 0 <= indices[:n].min() <= indices[:n].max() < X.shape[1]:
+        raise ValueError("X must be a valid CSR matrix, got one whose indices are out of bounds")
     descents = np.flatnonzero(indices[1:n] < indices[: max(n - 1, 0)]) + 1
-    if not np.isin(descents, indptr).all():
-        X = csr_array((data, indices, indptr), shape=X.shape, copy=True)
+    if not np.isin(descents, bounds).all():
+        X = csr_array((data, indices, bounds), shape=X.shape, copy=True)
         X.has_sorted_indices = False
         X.sort_indices()
     elif not (data is X.data and indices is X.indices and indptr is X.indptr):
-        X = csr_array((data, indices, indptr), shape=X.shape)
+        X = copy.copy(X)
+        X.data, X.indices, X.indptr = data, indices, indptr
     return X
+
+
+def _contiguous(array, dtype):
+    """The array, or a copy that C can read."""
+    array = np.ascontiguousarray(array, dtype=dtype)
+    return array if array.flags.aligned else array.copy()
 
 
 def _copied(state):

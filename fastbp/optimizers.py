@@ -6,7 +6,7 @@ step, from 1; all state is zero before the first step.
 
 from dataclasses import dataclass, fields
 
-from .checks import check_number
+from .checks import check_number, make_plain
 from .schedules import Schedule, check_learning_rate
 
 _INTERVALS = {
@@ -66,6 +66,7 @@ class UpdateRule:
     proximal: bool = False
 
     def __post_init__(self):
+        make_plain(self)
         check_learning_rate("learning_rate", self.learning_rate)
         for name, interval in _INTERVALS.items():
             value = getattr(self, name, None)

@@ -5,13 +5,16 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from .checks import check_number
+from .checks import check_number, make_plain
 
 
 def check_learning_rate(name, value):
     """Raise ValueError unless value is a positive number or a schedule."""
-    if not isinstance(value, Schedule) and not (isinstance(value, Real) and 0 < value < float("inf")):
-        raise ValueError(f"{name} must be a number in (0, inf) or a schedule, got {value!r}")
+    if not isinstance(value, Schedule):
+        try:
+            check_number(name, value, "(0, inf)")
+        except ValueError:
+            raise ValueError(f"{name} must be a number in (0, inf) or a schedule, got {value!r}") from None
 
 
 class Schedule:
@@ -86,6 +89,7 @@ class StepDecay(Schedule):
     per: str = "epoch"
 
     def __post_init__(self):
+        make_plain(self)
         check_number("initial", self.initial, "(0, inf)")
         check_number("factor", self.factor, "(0, 1]")
         check_number("every", self.every, "[1, inf)")
@@ -118,6 +122,7 @@ class Exponential(Schedule):
     per: str = "epoch"
 
     def __post_init__(self):
+        make_plain(self)
         check_number("initial", self.initial, "(0, inf)")
         check_number("factor", self.factor, "(0, 1]")
         self._check_per()
@@ -156,6 +161,7 @@ class InverseScaling(Schedule):
     per: str = "step"
 
     def __post_init__(self):
+        make_plain(self)
         check_number("initial", self.initial, "(0, inf)")
         check_number("power_t", self.power_t, "[0, inf)")
         self._check_per()
@@ -193,6 +199,7 @@ class Cyclical(Schedule):
     per: str = "step"
 
     def __post_init__(self):
+        make_plain(self)
         check_number("minimum", self.minimum, "(0, inf)")
         check_number("maximum", self.maximum, "(0, inf)")
         if self.minimum > self.maximum:
@@ -240,6 +247,7 @@ class CosineWarmRestarts(Schedule):
     per: str = "step"
 
     def __post_init__(self):
+        make_plain(self)
         check_number("maximum", self.maximum, "(0, inf)")
         check_number("t_0", self.t_0, "[1, inf)")
         if not isinstance(self.t_mult, Integral) or self.t_mult < 1:
@@ -302,6 +310,7 @@ class OneCycle(Schedule):
     per: str = "step"
 
     def __post_init__(self):
+        make_plain(self)
         check_number("maximum", self.maximum, "(0, inf)")
         check_number("total", self.total, "[2, inf)")
         check_number("warm_up", self.warm_up, "[0, 1)")
@@ -357,6 +366,7 @@ class ReduceOnPlateau(Schedule):
     per = "epoch"
 
     def __post_init__(self):
+        make_plain(self)
         check_number("initial", self.initial, "(0, inf)")
         check_number("factor", self.factor, "(0, 1)")
         check_number("patience", self.patience, "[0, inf)")
@@ -415,6 +425,7 @@ class WarmUp(Schedule):
     start_factor: float = 0.01
 
     def __post_init__(self):
+        make_plain(self)
         check_number("steps", self.steps, "[1, inf)")
         check_learning_rate("then", self.then)
         check_number("start_factor", self.start_factor, "(0, 1]")

@@ -93,19 +93,15 @@ typedef struct {
     DType dtype;
 } Strided;
 
-/* The rows of a CSR matrix; column indices ascend within a row. */
+/* The rows of a CSR matrix; column indices ascend within a row, unless another thread writes to them. */
 typedef struct {
     const char *data;
-    const char *indices, *indptr;
+    const char *indices;
+    const int64_t *indptr;
+    ptrdiff_t n_columns;
     DType dtype;
-    int wide_indices, wide_indptr; /* int64 rather than int32 */
+    int wide_indices; /* int64 rather than int32 */
 } Csr;
-
-/* Element i of one of the two arrays of indices. */
-static inline int64_t csr_index(const char *p, int wide, int64_t i)
-{
-    return wide ? ((const int64_t *)p)[i] : ((const int32_t *)p)[i];
-}
 
 /* The elements other than 0 of a matrix: those of row i are begin[i]..end[i] of `columns`, ascending, and of `values`, which
  * are of the table's dtype. */

@@ -517,27 +517,54 @@ INLINE REAL NAME(csr_value)(const Csr *x, int64_t i)
     return NAME(read)(x->data + i * (x->dtype == FLOAT32 ? 4 : x->dtype == FLOAT64 ? 8 : 1), x->dtype);
 }
 
+/* Columns of rows row..row+m of a list, which lead to memory: if another thread has spoilt them since they were checked, they
+ * become some that ascend below n_columns. */
+INLINE void NAME(bound)(ptrdiff_t m, ptrdiff_t row, ptrdiff_t n_columns, const Nonzeros *x)
+{
+    int32_t *columns = x->columns;
+    const ptrdiff_t first = x->begin[row], last = x->end[row + m - 1];
+    int descents = 0, spoilt = 0;
+    for (ptrdiff_t e = first + 1; e < last; e++) /* of all rows in one go, then without those from row to row */
+        descents += columns[e] < columns[e - 1];
+    for (ptrdiff_t i = row; i < row + m; i++) {
+        const ptrdiff_t begin = x->begin[i], end = x->end[i];
+        if (begin == end)
+            continue;
+        descents -= begin > first && columns[begin] < columns[begin - 1];
+        spoilt |= columns[begin] < 0 || columns[end - 1] >= n_columns;
+    }
+    for (ptrdiff_t i = row; i < row + m && (spoilt || descents); i++)
+        for (ptrdiff_t e = x->begin[i], least = 0; e < x->end[i]; e++) {
+            if (columns[e] < least || columns[e] >= n_columns)
+                columns[e] = (int32_t)least;
+            least = columns[e];
+        }
+}
+
 static void NAME(gather_csr)(ptrdiff_t m, const Csr *x, const int64_t *order, ptrdiff_t first, ptrdiff_t at, ptrdiff_t row,
                              const Nonzeros *out)
 {
     for (ptrdiff_t i = 0, n; i < m; i++, at += n) {
         const int64_t source = order ? order[i] : first + i;
-        const int64_t begin = csr_index(x->indptr, x->wide_indptr, source);
-        n = csr_index(x->indptr, x->wide_indptr, source + 1) - begin;
+        const int64_t begin = x->indptr[source];
+        n = x->indptr[source + 1] - begin;
         int32_t *columns = out->columns + at;
         REAL *values = (REAL *)out->values + at;
         out->begin[row + i] = at;
         out->end[row + i] = at + n;
-        if (!x->wide_indices && x->dtype == (sizeof(REAL) == 4 ? FLOAT32 : FLOAT64)) {
+        if (x->wide_indices)
+            for (ptrdiff_t e = 0; e < n; e++)
+                columns[e] = (int32_t)((const int64_t *)x->indices)[begin + e];
+        else
             memcpy(columns, x->indices + begin * 4, (size_t)n * 4);
+        if (x->dtype == (sizeof(REAL) == 4 ? FLOAT32 : FLOAT64))
             memcpy(values, x->data + begin * (ptrdiff_t)sizeof(REAL), (size_t)n * sizeof(REAL));
-            continue;
-        }
-        for (ptrdiff_t e = 0; e < n; e++) {
-            columns[e] = (int32_t)csr_index(x->indices, x->wide_indices, begin + e);
-            values[e] = NAME(csr_value)(x, begin + e);
-        }
+        else
+            for (ptrdiff_t e = 0; e < n; e++)
+                values[e] = NAME(csr_value)(x, begin + e);
     }
+    if (m)
+        NAME(bound)(m, row, x->n_columns, out);
 }
 
 static void NAME(find_nonzeros)(ptrdiff_t m, ptrdiff_t n, const void *rows_, ptrdiff_t row, const Nonzeros *out)

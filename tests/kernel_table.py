@@ -80,15 +80,15 @@ class Strided(Structure):
 
 class Csr(Structure):
     _fields_ = [
-        ("data", c_void_p), ("indices", c_void_p), ("indptr", c_void_p),
-        ("dtype", c_int), ("wide_indices", c_int), ("wide_indptr", c_int),
+        ("data", c_void_p), ("indices", c_void_p), ("indptr", c_void_p), ("n_columns", c_ssize_t),
+        ("dtype", c_int), ("wide_indices", c_int),
     ]  # fmt: skip
 
     @classmethod
     def of(cls, a):
         return cls(
-            a.data.ctypes.data, a.indices.ctypes.data, a.indptr.ctypes.data, DTYPES[a.data.dtype],
-            a.indices.itemsize == 8, a.indptr.itemsize == 8,
+            a.data.ctypes.data, a.indices.ctypes.data, a.indptr.ctypes.data, a.shape[1], DTYPES[a.data.dtype],
+            a.indices.itemsize == 8,
         )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 
 from fastbp import LBFGS, SGD, Adam, Dense, Network
 from fastbp._core import Data
@@ -53,21 +54,80 @@ def test_retrain(noisy, optimizer, weighted):
     assert calls == [*range(len(history.loss)), *range(len(history.second.loss))]
 
 
-def test_continue(noisy):
-    """On from the best parameters and state until an epoch's loss on all data is below that of the best epoch."""
+@pytest.mark.parametrize("optimizer", [SGD(0.01, momentum=0.9), LBFGS()])
+def test_continue(noisy, optimizer):
+    """On from the best parameters and state until the cost of all data, at the parameters after an epoch, is below that
+    of the training data at the best parameters; penalties count in both."""
     (X, y), (X_val, y_val) = noisy
     y_val = y_val + 2  # harder than the training data
-    settings = {"optimizer": SGD(0.01, momentum=0.9), "batch_size": 10, "shuffle": False}
-    net, expected = make(), make()
-    history = net.fit(X, y, validation_data=(X_val, y_val), early_stopping=5, epochs=300, then="continue", **settings)
-    best = history.validation_loss.argmin()
-    bound = history.loss[best]
-    assert best > 0 and len(history.second.loss) > 1
-    assert (history.second.loss[:-1] >= bound).all() and history.second.loss[-1] < bound
-    expected.fit(X, y, epochs=best + 1, **settings)
+    settings = {"optimizer": optimizer} if optimizer == LBFGS() else {
+        "optimizer": optimizer, "batch_size": 10, "shuffle": False
+    }  # fmt: skip
+    net, expected, costs = make(l2=0.01), make(l2=0.01), []
     both = np.concatenate([X, X_val]), np.concatenate([y, y_val])
-    expected.partial_fit(*both, epochs=len(history.second.loss), **settings)
+    history = net.fit(
+        X, y, validation_data=(X_val, y_val), early_stopping=5, epochs=300, then="continue",
+        callback=lambda epoch, _: costs.append(net.value_and_gradient(*both, penalty=True)[0]), **settings,
+    )  # fmt: skip
+    best = history.validation_loss.argmin()
+    costs = costs[len(history.loss) :]
+    assert best > 0 and len(costs) == len(history.second.loss) > 1
+    expected.fit(X, y, epochs=best + 1, **settings)
+    bound = expected.value_and_gradient(X, y, penalty=True)[0]
+    assert min(costs[:-1]) >= bound > costs[-1]
+    expected.partial_fit(*both, epochs=len(costs), **settings)
     assert_array_equal(net.parameters, expected.parameters)
+
+
+def test_continue_compares_costs_without_what_is_random(noisy):
+    """Dropout makes the mean training loss of an epoch larger than the cost, which alone tells when to end."""
+    (X, y), validation = noisy
+    net = Network([Dense(40, "tanh", dropout=0.5), Dense(2)], n_inputs=8, random_state=0)
+    history = net.fit(
+        X, y, validation_data=validation, early_stopping=5, epochs=400, optimizer=Adam(0.005), then="continue"
+    )
+    assert len(history.second.loss) < 400
+    both = map(np.concatenate, zip((X, y), validation, strict=True))
+    assert net.value_and_gradient(*both)[0] < history.second.loss[-1]
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_retrain_counts_updates(noisy, shuffle):
+    """A batch without weight makes no update and counts for nothing, in either training."""
+    (X, y), (X_val, y_val) = noisy
+    weight = (np.arange(60) % 6 == 0) * 1.0 if shuffle else np.r_[np.zeros(20), np.ones(40)]
+    settings = {"optimizer": Adam(0.02), "epochs": 100, "batch_size": 5, "shuffle": shuffle, "sample_weight": weight}
+    net, plain, steps = make(), make(), []
+    history = net.fit(
+        X, y, validation_data=(X_val, y_val), early_stopping=5, then="retrain",
+        callback=lambda epoch, history: steps.append(int(net._optimizer_state["t"][0])), **settings,
+    )  # fmt: skip
+    plain.fit(X, y, validation_data=(X_val, y_val), early_stopping=5, **settings)
+    n_steps = steps[history.validation_loss.argmin()]
+    assert steps[-1] == n_steps
+    if not shuffle:  # 12 batches of 5 rows, of which 8 have weight; of all rows 17, of which 13 have
+        assert n_steps == 8 * (history.validation_loss.argmin() + 1)
+        expected, order = make(), np.arange(85)
+        all_weights = np.r_[weight, np.ones(25)]
+        data = Data(*expected._rows(np.concatenate([X, X_val]), np.concatenate([y, y_val]), all_weights))
+        for _ in range(n_steps // 13):
+            expected._train_epoch(data, None, 5, settings["optimizer"])
+        if n_steps % 13:
+            expected._train_epoch(data, order[: 5 * (4 + n_steps % 13)], 5, settings["optimizer"])
+        assert_array_equal(net.parameters, expected.parameters)
+
+
+@pytest.mark.parametrize("then", [None, "retrain", "continue"])
+def test_no_finite_validation_loss_is_a_warning(noisy, then):
+    (X, y), (X_val, y_val) = noisy
+    net, plain = make(), make()
+    with pytest.warns(ConvergenceWarning, match="no epoch had a finite validation loss") as record:
+        history = net.fit(X, y, validation_data=(X_val, y_val * 1e200), early_stopping=3, epochs=20, then=then)
+    assert record[0].filename == __file__
+    assert ("then='" in str(record[0].message)) == (then is not None)
+    plain.fit(X, y, epochs=len(history.loss))
+    assert len(history.loss) == 3 and history.second is None
+    assert_array_equal(net.parameters, plain.parameters)
 
 
 def test_continue_ends_at_the_latest_after_as_many_epochs(noisy):

@@ -279,7 +279,7 @@ def test_gather_csr(k, dtype, rng, index, source):
     dense = (100 * rng.random((9, 13)) * (rng.random((9, 13)) < 0.4)).astype(source)
     dense[3] = 0
     x = csr_array(dense)
-    x.indices, x.indptr = x.indices.astype(index), x.indptr.astype(index)
+    x.indices, x.indptr = x.indices.astype(index), x.indptr.astype(np.int64)
     order = np.array([8, 3, 2, 2, 0], np.int64)
     for rows, first, expected in ((order, 99, dense[order]), (None, 3, dense[3:8])):
         out = kt.Nonzeros(7, 7 * 13, dtype)
@@ -288,6 +288,18 @@ def test_gather_csr(k, dtype, rng, index, source):
         assert (out.bounds[:, [0, 6]] == -1).all()
         out.bounds[:, [0, 6]] = 0
         assert_array_equal(out.dense(13)[1:6], expected.astype(dtype))
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("spoilt", [[7, 3, 9], [0, 1, 13], [-1, 2, 3], [-5, 99, -5], [2**31 - 1, -(2**31), 4]])
+def test_gather_csr_keeps_columns_in_bounds(k, dtype, index, spoilt):
+    """Columns that another thread has written to while they are read: any that ascend and lie in the matrix."""
+    x = csr_array(np.ones((1, 3), dtype))
+    x.indices, x.indptr = np.array(spoilt, index), x.indptr.astype(np.int64)
+    csr, out = kt.Csr.of(x), kt.Nonzeros(1, 3, dtype)
+    csr.n_columns = 13
+    k.gather_csr(1, byref(csr), pointer(None), 0, 0, 0, byref(out))
+    assert 0 <= out.column[0] <= out.column[1] <= out.column[2] < 13 and (out.value == 1).all()
 
 
 def nonzeros_of(k, dtype, a):

@@ -482,7 +482,33 @@ def test_callback_and_verbose(rng, capsys):
     assert capsys.readouterr().out.count("loss") == 3
 
 
+@pytest.mark.parametrize("result", [1, 2.5, "stop", [0], np.int64(1), np.float64(0.5), np.ones(2), 0, None, False])
+def test_only_true_ends_training(rng, result):
+    """A progress bar's update returns what it likes, and so does a lambda that notes the loss."""
+    X, y = rng.normal(size=(20, 3)), rng.normal(size=20)
+    for callback in (lambda epoch, history: result, [lambda epoch, history: result]):
+        assert len(make([3, 1]).fit(X, y, epochs=4, callback=callback).loss) == 4
+
+
+@pytest.mark.parametrize("true", [True, np.True_])
+def test_a_list_of_callbacks(rng, true):
+    """Each is called after each epoch, also after that for which one of them ends the training."""
+    X, y = rng.normal(size=(20, 3)), rng.normal(size=20)
+    seen = []
+    callbacks = [lambda epoch, history: true if epoch == 2 else None, lambda *arguments: seen.append(arguments)]
+    history = make([3, 1]).fit(X, y, epochs=10, callback=callbacks)
+    assert [epoch for epoch, _ in seen] == [0, 1, 2] and len(history.loss) == 3
+    assert_array_equal(seen[-1][1].loss, history.loss)
+    assert len(make([3, 1]).fit(X, y, epochs=3, callback=[]).loss) == 3
+    for bad in (3, "print", [print, 3], [None]):
+        with pytest.raises(TypeError, match="callback must be a callable, a list of them or None"):
+            make([3, 1]).fit(X, y, callback=bad)
+
+
 BAD_FITS = {
+    r"y must have rows that sum to 1 .*, got 0.5 in row 3; loss='cross_entropy' is": lambda X, y: {
+        "y": np.r_[np.eye(3)[y[:3]], np.eye(3)[y[3:]] / 2]
+    },
     "X must have shape": lambda X, y: {"X": X[:, :3]},
     "X must have shape .*got \\(5,\\)": lambda X, y: {"X": X[0]},
     "X must hold real numbers": lambda X, y: {"X": X.astype(complex)},

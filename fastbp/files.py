@@ -1,0 +1,176 @@
+"""Networks in files: an ``.npz`` archive with the settings as JSON and the parameters."""
+
+import errno
+import json
+import math
+import os
+import secrets
+import stat
+import zipfile
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from itertools import pairwise
+
+import numpy as np
+
+from . import initializers, layers, losses
+from .checks import check_size
+from .initializers import from_json, to_json
+from .layers import RBF, Dense
+
+FORMAT = 1
+# settings that may be objects
+_CLASSES = {"activation": layers.CLASSES, "initializer": initializers.CLASSES, "loss": losses.CLASSES}
+
+
+def save(file, net):
+    """Write a network to a file object, or to the file of this name: all of it, or what is there stays."""
+    settings = {
+        "format": FORMAT,
+        "layers": [
+            to_json(layer)
+            if isinstance(layer, RBF)
+            else asdict(layer) | {name: to_json(getattr(layer, name)) for name in ("activation", "initializer")}
+            for layer in net.layers
+        ],
+        "n_inputs": net.n_inputs,
+        "loss": to_json(net.loss),
+        "l1": net.l1,
+        "l2": net.l2,
+        "dtype": net.dtype.name,
+        "initializer": to_json(net.initializer),
+        "input_dropout": net.input_dropout,
+        "input_noise": net.input_noise,
+        "ties": net.ties,
+    }
+    arrays = {"settings": np.array(json.dumps(settings)), "parameters": net.parameters}
+    if hasattr(file, "write"):
+        np.savez(file, **arrays)
+    else:
+        with replacing(file) as stream:  # given a name, savez would add ".npz" to it
+            np.savez(stream, **arrays)
+
+
+def load(file, zeros):
+    """A network from what `save` wrote.
+
+    Whatever the file says, no memory is taken before it is known to be in proportion to the file's length.
+
+    Parameters
+    ----------
+    file : str, path or file object
+    zeros : callable
+        From the settings, makes a network whose parameters are 0.
+
+    Returns
+    -------
+    net : Network
+
+    Raises
+    ------
+    ValueError
+        If the file is not one that `save` wrote.
+    """
+    try:
+        with zipfile.ZipFile(file if hasattr(file, "read") else os.fsdecode(file)) as archive:
+            settings = _settings(archive)
+            sizes = check_size("n_inputs", settings["n_inputs"]), *(layer.n_units for layer in settings["layers"])
+            n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
+            with _array(archive, "parameters") as (stream, shape, dtype):
+                if shape != (n_parameters,) or dtype != np.dtype(settings["dtype"]):
+                    raise ValueError(f"parameters of {dtype} in shape {shape} do not fit the settings")
+                net = zeros(**settings)
+                _fill(net.parameters, stream)
+            return net
+    except MemoryError:
+        raise
+    except Exception as error:
+        # seeking to before the beginning, as a damaged archive makes zipfile do
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
+        raise ValueError(f"file must be a network saved by Network.save, got {file!r}: {error}") from error
+
+
+def _settings(archive):
+    """The settings, with all objects among them made."""
+    with _array(archive, "settings") as (stream, shape, dtype):
+        if shape != () or dtype.kind != "U":
+            raise ValueError(f"settings must be a string, got {dtype} in shape {shape}")
+        text = np.zeros(shape, dtype)
+        _fill(text, stream)
+    settings = json.loads(text.item())
+    if settings.pop("format") != FORMAT:
+        raise ValueError("unknown format")
+    for part in (settings, *settings["layers"]):
+        for name, classes in _CLASSES.items():
+            if name in part:
+                part[name] = from_json(part[name], classes)
+    settings["layers"] = [RBF(**layer["RBF"]) if "RBF" in layer else Dense(**layer) for layer in settings["layers"]]
+    return settings
+
+
+@contextmanager
+def _array(archive, name):
+    """Stream, shape and dtype of an array in the archive, all of whose elements the file is long enough for."""
+    info = archive.getinfo(f"{name}.npy")
+    length = archive.fp.seek(0, os.SEEK_END)
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:  # `save` compresses nothing
+        raise ValueError(f"{name} must not be compressed")
+    with archive.open(info) as stream:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise ValueError(f"{name} have an unknown format")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=1000)
+        size = math.prod(shape) * dtype.itemsize
+        if size != info.file_size - stream.tell() or info.file_size > length:
+            raise ValueError(f"{name} have another length than they say")
+        yield stream, shape, dtype
+
+
+def _fill(array, stream):
+    """Read all elements of an array, a part at a time."""
+    rest = memoryview(array.reshape(-1).view(np.uint8))
+    while rest:
+        part = stream.read(min(len(rest), 1 << 20))
+        if not part:
+            raise ValueError("the file is too short")
+        rest[: len(part)] = part
+        rest = rest[len(part) :]
+
+
+@contextmanager
+def replacing(path):
+    """A binary stream that becomes the file of this name when all is written, and on the disk.
+
+    Until then, and for good if anything fails, the file that has the name stays as it is: also if the process is
+    killed, or others read it meanwhile.
+    """
+    path = os.path.realpath(path)  # a link stays, and what it leads to is replaced
+    status = os.stat(path) if os.path.exists(path) else None
+    if status is not None and not stat.S_ISREG(status.st_mode):  # a device or a pipe is written to, not replaced
+        with open(path, "wb") as stream:
+            yield stream
+        return
+    if status is not None:
+        open(path, "r+b").close()  # an error if it must not be written to
+    folder = os.path.dirname(path)
+    temporary = os.path.join(folder, f".{secrets.token_hex(16)}.tmp")
+    try:
+        with open(temporary, "xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        if status is not None:
+            with suppress(OSError, AttributeError):  # not every user, nor every system, can do this
+                os.chown(temporary, status.st_uid, status.st_gid)
+            os.chmod(temporary, stat.S_IMODE(status.st_mode))
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    with suppress(OSError):  # nor can every system do this with a folder
+        folder = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
