@@ -26,6 +26,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from . import threads
 from ._core import Data
+from .checks import check_in_dtype
 from .full_batch import FullBatch, GradientRule, Objective, minimize_lbfgs
 from .layers import ACTIVATIONS, ELU, Dense, LeakyReLU
 from .losses import (
@@ -757,6 +758,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         fresh = not incremental and not self.warm_start
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = _Optimizer(self)
+            check_in_dtype(net.dtype, solver=self._optimizer.rule)
             self.__dict__.pop("_optimizer_state", None)
             net._reset_optimizer()
         elif "_optimizer_state" in vars(self):

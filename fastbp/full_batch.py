@@ -3,15 +3,18 @@
 import threading
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import scipy.optimize
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from . import threads
 from ._core import Data
-from .checks import check_number, check_size
+from .checks import check_in_dtype, check_number, check_size
 from .hessian import MAX_PARAMETERS, hessian, hessian_products
+
+FLAT = 1e-6  # an eigenvalue, measured by the largest, that is no curvature to follow
 
 
 class Objective:
@@ -114,6 +117,40 @@ def _eigh(H):
     return result.result()
 
 
+def _downwards(product, n):
+    """A unit vector along which H, a function of n-vectors, has clearly negative curvature; None if none is found.
+
+    Lanczos's method sees from products alone where H is least. What is smaller than a millionth of H's largest
+    eigenvalue counts as 0, and is given up after a hundred products or so.
+    """
+    H = LinearOperator((n, n), matvec=product, dtype=np.float64)
+    start = np.random.RandomState(0).normal(size=n)
+    settings = {"k": 1, "v0": start, "tol": 0.1, "ncv": min(n, 40), "maxiter": 3}
+    try:
+        (largest,), _ = eigsh(H, which="LM", **settings)
+        (least,), vectors = eigsh(H, which="SA", **settings)
+    except ArpackError:
+        return None
+    return vectors[:, 0] if least < -FLAT * abs(largest) else None
+
+
+def _leave(objective, cost, direction):
+    """Out of a saddle, where the gradient knows no way: the longest step along a unit vector, forth or back, of those
+    halved again and again that lowers the cost.
+
+    Returns the new cost and gradient; None if no step lowers the cost, with the parameters as they were.
+    """
+    w, start = objective.parameters, objective.parameters.copy()
+    length = max(1, np.linalg.norm(start.astype(np.float64)))
+    for step in np.outer(length * 0.5 ** np.arange(20), [1, -1]).ravel():
+        w[:] = start + step * direction
+        lower, gradient = objective.value_and_gradient()
+        if lower < cost and np.isfinite(gradient).all():
+            return lower, gradient
+    w[:] = start
+    return None
+
+
 class FullBatch:
     """What the rules for all rows at once have in common.
 
@@ -124,9 +161,11 @@ class FullBatch:
 
     needs_derivative = False  # everywhere; L1 has none at 0
     has_matrix = False  # of n_parameters x n_parameters
+    in_dtype = ()  # see `check_in_dtype`
 
     def check(self, net):
         """Raise ValueError if the rule cannot train this network."""
+        check_in_dtype(net.dtype, optimizer=self)
         name, n = type(self).__name__, net.parameters.size
         bounds = [layer.max_norm for layer in net.layers]
         if any(bounds):
@@ -211,6 +250,8 @@ class Rprop(GradientRule):
     etas: tuple = (0.5, 1.2)
     step_sizes: tuple = (1e-6, 50)
 
+    in_dtype = ("learning_rate", "etas", "step_sizes")
+
     def __post_init__(self):
         check_number("learning_rate", self.learning_rate, "(0, inf)")
         for name in ("etas", "step_sizes"):
@@ -270,6 +311,8 @@ class Quickprop(GradientRule):
     learning_rate: float = 0.1
     max_growth_factor: float = 1.75
 
+    in_dtype = ("learning_rate", "max_growth_factor")
+
     def __post_init__(self):
         check_number("learning_rate", self.learning_rate, "(0, inf)")
         check_number("max_growth_factor", self.max_growth_factor, "(0, inf)")
@@ -277,8 +320,9 @@ class Quickprop(GradientRule):
     def update(self, parameters, gradient, previous, step, t):
         """Update parameters and state (slopes and steps before, number of updates) in place."""
         mu = self.max_growth_factor
-        # Slopes along the step before, negative where it led downhill; it was taken downhill, so p < 0.
-        direction = np.sign(step)
+        # Slopes along the step before, negative where it led downhill; it was taken downhill, so p < 0. In double, for
+        # their products may overflow where the step does not.
+        direction = np.sign(step, dtype=np.float64)
         s, p = direction * gradient, direction * previous
         far = s <= mu / (1 + mu) * p
         parabola = step * s / np.where(far, 1, p - s)
@@ -296,8 +340,8 @@ class Newton(FullBatch):
     ``w <- w - (|H| + lambda I)^-1 g``, where ``|H|`` has the eigenvectors of the Hessian ``H`` and the absolute values
     of its eigenvalues: Newton's step where ``H`` is positive definite, a step away from the saddle elsewhere. As with
     Levenberg and Marquardt, a step that does not lower the cost is tried again with a larger ``lambda``, and one that
-    does lowers ``lambda`` for the next. Training ends when no step lowers the cost, or at a flat place that is no
-    saddle.
+    does lowers ``lambda`` for the next. On a saddle itself, where ``g`` is 0, the step is along the eigenvector of the
+    least eigenvalue. Training ends when no step lowers the cost, or at a flat place that is no saddle.
 
     Parameters
     ----------
@@ -340,7 +384,6 @@ class Newton(FullBatch):
         check_number("gtol", self.gtol, "[0, inf)")
 
     def minimize(self, objective, epochs, end_epoch):
-        w = objective.parameters
         damping = self.damping
         cost, gradient = objective.value_and_gradient()
         for _ in range(epochs):
@@ -350,26 +393,31 @@ class Newton(FullBatch):
                 return
             values, vectors = _eigh(H.astype(np.float64))
             largest = np.abs(values).max()
-            zero = np.finfo(w.dtype).eps * w.size * largest
-            if np.abs(gradient).max() <= self.gtol and values[0] >= -zero:
-                end_epoch(cost)
+            zero = np.finfo(H.dtype).eps * len(H) * largest
+            before, new = cost, None
+            if np.abs(gradient).max() > self.gtol or values[0] < -zero:
+                new, damping = self._step(objective, cost, gradient, values, vectors, zero, damping)
+            if new is None and values[0] < -FLAT * largest:
+                new = _leave(objective, cost, vectors[:, 0])
+            if new is not None:
+                cost, gradient = new
+            if end_epoch(before) or new is None:
                 return
-            before, start, slopes = cost, w.copy(), gradient @ vectors
-            while True:
-                curvature = np.abs(values) + damping
-                step = vectors @ np.divide(-slopes, curvature, out=np.zeros_like(slopes), where=curvature > zero)
-                w[:] = start + step
-                if np.abs(step).max() <= np.finfo(w.dtype).eps * max(1, np.abs(start).max()):
-                    w[:] = start
-                    end_epoch(before)
-                    return
-                cost, gradient = objective.value_and_gradient()
-                if cost < before:
-                    damping /= self.factor
-                    break
-                damping = max(damping * self.factor, 1e-6 * largest)
-            if end_epoch(before):
-                return
+
+    def _step(self, objective, cost, gradient, values, vectors, zero, damping):
+        """Cost and gradient after a step that lowers the cost, or None where there is none, and the next damping."""
+        w, start, slopes = objective.parameters, objective.parameters.copy(), gradient @ vectors
+        while True:
+            curvature = np.abs(values) + damping
+            step = vectors @ np.divide(-slopes, curvature, out=np.zeros_like(slopes), where=curvature > zero)
+            w[:] = start + step
+            if np.abs(step).max() <= np.finfo(w.dtype).eps * max(1, np.abs(start).max()):
+                w[:] = start
+                return None, damping
+            new = objective.value_and_gradient()
+            if new[0] < cost:
+                return new, damping / self.factor
+            damping = max(damping * self.factor, 1e-6 * np.abs(values).max())
 
 
 @dataclass(frozen=True)
@@ -379,11 +427,13 @@ class NewtonCG(FullBatch):
     Each iteration minimizes the quadratic model ``g^T p + 1/2 p^T H p`` over ``|p| <= radius``, roughly and with
     negative curvature followed to the border, by Steihaug's method; the radius follows the quality of the model. An
     iteration whose step is refused leaves the parameters and makes the radius smaller. This is scipy's "trust-ncg".
+    Where it ends, at a flat place, Lanczos's method looks for negative curvature, along which a saddle is left. Training
+    ends where there is none.
 
     Parameters
     ----------
     gtol : float, default=1e-4
-        Training ends when the norm of the gradient is smaller, be it at a minimum or a saddle.
+        Flat is where the norm of the gradient is smaller.
     initial_trust_radius : float, default=1.0
     max_trust_radius : float, default=1000.0
         Above `initial_trust_radius`.
@@ -424,7 +474,14 @@ class NewtonCG(FullBatch):
                 product = objective.hessian_product()
             return product(v).astype(np.float64, copy=False)
 
-        _iterate(_scipy("trust-ncg", hessp=hessp), self, objective, epochs, end_epoch)
+        def leave(cost):
+            w = objective.parameters
+            direction = _downwards(lambda v: hessp(w.astype(np.float64), v), w.size)
+            return None if direction is None else _leave(objective, cost, direction)
+
+        # scipy divides by the gradient's norm, unless it is below gtol
+        rule = replace(self, gtol=max(self.gtol, np.finfo(np.float64).tiny))
+        _iterate(_scipy("trust-ncg", hessp=hessp), rule, objective, epochs, end_epoch, leave)
 
 
 @dataclass(frozen=True)
@@ -572,8 +629,11 @@ def _scipy(method, **arguments):
     return solve
 
 
-def _iterate(solve, rule, objective, epochs, end_epoch):
-    """Run a method of scipy, which owns its loop, as so many epochs; the rule's settings are its options."""
+def _iterate(solve, rule, objective, epochs, end_epoch, leave=lambda cost: None):
+    """Run a method of scipy, which owns its loop, as so many epochs; the rule's settings are its options.
+
+    Where the method ends, ``leave(cost)`` may go on to a lower cost, which it returns with the gradient, else None.
+    """
     w, last, stopped = objective.parameters, None, False
 
     def cost(x):
@@ -595,7 +655,13 @@ def _iterate(solve, rule, objective, epochs, end_epoch):
             raise StopIteration
 
     options = {field.name: getattr(rule, field.name) for field in fields(rule)}
-    result = solve(cost, w.astype(np.float64), end_iteration, {**options, "maxiter": epochs})
-    w[:] = result.x
-    if not stopped and result.nit < epochs:
-        end_epoch(last)
+    while epochs > 0:
+        result = solve(cost, w.astype(np.float64), end_iteration, {**options, "maxiter": epochs})
+        w[:] = result.x
+        epochs -= result.nit + 1
+        if stopped or epochs < 0:
+            return
+        before, left = last, leave(last)
+        if end_epoch(before) or left is None:
+            return
+        last = left[0]

@@ -220,6 +220,37 @@ def test_saddle(rule, seed):
     assert np.linalg.eigvalsh(net.hessian(*XOR))[0] > -1e-6
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ["tanh", "logistic"])
+@pytest.mark.parametrize("rule", [Newton(), NewtonCG()], ids=name)
+def test_a_saddle_is_left_with_the_settings_by_default(rule, activation, dtype):
+    """XOR from small weights: a saddle of cost 1/8, where curvature is a ten-thousandth of the largest."""
+    for seed in range(3):
+        net = make([2, 4, 1], activation, dtype=dtype, seed=seed)
+        net.parameters[:] *= 0.01
+        history = net.fit(*XOR, optimizer=rule, epochs=100)
+        assert (np.diff(history.loss) <= 1e-12).all()
+        assert history.loss[-1] == net.value_and_gradient(*XOR)[0] < 1e-6
+
+
+@pytest.mark.parametrize("rule", [Newton(), NewtonCG(), Newton(gtol=0), NewtonCG(gtol=0)], ids=str)
+def test_an_exact_saddle_is_left(rule):
+    """All weights 0: there is no gradient at all, and the Hessian has eigenvalues of both signs."""
+    X, y = np.array([[-1.0], [1]]), np.array([-0.5, 0.5])
+    for dtype in ("float32", "float64"):
+        net = make([1, 3, 1], dtype=dtype, initializer="zeros")
+        assert not net.value_and_gradient(X, y)[1].any()
+        history = net.fit(X, y, optimizer=rule, epochs=1)
+        assert history.loss == [0.125]
+        assert net.value_and_gradient(X, y)[0] < 0.125
+        history = net.fit(X, y, optimizer=rule, epochs=100)
+        assert history.loss[-1] < 1e-6
+        flat = make([1, 1], dtype=dtype, initializer="zeros")  # a minimum is not left
+        history = flat.fit(X, np.zeros(2), optimizer=rule, epochs=9)
+        assert history.loss == [0]
+        assert not flat.parameters.any()
+
+
 @pytest.mark.parametrize("rule", CONVEX, ids=name)
 def test_same_minimum_as_linear_models(rng, rule):
     X = rng.normal(size=(60, 5))
