@@ -993,6 +993,7 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
 
     Examples
     --------
+    >>> from fastbp import MLPClassifier
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
     >>> clf = MLPClassifier(random_state=0).fit(X[:1000], y[:1000])
@@ -1247,6 +1248,7 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
 
     Examples
     --------
+    >>> from fastbp import MLPRegressor
     >>> from sklearn.datasets import make_regression
     >>> X, y = make_regression(200, 5, random_state=0)
     >>> reg = MLPRegressor(hidden_layer_sizes=20, solver="lbfgs", random_state=0).fit(X, y)

@@ -14,7 +14,7 @@ from ._core import Data
 from .checks import check_in_dtype, check_number, check_size
 from .hessian import MAX_PARAMETERS, hessian, hessian_products
 
-FLAT = 1e-6  # an eigenvalue, measured by the largest, that is no curvature to follow
+_FLAT = 1e-6  # an eigenvalue, measured by the largest, that is no curvature to follow
 
 
 class Objective:
@@ -131,7 +131,7 @@ def _downwards(product, n):
         (least,), vectors = eigsh(H, which="SA", **settings)
     except ArpackError:
         return None
-    return vectors[:, 0] if least < -FLAT * abs(largest) else None
+    return vectors[:, 0] if least < -_FLAT * abs(largest) else None
 
 
 def _leave(objective, cost, direction):
@@ -397,7 +397,7 @@ class Newton(FullBatch):
             before, new = cost, None
             if np.abs(gradient).max() > self.gtol or values[0] < -zero:
                 new, damping = self._step(objective, cost, gradient, values, vectors, zero, damping)
-            if new is None and values[0] < -FLAT * largest:
+            if new is None and values[0] < -_FLAT * largest:
                 new = _leave(objective, cost, vectors[:, 0])
             if new is not None:
                 cost, gradient = new
@@ -427,8 +427,8 @@ class NewtonCG(FullBatch):
     Each iteration minimizes the quadratic model ``g^T p + 1/2 p^T H p`` over ``|p| <= radius``, roughly and with
     negative curvature followed to the border, by Steihaug's method; the radius follows the quality of the model. An
     iteration whose step is refused leaves the parameters and makes the radius smaller. This is scipy's "trust-ncg".
-    Where it ends, at a flat place, Lanczos's method looks for negative curvature, along which a saddle is left. Training
-    ends where there is none.
+    Where it ends, at a flat place, Lanczos's method looks for negative curvature, along which a saddle is left.
+    Training ends where there is none.
 
     Parameters
     ----------
