@@ -642,7 +642,7 @@ def _iterate(solve, rule, objective, epochs, end_epoch, leave=lambda cost: None)
         value, gradient = objective.value_and_gradient(l1=False)
         if last is None:
             last = value + float((objective.l1 * np.abs(w)).sum())
-            if not np.isfinite(gradient).all():
+            if not np.isfinite(last) or not np.isfinite(gradient).all():
                 end_epoch(np.nan)
         return value, gradient.astype(np.float64)
 

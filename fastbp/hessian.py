@@ -20,17 +20,14 @@ is a matrix ``diag(a) - a a^T`` for each row: with ``J(E) = A * (E - <A, E>)``, 
     ``D = J(E)``, ``R{A} = J(R{Z})``, ``R{D} = J(R{E}) + R{A} * (E - <A, E>) - A * <R{A}, E>``
 
 For radial basis functions, ``z_j = -beta_j |h - w_j|^2`` with ``beta = exp(b)``, and ``a = exp(z)``. With ``H`` for
-``A_(l-1)``, ``H - w_j`` for its rows less the centre of unit j, and ``S = 2 beta * D``,
-``R{S} = 2 beta * (R{D} + D * c)``,
+``A_(l-1)`` and ``S = 2 beta * D``, ``R{S} = 2 beta * (R{D} + D * c)``,
 
-    ``E_(l-1) = -sum_j S_j * (H - w_j)``,
-    ``dC/dw_j = (H - w_j)^T S_j``, ``dC/db = sum of rows of D * Z``,
-    ``R{Z_j} = 2 beta_j ((H - w_j) v_j - <H - w_j, R{H}>) + Z_j * c_j``,
-    ``R{E_(l-1)} = S V^T - R{H} * sum of columns of S - sum_j R{S_j} * (H - w_j)``,
-    ``R{dC/dW} = R{H}^T S - V * sum of rows of S + (H - w_j)^T R{S_j}``, by columns j,
+    ``E_(l-1) = S W^T - H * sum of columns of S``,
+    ``dC/dW = H^T S - W * sum of rows of S``, ``dC/db = sum of rows of D * Z``,
+    ``R{Z} = 2 beta * (R{H} W - <H, R{H}> + H V - sum of rows of W * V) + Z * c``,
+    ``R{E_(l-1)} = R{S} W^T + S V^T - R{H} * sum of columns of S - H * sum of columns of R{S}``,
+    ``R{dC/dW} = R{H}^T S + H^T R{S} - V * sum of rows of S - W * sum of rows of R{S}``,
     ``R{dC/db} = sum of rows of R{D} * Z + D * R{Z}``
-
-The differences are not multiplied out: where a row is a centre they are exactly 0, whatever beta and the data's offset.
 
 Second derivatives are finite wherever the first are, unless they are too large for the dtype. Where they have no bound,
 as that of ``|e|^1.5`` at 0, they are taken as 0 at the place itself, as at a kink.
@@ -70,7 +67,7 @@ def _column_sums(a):
 
 def _product_over_rows(A, B):
     """``A^T B``; in single precision it is added up in double from block to block of rows."""
-    if B.dtype == np.float64:
+    if B.dtype == np.float64 or (len(B) <= 512 and not issparse(A)):
         return A.T @ B
     total = np.zeros((A.shape[1], B.shape[1]))
     for i in range(0, len(B), 512):
@@ -290,31 +287,28 @@ class _Dense:
 class _RBF(_Dense):
     """The same for ``z_j = -beta_j |h - w_j|^2``, ``beta = exp(b)``, ``A = exp(Z)``."""
 
+    def __init__(self, H, W, b, activation):
+        origin = W.mean(axis=1)  # products of numbers with a common offset would lose digits
+        super().__init__(H - origin, W - origin[:, None], b, activation)
+
     def weighted_inputs(self, H, W, b):
         most = _most(b.dtype)  # distances and beta are bounded as in the core
         self.scale = np.minimum(2 * np.exp(b), most)
-        half = np.stack([_sum((H - w) ** 2)[:, 0] for w in W.T], axis=1) * -0.5
+        half = np.stack([((H - w) ** 2).sum(axis=1) for w in W.T], axis=1) * -0.5
+        self.reach = np.where(half == 0, 0, self.scale)  # on a centre the derivatives of z are 0 without rounding
         return np.maximum(self.scale * np.maximum(half, -most), -1000)  # where exp is 0
 
-    def _differences(self):
-        """h - w_j of each sample, (n_samples, n_in), unit by unit."""
-        return (self.H - w for w in self.W.T)
-
     def _to_inputs(self, S):
-        E = np.zeros_like(self.H)
-        for s, difference in zip(S.T, self._differences(), strict=True):
-            E -= s[:, None] * difference
-        return E
+        return S @ self.W.T - self.H * _sum(S)
 
     def below(self):
         return self._to_inputs(self.scale * self.D)
 
     def along_inputs(self, RH):
-        return _bounded(self.scale * -np.stack([(d * RH).sum(axis=1) for d in self._differences()], axis=1))
+        return _bounded(self.reach * (RH @ self.W - _sum(self.H * RH)))
 
     def along(self, V, c):
-        moved = np.stack([d @ v for d, v in zip(self._differences(), V.T, strict=True)], axis=1)
-        return _bounded(self.scale * moved) + self.Z * c
+        return _bounded(self.reach * (self.H @ V - (self.W * V).sum(axis=0))) + self.Z * c
 
     def R_below(self, RD, RH, V=None, c=0):
         S, RS = self.scale * self.D, self.scale * (RD + self.D * c)
@@ -323,8 +317,7 @@ class _RBF(_Dense):
 
     def R_gradient(self, RD, RZ, RH, V, c):
         S, RS = self.scale * self.D, self.scale * (RD + self.D * c)
-        columns = zip(RS.T, self._differences(), strict=True)
-        RG = np.hstack([_product_over_rows(d, s[:, None]) for s, d in columns]) - V * _column_sums(S)
+        RG = _product_over_rows(self.H, RS) - self.W * _column_sums(RS) - V * _column_sums(S)
         return RG if RH is None else RG + _product_over_rows(RH, S), _column_sums(RD * self.Z + self.D * RZ)
 
     def factors(self):
