@@ -1314,6 +1314,9 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
         return self._score(target, self._predictions(outputs), weight)
 
     def _score(self, y, predictions, weight):
+        # in single precision squares of large numbers overflow, and sums of many lose digits
+        y, predictions = map(np.asarray, (y, predictions))
+        y, predictions = (a.astype(np.float64) if a.dtype == np.float32 else a for a in (y, predictions))
         loss = self._fitted_loss()
         if not isinstance(loss, Quantile) or np.size(loss.levels) == 1:
             return r2_score(y, predictions, sample_weight=weight)

@@ -230,6 +230,19 @@ def test_penalties_in_single_precision():
     assert_allclose(cost, 1e6 * (w + w * w / 2), rtol=1e-12)
 
 
+def test_scores_of_large_targets_in_single_precision(rng):
+    X = rng.normal(size=(100, 2)).astype("f")
+    y = X.sum(axis=1)
+    reg = MLPRegressor(hidden_layer_sizes=(), solver=LBFGS(), alpha=0).fit(X, y)
+    for W, b in zip(reg.coefs_, reg.intercepts_, strict=True):
+        W *= 1e25
+        b *= 1e25
+    noise = rng.normal(size=100)
+    y = (y + noise) * 1e25
+    expected = 1 - (noise**2).sum() / ((y - y.mean()) ** 2).sum() * 1e50
+    assert_allclose(reg.score(X, y.astype("f")), expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize("rule", [Rprop(), Quickprop(0.1)], ids=lambda rule: type(rule).__name__)
 @pytest.mark.parametrize("size", [1e-30, 1e15, 1e30])
 def test_gradient_rules_with_large_and_small_gradients(rng, rule, size):
