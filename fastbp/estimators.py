@@ -1251,7 +1251,7 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
     >>> from fastbp import MLPRegressor
     >>> from sklearn.datasets import make_regression
     >>> X, y = make_regression(200, 5, random_state=0)
-    >>> reg = MLPRegressor(hidden_layer_sizes=20, solver="lbfgs", random_state=0).fit(X, y)
+    >>> reg = MLPRegressor(hidden_layer_sizes=5, solver="lbfgs", random_state=0).fit(X, y)
     >>> reg.score(X, y) > 0.99
     True
     """

@@ -116,6 +116,17 @@ def test_second_derivatives_of_losses_are_finite_where_the_first_are(loss, dtype
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_without_weight_count_for_nothing_even_if_their_cost_is_infinite(dtype):
+    net = unit(Dense(1), 0, dtype, "poisson")
+    net.weights[0][:] = 1
+    X, y, weight = [[1e4], [0.5]], [[1.0], [2.0]], [0, 1]
+    assert np.isfinite(net.value_and_gradient(X, y, weight)[1]).all()
+    alone = net.hessian(X[1:], y[1:])
+    assert_array_equal(net.hessian(X, y, weight), alone)
+    assert_allclose(net.hessian_vector_product(X, y, [1, 2], weight), alone @ [1, 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_kinks_and_poles_of_losses_count_as_flat(dtype):
     """The second derivative of |e|^p has no bound at 0 for p < 2; it is 0 there, for p of 1 everywhere."""
     for p, e, expected in (
