@@ -1,5 +1,6 @@
 """Rules that see all rows at once: immutable settings, and the iteration each makes of gradient and Hessian."""
 
+import functools
 import threading
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import scipy.optimize
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+from scipy.linalg import eigh_tridiagonal
 
 from . import threads
 from ._core import Data
@@ -121,22 +122,29 @@ def _downwards(product, n):
     """A unit vector along which H, a function of n-vectors, has clearly negative curvature; None if none is found.
 
     Lanczos's method sees from products alone where H is least. What is smaller than a millionth of H's largest
-    eigenvalue counts as 0, and is given up after a hundred products or so.
+    eigenvalue counts as 0. It ends when there is a direction, or the least eigenvalue is known, or after 60 products.
     """
-    H = LinearOperator((n, n), matvec=product, dtype=np.float64)
-    start = np.random.RandomState(0).normal(size=n)
-    settings = {"k": 1, "v0": start, "tol": 0.1, "ncv": min(n, 40), "maxiter": 3}
-    try:
-        (largest,), _ = eigsh(H, which="LM", **settings)
-        (least,), vectors = eigsh(H, which="SA", **settings)
-    except ArpackError:
-        return None
-    return vectors[:, 0] if least < -_FLAT * abs(largest) else None
+    v = np.random.RandomState(0).normal(size=n)
+    Q, diagonal, beside = np.empty((min(n, 60), n)), [], [np.linalg.norm(v)]
+    for i in range(len(Q)):
+        Q[i] = v / beside[-1]
+        v = product(Q[i])
+        if not np.isfinite(v).all():
+            return None
+        diagonal.append(Q[i] @ v)
+        for _ in range(2):  # once would leave rounding errors, with which eigenvalues come again
+            v = v - (Q[: i + 1] @ v) @ Q[: i + 1]
+        values, vectors = eigh_tridiagonal(diagonal, beside[1:])
+        beside.append(np.linalg.norm(v))
+        flat = _FLAT * np.abs(values).max()
+        if beside[-1] * abs(vectors[-1, 0]) <= max(abs(values[0]), flat) / 20:
+            break
+    return vectors[:, 0] @ Q[: i + 1] if values[0] < -flat else None
 
 
 def _leave(objective, cost, direction):
-    """Out of a saddle, where the gradient knows no way: the longest step along a unit vector, forth or back, of those
-    halved again and again that lowers the cost.
+    """Out of a saddle, where the gradient knows no way: the longest step along a unit vector, forth or back, that
+    lowers the cost, among those of 1, 1/2, ... times the parameters' norm.
 
     Returns the new cost and gradient; None if no step lowers the cost, with the parameters as they were.
     """
@@ -427,8 +435,9 @@ class NewtonCG(FullBatch):
     Each iteration minimizes the quadratic model ``g^T p + 1/2 p^T H p`` over ``|p| <= radius``, roughly and with
     negative curvature followed to the border, by Steihaug's method; the radius follows the quality of the model. An
     iteration whose step is refused leaves the parameters and makes the radius smaller. This is scipy's "trust-ncg".
-    Where it ends, at a flat place, Lanczos's method looks for negative curvature, along which a saddle is left.
-    Training ends where there is none.
+    Where it ends, at a flat place, Lanczos's method looks for negative curvature. If there is any, the method goes on
+    with a hundredth of `gtol`, or, where the gradient is smaller even than that, along the negative curvature: a saddle
+    is left as far as the cost tells what is lower, which in float32 may be hidden by rounding.
 
     Parameters
     ----------
@@ -474,14 +483,22 @@ class NewtonCG(FullBatch):
                 product = objective.hessian_product()
             return product(v).astype(np.float64, copy=False)
 
-        def leave(cost):
-            w = objective.parameters
-            direction = _downwards(lambda v: hessp(w.astype(np.float64), v), w.size)
-            return None if direction is None else _leave(objective, cost, direction)
-
-        # scipy divides by the gradient's norm, unless it is below gtol
-        rule = replace(self, gtol=max(self.gtol, np.finfo(np.float64).tiny))
-        _iterate(_scipy("trust-ncg", hessp=hessp), rule, objective, epochs, end_epoch, leave)
+        w = objective.parameters
+        gtol = max(self.gtol, np.finfo(np.float64).tiny)  # scipy divides by the gradient's norm, unless it is below
+        lowest = min(gtol, 10 * np.finfo(w.dtype).eps)
+        while epochs:
+            solve = _scipy("trust-ncg", hessp=hessp)
+            epochs, cost = _iterate(solve, replace(self, gtol=gtol), objective, epochs, end_epoch)
+            if not epochs:
+                return
+            downwards = _downwards(functools.partial(hessp, w.astype(np.float64)), w.size)
+            gtol = max(gtol / 100, lowest)
+            if downwards is not None and np.linalg.norm(objective.value_and_gradient()[1]) > 2 * gtol:
+                continue  # the method itself goes down from here
+            left = downwards is not None and _leave(objective, cost, downwards)
+            if end_epoch(cost) or not left:
+                return
+            epochs -= 1
 
 
 @dataclass(frozen=True)
@@ -516,7 +533,7 @@ class BFGS(FullBatch):
         check_number("gtol", self.gtol, "[0, inf)")
 
     def minimize(self, objective, epochs, end_epoch):
-        _iterate(_scipy("BFGS"), self, objective, epochs, end_epoch)
+        _iterate_once(_scipy("BFGS"), self, objective, epochs, end_epoch)
 
 
 @dataclass(frozen=True)
@@ -562,7 +579,7 @@ class LBFGS(FullBatch):
         def solve(cost, start, callback, options):
             return minimize_lbfgs(cost, start, objective.l1, callback, {**options, "maxfun": np.inf})
 
-        _iterate(solve, self, objective, epochs, end_epoch)
+        _iterate_once(solve, self, objective, epochs, end_epoch)
 
 
 def minimize_lbfgs(cost, start, l1, callback, options):
@@ -629,10 +646,10 @@ def _scipy(method, **arguments):
     return solve
 
 
-def _iterate(solve, rule, objective, epochs, end_epoch, leave=lambda cost: None):
+def _iterate(solve, rule, objective, epochs, end_epoch):
     """Run a method of scipy, which owns its loop, as so many epochs; the rule's settings are its options.
 
-    Where the method ends, ``leave(cost)`` may go on to a lower cost, which it returns with the gradient, else None.
+    Returns how many epochs are left if the method ended by itself, else 0, and the cost.
     """
     w, last, stopped = objective.parameters, None, False
 
@@ -655,13 +672,13 @@ def _iterate(solve, rule, objective, epochs, end_epoch, leave=lambda cost: None)
             raise StopIteration
 
     options = {field.name: getattr(rule, field.name) for field in fields(rule)}
-    while epochs > 0:
-        result = solve(cost, w.astype(np.float64), end_iteration, {**options, "maxiter": epochs})
-        w[:] = result.x
-        epochs -= result.nit + 1
-        if stopped or epochs < 0:
-            return
-        before, left = last, leave(last)
-        if end_epoch(before) or left is None:
-            return
-        last = left[0]
+    result = solve(cost, w.astype(np.float64), end_iteration, {**options, "maxiter": epochs})
+    w[:] = result.x
+    return 0 if stopped else epochs - result.nit, last
+
+
+def _iterate_once(solve, rule, objective, epochs, end_epoch):
+    """The same; where the method ends by itself there is a last epoch without progress."""
+    left, cost = _iterate(solve, rule, objective, epochs, end_epoch)
+    if left:
+        end_epoch(cost)

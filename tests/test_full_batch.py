@@ -220,9 +220,10 @@ def test_saddle(rule, seed):
     assert np.linalg.eigvalsh(net.hessian(*XOR))[0] > -1e-6
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("rule", "dtype"), [(Newton(), "float32"), (Newton(), "float64"), (NewtonCG(), "float64")], ids=str
+)
 @pytest.mark.parametrize("activation", ["tanh", "logistic"])
-@pytest.mark.parametrize("rule", [Newton(), NewtonCG()], ids=name)
 def test_a_saddle_is_left_with_the_settings_by_default(rule, activation, dtype):
     """XOR from small weights: a saddle of cost 1/8, where curvature is a ten-thousandth of the largest."""
     for seed in range(3):
