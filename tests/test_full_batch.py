@@ -28,7 +28,7 @@ from fastbp import (
     Quickprop,
     Rprop,
 )  # fmt: skip
-from fastbp.full_batch import _eigh
+from fastbp.full_batch import _downwards, _eigh
 
 RULES = [Rprop(), Quickprop(), Newton(), NewtonCG(), BFGS(), LBFGS()]
 CONVEX = [Newton(), NewtonCG(gtol=1e-9), BFGS(gtol=1e-9), LBFGS(gtol=1e-9, ftol=0)]
@@ -250,6 +250,20 @@ def test_an_exact_saddle_is_left(rule):
         history = flat.fit(X, np.zeros(2), optimizer=rule, epochs=9)
         assert history.loss == [0]
         assert not flat.parameters.any()
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 40, 300])
+def test_negative_curvature_is_found_from_products(rng, n):
+    A = rng.normal(size=(n, n))
+    A = A @ A.T / n
+    assert _downwards(lambda v: A @ v, n) is None
+    assert _downwards(lambda v: 0 * v, n) is None
+    assert _downwards(lambda v: np.nan * v, n) is None
+    values, vectors = np.linalg.eigh(A)
+    B = A - (values[0] + 0.05) * np.outer(vectors[:, 0], vectors[:, 0])
+    direction = _downwards(lambda v: B @ v, n)
+    assert_allclose(np.linalg.norm(direction), 1)
+    assert_allclose(direction @ B @ direction, -0.05, rtol=1e-2)
 
 
 @pytest.mark.parametrize("rule", CONVEX, ids=name)
