@@ -26,6 +26,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from . import threads
 from ._core import Data
+from .checks import check_in_dtype
 from .full_batch import FullBatch, GradientRule, Objective, minimize_lbfgs
 from .layers import ACTIVATIONS, ELU, Dense, LeakyReLU
 from .losses import (
@@ -757,6 +758,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         fresh = not incremental and not self.warm_start
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = _Optimizer(self)
+            check_in_dtype(net.dtype, solver=self._optimizer.rule)
             self.__dict__.pop("_optimizer_state", None)
             net._reset_optimizer()
         elif "_optimizer_state" in vars(self):
@@ -991,6 +993,7 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
 
     Examples
     --------
+    >>> from fastbp import MLPClassifier
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
     >>> clf = MLPClassifier(random_state=0).fit(X[:1000], y[:1000])
@@ -1245,9 +1248,10 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
 
     Examples
     --------
+    >>> from fastbp import MLPRegressor
     >>> from sklearn.datasets import make_regression
     >>> X, y = make_regression(200, 5, random_state=0)
-    >>> reg = MLPRegressor(hidden_layer_sizes=20, solver="lbfgs", random_state=0).fit(X, y)
+    >>> reg = MLPRegressor(hidden_layer_sizes=5, solver="lbfgs", random_state=0).fit(X, y)
     >>> reg.score(X, y) > 0.99
     True
     """
@@ -1310,6 +1314,9 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
         return self._score(target, self._predictions(outputs), weight)
 
     def _score(self, y, predictions, weight):
+        # in single precision squares of large numbers overflow, and sums of many lose digits
+        y, predictions = map(np.asarray, (y, predictions))
+        y, predictions = (a.astype(np.float64) if a.dtype == np.float32 else a for a in (y, predictions))
         loss = self._fitted_loss()
         if not isinstance(loss, Quantile) or np.size(loss.levels) == 1:
             return r2_score(y, predictions, sample_weight=weight)

@@ -1,19 +1,23 @@
 """Rules that see all rows at once: immutable settings, and the iteration each makes of gradient and Hessian."""
 
+import functools
 import threading
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
 import scipy.optimize
+from scipy.linalg import eigh_tridiagonal
 from scipy.sparse import issparse
 
 from . import threads
 from ._core import Data
-from .checks import check_number, check_size, make_plain
+from .checks import check_in_dtype, check_number, check_size, make_plain
 from .hessian import MAX_PARAMETERS, hessian, hessian_products
+
+_FLAT = 1e-6  # an eigenvalue, measured by the largest, that is no curvature to follow
 
 
 class Objective:
@@ -122,6 +126,47 @@ def _eigh(H):
     return result.result()
 
 
+def _downwards(product, n):
+    """A unit vector along which H, a function of n-vectors, has clearly negative curvature; None if none is found.
+
+    Lanczos's method sees from products alone where H is least. What is smaller than a millionth of H's largest
+    eigenvalue counts as 0. It ends when there is a direction, or the least eigenvalue is known, or after 60 products.
+    """
+    v = np.random.RandomState(0).normal(size=n)
+    Q, diagonal, beside = np.empty((min(n, 60), n)), [], [np.linalg.norm(v)]
+    for i in range(len(Q)):
+        Q[i] = v / beside[-1]
+        v = product(Q[i])
+        if not np.isfinite(v).all():
+            return None
+        diagonal.append(Q[i] @ v)
+        for _ in range(2):  # once would leave rounding errors, with which eigenvalues come again
+            v = v - (Q[: i + 1] @ v) @ Q[: i + 1]
+        values, vectors = eigh_tridiagonal(diagonal, beside[1:])
+        beside.append(np.linalg.norm(v))
+        flat = _FLAT * np.abs(values).max()
+        if beside[-1] * abs(vectors[-1, 0]) <= max(abs(values[0]), flat) / 20:
+            break
+    return vectors[:, 0] @ Q[: i + 1] if values[0] < -flat else None
+
+
+def _leave(objective, cost, direction):
+    """Out of a saddle, where the gradient knows no way: the longest step along a unit vector, forth or back, that
+    lowers the cost, among those of 1, 1/2, ... times the parameters' norm.
+
+    Returns the new cost and gradient; None if no step lowers the cost, with the parameters as they were.
+    """
+    w, start = objective.parameters, objective.parameters.copy()
+    length = max(1, np.linalg.norm(start.astype(np.float64)))
+    for step in np.outer(length * 0.5 ** np.arange(20), [1, -1]).ravel():
+        w[:] = start + step * direction
+        lower, gradient = objective.value_and_gradient()
+        if lower < cost and np.isfinite(gradient).all():
+            return lower, gradient
+    w[:] = start
+    return None
+
+
 class FullBatch:
     """What the rules for all rows at once have in common.
 
@@ -132,9 +177,11 @@ class FullBatch:
 
     needs_derivative = False  # everywhere; L1 has none at 0
     has_matrix = False  # of n_parameters x n_parameters
+    in_dtype = ()  # see `check_in_dtype`
 
     def check(self, net):
         """Raise ValueError if the rule cannot train this network."""
+        check_in_dtype(net.dtype, optimizer=self)
         name, n = type(self).__name__, net.parameters.size
         bounds = [layer.max_norm for layer in net.layers]
         if any(bounds):
@@ -219,6 +266,8 @@ class Rprop(GradientRule):
     etas: tuple = (0.5, 1.2)
     step_sizes: tuple = (1e-6, 50)
 
+    in_dtype = ("learning_rate", "etas", "step_sizes")
+
     def __post_init__(self):
         make_plain(self)
         check_number("learning_rate", self.learning_rate, "(0, inf)")
@@ -278,6 +327,8 @@ class Quickprop(GradientRule):
     learning_rate: float = 0.1
     max_growth_factor: float = 1.75
 
+    in_dtype = ("learning_rate", "max_growth_factor")
+
     def __post_init__(self):
         make_plain(self)
         check_number("learning_rate", self.learning_rate, "(0, inf)")
@@ -286,8 +337,9 @@ class Quickprop(GradientRule):
     def update(self, parameters, gradient, previous, step, t):
         """Update parameters and state (slopes and steps before, number of updates) in place."""
         mu = self.max_growth_factor
-        # Slopes along the step before, negative where it led downhill; it was taken downhill, so p < 0.
-        direction = np.sign(step)
+        # Slopes along the step before, negative where it led downhill; it was taken downhill, so p < 0. In double, for
+        # their products may overflow where the step does not.
+        direction = np.sign(step, dtype=np.float64)
         s, p = direction * gradient, direction * previous
         far = s <= mu / (1 + mu) * p
         parabola = step * s / np.where(far, 1, p - s)
@@ -305,8 +357,8 @@ class Newton(FullBatch):
     ``w <- w - (|H| + lambda I)^-1 g``, where ``|H|`` has the eigenvectors of the Hessian ``H`` and the absolute values
     of its eigenvalues: Newton's step where ``H`` is positive definite, a step away from the saddle elsewhere. As with
     Levenberg and Marquardt, a step that does not lower the cost is tried again with a larger ``lambda``, and one that
-    does lowers ``lambda`` for the next. Training ends when no step lowers the cost, or at a flat place that is no
-    saddle.
+    does lowers ``lambda`` for the next. On a saddle itself, where ``g`` is 0, the step is along the eigenvector of the
+    least eigenvalue. Training ends when no step lowers the cost, or at a flat place that is no saddle.
 
     Parameters
     ----------
@@ -350,7 +402,6 @@ class Newton(FullBatch):
         check_number("gtol", self.gtol, "[0, inf)")
 
     def minimize(self, objective, epochs, end_epoch):
-        w = objective.parameters
         damping = self.damping
         cost, gradient = objective.value_and_gradient()
         for _ in range(epochs):
@@ -360,26 +411,31 @@ class Newton(FullBatch):
                 return
             values, vectors = _eigh(H.astype(np.float64))
             largest = np.abs(values).max()
-            zero = np.finfo(w.dtype).eps * w.size * largest
-            if np.abs(gradient).max() <= self.gtol and values[0] >= -zero:
-                end_epoch(cost)
+            zero = np.finfo(H.dtype).eps * len(H) * largest
+            before, new = cost, None
+            if np.abs(gradient).max() > self.gtol or values[0] < -zero:
+                new, damping = self._step(objective, cost, gradient, values, vectors, zero, damping)
+            if new is None and values[0] < -_FLAT * largest:
+                new = _leave(objective, cost, vectors[:, 0])
+            if new is not None:
+                cost, gradient = new
+            if end_epoch(before) or new is None:
                 return
-            before, start, slopes = cost, w.copy(), gradient @ vectors
-            while True:
-                curvature = np.abs(values) + damping
-                step = vectors @ np.divide(-slopes, curvature, out=np.zeros_like(slopes), where=curvature > zero)
-                w[:] = start + step
-                if np.abs(step).max() <= np.finfo(w.dtype).eps * max(1, np.abs(start).max()):
-                    w[:] = start
-                    end_epoch(before)
-                    return
-                cost, gradient = objective.value_and_gradient()
-                if cost < before:
-                    damping /= self.factor
-                    break
-                damping = max(damping * self.factor, 1e-6 * largest)
-            if end_epoch(before):
-                return
+
+    def _step(self, objective, cost, gradient, values, vectors, zero, damping):
+        """Cost and gradient after a step that lowers the cost, or None where there is none, and the next damping."""
+        w, start, slopes = objective.parameters, objective.parameters.copy(), gradient @ vectors
+        while True:
+            curvature = np.abs(values) + damping
+            step = vectors @ np.divide(-slopes, curvature, out=np.zeros_like(slopes), where=curvature > zero)
+            w[:] = start + step
+            if np.abs(step).max() <= np.finfo(w.dtype).eps * max(1, np.abs(start).max()):
+                w[:] = start
+                return None, damping
+            new = objective.value_and_gradient()
+            if new[0] < cost:
+                return new, damping / self.factor
+            damping = max(damping * self.factor, 1e-6 * np.abs(values).max())
 
 
 @dataclass(frozen=True)
@@ -389,11 +445,14 @@ class NewtonCG(FullBatch):
     Each iteration minimizes the quadratic model ``g^T p + 1/2 p^T H p`` over ``|p| <= radius``, roughly and with
     negative curvature followed to the border, by Steihaug's method; the radius follows the quality of the model. An
     iteration whose step is refused leaves the parameters and makes the radius smaller. This is scipy's "trust-ncg".
+    Where it ends, at a flat place, Lanczos's method looks for negative curvature. If there is any, the method goes on
+    with a hundredth of `gtol`, or, where the gradient is smaller even than that, along the negative curvature: a saddle
+    is left as far as the cost tells what is lower, which in float32 may be hidden by rounding.
 
     Parameters
     ----------
     gtol : float, default=1e-4
-        Training ends when the norm of the gradient is smaller, be it at a minimum or a saddle.
+        Flat is where the norm of the gradient is smaller.
     initial_trust_radius : float, default=1.0
     max_trust_radius : float, default=1000.0
         Above `initial_trust_radius`.
@@ -435,7 +494,22 @@ class NewtonCG(FullBatch):
                 product = objective.hessian_product()
             return product(v).astype(np.float64, copy=False)
 
-        _iterate(_scipy("trust-ncg", hessp=hessp), self, objective, epochs, end_epoch)
+        w = objective.parameters
+        gtol = max(self.gtol, np.finfo(np.float64).tiny)  # scipy divides by the gradient's norm, unless it is below
+        lowest = min(gtol, 10 * np.finfo(w.dtype).eps)
+        while epochs:
+            solve = _scipy("trust-ncg", hessp=hessp)
+            epochs, cost = _iterate(solve, replace(self, gtol=gtol), objective, epochs, end_epoch)
+            if not epochs:
+                return
+            downwards = _downwards(functools.partial(hessp, w.astype(np.float64)), w.size)
+            gtol = max(gtol / 100, lowest)
+            if downwards is not None and np.linalg.norm(objective.value_and_gradient()[1]) > 2 * gtol:
+                continue  # the method itself goes down from here
+            left = downwards is not None and _leave(objective, cost, downwards)
+            if end_epoch(cost) or not left:
+                return
+            epochs -= 1
 
 
 @dataclass(frozen=True)
@@ -471,7 +545,7 @@ class BFGS(FullBatch):
         check_number("gtol", self.gtol, "[0, inf)")
 
     def minimize(self, objective, epochs, end_epoch):
-        _iterate(_scipy("BFGS"), self, objective, epochs, end_epoch)
+        _iterate_once(_scipy("BFGS"), self, objective, epochs, end_epoch)
 
 
 @dataclass(frozen=True)
@@ -518,7 +592,7 @@ class LBFGS(FullBatch):
         def solve(cost, start, callback, options):
             return minimize_lbfgs(cost, start, objective.l1, callback, {**options, "maxfun": np.inf})
 
-        _iterate(solve, self, objective, epochs, end_epoch)
+        _iterate_once(solve, self, objective, epochs, end_epoch)
 
 
 def minimize_lbfgs(cost, start, l1, callback, options):
@@ -586,7 +660,10 @@ def _scipy(method, **arguments):
 
 
 def _iterate(solve, rule, objective, epochs, end_epoch):
-    """Run a method of scipy, which owns its loop, as so many epochs; the rule's settings are its options."""
+    """Run a method of scipy, which owns its loop, as so many epochs; the rule's settings are its options.
+
+    Returns how many epochs are left if the method ended by itself, else 0, and the cost.
+    """
     w, last, stopped = objective.parameters, None, False
 
     def cost(x):
@@ -595,7 +672,7 @@ def _iterate(solve, rule, objective, epochs, end_epoch):
         value, gradient = objective.value_and_gradient(l1=False)
         if last is None:
             last = value + float((objective.l1 * np.abs(w)).sum())
-            if not np.isfinite(gradient).all():
+            if not np.isfinite(last) or not np.isfinite(gradient).all():
                 end_epoch(np.nan)
         return value, gradient.astype(np.float64)
 
@@ -610,5 +687,11 @@ def _iterate(solve, rule, objective, epochs, end_epoch):
     options = {field.name: getattr(rule, field.name) for field in fields(rule)}
     result = solve(cost, w.astype(np.float64), end_iteration, {**options, "maxiter": epochs})
     w[:] = result.x
-    if not stopped and result.nit < epochs:
-        end_epoch(last)
+    return 0 if stopped else epochs - result.nit, last
+
+
+def _iterate_once(solve, rule, objective, epochs, end_epoch):
+    """The same; where the method ends by itself there is a last epoch without progress."""
+    left, cost = _iterate(solve, rule, objective, epochs, end_epoch)
+    if left:
+        end_epoch(cost)

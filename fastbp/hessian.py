@@ -29,6 +29,9 @@ For radial basis functions, ``z_j = -beta_j |h - w_j|^2`` with ``beta = exp(b)``
     ``R{dC/dW} = R{H}^T S + H^T R{S} - V * sum of rows of S - W * sum of rows of R{S}``,
     ``R{dC/db} = sum of rows of R{D} * Z + D * R{Z}``
 
+Second derivatives are finite wherever the first are, unless they are too large for the dtype. Where they have no bound,
+as that of ``|e|^1.5`` at 0, they are taken as 0 at the place itself, as at a kink.
+
 References
 ----------
 B. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6, 1994. C. Bishop, "Exact calculation of
@@ -48,6 +51,31 @@ MAX_PARAMETERS = 5000
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
+def _most(dtype):
+    """What still is finite when it is doubled or added to itself; 0 times it is 0."""
+    return 2.0 ** (126 if dtype == np.float32 else 1022)
+
+
+def _bounded(a):
+    return np.clip(a, -_most(a.dtype), _most(a.dtype))
+
+
+def _column_sums(a):
+    """The sum of all rows, added up in double."""
+    return a.sum(axis=0, dtype=np.float64).astype(a.dtype)
+
+
+def _product_over_rows(A, B):
+    """``A^T B``; in single precision it is added up in double from block to block of rows."""
+    if B.dtype == np.float64 or (len(B) <= 512 and not issparse(A)):
+        return A.T @ B
+    total = np.zeros((A.shape[1], B.shape[1]))
+    for i in range(0, len(B), 512):
+        a, b = A[i : i + 512], B[i : i + 512]
+        total += a.T @ (b.astype(np.float64) if issparse(a) else b)  # SciPy adds up row by row
+    return total.astype(B.dtype)
+
+
 def _zeros(z, a, p):
     return np.zeros_like(z)
 
@@ -57,13 +85,14 @@ def _elu(z, p):
 
 
 def _gelu(z):
-    """u(z), u' and u'' of GELU, which is ``z logistic(u)``."""
-    c = 2 * np.sqrt(2 / np.pi)
+    """u(z), u' and u'' of GELU, which is ``z logistic(u)``; beyond ``|z| = 1000`` nothing changes."""
+    z, c = z.clip(-1000, 1000), 2 * np.sqrt(2 / np.pi)
     return c * (z + 0.044715 * z**3), c * (1 + 3 * 0.044715 * z**2), c * 6 * 0.044715 * z
 
 
 def _gated(z, u, first, second):
     """First and second derivative of ``z s(u)``, where ``s' = s (1 - s)``, from u and its derivatives."""
+    z = z.clip(-1000, 1000)
     s, slope = expit(u), expit(u) * expit(-u)
     bend = slope * (1 - 2 * s)
     return s + z * slope * first, 2 * slope * first + z * (bend * first**2 + slope * second)
@@ -152,17 +181,29 @@ def _quantile(z, y, s):
     return np.where(z > y, 1 - q, np.where(z < y, -q, 0))
 
 
-def _gaussian(z, y, s):
+def _lp_product(z, y, r, s):
+    e, p = np.abs(z - y), s[1]
+    e = np.where(e < np.finfo(e.dtype).tiny, 0, e)
+    return np.where(e == 0, p == 2, np.minimum((p - 1) * e ** (p - 2), _most(e.dtype))) * r
+
+
+def _scaled(z, y):
+    """1 / deviation and error / deviation of a normal distribution."""
     mean, log_variance = np.hsplit(z, 2)
-    e, precision = mean - np.hsplit(y, 2)[0], np.exp(-log_variance)
-    return np.hstack([e * precision, (1 - e**2 * precision) / 2])
+    inverse = _bounded(np.exp(-log_variance / 2))
+    return inverse, (mean - np.hsplit(y, 2)[0]) * inverse
+
+
+def _gaussian(z, y, s):
+    inverse, e = _scaled(z, y)
+    return np.hstack([e * inverse, (1 - e * e) / 2])
 
 
 def _gaussian_product(z, y, r, s):
-    mean, log_variance = np.hsplit(z, 2)
-    e, precision = mean - np.hsplit(y, 2)[0], np.exp(-log_variance)
+    inverse, e = _scaled(z, y)
     r, r_log = np.hsplit(r, 2)
-    return np.hstack([precision * (r - e * r_log), precision * e * (e * r_log / 2 - r)])
+    slope = e * inverse
+    return np.hstack([_bounded(inverse * inverse) * r - slope * r_log, e * e * r_log / 2 - slope * r])
 
 
 # Loss of a sample as a function of z, what the last layer returns: its gradient, and its Hessian times r. s are the
@@ -172,7 +213,7 @@ LOSSES = {
     "absolute_error": (lambda z, y, s: np.sign(z - y), lambda z, y, r, s: np.zeros_like(z)),
     "lp": (
         lambda z, y, s: np.sign(z - y) * np.abs(z - y) ** (s[1] - 1),
-        lambda z, y, r, s: (s[1] - 1) * np.abs(z - y) ** (s[1] - 2) * r,
+        _lp_product,
     ),
     "huber": (lambda z, y, s: np.clip(z - y, -s[1], s[1]), lambda z, y, r, s: np.where(np.abs(z - y) <= s[1], r, 0)),
     "quantile": (_quantile, lambda z, y, r, s: np.zeros_like(z)),
@@ -186,6 +227,11 @@ LOSSES = {
 
 def _sum(a):
     return a.sum(axis=1, keepdims=True)
+
+
+def _weighted(s, E):
+    """s * E; rows without weight are 0 whatever E is."""
+    return np.where(s == 0, 0, s * E)
 
 
 class _Dense:
@@ -221,8 +267,8 @@ class _Dense:
 
     def R_gradient(self, RD, RZ, RH, V, c):
         """R{dC/dW} and R{dC/db}; RH is None for 0."""
-        RG = self.H.T @ RD
-        return RG if RH is None else RG + RH.T @ self.D, RD.sum(axis=0)
+        RG = _product_over_rows(self.H, RD)
+        return RG if RH is None else RG + _product_over_rows(RH, self.D), _column_sums(RD)
 
     def factors(self):
         """dZ_j/d(column j of W, b_j) of each sample and unit j, (n_samples, n_in + 1, n_units)."""
@@ -241,9 +287,16 @@ class _Dense:
 class _RBF(_Dense):
     """The same for ``z_j = -beta_j |h - w_j|^2``, ``beta = exp(b)``, ``A = exp(Z)``."""
 
+    def __init__(self, H, W, b, activation):
+        origin = W.mean(axis=1)  # products of numbers with a common offset would lose digits
+        super().__init__(H - origin, W - origin[:, None], b, activation)
+
     def weighted_inputs(self, H, W, b):
-        self.scale = np.minimum(2 * np.exp(b), 2.0 ** (126 if b.dtype == np.float32 else 1022))  # finite: see `rbf`
-        return np.stack([-self.scale[j] / 2 * ((H - W[:, j]) ** 2).sum(axis=1) for j in range(W.shape[1])], axis=1)
+        most = _most(b.dtype)  # distances and beta are bounded as in the core
+        self.scale = np.minimum(2 * np.exp(b), most)
+        half = np.stack([((H - w) ** 2).sum(axis=1) for w in W.T], axis=1) * -0.5
+        self.reach = np.where(half == 0, 0, self.scale)  # on a centre the derivatives of z are 0 without rounding
+        return np.maximum(self.scale * np.maximum(half, -most), -1000)  # where exp is 0
 
     def _to_inputs(self, S):
         return S @ self.W.T - self.H * _sum(S)
@@ -252,10 +305,10 @@ class _RBF(_Dense):
         return self._to_inputs(self.scale * self.D)
 
     def along_inputs(self, RH):
-        return self.scale * (RH @ self.W - _sum(self.H * RH))
+        return _bounded(self.reach * (RH @ self.W - _sum(self.H * RH)))
 
     def along(self, V, c):
-        return self.scale * (self.H @ V - (self.W * V).sum(axis=0)) + self.Z * c
+        return _bounded(self.reach * (self.H @ V - (self.W * V).sum(axis=0))) + self.Z * c
 
     def R_below(self, RD, RH, V=None, c=0):
         S, RS = self.scale * self.D, self.scale * (RD + self.D * c)
@@ -264,21 +317,21 @@ class _RBF(_Dense):
 
     def R_gradient(self, RD, RZ, RH, V, c):
         S, RS = self.scale * self.D, self.scale * (RD + self.D * c)
-        RG = self.H.T @ RS - self.W * RS.sum(axis=0) - V * S.sum(axis=0)
-        return RG if RH is None else RG + RH.T @ S, (RD * self.Z + self.D * RZ).sum(axis=0)
+        RG = _product_over_rows(self.H, RS) - self.W * _column_sums(RS) - V * _column_sums(S)
+        return RG if RH is None else RG + _product_over_rows(RH, S), _column_sums(RD * self.Z + self.D * RZ)
 
     def factors(self):
-        return np.concatenate([self.scale * (self.H[:, :, None] - self.W), self.Z[:, None, :]], axis=1)
+        return np.concatenate([_bounded(self.scale * (self.H[:, :, None] - self.W)), self.Z[:, None, :]], axis=1)
 
     def R_factors(self, RZ, RH):
-        return np.concatenate([self.scale * RH[:, :, None], RZ[:, None, :]], axis=1)
+        return np.concatenate([_bounded(self.scale * RH[:, :, None]), RZ[:, None, :]], axis=1)
 
     def curvature(self, j):
         d, f = self.D[:, j], self.factors()[:, :, j]
         n_in = len(self.W)
         block = np.zeros((n_in + 1, n_in + 1), self.W.dtype)
         block[:n_in, :n_in] = np.eye(n_in) * (-self.scale[j] * d.sum())
-        block[n_in] = block[:, n_in] = d @ f
+        block[n_in] = block[:, n_in] = _product_over_rows(f, d[:, None])[:, 0]
         return block
 
 
@@ -288,7 +341,7 @@ def _passes(weights, biases, activations, loss, X, y, s):
     for W, b, activation in zip(weights, biases, activations, strict=True):
         layers.append((_RBF if activation == "rbf" else _Dense)(A, W, b, activation))
         A = layers[-1].A
-    E = s * LOSSES[settings[0]][0](A, y, settings)
+    E = _weighted(s, LOSSES[settings[0]][0](A, y, settings))
     for layer in layers[::-1]:
         layer.backward(E)
         if layer is not layers[0]:
@@ -337,7 +390,7 @@ def hessian_products(weights, biases, activations, loss, X, y, labels=None, samp
             RH.append(RA)
             RZ.append(layer.along(*direction) if RA is None else layer.along(*direction) + layer.along_inputs(RA))
             RA = layer.slope(RZ[-1])
-        RE = s * LOSSES[settings[0]][1](layers[-1].A, y, RA, settings)
+        RE = _weighted(s, LOSSES[settings[0]][1](layers[-1].A, y, RA, settings))
         HV, Hc = [None] * len(layers), [None] * len(layers)
         for i in range(len(layers) - 1, -1, -1):
             RD = layers[i].slope(RE) + layers[i].bend(RZ[i])
@@ -371,7 +424,7 @@ def hessian(weights, biases, activations, loss, X, y, labels=None, sample_weight
     dtype, n_layers, settings = weights[0].dtype, len(weights), kernel_of(loss)
     X, y, s = _converted(dtype, biases[-1].size, X, y, labels, sample_weight)
     at = np.cumsum([0, *((len(W) + 1) * W.shape[1] for W in weights)])
-    H = np.zeros((at[-1], at[-1]), dtype)
+    H = np.zeros((at[-1], at[-1]))  # sums over parts in double
     n_rows = max(1, 2**20 // at[-1])  # of a part, whose gradients of the samples stay in cache
     for part in (slice(i, i + n_rows) for i in range(0, len(y), n_rows)):
         x = X[part].toarray() if issparse(X) else X[part]
@@ -385,7 +438,7 @@ def hessian(weights, biases, activations, loss, X, y, labels=None, sample_weight
                 for i in range(m + 1, n_layers):
                     RZ[i] = layers[i].along_inputs(RH[i])
                     RH[i + 1] = layers[i].slope(RZ[i])
-                RE = s[part] * LOSSES[settings[0]][1](layers[-1].A, y[part], RH[n_layers], settings)
+                RE = _weighted(s[part], LOSSES[settings[0]][1](layers[-1].A, y[part], RH[n_layers], settings))
                 rows = H[at[m] + j : at[m + 1] : biases[m].size]
                 rows[:, at[m] + j : at[m + 1] : biases[m].size] += layers[m].curvature(j)
                 for i in range(n_layers - 1, m - 1, -1):
@@ -394,6 +447,7 @@ def hessian(weights, biases, activations, loss, X, y, labels=None, sample_weight
                     if i > m:
                         G += layers[i].R_factors(RZ[i], RH[i]) * layers[i].D[:, None, :]
                         RE = layers[i].R_below(RD, RH[i])
-                    rows[:, at[i] : at[i + 1]] += factors[m][:, :, j].T @ G.reshape(len(x), -1)
+                    rows[:, at[i] : at[i + 1]] += _product_over_rows(factors[m][:, :, j], G.reshape(len(x), -1))
+    H = H.astype(dtype, copy=False)
     upper = np.triu(H)
     return upper + np.triu(H, 1).T

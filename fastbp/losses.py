@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import erf
 
 from .checks import check_number, check_real, make_plain
 
@@ -171,8 +171,8 @@ class HistogramLoss:
 
     def means(self, probabilities):
         """Means (n, 1) of distributions over the bins (n, n_bins)."""
-        edges = np.array(self.edges, probabilities.dtype)
-        return probabilities @ ((edges[1:] + edges[:-1]) / 2)[:, None]
+        edges = np.array(self.edges) / 2  # halved first: their sum may overflow
+        return probabilities @ (edges[1:] + edges[:-1]).astype(probabilities.dtype)[:, None]
 
     def targets(self, y):
         """Bins (n,) or, if sigma is above 0, their probabilities (n, n_bins) for targets (n,)."""
@@ -181,7 +181,10 @@ class HistogramLoss:
             raise ValueError(f"y must lie between the outer edges {edges[0]} and {edges[-1]} for HistogramLoss")
         if self.sigma == 0:
             return np.minimum(np.searchsorted(edges, y, side="right") - 1, len(edges) - 2)
-        p = np.diff(ndtr((edges - y[:, None]) / self.sigma), axis=1)
+        # erf, unlike the distribution function, does not cancel near 0; the density is flat for larger sigma
+        with np.errstate(over="ignore"):
+            sigma = np.sqrt(2) * min(self.sigma, 1e9 * (edges[-1] - edges[0]))
+            p = np.diff(erf((edges - y[:, None]) / sigma), axis=1)
         return p / p.sum(axis=1, keepdims=True)
 
 

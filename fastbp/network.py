@@ -17,7 +17,7 @@ from sklearn.utils import assert_all_finite, check_random_state
 from . import files, threads
 from ._core import Data, Engine, checked_bounds
 from .augmentation import ImageAugmentation
-from .checks import check_number, check_real, check_size
+from .checks import check_in_dtype, check_number, check_real, check_size
 from .full_batch import FullBatch, GradientRule, Objective
 from .hessian import MAX_PARAMETERS
 from .initializers import check_initializer, initialize
@@ -164,8 +164,10 @@ class Network:
     >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
     >>> net = fastbp.Network([fastbp.Dense(8, activation="tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
     >>> history = net.fit(X, y, optimizer=fastbp.SGD(0.3, momentum=0.9), epochs=500, batch_size=4)
-    >>> net.predict(X).round(1).ravel().tolist()
-    [0.0, 1.0, 1.0, 0.0]
+    >>> (net.predict(X).ravel() > 0.5).tolist()
+    [False, True, True, False]
+    >>> bool(history.loss[-1] < 1e-3)
+    True
     """
 
     def __init__(
@@ -201,6 +203,7 @@ class Network:
         self._initializer = check_initializer(initializer)
         self._input_dropout = check_number("input_dropout", input_dropout, "[0, 1)")
         self._input_noise = check_number("input_noise", input_noise, "[0, inf)")
+        check_in_dtype(self.dtype, layers=layers, loss=loss, initializer=initializer, input_noise=input_noise)
         self._build()
         self._ties = _check_ties(ties, layers, self.weights)
 
@@ -245,7 +248,8 @@ class Network:
 
     @l1.setter
     def l1(self, value):
-        self._l1 = check_number("l1", value, "[0, inf)")
+        check_in_dtype(self.dtype, l1=check_number("l1", value, "[0, inf)"))
+        self._l1 = float(value)
 
     @property
     def l2(self):
@@ -253,7 +257,8 @@ class Network:
 
     @l2.setter
     def l2(self, value):
-        self._l2 = check_number("l2", value, "[0, inf)")
+        check_in_dtype(self.dtype, l2=check_number("l2", value, "[0, inf)"))
+        self._l2 = float(value)
 
     @property
     def _penalties(self):
@@ -638,7 +643,7 @@ class Network:
         self, X, y, fresh, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
         callback, verbose, n_threads, then, augmentation,
     ):  # fmt: skip
-        _check_optimizer(optimizer)
+        _check_optimizer(optimizer, self.dtype)
         for name, value in (("epochs", epochs), ("batch_size", batch_size), ("early_stopping", early_stopping)):
             if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < 1):
                 raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
@@ -919,7 +924,8 @@ class Network:
         """Cost and gradient with L2 and ties and, if asked for, L1; the gradient changes in place."""
         for penalties, w, g in zip(self._penalties, self.weights, self._views(gradient)[0], strict=True):
             l1_, l2 = penalties[0] * l1, penalties[1]
-            cost += l1_ * float(np.abs(w).sum()) + l2 / 2 * float((w * w).sum())
+            size = np.abs(w).sum(dtype=np.float64)
+            cost += l1_ * float(size) + l2 / 2 * float(np.square(w, dtype=np.float64).sum())
             g += l1_ * np.sign(w) + l2 * w
         return cost + self._add_ties(self._parameters, gradient), gradient
 
@@ -928,10 +934,10 @@ class Network:
         the penalty."""
         penalty, W, G = 0.0, self._views(parameters)[0], self._views(gradient)[0]
         for i, j, strength in self.ties:
-            difference = W[i] - W[j]
+            difference = np.subtract(W[i], W[j], dtype=np.float64)
             G[i][:] += strength * difference
             G[j][:] -= strength * difference
-            penalty += strength / 2 * float((difference * difference).sum())
+            penalty += strength / 2 * float(np.square(difference).sum())
         return penalty
 
     def _flat_penalties(self):
@@ -1097,7 +1103,7 @@ class Network:
         ValueError
             If gradient does not have the shape of `parameters` or is not finite, or the schedule moves per epoch.
         """
-        _check_optimizer(optimizer)
+        _check_optimizer(optimizer, self.dtype)
         if isinstance(optimizer, FullBatch) and not isinstance(optimizer, GradientRule):
             raise TypeError(
                 "optimizer must be an SGD, Adam, AdamW, RMSProp, Adagrad, Rprop or Quickprop for step: "
@@ -1187,12 +1193,13 @@ def _callbacks_of(callback):
     return callbacks
 
 
-def _check_optimizer(optimizer):
+def _check_optimizer(optimizer, dtype):
     if not isinstance(optimizer, UpdateRule | FullBatch):
         raise TypeError(
             "optimizer must be an SGD, Adam, AdamW, RMSProp or Adagrad, or Rprop, Quickprop, Newton, NewtonCG, BFGS or "
             f"LBFGS, got {optimizer!r}"
         )
+    check_in_dtype(dtype, optimizer=optimizer)
 
 
 def _check_ties(ties, layers, weights):
@@ -1212,7 +1219,9 @@ def _check_ties(ties, layers, weights):
                 f"ties must name two layers with weights of the same shape and kind, got {tie!r}: {layers[i]!r} with "
                 f"{weights[i].shape} and {layers[j]!r} with {weights[j].shape}"
             )
-        checked.append((int(i), int(j), check_number("strength of ties", strength, "[0, inf)")))
+        strength = check_number("strength of ties", strength, "[0, inf)")
+        check_in_dtype(weights[i].dtype, **{"strength of ties": strength})
+        checked.append((int(i), int(j), strength))
     return tuple(checked)
 
 

@@ -65,6 +65,9 @@ class UpdateRule:
     weight_decay: float = 0.0
     proximal: bool = False
 
+    # Averages are weighted in double, and the kernels bound epsilon from below.
+    in_dtype = ("learning_rate", "clip_value", "clip_norm", "weight_decay")
+
     def __post_init__(self):
         make_plain(self)
         check_learning_rate("learning_rate", self.learning_rate)

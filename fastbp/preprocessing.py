@@ -59,6 +59,7 @@ class Whitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     Examples
     --------
     >>> import numpy as np
+    >>> from fastbp import Whitening
     >>> X = np.random.default_rng(0).normal(size=(100, 2)) @ [[2, 1], [0, 1]] + 5
     >>> Z = Whitening("zca").fit_transform(X)
     >>> bool(np.allclose(np.cov(Z.T), np.eye(2)))

@@ -30,6 +30,7 @@ class Schedule:
     """
 
     per = "step"
+    in_dtype = ("initial", "minimum", "maximum", "then")  # rates; lengths and factors have no dtype but double
 
     def rates(self, steps, epoch=0, memory=None):
         """Learning rates of steps that belong to one epoch.
@@ -331,9 +332,9 @@ class OneCycle(Schedule):
 class ReduceOnPlateau(Schedule):
     """Reduced when stuck: ``eta = max(minimum, initial * factor^n)`` after the ``n``-th time that progress stalled.
 
-    Progress has stalled when the loss has not been below ``(1 - threshold)`` times the best before for more than
-    `patience` epochs; the count then begins anew. The loss is that on the validation data if there are any, otherwise
-    the training loss. It moves from epoch to epoch.
+    Progress has stalled when the loss has not been below the best before by more than ``threshold |best|`` for more
+    than `patience` epochs; the count then begins anew. The loss, which may be negative, is that on the validation data
+    if there are any, otherwise the training loss. The rate moves from epoch to epoch.
 
     Parameters
     ----------
@@ -382,7 +383,8 @@ class ReduceOnPlateau(Schedule):
     def observe(self, memory, loss):
         """(reductions, best loss, epochs since) after an epoch of this loss."""
         n, best, since = memory or (0, np.inf, 0)
-        if loss < best * (1 - self.threshold):
+        margin = self.threshold * abs(best) if best < np.inf else 0
+        if loss < best - margin:
             best, since = loss, 0
         else:
             since += 1

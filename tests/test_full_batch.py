@@ -28,7 +28,7 @@ from fastbp import (
     Quickprop,
     Rprop,
 )  # fmt: skip
-from fastbp.full_batch import _eigh
+from fastbp.full_batch import _downwards, _eigh
 
 RULES = [Rprop(), Quickprop(), Newton(), NewtonCG(), BFGS(), LBFGS()]
 CONVEX = [Newton(), NewtonCG(gtol=1e-9), BFGS(gtol=1e-9), LBFGS(gtol=1e-9, ftol=0)]
@@ -218,6 +218,52 @@ def test_saddle(rule, seed):
     assert cost < 1e-12
     assert np.abs(gradient).max() < 1e-6
     assert np.linalg.eigvalsh(net.hessian(*XOR))[0] > -1e-6
+
+
+@pytest.mark.parametrize(
+    ("rule", "dtype"), [(Newton(), "float32"), (Newton(), "float64"), (NewtonCG(), "float64")], ids=str
+)
+@pytest.mark.parametrize("activation", ["tanh", "logistic"])
+def test_a_saddle_is_left_with_the_settings_by_default(rule, activation, dtype):
+    """XOR from small weights: a saddle of cost 1/8, where curvature is a ten-thousandth of the largest."""
+    for seed in range(3):
+        net = make([2, 4, 1], activation, dtype=dtype, seed=seed)
+        net.parameters[:] *= 0.01
+        history = net.fit(*XOR, optimizer=rule, epochs=100)
+        assert (np.diff(history.loss) <= 1e-12).all()
+        assert history.loss[-1] == net.value_and_gradient(*XOR)[0] < 1e-6
+
+
+@pytest.mark.parametrize("rule", [Newton(), NewtonCG(), Newton(gtol=0), NewtonCG(gtol=0)], ids=str)
+def test_an_exact_saddle_is_left(rule):
+    """All weights 0: there is no gradient at all, and the Hessian has eigenvalues of both signs."""
+    X, y = np.array([[-1.0], [1]]), np.array([-0.5, 0.5])
+    for dtype in ("float32", "float64"):
+        net = make([1, 3, 1], dtype=dtype, initializer="zeros")
+        assert not net.value_and_gradient(X, y)[1].any()
+        history = net.fit(X, y, optimizer=rule, epochs=1)
+        assert history.loss == [0.125]
+        assert net.value_and_gradient(X, y)[0] < 0.125
+        history = net.fit(X, y, optimizer=rule, epochs=100)
+        assert history.loss[-1] < 1e-6
+        flat = make([1, 1], dtype=dtype, initializer="zeros")  # a minimum is not left
+        history = flat.fit(X, np.zeros(2), optimizer=rule, epochs=9)
+        assert history.loss == [0]
+        assert not flat.parameters.any()
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 40, 300])
+def test_negative_curvature_is_found_from_products(rng, n):
+    A = rng.normal(size=(n, n))
+    A = A @ A.T / n
+    assert _downwards(lambda v: A @ v, n) is None
+    assert _downwards(lambda v: 0 * v, n) is None
+    assert _downwards(lambda v: np.nan * v, n) is None
+    values, vectors = np.linalg.eigh(A)
+    B = A - (values[0] + 0.05) * np.outer(vectors[:, 0], vectors[:, 0])
+    direction = _downwards(lambda v: B @ v, n)
+    assert_allclose(np.linalg.norm(direction), 1)
+    assert_allclose(direction @ B @ direction, -0.05, rtol=1e-2)
 
 
 @pytest.mark.parametrize("rule", CONVEX, ids=name)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator
 
 import fastbp
 from fastbp import LBFGS, SGD, Adam, Dense, MLPClassifier, Network, Newton, VarianceScaling, Whitening
@@ -62,7 +63,10 @@ def test_a_small_step_lowers_the_cost_by_eta_times_the_squared_gradient(rng):
 
 
 def test_gradient_descent_converges_below_two_over_the_largest_eigenvalue(rng):
-    """Notes 003 (convergence): the best rate for one dimension is 1 / lambda, and twice that is too much for any."""
+    """Notes 003 (convergence): the best rate for one dimension is 1 / lambda; more than twice that is too much for any.
+
+    At twice the best rate it does not diverge, as the notes have it, but oscillates.
+    """
     X, y, w = quadratic(rng, [4, 2, 0.5])
     H = linear_unit(3).hessian(X, y)
     assert_allclose(np.linalg.eigvalsh(H), [0.5, 1, 2, 4])
@@ -71,6 +75,7 @@ def test_gradient_descent_converges_below_two_over_the_largest_eigenvalue(rng):
 
     X, y, w = quadratic(rng, [5])
     assert_allclose(weights_after(1, X, y, SGD(1 / 5)), w)
+    assert_allclose([weights_after(steps, X, y, SGD(2 / 5)) for steps in (1, 2, 99)], [2 * w, 0 * w, 2 * w], atol=1e-9)
 
 
 def test_large_condition_numbers_are_slow_and_momentum_helps(rng):
@@ -339,8 +344,9 @@ def test_early_stopping_is_like_l2(rng):
     """Notes 004: tau steps of eps from 0 do what ``alpha = 1 / (tau eps)`` does.
 
     Along an eigenvector ``1 - (1 - eps lambda)^tau`` of w* is learnt, and ``lambda / (lambda + alpha)`` is left by L2.
-    The two agree to first order for ``lambda`` far below alpha and far above; between they differ by 0.2036 at most,
-    the largest value of ``1 - exp(-x) - x / (1 + x)``.
+    The two agree to first order for ``lambda`` far below alpha and far above. Between they differ by 0.2036 at most in
+    the limit of many small steps, the largest value of ``1 - exp(-x) - x / (1 + x)``; by 1/2 after one step of
+    ``eps = 1 / lambda``.
     """
     eps, tau = 0.01, 500
     eigenvalues = np.array([0.001, 0.01, 0.1, 0.3, 0.5, 1, 20])
@@ -350,8 +356,12 @@ def test_early_stopping_is_like_l2(rng):
     assert_allclose(stopped, 1 - (1 - eps * eigenvalues) ** tau)
     assert_allclose(stopped[:2], penalized[:2], rtol=0.03)
     assert_allclose(stopped[-1], penalized[-1], rtol=0.02)
-    assert np.abs(stopped - penalized).max() < 0.21
+    assert 0.19 < np.abs(stopped - penalized).max() < 0.21
     assert (np.diff(stopped) > 0).all() and (np.diff(penalized) > 0).all()
+
+    X, y, best = quadratic(rng, [2], rotated=False)
+    difference = weights_after(1, X, y, SGD(1 / 2)) - weights_after(5, X, y, Newton(damping=0), l2=2)
+    assert_allclose(difference / best, 1 / 2)
 
 
 # ---- variances ------------------------------------------------------------------------------------------------------
@@ -440,4 +450,6 @@ def test_code_in_the_tables_of_terms_runs():
                 take(**setting)
         else:
             net.forward(X)
-            eval(part, dict(names))
+            value = eval(part, dict(names))
+            if isinstance(value, BaseEstimator):  # settings are looked at by `fit` alone
+                value._validate_params()

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from fastbp import (
+    LBFGS,
     SGD,
     Adam,
     CosineWarmRestarts,
@@ -96,6 +97,34 @@ def test_reduce_on_plateau():
         memory = schedule.observe(memory, loss)
         rates.append(schedule.rates([0, 1], memory=memory)[1])
     assert_allclose(rates, [0.8] * 4 + [0.4] * 5 + [0.2] * 2 + [0.15] * 2)
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: WarmUp(5, then=s)])
+def test_reduce_on_plateau_of_a_negative_loss(wrap):
+    """Improvement is measured by the size of the best loss: below -3, -3.01 is better and -2.99 worse."""
+    schedule, memory, loss = wrap(ReduceOnPlateau(0.1, patience=2)), None, -3.0
+    for _ in range(100):
+        memory, loss = schedule.observe(memory, loss), loss * 0.99995
+    assert memory == (33, -3.0, 0)
+
+    schedule, memory, loss = wrap(ReduceOnPlateau(0.1, patience=2, threshold=0.01)), None, 0.5
+    for change in (0.4, -0.02, 0.4, -0.02, -0.02, -0.02):  # the larger falls are progress, also from above 0 to below
+        memory, loss = schedule.observe(memory, loss), loss - change
+    assert memory[:2] == (0, pytest.approx(-0.28))
+    for _ in range(3):
+        memory, loss = schedule.observe(memory, loss), loss - 0.0005
+    assert memory[0] == 1
+
+
+def test_a_plateau_below_zero(rng):
+    """The Gaussian cost of a target with little noise, at its minimum: nothing more to gain."""
+    X = rng.normal(size=(200, 2))
+    y = X[:, 0] + 1e-3 * rng.normal(size=200)
+    net = Network([Dense(2)], n_inputs=2, loss="gaussian", random_state=0)
+    net.fit(X, y, optimizer=LBFGS(), epochs=500)
+    losses = net.fit(X, y, optimizer=SGD(ReduceOnPlateau(1e-12, 0.5, patience=3)), epochs=21).loss
+    assert losses.max() < -3
+    assert net._optimizer_state["memory"][0] == 5
 
 
 TORCH = [

@@ -1,0 +1,57 @@
+"""Code in README.md and in docstrings does what stands beside it. That in docs/notes.md is in test_laws.py."""
+
+import ast
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import fastbp
+
+pytestmark = pytest.mark.once
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def outputs(code):
+    """Statements of the code one by one, and for expressions what their line says of the value."""
+    lines = code.splitlines()
+    for statement in ast.parse(code).body:
+        source = "\n".join(lines[statement.lineno - 1 : statement.end_lineno])
+        said = re.search(r"# (above|below) ([\d.]+)$|# (\(.*?\))", lines[statement.end_lineno - 1])
+        yield source, said if isinstance(statement, ast.Expr) else None
+
+
+def test_blocks_of_the_readme(tmp_path, monkeypatch):
+    """One after the other; each shows something, and that is so."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall("^```python\n(.*?)^```", README, re.M | re.S)
+    assert len(blocks) >= 6
+    names = {}
+    for block in blocks:
+        shown = 0
+        for source, said in outputs(block):
+            if said is None:
+                exec(source, names)
+                continue
+            value, (side, bound, literal) = eval(source, names), said.groups()
+            shown += 1
+            if literal:
+                assert value == ast.literal_eval(literal), source
+            else:
+                assert value > float(bound) if side == "above" else value < float(bound), (source, value)
+        assert shown, block
+
+
+@pytest.mark.filterwarnings("error")
+def test_examples_in_docstrings():
+    """With no names but their own imports, and without a warning."""
+    modules = [fastbp, *(importlib.import_module(f"fastbp.{m.name}") for m in pkgutil.iter_modules(fastbp.__path__))]
+    tests = [test for module in modules for test in doctest.DocTestFinder().find(module, globs={}) if test.examples]
+    names = {test.name.rpartition(".")[2] for test in tests}
+    assert names >= {"Network", "MLPClassifier", "MLPRegressor", "Whitening"}
+    for test in tests:
+        assert doctest.DocTestRunner().run(test).failed == 0, test.name
