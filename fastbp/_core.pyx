@@ -37,6 +37,7 @@ cimport cython
 from cpython.buffer cimport (
     Py_buffer, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.math cimport INFINITY, NAN, isfinite, pow, sqrt
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
@@ -458,7 +459,7 @@ cdef inline void barrier(Part *part) noexcept nogil:
 
 cdef bint interrupted(Run *run, int member) noexcept nogil:
     """Whether to stop; member 0 asks Python every 50 ms."""
-    if member == 0 and team_clock() > run.next_check:
+    if member == 0 and not run.stop and team_clock() > run.next_check:
         with gil:
             if pending_signal():  # the exception stays set; Engine raises it at the end
                 run.failed = not exception_matches(KeyboardInterrupt)
@@ -1227,17 +1228,13 @@ cdef bint train_batch(Part *part, Py_ssize_t batch, int64_t *t) noexcept nogil:
     """One batch (modes TRAIN, GRADIENT, LOSS_ONLY), as one of the members at work sees it; False if it was stopped."""
     cdef Run *run = part.run
     cdef Py_ssize_t start = batch * run.batch, m = min(run.batch, run.n_rows - start), first = start, rows, i
-    cdef double S = <double>m, loss = 0, ties = 0, penalty_S
+    cdef double S = <double>m if run.weights == NULL else run.record[3 * batch + 2], loss = 0, ties = 0, penalty_S
     cdef Update update
     cdef bint whole = run.mode == TRAIN and m <= run.chunk and run.settings.clip_norm == 0
-    if run.weights != NULL:
-        S = 0
-        for i in range(start, start + m):
-            S += run.weights[run.order[i] if run.order != NULL else i]
-        if S == 0:
-            if part.member == 0:
-                memset(run.record + 3 * batch, 0, 3 * sizeof(double))
-            return True
+    if S == 0:
+        if part.member == 0:
+            run.record[3 * batch] = run.record[3 * batch + 1] = 0
+        return True
     penalty_S = S if run.penalty_over_weight else 1
     part.start, part.step = start, <uint32_t>t[0]
     if run.mode == TRAIN:
@@ -1333,6 +1330,18 @@ cdef void choose_pace(Run *run, int n_members, Py_ssize_t done, Py_ssize_t n_bat
     run.segment_began = now
 
 
+cdef void sum_weights(Run *run) noexcept nogil:
+    """Sums of weights of the segment's batches to `record`, from which all members have them: each for itself might see
+    others, as the caller's array may be written by other threads, and one that finds 0 makes no step."""
+    cdef Py_ssize_t batch, i
+    cdef double S
+    for batch in range(run.segment_begin, run.segment_end):
+        S = 0
+        for i in range(batch * run.batch, min((batch + 1) * run.batch, run.n_rows)):
+            S += run.weights[run.order[i] if run.order != NULL else i]
+        run.record[3 * batch + 2] = S
+
+
 cdef void init_part(Part *part, Run *run, Team *team, int member, int n_members) noexcept nogil:
     memset(part, 0, sizeof(Part))
     part.run, part.team, part.member, part.n_members, part.pending = run, team, member, n_members, -1
@@ -1373,6 +1382,8 @@ cdef void train_member(void *arg, Team *team, int member, int n_members) noexcep
     while end < n_batches and not run.stop:
         if member == 0:
             choose_pace(run, n_members, end, n_batches)
+            if run.weights != NULL:
+                sum_weights(run)
         team_barrier(team)
         end = run.segment_end
         t = run.t
@@ -1572,6 +1583,10 @@ cdef class Engine:
     cdef Buffer levels
     cdef Py_ssize_t n_weights
     cdef Memory workspace
+    cdef readonly Data kept             # what the last `forward` was of, while its activations are in the workspace
+    cdef bint running                   # whether a run is in the workspace
+    cdef long owner                     # thread that is in `exclusive`, so many times, since there were so many forks
+    cdef Py_ssize_t depth, forks
     cdef Pace pace
     cdef Py_ssize_t paced_batch
     cdef readonly Py_ssize_t n_parameters
@@ -1825,6 +1840,21 @@ cdef class Engine:
         most = max(64, min(most, (1 << 31) // (self.n_weights + 1)))
         return min(batch, most)
 
+    cdef int take(self, long thread) except -1:
+        """Make the thread the owner, once more if it is that already."""
+        if self.depth and self.forks != _forks and self.owner != _forker:  # another thread, which stayed in the parent
+            self.depth = self.running = False
+        if self.running or self.depth and self.owner != thread:
+            raise RuntimeError(IN_USE)
+        if self.depth == 0:
+            self.owner, self.forks = thread, _forks
+        self.depth += 1
+        return 0
+
+    def forget(self):
+        """Drop what `forward` has kept."""
+        self.kept = None
+
     cdef int team_size(self, Py_ssize_t batch, Py_ssize_t rows, int n_threads):
         """Threads are used only where the work repays them, in each step and in all (50 Mflop)."""
         return n_threads if self.repays_threads(batch) and 4 * self.n_weights * rows >= 50000000 else 1
@@ -1852,6 +1882,7 @@ cdef class Engine:
         Returns the mean of the losses with their penalties; NaN if it or a parameter is not finite. `guarded` (X is dense):
         parameters, states and t are left as they were then, and where a signal's handler raises another error than
         KeyboardInterrupt."""
+        cdef Running running = Running(self, None)
         cdef Run run
         cdef Layer *layers
         cdef Augmentation *a
@@ -1903,6 +1934,7 @@ cdef class Engine:
 
     def evaluate(self, parameters, Data data, order, gradient, int n_threads):
         """Weighted mean loss over the rows, and its gradient if an array for it is given."""
+        cdef Running running = Running(self, None)
         cdef Run run
         cdef Memory copy = Memory()
         cdef Buffer p = Buffer(parameters), g, o = Buffer(order) if order is not None else None
@@ -1931,6 +1963,9 @@ cdef class Engine:
         self.own_cost(BACKWARD, parameters, data, output_gradient, gradient, input_gradient, n_threads)
 
     cdef int own_cost(self, Mode mode, parameters, Data data, output, gradient, input_gradient, int n_threads) except -1:
+        if mode == BACKWARD and data is not self.kept:
+            raise RuntimeError("backward needs a call of forward before it, with nothing trained or evaluated between")
+        cdef Running running = Running(self, data if mode == BACKWARD else None)
         cdef Run run
         cdef Memory copy = Memory()
         cdef Buffer p = Buffer(parameters), out = Buffer(output, mode == FORWARD), g, gx
@@ -1945,10 +1980,12 @@ cdef class Engine:
         n_threads = self.team_size(run.n_rows, run.n_rows, n_threads)
         self.place(&run, run.n_rows, n_threads)
         self.go(&run, own_cost_member, n_threads)
+        self.kept = data
         return 0
 
     def step(self, parameters, gradient, settings, double learning_rate, states, t, penalties):
         """One update of all parameters from a given gradient; arguments as in `train`."""
+        cdef Running running = Running(self, None)
         cdef Buffer p = Buffer(parameters, True), g = Buffer(gradient), steps = Buffer(t, True)
         cdef Settings settings_ = {**settings, "rule": RULES[settings["rule"]]}
         cdef Update update
@@ -2081,3 +2118,218 @@ cdef class Engine:
             run.next_check = team_clock() + 0.05
             self.go(&run, predict_member, n_threads)
         return out
+
+
+# ---- who uses what ----------------------------------------------------------------------------------------------------
+#
+# Signal handlers, which may raise and may call anything, run between two bytecodes of Python. No Python code runs in the
+# methods below, so that with the GIL each of them is one action, for handlers and for other threads. `with` has no place
+# for a handler between __enter__ and the block or the block and __exit__; where a version of Python has, an object that
+# was entered is left when it is deleted.
+
+IN_USE = (
+    "this network is being trained or evaluated by another call: until that returns, a signal handler or another thread "
+    "can only predict or save"
+)
+
+cdef Py_ssize_t _forks = 0      # between the first process and this one,
+cdef long _forker = 0           #   the last one by this thread
+cdef dict _calls = {}           # Calls of the threads that have any
+cdef tuple _blas = ()           # the libraries that calls have limited to one thread; see Threads
+cdef list _blas_numbers = []    #   and the numbers they had before the first of these calls
+
+
+@cython.final
+@cython.no_gc
+cdef class Running:
+    """A run in the engine's workspace, for as long as this object lives."""
+
+    cdef Engine engine
+
+    def __cinit__(self, Engine engine, Data kept):
+        """kept: what the activations in the workspace will go on being of."""
+        if engine.running:
+            raise RuntimeError(IN_USE)
+        engine.running = True
+        self.engine = engine
+        engine.kept = kept
+
+    def __dealloc__(self):
+        if self.engine is not None:
+            self.engine.running = False
+
+
+@cython.final
+@cython.no_gc
+cdef class Calls:
+    """What the running calls of a thread have taken."""
+
+    cdef long thread
+    cdef Py_ssize_t exclusive   # times that it is in `exclusive`
+    cdef Py_ssize_t members     # of its teams, but for the one that `exclusive` has counted
+    cdef Py_ssize_t limits      # times that it has limited BLAS
+    cdef list blas_numbers      #   and what libraries had before the first of these times, if that is the thread's own
+
+    cdef void end(self):
+        if not (self.exclusive or self.members or self.limits):
+            _calls.pop(self.thread, None)
+
+
+cdef Calls calls_of(long thread):
+    cdef Calls calls = _calls.get(thread)
+    if calls is None:
+        calls = Calls()
+        calls.thread = thread
+        _calls[thread] = calls
+    return calls
+
+
+def n_busy():
+    """Threads that running calls were given, at least one for each thread that is in `exclusive`."""
+    cdef Calls calls
+    cdef Py_ssize_t n = 0
+    for calls in _calls.values():
+        n += calls.members + (calls.exclusive > 0)
+    return n
+
+
+cdef bint is_limited():
+    """Whether some thread has limited BLAS."""
+    cdef Calls calls
+    for calls in _calls.values():
+        if calls.limits:
+            return True
+    return False
+
+
+cdef int limit_blas(Calls calls, tuple blas) except -1:
+    """One thread for the libraries, and what they had taken down, by the first call to do so."""
+    global _blas, _blas_numbers
+    cdef list numbers = [get() for get, _, _ in blas]
+    if not is_limited():
+        _blas, _blas_numbers = blas, numbers
+    if calls.limits == 0:
+        calls.blas_numbers = numbers
+    calls.limits += 1
+    for _, set_, _ in blas:
+        set_(1)
+    return 0
+
+
+cdef int unlimit_blas(Calls calls) except -1:
+    """What the libraries had before, after the last call that has limited them: of all, or of the thread."""
+    cdef bint last
+    calls.limits -= 1
+    last = not is_limited()
+    for (_, set_, own), number, own_number in zip(_blas, _blas_numbers, calls.blas_numbers):
+        if own and calls.limits == 0:
+            set_(own_number)
+        elif last and not own:
+            set_(number)
+    return 0
+
+
+@cython.final
+@cython.no_gc
+cdef class exclusive:
+    """Context of all that works in a network's workspace: one thread at a time, which may nest it between two runs.
+
+    It counts as busy for all of that time, so that other fits do not take its processor between two of its calls.
+
+    Raises
+    ------
+    RuntimeError
+        If another thread of this process is in there, or a run, which a signal's handler has interrupted.
+    """
+
+    cdef Engine engine
+    cdef Calls calls  # None outside
+
+    def __init__(self, network):
+        self.engine = network._engine
+
+    def __enter__(self):
+        cdef long thread = PyThread_get_thread_ident()
+        cdef Calls calls
+        self.engine.take(thread)
+        try:
+            calls = calls_of(thread)
+        except MemoryError:
+            self.engine.depth -= 1
+            raise
+        calls.exclusive += 1
+        self.calls = calls
+
+    def __exit__(self, *error):
+        self.leave()
+
+    def __dealloc__(self):
+        self.leave()
+
+    cdef void leave(self):
+        cdef Calls calls = self.calls
+        if calls is not None:
+            self.calls = None
+            self.engine.depth -= 1
+            calls.exclusive -= 1
+            calls.end()
+
+
+@cython.final
+@cython.no_gc
+cdef class Threads:
+    """Context of a call that may use so many threads, which it gives; if `spare`, only those that other calls do not use.
+
+    blas: libraries that have one thread from the first such call to the end of the last, as functions that get and set the
+    number of threads and whether that is each thread's own. The functions run no Python code.
+    """
+
+    cdef Py_ssize_t n_threads, taken
+    cdef bint spare
+    cdef tuple blas
+    cdef Calls calls  # None outside
+
+    def __init__(self, Py_ssize_t n_threads, bint spare, tuple blas):
+        self.n_threads, self.spare, self.blas = n_threads, spare, blas
+
+    def __enter__(self):
+        cdef Calls calls = calls_of(PyThread_get_thread_ident())
+        cdef Py_ssize_t counted = calls.exclusive > 0, n = self.n_threads
+        if self.spare:
+            n = max(1, n - (<Py_ssize_t>n_busy() - counted))
+        if self.blas:
+            limit_blas(calls, self.blas)
+        self.taken = n - counted
+        calls.members += self.taken
+        self.calls = calls
+        return n
+
+    def __exit__(self, *error):
+        self.leave()
+
+    def __dealloc__(self):
+        self.leave()
+
+    cdef void leave(self):
+        cdef Calls calls = self.calls
+        if calls is not None:
+            self.calls = None
+            calls.members -= self.taken
+            if self.blas:
+                unlimit_blas(calls)
+            calls.end()
+
+
+def after_fork():
+    """In a child, which has this thread of its parent's only, and its calls."""
+    global _calls, _forks, _forker
+    cdef bint limited = is_limited()
+    cdef Calls calls
+    _forks += 1
+    _forker = PyThread_get_thread_ident()
+    calls = _calls.get(_forker)
+    _calls = {} if calls is None else {_forker: calls}
+    if limited and not is_limited():
+        for (_, set_, own), number in zip(_blas, _blas_numbers):
+            if not own:
+                set_(number)

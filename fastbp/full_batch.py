@@ -2,7 +2,6 @@
 
 import threading
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -45,7 +44,7 @@ class Objective:
 
     def hessian(self, penalty=True):
         """The Hessian at the present parameters."""
-        with _as_in_the_core():
+        with threads.team(1, True), np.errstate(all="ignore"):
             H = hessian(*self._arguments(self.parameters))
         if penalty:
             H[np.diag_indices_from(H)] += self.l2
@@ -60,12 +59,12 @@ class Objective:
 
     def hessian_product(self, penalty=True):
         """The Hessian at the present parameters, as a function from flat array to flat array."""
-        with _as_in_the_core():
+        with threads.team(1, True), np.errstate(all="ignore"):
             product = hessian_products(*self._arguments(self.parameters.copy()))
 
         def flat_product(v):
             v = np.asarray(v, self.parameters.dtype)
-            with _as_in_the_core():
+            with threads.team(1, True), np.errstate(all="ignore"):
                 parts = zip(*product(*self.net._views(v)), strict=True)
                 Hv = np.concatenate([part.ravel() for pair in parts for part in pair])
                 if penalty:
@@ -80,13 +79,6 @@ class Objective:
         return *self.net._views(parameters), activations, self.net.loss, *self.rows
 
 
-@contextmanager
-def _as_in_the_core():
-    """BLAS on one thread, so that results don't depend on their number; overflow gives infinity."""
-    with threads.team(1, True), np.errstate(all="ignore"):
-        yield
-
-
 def _eigh(H):
     """Eigenvalues and eigenvectors of H; those of a large one in another thread, so that Ctrl-C does not wait for them.
 
@@ -95,7 +87,7 @@ def _eigh(H):
     """
 
     def eigh():
-        with _as_in_the_core():
+        with threads.team(1, True), np.errstate(all="ignore"):
             return np.linalg.eigh(H)  # without the GIL, which scipy's keeps
 
     if len(H) < 500:  # some 50 ms
