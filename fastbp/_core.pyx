@@ -2122,21 +2122,22 @@ cdef class Engine:
 
 # ---- who uses what ----------------------------------------------------------------------------------------------------
 #
-# Signal handlers, which may raise and may call anything, run between two bytecodes of Python. No Python code runs in the
-# methods below, so that with the GIL each of them is one action, for handlers and for other threads. `with` has no place
-# for a handler between __enter__ and the block or the block and __exit__; where a version of Python has, an object that
-# was entered is left when it is deleted.
+# A signal's handler runs between two bytecodes of Python, where it may raise and may call anything. No Python code runs in
+# the methods below, and they make no objects that the garbage collector would run for: with the GIL, each is one action for
+# handlers and for other threads. `with` gives a handler no place between __enter__ and the block, or the block and __exit__;
+# where a version of Python does, what was entered is left when the context is deleted.
 
 IN_USE = (
     "this network is being trained or evaluated by another call: until that returns, a signal handler or another thread "
     "can only predict or save"
 )
 
+cdef enum: MAX_LIBRARIES = 16
+
 cdef Py_ssize_t _forks = 0      # between the first process and this one,
 cdef long _forker = 0           #   the last one by this thread
 cdef dict _calls = {}           # Calls of the threads that have any
-cdef tuple _blas = ()           # the libraries that calls have limited to one thread; see Threads
-cdef list _blas_numbers = []    #   and the numbers they had before the first of these calls
+cdef Blas _blas = None          # that was limited last
 
 
 @cython.final
@@ -2161,14 +2162,15 @@ cdef class Running:
 
 @cython.final
 @cython.no_gc
+@cython.auto_pickle(False)
 cdef class Calls:
     """What the running calls of a thread have taken."""
 
     cdef long thread
     cdef Py_ssize_t exclusive   # times that it is in `exclusive`
     cdef Py_ssize_t members     # of its teams, but for the one that `exclusive` has counted
-    cdef Py_ssize_t limits      # times that it has limited BLAS
-    cdef list blas_numbers      #   and what libraries had before the first of these times, if that is the thread's own
+    cdef Py_ssize_t limits      # times that it has limited BLAS,
+    cdef int numbers[MAX_LIBRARIES]  # what libraries had before the first of them
 
     cdef void end(self):
         if not (self.exclusive or self.members or self.limits):
@@ -2184,8 +2186,7 @@ cdef Calls calls_of(long thread):
     return calls
 
 
-def n_busy():
-    """Threads that running calls were given, at least one for each thread that is in `exclusive`."""
+cdef Py_ssize_t busy():
     cdef Calls calls
     cdef Py_ssize_t n = 0
     for calls in _calls.values():
@@ -2193,44 +2194,80 @@ def n_busy():
     return n
 
 
-cdef bint is_limited():
-    """Whether some thread has limited BLAS."""
-    cdef Calls calls
-    for calls in _calls.values():
-        if calls.limits:
-            return True
-    return False
+def n_busy():
+    """Threads that running calls were given, at least one for each thread that is in `exclusive`."""
+    return busy()
 
 
-cdef int limit_blas(Calls calls, tuple blas) except -1:
-    """One thread for the libraries, and what they had taken down, by the first call to do so."""
-    global _blas, _blas_numbers
-    cdef list numbers = [get() for get, _, _ in blas]
-    if not is_limited():
-        _blas, _blas_numbers = blas, numbers
-    if calls.limits == 0:
-        calls.blas_numbers = numbers
-    calls.limits += 1
-    for _, set_, _ in blas:
-        set_(1)
-    return 0
+cdef struct Library:
+    int (*get)() noexcept
+    void (*set)(int) noexcept
+    bint own
 
 
-cdef int unlimit_blas(Calls calls) except -1:
-    """What the libraries had before, after the last call that has limited them: of all, or of the thread."""
-    cdef bint last
-    calls.limits -= 1
-    last = not is_limited()
-    for (_, set_, own), number, own_number in zip(_blas, _blas_numbers, calls.blas_numbers):
-        if own and calls.limits == 0:
-            set_(own_number)
-        elif last and not own:
-            set_(number)
-    return 0
+@cython.final
+cdef class Blas:
+    """Libraries of BLAS, each as the addresses of two C functions, int (void) and void (int), that get and set its number of
+    threads, and whether each thread has a number of its own."""
+
+    cdef Library libraries[MAX_LIBRARIES]
+    cdef int numbers[MAX_LIBRARIES]  # before the first call that limits them
+    cdef int n
+
+    def __init__(self, libraries):
+        cdef Library *library
+        for get, set_, own in libraries[:MAX_LIBRARIES]:
+            library = self.libraries + self.n
+            library.get = <int (*)() noexcept><uintptr_t>get
+            library.set = <void (*)(int) noexcept><uintptr_t>set_
+            library.own = own
+            self.n += 1
+
+    cdef bint is_limited(self):
+        """Whether calls of any thread limit it."""
+        cdef Calls calls
+        for calls in _calls.values():
+            if calls.limits:
+                return True
+        return False
+
+    cdef void limit(self, Calls calls):
+        """One thread for all libraries, for a call."""
+        global _blas
+        cdef bint first = not self.is_limited()
+        cdef int i, number
+        for i in range(self.n):
+            number = self.libraries[i].get()
+            if first:
+                self.numbers[i] = number
+            if calls.limits == 0:
+                calls.numbers[i] = number
+        calls.limits += 1
+        _blas = self
+        for i in range(self.n):
+            self.libraries[i].set(1)
+
+    cdef void unlimit(self, Calls calls):
+        """After the call: the thread's own numbers as they were before its first, all others as before the first of all."""
+        cdef int i
+        calls.limits -= 1
+        for i in range(self.n):
+            if self.libraries[i].own and calls.limits == 0:
+                self.libraries[i].set(calls.numbers[i])
+        self.restore()
+
+    cdef void restore(self):
+        cdef int i
+        if self.is_limited():
+            return
+        for i in range(self.n):
+            if not self.libraries[i].own:
+                self.libraries[i].set(self.numbers[i])
 
 
 @cython.final
 @cython.no_gc
+@cython.auto_pickle(False)
 cdef class exclusive:
     """Context of all that works in a network's workspace: one thread at a time, which may nest it between two runs.
 
@@ -2277,30 +2314,28 @@ cdef class exclusive:
 
 @cython.final
 @cython.no_gc
+@cython.auto_pickle(False)
 cdef class Threads:
     """Context of a call that may use so many threads, which it gives; if `spare`, only those that other calls do not use.
-
-    blas: libraries that have one thread from the first such call to the end of the last, as functions that get and set the
-    number of threads and whether that is each thread's own. The functions run no Python code.
-    """
+    Unless it is None, `blas` has one thread from the first such call to the end of the last."""
 
     cdef Py_ssize_t n_threads, taken
     cdef bint spare
-    cdef tuple blas
+    cdef Blas blas
     cdef Calls calls  # None outside
 
-    def __init__(self, Py_ssize_t n_threads, bint spare, tuple blas):
+    def __init__(self, Py_ssize_t n_threads, bint spare, Blas blas):
         self.n_threads, self.spare, self.blas = n_threads, spare, blas
 
     def __enter__(self):
         cdef Calls calls = calls_of(PyThread_get_thread_ident())
         cdef Py_ssize_t counted = calls.exclusive > 0, n = self.n_threads
         if self.spare:
-            n = max(1, n - (<Py_ssize_t>n_busy() - counted))
-        if self.blas:
-            limit_blas(calls, self.blas)
+            n = max(1, n - (busy() - counted))
         self.taken = n - counted
         calls.members += self.taken
+        if self.blas is not None:
+            self.blas.limit(calls)
         self.calls = calls
         return n
 
@@ -2315,21 +2350,19 @@ cdef class Threads:
         if calls is not None:
             self.calls = None
             calls.members -= self.taken
-            if self.blas:
-                unlimit_blas(calls)
+            if self.blas is not None:
+                self.blas.unlimit(calls)
             calls.end()
 
 
 def after_fork():
     """In a child, which has this thread of its parent's only, and its calls."""
     global _calls, _forks, _forker
-    cdef bint limited = is_limited()
+    cdef bint limited = _blas is not None and _blas.is_limited()
     cdef Calls calls
     _forks += 1
     _forker = PyThread_get_thread_ident()
     calls = _calls.get(_forker)
     _calls = {} if calls is None else {_forker: calls}
-    if limited and not is_limited():
-        for (_, set_, own), number in zip(_blas, _blas_numbers):
-            if not own:
-                set_(number)
+    if limited:
+        _blas.restore()

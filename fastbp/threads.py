@@ -9,10 +9,10 @@ from joblib import cpu_count
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from threadpoolctl import ThreadpoolController
 
-from ._core import Threads, after_fork, exclusive, n_busy  # noqa: F401
+from ._core import Blas, Threads, after_fork, exclusive, n_busy  # noqa: F401
 
-# Names of the functions of BLAS libraries that get and set the number of threads. threadpoolctl finds the libraries, but its
-# ways to call these are Python code, which a signal's handler may end or nest in, with a lock and two libraries half done.
+# Functions of BLAS libraries that get and set the number of threads. threadpoolctl finds the libraries, but calls these
+# from Python code, in which a signal's handler may raise or call us: with one library of two done, and a lock held.
 _BLAS_FUNCTIONS = {
     "openblas": [
         (f"{prefix}openblas_get_num_threads{suffix}", f"{prefix}openblas_set_num_threads{suffix}")
@@ -70,23 +70,22 @@ def team(n_threads, uses_blas):
     """
     n_threads = check_n_threads(n_threads)
     most = default_n_threads() if n_threads is None else min(n_threads, n_processors())
-    return Threads(most, n_threads is None, _blas() if uses_blas else ())
+    return Threads(most, n_threads is None, _blas() if uses_blas else None)
 
 
 @functools.cache
 def _blas():
-    """The BLAS libraries in this process, as the core's `Threads` takes them."""
+    """The BLAS libraries in this process."""
     libraries = []
     for library in ThreadpoolController().select(user_api="blas").lib_controllers:
         # with OpenMP each thread has a number of its own, and OpenBLAS takes that
         own = library.internal_api == "openblas" and library.threading_layer == "openmp"
-        for get, set_ in _OPENMP_FUNCTIONS if own else _BLAS_FUNCTIONS.get(library.internal_api, ()):
-            if hasattr(library.dynlib, get) and hasattr(library.dynlib, set_):
-                get = ctypes.PYFUNCTYPE(ctypes.c_int)((get, library.dynlib))
-                set_ = ctypes.PYFUNCTYPE(None, ctypes.c_int)((set_, library.dynlib))
-                libraries.append((get, set_, own))
+        for names in _OPENMP_FUNCTIONS if own else _BLAS_FUNCTIONS.get(library.internal_api, ()):
+            functions = [getattr(library.dynlib, name, None) for name in names]
+            if all(functions):
+                libraries.append((*(ctypes.cast(f, ctypes.c_void_p).value for f in functions), own))
                 break
-    return tuple(libraries)
+    return Blas(libraries)
 
 
 if hasattr(os, "register_at_fork"):
