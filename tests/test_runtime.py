@@ -826,6 +826,56 @@ def test_interrupts_leave_nothing_behind(work):
     assert int(run_alone(INTERRUPTS, work)) > 300
 
 
+@pytest.mark.skipif(sys.gettrace() is not None, reason="traces")
+@pytest.mark.parametrize("work", ["evaluate", "fit", "backward", "product", "step", "estimator"])
+def test_an_exception_at_any_bytecode_leaves_nothing_behind(work):
+    X, y = data([4, 2], 20)
+    net = make([4, 3, 2])
+    mlp = fastbp.MLPClassifier(hidden_layer_sizes=3, n_threads=1, random_state=0).partial_fit(X, y, classes=[0, 1])
+    call = {
+        "evaluate": lambda: net.value_and_gradient(X, y),
+        "fit": lambda: net.fit(X, y, epochs=2),
+        "backward": lambda: net.backward(net.forward(X)),
+        "product": lambda: net.hessian_vector_product(X, y, net.parameters),
+        "step": lambda: net.step(np.zeros_like(net.parameters), Adam()),
+        "estimator": lambda: mlp.partial_fit(X, y),
+    }[work]
+
+    class Interrupt(BaseException):
+        pass
+
+    files = {module.__file__ for module in (fastbp.network, fastbp.full_batch, fastbp.estimators, threads)}
+
+    def trace(frame, event, arg):
+        nonlocal left
+        if frame.f_code.co_filename not in files:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left == 0:
+                raise Interrupt
+        return trace
+
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_numbers()
+        call()
+        for n in itertools.count(1):
+            left = n
+            try:
+                sys.settrace(trace)
+                call()
+                break
+            except Interrupt:  # which holds all frames
+                sys.settrace(None)
+                assert threads.n_busy() == 0
+            finally:
+                sys.settrace(None)
+        assert n > 100 and blas_numbers() == before
+    with ThreadPoolExecutor() as other_thread:
+        other_thread.submit(call).result()
+
+
 def test_weights_written_by_another_thread_during_training():
     """Whether a batch makes a step is decided once: members that differ would wait for each other for ever."""
     printed = run_alone("""
