@@ -5,7 +5,7 @@ import functools
 import math
 import operator
 import warnings
-from contextlib import ExitStack
+from contextlib import nullcontext
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -213,11 +213,10 @@ def _undone_on_error(method):
         random_state = attributes.get("random_state")
         seeded = isinstance(random_state, np.random.RandomState)
         draws = random_state.get_state() if seeded else None
-        net = None
-        with ExitStack() as stack:
-            if "_bound" in attributes and (self.warm_start or method.__name__ == "partial_fit"):
-                net = self._network()
-                stack.enter_context(threads.exclusive(net))  # refuses before anything is touched
+        further = "_bound" in attributes and (self.warm_start or method.__name__ == "partial_fit")
+        net = self._network() if further else None
+        with threads.exclusive(net) if further else nullcontext():  # refuses before anything is touched
+            if further:
                 parameters, moments = net.parameters.copy(), copy.deepcopy(net._optimizer_state)
             try:
                 return method(self, *args, **kwargs)

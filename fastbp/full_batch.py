@@ -3,7 +3,6 @@
 import functools
 import threading
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -51,7 +50,7 @@ class Objective:
 
     def hessian(self, penalty=True):
         """The Hessian at the present parameters."""
-        with _as_in_the_core():
+        with threads.team(1, True), np.errstate(all="ignore"):
             H = hessian(*self._arguments(self.parameters))
         if penalty:
             H[np.diag_indices_from(H)] += self.l2
@@ -66,12 +65,12 @@ class Objective:
 
     def hessian_product(self, penalty=True):
         """The Hessian at the present parameters, as a function from flat array to flat array."""
-        with _as_in_the_core():
+        with threads.team(1, True), np.errstate(all="ignore"):
             product = hessian_products(*self._arguments(self.parameters.copy()))
 
         def flat_product(v):
             v = np.asarray(v, self.parameters.dtype)
-            with _as_in_the_core():
+            with threads.team(1, True), np.errstate(all="ignore"):
                 parts = zip(*product(*self.net._views(v)), strict=True)
                 Hv = np.concatenate([part.ravel() for pair in parts for part in pair])
                 if penalty:
@@ -92,13 +91,6 @@ class Objective:
         return (self.net._check_X(X.copy()) if issparse(X) else X), *others
 
 
-@contextmanager
-def _as_in_the_core():
-    """BLAS on one thread, so that results don't depend on their number; overflow gives infinity."""
-    with threads.team(1, True), np.errstate(all="ignore"):
-        yield
-
-
 def _eigh(H):
     """Eigenvalues and eigenvectors of H; those of a large one in another thread, so that Ctrl-C does not wait for them.
 
@@ -107,7 +99,7 @@ def _eigh(H):
     """
 
     def eigh():
-        with _as_in_the_core():
+        with threads.team(1, True), np.errstate(all="ignore"):
             return np.linalg.eigh(H)  # without the GIL, which scipy's keeps
 
     if len(H) < 500:  # some 50 ms

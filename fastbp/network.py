@@ -27,7 +27,7 @@ from .optimizers import SGD, UpdateRule
 from .schedules import Schedule
 
 _NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
-_NOT_PICKLED = ("_engine", "weights", "biases", "_forward_data", "_owner")
+_NOT_PICKLED = ("_engine", "weights", "biases")
 
 
 @dataclass
@@ -218,8 +218,6 @@ class Network:
         self._parameters = np.zeros(self._engine.n_parameters, self.dtype)
         self.weights, self.biases = self._views(self._parameters)
         self._optimizer_state = None
-        self._forward_data = None
-        self._owner = None  # see threads.exclusive
 
     def _views(self, flat):
         weights, biases, at, n_in = [], [], 0, self.n_inputs
@@ -401,7 +399,7 @@ class Network:
                 W /= deviation
                 H = _one_layer(layer, W, b).predict(H, n_threads=n_threads)
             self._parameters[:] = new.parameters
-            self._forward_data = None
+            self._engine.forget()
             self._reset_optimizer()
 
     def init_centres(self, X, *, n_threads=None):
@@ -446,7 +444,7 @@ class Network:
                     b[:] = -np.log(distance)
                 H = _one_layer(layer, W, b).predict(H, n_threads=n_threads)
             self._parameters[:] = parameters
-            self._forward_data = None
+            self._engine.forget()
             self._reset_optimizer()
 
     def _check_samples(self, X, n_threads):
@@ -483,7 +481,6 @@ class Network:
                 rates = self._learning_rates(optimizer, len(record))
             else:
                 rates = np.full(len(record), learning_rate, dtype=np.float64)
-            self._forward_data = None
             loss = self._engine.train(
                 self._parameters, data, order, batch_size, optimizer.settings, rates, states, t, self._penalties,
                 self.ties, penalty_over_weight, record, n_threads,
@@ -523,7 +520,6 @@ class Network:
         """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`."""
         _n_rows(data, order)
         with threads.exclusive(self), threads.team(n_threads, uses_blas=False) as n_threads:
-            self._forward_data = None
             return self._engine.evaluate(self._parameters, data, order, gradient, n_threads)
 
     def fit(
@@ -606,6 +602,8 @@ class Network:
             If loss or parameters stop being finite; the parameters are those before the call.
         KeyboardInterrupt
             On Ctrl-C, within a second; the parameters are those after the last whole step.
+        RuntimeError
+            As in `forward`; the network is as the other call has it.
         """
         return self._fit(
             X, y, True, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
@@ -1027,6 +1025,9 @@ class Network:
     def forward(self, X, *, n_threads=None):
         """Activations of the last layer, remembered together with all others for `backward`.
 
+        They are kept in the network's one workspace, so that forward, backward, training and evaluation are for one
+        thread at a time. `predict` and `save` are for any number of threads, also meanwhile, and for signal handlers.
+
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
@@ -1037,15 +1038,21 @@ class Network:
         -------
         a : ndarray of shape (n_samples, n_outputs)
             Without the output unit that a loss from logits brings along.
+
+        Raises
+        ------
+        RuntimeError
+            If the network is being trained or evaluated, or in `forward` or `backward`: by another thread, or by a call
+            that a signal's handler has interrupted to call this one.
+        ValueError
+            If X does not fit.
         """
         data = Data(self._check_X(X))
         if data.n_rows == 0:
             raise ValueError("X must have at least one row, got 0")
         out = np.empty((data.n_rows, self.layers[-1].n_units), self.dtype)
         with threads.exclusive(self), threads.team(n_threads, uses_blas=False) as n_threads:
-            self._forward_data = None
             self._engine.forward(self._parameters, data, out, n_threads)
-            self._forward_data = data
         return out
 
     def backward(self, dz, *, n_threads=None):
@@ -1067,11 +1074,11 @@ class Network:
         Raises
         ------
         RuntimeError
-            Without a `forward` since the last call of anything that trains or evaluates.
+            Without a `forward` since the last call of anything that trains or evaluates; as in `forward`.
         ValueError
             If dz does not have the shape of what `forward` returned.
         """
-        data = self._forward_data
+        data = self._engine.kept
         if data is None:
             raise RuntimeError("backward needs a call of forward before it, with nothing trained or evaluated between")
         dz = _contiguous(check_real("dz", dz), self.dtype)
@@ -1122,8 +1129,8 @@ class Network:
         assert_all_finite(gradient, input_name="gradient")
         with threads.exclusive(self):
             *states, t = self._state_of(optimizer)
-            self._forward_data = None  # its activations are of other parameters
             if isinstance(optimizer, FullBatch):
+                self._engine.forget()  # its activations are of other parameters
                 optimizer.update(self._parameters, self._penalize(0.0, gradient.copy())[1], *states, t)
                 return
             rate = self._learning_rates(optimizer, 1)[0]

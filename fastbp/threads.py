@@ -1,19 +1,39 @@
 """How many threads a call may use; and BLAS held to one while our own team calls it."""
 
+import ctypes
+import functools
 import os
-import threading
-from contextlib import contextmanager
 from numbers import Integral
 
+from joblib import cpu_count
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from threadpoolctl import ThreadpoolController
 
-_lock = threading.Lock()
-_busy = 0  # threads that running calls were given, at least one for each that is in `exclusive`
-_mine = threading.local()  # .reserved: whether one of them is this thread's, by `exclusive`
-_blas_users = 0
-_blas_limit = None
-_controller = None
+from ._core import Blas, Threads, after_fork, exclusive, n_busy  # noqa: F401
+
+# Functions of BLAS libraries that get and set the number of threads. threadpoolctl finds the libraries, but calls these
+# from Python code, in which a signal's handler may raise or call us: with one library of two done, and a lock held.
+_BLAS_FUNCTIONS = {
+    "openblas": [
+        (f"{prefix}openblas_get_num_threads{suffix}", f"{prefix}openblas_set_num_threads{suffix}")
+        for prefix in ("", "scipy_")
+        for suffix in ("", "64_", "_64")
+    ],
+    "mkl": [("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")],
+    "blis": [("bli_thread_get_num_threads", "bli_thread_set_num_threads")],
+    "flexiblas": [("flexiblas_get_num_threads", "flexiblas_set_num_threads")],
+}
+_OPENMP_FUNCTIONS = [("omp_get_max_threads", "omp_set_num_threads")]
+
+
+def n_processors():
+    """Processors that this process may run on: those of its affinity, as far as its container's quota goes."""
+    return _processors_of(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None)
+
+
+@functools.cache
+def _processors_of(n_allowed):
+    return cpu_count() if n_allowed is None else min(n_allowed, cpu_count())
 
 
 def default_n_threads():
@@ -22,10 +42,7 @@ def default_n_threads():
     What scikit-learn would use (OMP_NUM_THREADS, container quotas, joblib workers, threadpoolctl limits), but never
     more than the processors this process may run on.
     """
-    n_threads = _openmp_effective_n_threads()
-    if hasattr(os, "sched_getaffinity"):
-        n_threads = min(n_threads, len(os.sched_getaffinity(0)))
-    return n_threads
+    return min(_openmp_effective_n_threads(), n_processors())
 
 
 def check_n_threads(n_threads):
@@ -44,73 +61,32 @@ def check_n_threads(n_threads):
     return n_threads if n_threads > 0 else max(1, default_n_threads() + n_threads + 1)
 
 
-@contextmanager
 def team(n_threads, uses_blas):
-    """Context of one call into the core: yields the number of threads it may use.
+    """Context of one call into the core: gives the number of threads it may use.
 
-    By default those that other calls in this process do not use, other fits between two of their calls among them. If
-    the call uses BLAS, BLAS has one thread from the first such call to the end of the last.
+    By default those that other calls in this process do not use, other fits between two of their calls among them, and
+    never more than there are processors: members that wait for each other's time there take many times as long. If the
+    call uses BLAS, BLAS has one thread from the first such call to the end of the last.
     """
-    global _busy, _blas_users, _blas_limit, _controller
     n_threads = check_n_threads(n_threads)
-    reserved = getattr(_mine, "reserved", False)
-    with _lock:
-        if n_threads is None:
-            n_threads = max(1, default_n_threads() - (_busy - reserved))
-        if uses_blas and _blas_users == 0:
-            _controller = _controller or ThreadpoolController()
-            _blas_limit = _controller.limit(limits=1, user_api="blas")
-        _busy += n_threads - reserved
-        _blas_users += uses_blas
-    try:
-        yield n_threads
-    finally:
-        with _lock:
-            _busy -= n_threads - reserved
-            _blas_users -= uses_blas
-            if uses_blas and _blas_users == 0:
-                _blas_limit.restore_original_limits()
+    most = default_n_threads() if n_threads is None else min(n_threads, n_processors())
+    return Threads(most, n_threads is None, _blas() if uses_blas else None)
 
 
-@contextmanager
-def exclusive(network):
-    """Context of all that works in a network's workspace: one thread at a time, which may nest it.
-
-    It counts as busy for all of that time, so that other fits do not take its processor between two of its calls.
-
-    Raises
-    ------
-    RuntimeError
-        If another thread of this process is in there.
-    """
-    global _busy
-    me = os.getpid(), threading.get_ident()
-    reserve = not getattr(_mine, "reserved", False)
-    with _lock:
-        owner = network._owner
-        if owner is not None and owner != me and owner[0] == me[0]:
-            raise RuntimeError("this network is already being trained in another thread")
-        network._owner = me
-        _busy += reserve
-    _mine.reserved = True
-    try:
-        yield
-    finally:
-        _mine.reserved = not reserve
-        with _lock:
-            _busy -= reserve
-        network._owner = owner if owner == me else None
-
-
-def _reset_after_fork():
-    """A child has none of its parent's calls running; the lock may have been held by one of them."""
-    global _lock, _busy, _blas_users
-    _lock = threading.Lock()
-    _busy = int(getattr(_mine, "reserved", False))
-    if _blas_users:
-        _blas_users = 0
-        _blas_limit.restore_original_limits()
+@functools.cache
+def _blas():
+    """The BLAS libraries in this process."""
+    libraries = []
+    for library in ThreadpoolController().select(user_api="blas").lib_controllers:
+        # with OpenMP each thread has a number of its own, and OpenBLAS takes that
+        own = library.internal_api == "openblas" and library.threading_layer == "openmp"
+        for names in _OPENMP_FUNCTIONS if own else _BLAS_FUNCTIONS.get(library.internal_api, ()):
+            functions = [getattr(library.dynlib, name, None) for name in names]
+            if all(functions):
+                libraries.append((*(ctypes.cast(f, ctypes.c_void_p).value for f in functions), own))
+                break
+    return Blas(libraries)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)
+    os.register_at_fork(after_in_child=after_fork)

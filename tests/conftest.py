@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 sys.path.insert(0, str(Path(__file__).parent))  # for reference.py and kernel_table.py
 
 import fastbp  # noqa: E402
+from fastbp import threads  # noqa: E402
 
 # The runs of test_every_isa.py share the processors: threads of BLAS, which scipy's L-BFGS wakes for the smallest
 # triangular systems, would spin for want of each other most of the time.
@@ -29,6 +30,12 @@ def pytest_collection_finish(session):
     for item in session.items:
         if hasattr(item.module, "start") and "FASTBP_ISA" not in os.environ and not session.config.option.collectonly:
             item.module.start(item.callspec.params["isa"])
+
+
+@pytest.fixture(autouse=True)
+def teams_as_asked_for(monkeypatch):
+    """As many members as a test asks for, however few processors the machine has."""
+    monkeypatch.setattr(threads, "n_processors", lambda: 256)
 
 
 @pytest.fixture

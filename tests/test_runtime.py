@@ -1,5 +1,6 @@
 """Threads, interrupts, allocations, fork, instruction sets: what happens around the arithmetic."""
 
+import ctypes
 import itertools
 import os
 import pickle
@@ -11,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastbp
 from fastbp import RBF, SGD, Adam, Dense, Network, RMSProp, _core, threads
+from fastbp.threads import n_processors  # the tests' own fixture replaces it in its module
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and processes")
 
@@ -195,7 +198,7 @@ def test_limits_survive_an_error_on_the_way_in(monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(threads, "ThreadpoolController", broken)
-        patch.setattr(threads, "_controller", None)
+        threads._blas.cache_clear()
         with pytest.raises(KeyboardInterrupt), threads.team(None, True):
             pass
     with threads.team(None, True) as n_threads:
@@ -235,7 +238,7 @@ def test_a_fit_keeps_a_processor_between_its_epochs(monkeypatch):
         leave.set()
         worker.join(60)
         assert granted() == 4
-    assert granted() == 4 and threads._busy == 0
+    assert granted() == 4 and threads.n_busy() == 0
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
@@ -265,7 +268,7 @@ def test_bagging_in_threads(monkeypatch):
     monkeypatch.setattr(threads, "default_n_threads", lambda: 2)
     two = fit(2)
     assert list(granted.values()) == [1, 1]
-    assert threads._busy == 0
+    assert threads.n_busy() == 0
     for a, b in zip(one.estimators_, two.estimators_, strict=True):
         assert a.loss_curve_ == b.loss_curve_
     assert_array_equal(one.predict_proba(X), two.predict_proba(X))
@@ -370,7 +373,7 @@ def test_training_one_network_twice_at_once_is_an_error():
         lambda: net.value_and_gradient(X, y),
         lambda: net.step(np.zeros_like(net.parameters), SGD()),
     ):
-        with pytest.raises(RuntimeError, match="already being trained in another thread"):
+        with pytest.raises(RuntimeError, match="is being trained or evaluated by another call"):
             call()
     worker.join()
     alone.fit(X, y, **settings)
@@ -498,6 +501,460 @@ def test_fork_after_training_with_two_threads():
             os._exit(2)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_never_more_members_than_processors(monkeypatch):
+    """64 on two processors would take many times as long as one: each waits for the time that others spend waiting."""
+    monkeypatch.setattr(threads, "n_processors", n_processors)
+    sizes, batch, n = NETWORKS["one hidden layer"]
+    X, y = data(sizes, n)
+    net = make(sizes)
+    before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
+    for allowed in [before, {min(before)}] if hasattr(os, "sched_setaffinity") else [before]:
+        try:
+            if hasattr(os, "sched_setaffinity"):
+                os.sched_setaffinity(0, allowed)
+            most = min(len(allowed), joblib.cpu_count())
+            assert n_processors() == most
+            for call in (
+                lambda: net.fit(X, y, batch_size=batch, n_threads=64),
+                lambda: net.predict(X, n_threads=64),
+                lambda: net.value_and_gradient(X, y, n_threads=64),
+            ):
+                call()
+                assert net._engine.n_members <= most
+            for n_threads in (None, -1, 64):
+                with threads.team(n_threads, False) as granted:
+                    assert granted <= most
+        finally:
+            if hasattr(os, "sched_setaffinity"):
+                os.sched_setaffinity(0, before)
+
+
+def blas_numbers():
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+def test_blas_limits_are_restored_by_whoever_is_last():
+    """Also by a thread other than the first, which is the only one whose limits threadpoolctl heeds."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def work():
+        with threads.team(1, True):
+            inside.set()
+            leave.wait(60)
+
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_numbers()
+        assert 2 in before
+        worker = threading.Thread(target=work)
+        with threads.team(1, True):
+            worker.start()
+            assert inside.wait(60)
+        assert set(blas_numbers()) == {1}
+        leave.set()
+        worker.join(60)
+        assert blas_numbers() == before
+
+
+def test_blas_limits_where_each_thread_has_its_own():
+    """As with OpenMP: each thread's number is limited, and restored in that thread, while others are still in there."""
+    mine, shared = threading.local(), [8]
+    mine.n = 4
+    functions = [
+        (lambda: mine.n, lambda n: setattr(mine, "n", n)),
+        (lambda: shared[0], lambda n: shared.__setitem__(0, n)),
+    ]
+    functions = [(ctypes.CFUNCTYPE(ctypes.c_int)(f), ctypes.CFUNCTYPE(None, ctypes.c_int)(g)) for f, g in functions]
+    addresses = [[ctypes.cast(f, ctypes.c_void_p).value for f in pair] for pair in functions]
+    blas = _core.Blas([(*pair, own) for pair, own in zip(addresses, (True, False), strict=True)])
+    seen, inside, leave = [], threading.Event(), threading.Event()
+
+    def work():
+        mine.n = 3
+        with _core.Threads(1, False, blas), _core.Threads(1, False, blas):
+            seen.append(mine.n)
+            inside.set()
+            leave.wait(60)
+        seen.append(mine.n)
+
+    worker = threading.Thread(target=work)
+    with _core.Threads(1, False, blas):
+        worker.start()
+        assert inside.wait(60)
+        assert (mine.n, *shared) == (1, 1)
+    assert (mine.n, *shared) == (4, 1)
+    leave.set()
+    worker.join(60)
+    assert seen == [1, 3] and shared == [8]
+
+
+def test_what_was_entered_is_left_without_exit():
+    """Where a signal's handler ends the call between __enter__ and the block, which some versions of Python allow."""
+    net = make([4, 2])
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_numbers()
+        assert threads.exclusive(net).__enter__() is None
+        assert threads.team(1, True).__enter__() == 1
+        assert threads.n_busy() == 0 and blas_numbers() == before
+    with ThreadPoolExecutor() as other_thread:
+        other_thread.submit(net.forward, np.ones((1, 4))).result()
+
+
+def test_backward_needs_what_the_workspace_has():
+    """However its data were come by: a signal's handler may evaluate between `forward` and `backward`."""
+    X, y = data([4, 2], 50)
+    net = make([4, 3, 2])
+    a = net.forward(X)
+    kept = net._engine.kept
+    gradient, inputs = np.empty_like(net.parameters), np.empty_like(X)
+    for other in (
+        lambda: net.forward(X[:10]),
+        lambda: net.value_and_gradient(X, y),
+        lambda: net.partial_fit(X, y),
+        lambda: net.step(np.zeros_like(net.parameters), SGD()),
+    ):
+        other()
+        with pytest.raises(RuntimeError, match="backward needs a call of forward before it"):
+            net._engine.backward(net.parameters, kept, a, gradient, inputs, 1)
+    net.forward(X)
+    first, again = net.backward(a), net.backward(a)  # which leaves the activations
+    assert_array_equal(first[0], again[0])
+
+
+def run_alone(code, *arguments):
+    """What a program prints, which may crash or hang."""
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments], capture_output=True, text=True, check=False,
+        timeout=60, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-2000:]
+    return run.stdout
+
+
+HANDLER_IN_A_RUN = """
+    import io, signal, sys
+    import numpy as np
+    from fastbp import SGD, Adam, Dense, Network
+
+    n_threads, evaluate = int(sys.argv[1]), sys.argv[2] == "evaluate"
+    def make():
+        return Network([Dense(300, "gelu"), Dense(10)], n_inputs=200, loss="softmax_cross_entropy", dtype="float32",
+                       random_state=0)
+
+    rng = np.random.default_rng(0)
+    X, y = np.broadcast_to(rng.normal(size=200).astype("f"), (300_000, 200)), np.zeros(300_000, int)
+    net, other, alone = make(), make(), make()
+    a = net.forward(X[:100])
+    expected = net.predict(X[:100])
+
+    def run(net):
+        if evaluate:
+            return net.value_and_gradient(X, y, n_threads=n_threads)
+        net.fit(X, y, optimizer=SGD(1e-3), batch_size=64, n_threads=n_threads)
+        return net.parameters, net._optimizer_state["t"]
+
+    refused = []
+    def handler(number, frame):
+        for call in (
+            lambda: net.value_and_gradient(X[:20], y[:20]),
+            lambda: net.fit(X[:20], y[:20]),
+            lambda: net.partial_fit(X[:20], y[:20], epochs=2),
+            lambda: net.forward(X[:20]),
+            lambda: net.backward(a),
+            lambda: net.step(np.zeros_like(net.parameters), Adam()),
+            lambda: net.init_lsuv(rng.normal(size=(50, 200))),
+        ):
+            try:
+                call()
+                print("not refused")
+            except RuntimeError as error:
+                refused.append(str(error))
+        net.save(io.BytesIO())
+        assert np.array_equal(net.predict(X[:100]), expected)
+        assert len(net.hessian_vector_product(X[:9], y[:9], net.parameters)) == net.parameters.size
+        other.fit(X[:100], y[:100])  # any other network
+        if len(refused) < 4 * 7:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    result = run(net)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for ours, theirs in zip(result, run(alone)):
+        assert np.array_equal(ours, theirs)
+    message = "this network is being trained or evaluated by another call"
+    assert all(message in m or "backward needs" in m for m in refused), set(refused)
+    net.fit(X[:20], y[:20])
+    print(len(refused))
+"""
+
+
+@posix
+@pytest.mark.parametrize("n_threads", ["1", "2"])
+@pytest.mark.parametrize("what", ["fit", "evaluate"])
+def test_a_handler_in_a_run_can_only_predict_and_save(n_threads, what):
+    assert int(run_alone(HANDLER_IN_A_RUN, n_threads, what)) >= 7
+
+
+def test_a_callback_may_evaluate():
+    X, y = data([4, 2], 50)
+    net, seen = make([4, 3, 2]), []
+    net.fit(X, y, epochs=3, callback=lambda *_: seen.append(net.value_and_gradient(X, y)[0]))
+    assert len(seen) == 3
+
+
+def test_only_predict_is_for_several_threads():
+    sizes = [200, 300, 10]
+    X, _ = data(sizes, 3000)
+    net = make(sizes)
+    expected, other = net.predict(X), []
+
+    def work():
+        for _ in range(20):
+            assert_array_equal(net.predict(X), expected)
+            try:
+                assert_array_equal(net.forward(X), expected_forward)
+            except RuntimeError as error:
+                other.append(str(error))
+
+    expected_forward = net.forward(X)
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert other and all("a signal handler or another thread can only predict or save" in error for error in other)
+
+
+@posix
+def test_a_handler_may_use_blas_while_its_limit_is_set():
+    """There is no lock that it could wait for."""
+    printed = run_alone("""
+        import random, signal, time
+        import numpy as np
+        from fastbp import Dense, Network, Newton
+        from threadpoolctl import threadpool_info, threadpool_limits
+
+        def numbers():
+            return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+        threadpool_limits(2, user_api="blas")
+        before = numbers()
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(20, 4)), rng.normal(size=(20, 1))
+        net, other = (Network([Dense(3, "tanh"), Dense(1)], n_inputs=4, random_state=i) for i in range(2))
+        v, many = np.ones_like(net.parameters), rng.normal(size=(20_000, 4))
+        expected, calls = net.hessian_vector_product(X, y, v), 0
+
+        def handler(number, frame):
+            global calls
+            calls += 1
+            other.predict(many)
+            other.hessian_vector_product(X, y, v)
+            other.fit(X, y, optimizer=Newton())
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 2e-3))
+
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 1e-3)
+        end = time.perf_counter() + 3
+        while time.perf_counter() < end:
+            assert np.array_equal(net.hessian_vector_product(X, y, v), expected)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert numbers() == before, numbers()
+        print(calls)
+    """)
+    assert int(printed) > 100
+
+
+INTERRUPTS = """
+    import random, signal, sys, time
+    from concurrent.futures import ThreadPoolExecutor
+    import numpy as np
+    from fastbp import Dense, MLPRegressor, Network, threads
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def numbers():
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    threadpool_limits(2, user_api="blas")
+    before = numbers(), threads.team(None, False).__enter__()
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(2, 4)), rng.normal(size=(2, 1))
+    net = Network([Dense(3, "tanh"), Dense(1)], n_inputs=4, random_state=0)
+    mlp = MLPRegressor(hidden_layer_sizes=(3,), random_state=0, n_threads=1).partial_fit(X, y[:, 0])
+    v = np.ones_like(net.parameters)
+    work = {
+        "backward": lambda: net.backward(net.forward(X)),
+        "product": lambda: net.hessian_vector_product(X, y, v),
+        "gradient": lambda: net.value_and_gradient(X, y),
+        "estimator": lambda: mlp.partial_fit(X, y[:, 0]),
+    }[sys.argv[1]]
+    work()
+
+    class Interrupt(BaseException):
+        pass
+
+    def handler(number, frame):
+        raise Interrupt
+
+    signal.signal(signal.SIGALRM, handler)
+    errors, n, end = [], 0, time.perf_counter() + 2
+    while time.perf_counter() < end:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(5e-5, 1e-3))
+            while True:
+                work()
+        except Interrupt as error:
+            errors.append(error)  # with all frames, and what these hold
+            n += 1
+    def other_thread():
+        now = numbers(), threads.team(None, False).__enter__()
+        assert now == before, (now, before)
+        work()
+
+    ThreadPoolExecutor().submit(other_thread).result()
+    errors.clear()
+    print(n)
+"""
+
+
+@posix
+@pytest.mark.parametrize("work", ["backward", "product", "gradient", "estimator"])
+def test_interrupts_leave_nothing_behind(work):
+    """Wherever Ctrl-C comes: BLAS has its threads again, no thread counts as busy, and other threads may train."""
+    assert int(run_alone(INTERRUPTS, work)) > 300
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="traces")
+@pytest.mark.parametrize("work", ["evaluate", "fit", "backward", "product", "step", "estimator"])
+def test_an_exception_at_any_bytecode_leaves_nothing_behind(work):
+    X, y = data([4, 2], 20)
+    net = make([4, 3, 2])
+    mlp = fastbp.MLPClassifier(hidden_layer_sizes=3, n_threads=1, random_state=0).partial_fit(X, y, classes=[0, 1])
+    call = {
+        "evaluate": lambda: net.value_and_gradient(X, y),
+        "fit": lambda: net.fit(X, y, epochs=2),
+        "backward": lambda: net.backward(net.forward(X)),
+        "product": lambda: net.hessian_vector_product(X, y, net.parameters),
+        "step": lambda: net.step(np.zeros_like(net.parameters), Adam()),
+        "estimator": lambda: mlp.partial_fit(X, y),
+    }[work]
+
+    class Interrupt(BaseException):
+        pass
+
+    files = {module.__file__ for module in (fastbp.network, fastbp.full_batch, fastbp.estimators, threads)}
+
+    def trace(frame, event, arg):
+        nonlocal left
+        if frame.f_code.co_filename not in files:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left == 0:
+                raise Interrupt
+        return trace
+
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_numbers()
+        call()
+        for n in itertools.count(1):
+            left = n
+            try:
+                sys.settrace(trace)
+                call()
+                break
+            except Interrupt:  # which holds all frames
+                sys.settrace(None)
+                assert threads.n_busy() == 0
+            finally:
+                sys.settrace(None)
+        assert n > 100 and blas_numbers() == before
+    with ThreadPoolExecutor() as other_thread:
+        other_thread.submit(call).result()
+
+
+def test_weights_written_by_another_thread_during_training():
+    """Whether a batch makes a step is decided once: members that differ would wait for each other for ever."""
+    printed = run_alone("""
+        import threading
+        import numpy as np
+        from fastbp import SGD, Dense, Network
+
+        batch, n = 2000, 20_000  # steps that are long enough for two members
+        rng = np.random.default_rng(0)
+        X, y, w = rng.normal(size=(n, 120)).astype("f"), rng.integers(0, 10, n), np.zeros(n)
+        w[::batch] = 1
+        net = Network([Dense(300, "relu"), Dense(10)], n_inputs=120, loss="softmax_cross_entropy", dtype="float32",
+                      random_state=0)
+        ended = threading.Event()
+
+        def write():
+            while not ended.is_set():
+                w[::batch] = 0
+                w[::batch] = 1
+
+        data = net._data(X, y, w)
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        for _ in range(30):
+            record, _ = net._train_epoch(data, None, batch, SGD(1e-6), n_threads=2)
+            assert set(record[:, 2]) <= {0, 1}
+        ended.set()
+        print(net._engine.n_members)
+    """)
+    assert int(printed) >= 1
+
+
+@posix
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_fork_leaves_limits_that_are_not_ours():
+    with threadpool_limits(2, user_api="blas"), threads.team(1, True):
+        pass
+    before = blas_numbers()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if blas_numbers() == before else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@posix
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_fork_in_a_callback():
+    """The child goes on with the fit; what other threads of the parent had taken is free there."""
+    X, y = data([4, 2], 50)
+    net, other, children = make([4, 3, 2]), make([4, 3, 2]), []
+    inside, leave = threading.Event(), threading.Event()
+
+    def work():
+        with threads.exclusive(other), threads.team(3, True):
+            inside.set()
+            leave.wait(60)
+
+    def callback(epoch, history):
+        if epoch == 1:
+            children.append(os.fork())
+
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_numbers()
+        worker = threading.Thread(target=work)
+        worker.start()
+        assert inside.wait(60)
+        try:
+            net.fit(X, y, epochs=3, callback=callback)
+            if children == [0]:
+                signal.alarm(20)  # a hang ends as a failure
+                other.fit(X, y)
+                os._exit(0 if threads.n_busy() == 0 and blas_numbers() == before else 1)
+        finally:
+            if children == [0]:
+                os._exit(2)
+        leave.set()
+        worker.join(60)
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+    assert threads.n_busy() == 0
 
 
 SHIM = r"""
