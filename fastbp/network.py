@@ -741,8 +741,8 @@ class Network:
                     for part in parts if isinstance(parts, tuple) else (parts,):
                         assert_all_finite(part, input_name=name)
                 raise FloatingPointError(
-                    f"the training loss or a parameter is not finite after epoch {epoch}; the parameters are those "
-                    "before the call. A smaller learning_rate or scaled inputs may help."
+                    f"the training loss, a parameter or a square that the rule divides by is not finite after epoch "
+                    f"{epoch}; the parameters are those before the call. A smaller learning_rate or scaled inputs may help."
                 )
             if validation is not None:
                 validation_losses.append(self._evaluate(validation, n_threads=n_threads))
