@@ -12,6 +12,7 @@ from . import threads
 from ._core import Data
 from .checks import check_number, check_size
 from .hessian import MAX_PARAMETERS, hessian, hessian_products
+from .settings import Settings
 
 
 class Objective:
@@ -114,7 +115,7 @@ def _eigh(H):
     return result.result()
 
 
-class FullBatch:
+class FullBatch(Settings):
     """What the rules for all rows at once have in common.
 
     An epoch is one iteration. A rule's ``minimize(objective, epochs, end_epoch)`` changes the objective's parameters,
