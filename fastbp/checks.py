@@ -17,3 +17,9 @@ def check_size(name, value):
     if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value < 2**31:
         raise ValueError(f"{name} must be an integer of at least 1 (and below 2**31), got {value!r}")
     return int(value)
+
+
+def check_real(name, array):
+    """Raise TypeError unless the array is of integers, floats or booleans."""
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from numbers import Integral
 from typing import NamedTuple
 
@@ -200,30 +201,31 @@ class Network:
             else:
                 initialize(layer.initializer or initializer, self._random_state, weights, biases, layers[0].activation)
 
-    def _build(self):
-        """The engine, and parameters of zero with their views."""
+    @classmethod
+    def _on(cls, parameters, layers, n_inputs, loss):
+        """A network on this flat array, which is not copied; one that can't be written to is for prediction alone."""
+        net = cls([Dense(1)], n_inputs=1, random_state=0)
+        net._layers, net._n_inputs, net._loss, net._dtype = tuple(layers), n_inputs, loss, parameters.dtype
+        net._build(parameters)
+        return net
+
+    def _build(self, parameters=None):
+        """The engine, and parameters (None: of zero) with their views."""
         self._engine = Engine(
             self.n_inputs,
             [(layer.n_units, *unit_of(layer.activation), layer.max_norm) for layer in self.layers],
             self.dtype.name,
             kernel_of(self.loss),
         )  # fmt: skip
-        self._parameters = np.zeros(self._engine.n_parameters, self.dtype)
+        self._parameters = np.zeros(self._engine.n_parameters, self.dtype) if parameters is None else parameters
         self.weights, self.biases = self._views(self._parameters)
         self._optimizer_state = None
         self._forward_data = None
         self._owner = None  # see threads.exclusive
 
     def _views(self, flat):
-        weights, biases, at, n_in = [], [], 0, self.n_inputs
-        for layer in self.layers:
-            n_out = layer.n_units
-            weights.append(flat[at : at + n_in * n_out].reshape(n_in, n_out))
-            at += n_in * n_out
-            biases.append(flat[at : at + n_out])
-            at += n_out
-            n_in = n_out
-        return tuple(weights), tuple(biases)
+        units = [self.n_inputs, *(layer.n_units for layer in self.layers)]
+        return views_of(flat, pairwise(units))
 
     layers = property(lambda self: self._layers)
     n_inputs = property(lambda self: self._n_inputs)
@@ -1173,6 +1175,17 @@ class Network:
         net.parameters[:] = parameters
         net._random_state = check_random_state(None)
         return net
+
+
+def views_of(flat, shapes):
+    """Weights of these shapes (n_in, n_out) and biases, as views of the flat array that holds them."""
+    weights, biases, at = [], [], 0
+    for n_in, n_out in shapes:
+        weights.append(flat[at : at + n_in * n_out].reshape(n_in, n_out))
+        at += n_in * n_out
+        biases.append(flat[at : at + n_out])
+        at += n_out
+    return tuple(weights), tuple(biases)
 
 
 def _check_optimizer(optimizer):

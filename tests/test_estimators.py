@@ -366,13 +366,55 @@ def test_multi_output_regression():
     assert_same_parameters(column, regressor().fit(X_reg, y_reg))
 
 
-def test_log_proba_of_zero():
-    clf = classifier(max_iter=200, solver="lbfgs", alpha=0).fit(X_iris, y_iris)
-    clf.coefs_[-1] = clf.coefs_[-1] * 1e3
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        log_p = clf.predict_log_proba(X_iris)
-    assert (log_p == -np.inf).any() and (log_p.max(axis=1) > -1).all()
+def log_proba_by_hand(clf, X):
+    """In long double, from the last layer's z: its exponents reach far below float64's."""
+    z = np.asarray(X, np.longdouble)
+    for W, b in zip(clf.coefs_[:-1], clf.intercepts_[:-1], strict=True):
+        z = np.maximum(z @ W.astype(np.longdouble) + b, 0)
+    z = z @ clf.coefs_[-1].astype(np.longdouble) + clf.intercepts_[-1]
+    if getattr(clf.loss, "fixed_logit", False):
+        z[:, -1] = 0
+    log_softmax = lambda z: z - z.max(axis=1, keepdims=True) - np.log(  # noqa: E731
+        np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)
+    )
+    if clf.out_activation_ == "softmax":
+        return log_softmax(z)
+    if clf.n_outputs_ == 1:
+        z = np.concatenate([-z, z], axis=1)
+    log_a = -np.logaddexp(0, -z)
+    return log_softmax(log_a) if clf.n_outputs_ > 1 and np.ndim(clf.predict(X)) == 1 else log_a
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "settings, y",
+    [
+        ({}, y_iris),
+        ({}, y_iris == 1),
+        ({}, Y_multi),
+        ({"loss": "cross_entropy"}, y_iris),
+        ({"loss": "squared_error"}, y_iris),
+        ({"loss": "squared_error"}, y_iris > 0),
+        ({"loss": "squared_error"}, Y_multi),
+        ({"loss": SoftmaxCrossEntropy(fixed_logit=True)}, y_iris),
+    ],
+)
+def test_log_proba_is_that_of_the_logits(settings, y, dtype):
+    """Finite where the probability is rounded to 0, and exact where it is rounded to 1."""
+    X = (X_iris if len(y) == 150 and y.ndim == 1 else X_multi).astype(dtype)
+    clf = classifier(max_iter=20, learning_rate_init=0.05, **settings).fit(X, y)
+    np.testing.assert_allclose(np.exp(clf.predict_log_proba(X)), clf.predict_proba(X), rtol=1e-3, atol=1e-6)
+    for scale in (1, 1e2, 1e4):
+        clf.coefs_[-1] = (clf.coefs_[-1] * scale).astype(dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            log_p = clf.predict_log_proba(X)
+        assert log_p.dtype == dtype and np.isfinite(log_p).all()
+        rtol = 1e-3 if dtype == np.float32 else 1e-9
+        expected = log_proba_by_hand(clf, X)
+        big = np.abs(expected) > 1e-3 * np.abs(expected).max()  # z itself is rounded
+        np.testing.assert_allclose(log_p[big], expected[big].astype(float), rtol=rtol)
+    assert log_p.min() < -800
 
 
 def test_warnings_point_to_the_caller():
@@ -720,8 +762,7 @@ def test_losses_of_classifiers(loss, kind, solver):
     for again in (clf, pickle.loads(pickle.dumps(clf)), clone(clf).fit(X_iris, y)):
         proba = again.predict_proba(X_iris)
         np.testing.assert_allclose(proba, expected, rtol=1e-12)
-        with np.errstate(divide="ignore"):
-            np.testing.assert_array_equal(again.predict_log_proba(X_iris), np.log(proba))
+        np.testing.assert_allclose(np.exp(again.predict_log_proba(X_iris)), proba, rtol=1e-10, atol=1e-15)
         labels = (proba > 0.5).astype(int) if kind == "multilabel" else clf.classes_[proba.argmax(axis=1)]
         np.testing.assert_array_equal(again.predict(X_iris), labels)
     if kind != "multilabel":
@@ -882,7 +923,7 @@ def test_bad_first_calls_leave_nothing():
     ):  # fmt: skip
         with pytest.raises((ValueError, AttributeError)):
             clf.partial_fit(X_iris * np.nan, y_iris, classes=[0, 1, 2])
-        assert set(vars(clf)) == set(clf.get_params())
+        assert set(vars(clf)) == set(clf.get_params(deep=False))
         with pytest.raises(NotFittedError):
             clf.predict(X_iris)
 
