@@ -195,15 +195,20 @@ def _set_parameters(arguments):
     vars(self).update(arguments)
 
 
-def _given(X):
-    """X before validation: ValueError for strings, of which scikit-learn makes numbers in `fit` but not in `predict`.
+def _refuse_strings(name, array):
+    """Raise ValueError for an array of strings, of which scikit-learn makes numbers in some methods alone."""
+    dtype = getattr(array, "dtype", None)
+    if getattr(dtype, "kind", None) in ("S", "U"):
+        raise ValueError(f"{name} must hold real numbers, could not convert strings of dtype {dtype}")
 
-    If it is sparse and its format has to be changed, which adds repeated entries, it is in a dtype that holds sums.
+
+def _given(X):
+    """X before validation; if sparse in a format that has to be changed, in a dtype that holds sums.
+
+    The change adds repeated entries up.
     """
-    kind = getattr(getattr(X, "dtype", None), "kind", None)
-    if kind in ("S", "U"):
-        raise ValueError(f"X must hold real numbers, could not convert strings of dtype {X.dtype}")
-    return X.astype(np.float64) if issparse(X) and X.format != "csr" and kind in "biu" else X
+    _refuse_strings("X", X)
+    return X.astype(np.float64) if issparse(X) and X.format != "csr" and X.dtype.kind in "biu" else X
 
 
 def _readable(X):
@@ -219,9 +224,10 @@ def _readable(X):
 
 
 def _real(name, array):
-    """What scikit-learn takes for numbers, but for dates: TypeError or ValueError for those and for strings."""
+    """What scikit-learn takes for numbers, but for dates and strings: TypeError or ValueError for those."""
     if array is None or isinstance(array, Real) or (isinstance(array, np.ndarray) and array.dtype.kind in "biuf"):
         return array
+    _refuse_strings(name, np.asarray(array))
     array = check_array(
         array, dtype="numeric", ensure_2d=False, allow_nd=True, ensure_all_finite=False, ensure_min_samples=0,
         input_name=name,
@@ -246,27 +252,33 @@ def _undone_on_error(method):
             if "_bound" in vars(self) and (self.warm_start or method.__name__ == "partial_fit"):
                 net = self._network(train=True)
                 stack.enter_context(threads.exclusive(net))  # refuses before anything is touched
-            undo = stack.enter_context(ExitStack())  # does all that it holds, even if a part fails
+                parameters, moments = net.parameters, copy.deepcopy(net._optimizer_state)
+                values = parameters.copy()
             attributes = dict(vars(self))
-            if net is not None:
-                undo.callback(setattr, net, "_optimizer_state", copy.deepcopy(net._optimizer_state))
-                undo.callback(np.copyto, net.parameters, net.parameters.copy())
-            for name in _CURVES:
-                if isinstance(attributes.get(name), list):
-                    undo.callback(attributes[name].__delitem__, slice(len(attributes[name]), None))
-            if "_optimizer" in attributes:
-                undo.callback(setattr, self._optimizer, "__dict__", dict(vars(self._optimizer)))
-            if isinstance(self.random_state, np.random.RandomState):
-                undo.callback(self.random_state.set_state, self.random_state.get_state())
-            undo.callback(setattr, self, "__dict__", attributes)  # in one step, which needs no memory
+            curves = [attributes[name] for name in _CURVES if isinstance(attributes.get(name), list)]
+            curves = [(curve, slice(len(curve), None)) for curve in curves]
+            optimizer = attributes.get("_optimizer")
+            settings = None if optimizer is None else dict(vars(optimizer))
+            seeded = isinstance(self.random_state, np.random.RandomState)
+            draws = self.random_state.get_state() if seeded else None
             try:
-                result = method(self, *args, **kwargs)
-            except KeyboardInterrupt as interrupt:
-                if getattr(interrupt, "leaves_usable_model", False):
-                    undo.pop_all()
+                return method(self, *args, **kwargs)
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt) and getattr(error, "leaves_usable_model", False):
+                    raise
+                # There may be no memory left: nothing before set_state needs any.
+                self.__dict__ = attributes
+                if net is not None:
+                    np.copyto(parameters, values)
+                    net._optimizer_state = moments
+                if optimizer is not None:
+                    optimizer.__dict__ = settings
+                while curves:
+                    curve, tail = curves.pop()
+                    del curve[tail]
+                if seeded:
+                    self.random_state.set_state(draws)
                 raise
-            undo.pop_all()
-            return result
 
     return wrapper
 
