@@ -81,6 +81,10 @@ _LOSS_NOT_FINITE = (
 # Stack level of the line that calls fit or partial_fit, seen from a solver.
 _USER = 6
 
+_AGREEMENT = """\
+    The same seed gives the same network as there, to rounding. It is another one where arithmetic is:
+    solver='lbfgs' is float32 for float32 X, where scikit-learn goes over to float64."""
+
 _PARAMETERS = """\
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Number of units of each hidden layer; empty for none.
@@ -95,7 +99,8 @@ _PARAMETERS = """\
         Objects of `fastbp.Rprop`, `Quickprop`, `Newton`, `NewtonCG`, `BFGS` and `LBFGS` are
         full-batch rules: one epoch is one iteration on all rows. As with 'lbfgs' there are no
         `partial_fit`, no dropout and no early stopping; all but `LBFGS`, `Rprop` and `Quickprop`
-        need ``l1_ratio=0``.
+        need ``l1_ratio=0``. Settings of objects are parameters too, for `set_params` and grid searches:
+        ``solver__learning_rate``, ``learning_rate__maximum``, ``activation__slope``, ``loss__delta``.
     alpha : float, default=0.0001
         Strength of the penalty on the weights (biases are free). It is divided by the sum of the
         sample weights of the batch.
@@ -124,7 +129,9 @@ _PARAMETERS = """\
     verbose : bool or int, default=False
         Whether to print the loss of each epoch.
     warm_start : bool, default=False
-        Whether `fit` starts from the parameters of the fit before.
+        Whether `fit` starts from the parameters of the fit before. As with `partial_fit`, the structure is
+        then that of the first fit: other `hidden_layer_sizes`, classes or numbers of features or targets,
+        and float64 X for a network of float32, are errors.
     momentum : float, default=0.9
         Momentum of 'sgd'.
     nesterovs_momentum : bool, default=True
@@ -694,8 +701,10 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If an argument is unusable, or training ends with parameters that are not finite. The
-            estimator is then as it was before the call.
+            If an argument is unusable, or training ends with parameters or a loss that are not finite.
+            The estimator is then as it was before the call.
+        TypeError
+            If dates or the like are in the place of numbers. The estimator is as it was.
         """
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
@@ -706,6 +715,9 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
     ):
         """Train for one epoch, going on from where the last call ended.
+
+        Ctrl-C raises KeyboardInterrupt, and leaves the parameters after the last whole step; an epoch
+        that was not completed is not in the records.
 
         With early stopping each call scores the validation set, which has to be given. The call
         after which there was no improvement for more than `n_iter_no_change` calls sets
@@ -1095,6 +1107,12 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
     By default it minimizes the cross-entropy: of softmax outputs for more than two classes, of one
     logistic output for two, of one logistic output per label for multilabel y.
 
+{_AGREEMENT}
+    scikit-learn bounds the probabilities in its loss away from 0, so that where a network is sure and
+    wrong, as with features that are not scaled, it reports smaller losses and takes them for no
+    improvement: for scikit-learn's wine data as they are, 30 hidden units and ``random_state=1``, it
+    ends after 12 epochs with a loss of 26, these estimators, whose loss is exact, after 85 with 3.5.
+
     Parameters
     ----------
 {_PARAMETERS}
@@ -1170,6 +1188,9 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
         sample_weight_val=None,
     ):
         """Train for one epoch, going on from where the last call ended.
+
+        Ctrl-C raises KeyboardInterrupt, and leaves the parameters after the last whole step; an epoch
+        that was not completed is not in the records.
 
         Parameters
         ----------
@@ -1404,6 +1425,8 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
 
 class MLPRegressor(RegressorMixin, _BaseMLP):
     __doc__ = f"""Multilayer perceptron regressor, a drop-in for scikit-learn's.
+
+{_AGREEMENT}
 
     Parameters
     ----------

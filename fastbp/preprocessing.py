@@ -101,6 +101,8 @@ class Whitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ------
         ValueError
             If a setting or X is unusable, all features are constant, or the covariance is singular for "cholesky".
+        TypeError
+            If X holds dates or the like.
         """
         given = X
         X = _floats("X", check_array(X, dtype="numeric", ensure_min_samples=2, estimator=self, input_name="X"))
