@@ -6,13 +6,12 @@ import math
 import operator
 import warnings
 from contextlib import ExitStack
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
-from scipy.special import log_expit, log_softmax
+from scipy.special import log_expit
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import d2_pinball_score, r2_score
@@ -228,6 +227,13 @@ def _readable(X):
         X = X.copy() if X.dtype.kind == "f" else X.astype(np.float64)
         X.sum_duplicates()
     return X
+
+
+def _log_softmax(z):
+    """In place; for a single row several times as fast as scipy's."""
+    z -= z.max(axis=1, keepdims=True)
+    z -= np.log(np.exp(z).sum(axis=1, keepdims=True))
+    return z
 
 
 def _real(name, array):
@@ -1406,19 +1412,18 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
         """
         X = self._validated(X)
         net = self._network()
-        layers = [*net.layers[:-1], replace(net.layers[-1], activation="identity")]
-        z = Network._on(net.parameters, layers, net.n_inputs, None).predict(X, n_threads=self.n_threads)
+        z = net._before_output_unit().predict(X, n_threads=self.n_threads)
         if self.out_activation_ == "softmax":
             if getattr(net.loss, "fixed_logit", False):
                 z[:, -1] = 0
-            return log_softmax(z, axis=1)
+            return _log_softmax(z)
         if self.n_outputs_ == 1:
             z = np.concatenate([-z, z], axis=1)
         log_a = log_expit(z, out=z)
         if self.n_outputs_ == 1:
             return log_a
         if self._is_multiclass():
-            return log_softmax(log_a, axis=1)
+            return _log_softmax(log_a)
         a = self.predict_proba(X)
         return np.log(a, out=log_a, where=a > 0.5)  # as exact as the probability, as scikit-learn's
 

@@ -28,7 +28,7 @@ from .schedules import Schedule
 _NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
 # settings that may be objects, in files
 _SETTINGS = {"activation": layers.CLASSES, "initializer": initializers.CLASSES, "loss": losses.CLASSES}
-_NOT_PICKLED = ("_engine", "weights", "biases", "_forward_data", "_owner")
+_NOT_PICKLED = ("_engine", "weights", "biases", "_forward_data", "_owner", "_linear")
 
 
 @dataclass
@@ -209,6 +209,13 @@ class Network:
         net._build(parameters)
         return net
 
+    def _before_output_unit(self):
+        """A network on the same parameters that predicts the last layer's z."""
+        if self._linear is None:
+            layers = [*self.layers[:-1], replace(self.layers[-1], activation="identity")]
+            self._linear = Network._on(self._parameters, layers, self.n_inputs, None)
+        return self._linear
+
     def _build(self, parameters=None):
         """The engine, and parameters (None: of zero) with their views."""
         self._engine = Engine(
@@ -221,6 +228,7 @@ class Network:
         self.weights, self.biases = self._views(self._parameters)
         self._optimizer_state = None
         self._forward_data = None
+        self._linear = None  # see _before_output_unit
         self._owner = None  # see threads.exclusive
 
     def _views(self, flat):
