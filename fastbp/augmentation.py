@@ -4,10 +4,11 @@ from dataclasses import astuple, dataclass
 from numbers import Real
 
 from .checks import check_size, make_plain
+from .settings import Settings
 
 
 @dataclass(frozen=True)
-class ImageAugmentation:
+class ImageAugmentation(Settings):
     """Each image distorted anew each time it is trained on, for `Network.fit`.
 
     With ``c`` the centre of the image, the pixel at ``p = (y, x)`` of the distorted one is read, bilinearly and with 0

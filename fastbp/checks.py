@@ -26,11 +26,12 @@ def check_size(name, value):
     return int(value)
 
 
-def check_real(name, array):
-    """The argument as an array; ValueError unless it holds real numbers: no dates, strings or objects."""
-    array = np.asarray(array)
+def check_real(name, array, error=ValueError):
+    """The argument as an array, of SciPy's if it is one; an error unless it holds real numbers: no dates, strings or
+    objects."""
+    array = array if hasattr(array, "dtype") else np.asarray(array)
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        raise error(f"{name} must hold real numbers, got dtype {array.dtype}")
     return array
 
 

@@ -15,6 +15,7 @@ from . import threads
 from ._core import Data
 from .checks import check_in_dtype, check_number, check_size, make_plain
 from .hessian import MAX_PARAMETERS, hessian, hessian_products
+from .settings import Settings
 
 _FLAT = 1e-6  # an eigenvalue, measured by the largest, that is no curvature to follow
 
@@ -159,7 +160,7 @@ def _leave(objective, cost, direction):
     return None
 
 
-class FullBatch:
+class FullBatch(Settings):
     """What the rules for all rows at once have in common.
 
     An epoch is one iteration. A rule's ``minimize(objective, epochs, end_epoch)`` changes the objective's parameters,

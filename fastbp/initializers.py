@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from .checks import check_number, make_plain
+from .settings import Settings
 
 _FANS = {
     "fan_in": lambda n_in, n_out: n_in,
@@ -14,7 +15,7 @@ _FANS = {
 
 
 @dataclass(frozen=True)
-class VarianceScaling:
+class VarianceScaling(Settings):
     """Independent draws with mean 0 and ``Var(w) = scale / fan``; biases are 0.
 
     With ``fan_in`` the variance of weighted inputs stays the same from layer to layer, with ``fan_out`` that of the
@@ -65,7 +66,7 @@ class VarianceScaling:
 
 
 @dataclass(frozen=True)
-class Orthogonal:
+class Orthogonal(Settings):
     """A random matrix with orthonormal columns (or rows, if they are fewer), times a gain; biases are 0.
 
     All its singular values are the gain, so that a deep linear network with gain 1 is an isometry; for ReLU the gain

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from .checks import check_number, check_size, make_plain
 from .initializers import Orthogonal, VarianceScaling, check_initializer
+from .settings import Settings
 
 ACTIVATIONS = (
     "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu",
@@ -14,7 +15,7 @@ _ALIASES = {"sigmoid": "logistic", "linear": "identity", "swish": "silu"}
 
 
 @dataclass(frozen=True)
-class LeakyReLU:
+class LeakyReLU(Settings):
     """The unit ``max(0, z) + slope min(0, z)``; its derivative at 0 is taken as the slope.
 
     Parameters
@@ -40,7 +41,7 @@ class LeakyReLU:
 
 
 @dataclass(frozen=True)
-class ELU:
+class ELU(Settings):
     """The unit ``z`` for ``z > 0``, else ``alpha (exp(z) - 1)``; its derivative at 0 is taken as alpha.
 
     Parameters
@@ -70,7 +71,7 @@ CLASSES = {"LeakyReLU": LeakyReLU, "ELU": ELU}
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Settings):
     """A fully connected layer, ``A = f(H W + b)``.
 
     Parameters
@@ -151,7 +152,7 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class RBF:
+class RBF(Settings):
     """A layer of radial basis functions, ``a_j = exp(-beta_j |h - c_j|^2)``: units that respond near their centres.
 
     Centres ``C (n_in, n_units)``, one a column, and ``b``, which makes ``beta_j = exp(b_j)`` positive, are learnt. In a

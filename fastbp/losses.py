@@ -10,10 +10,11 @@ import numpy as np
 from scipy.special import erf
 
 from .checks import check_number, check_real, make_plain
+from .settings import Settings
 
 
 @dataclass(frozen=True)
-class SoftmaxCrossEntropy:
+class SoftmaxCrossEntropy(Settings):
     """The log-likelihood cost ``-sum_j t_j ln a_j`` of softmax outputs, with label smoothing.
 
     Parameters
@@ -49,7 +50,7 @@ class SoftmaxCrossEntropy:
 
 
 @dataclass(frozen=True)
-class Lp:
+class Lp(Settings):
     """The L_p error ``|a - y|^p / p``; ``dC/da = |a - y|^(p - 1) sign(a - y)``, 0 at 0.
 
     Parameters
@@ -75,7 +76,7 @@ class Lp:
 
 
 @dataclass(frozen=True)
-class Huber:
+class Huber(Settings):
     """``e^2 / 2`` for errors ``e = a - y`` up to delta in size, ``delta (|e| - delta / 2)`` for larger ones.
 
     Parameters
@@ -101,7 +102,7 @@ class Huber:
 
 
 @dataclass(frozen=True)
-class Quantile:
+class Quantile(Settings):
     """The pinball loss ``max(q (y - a), (1 - q) (a - y))``, on average least where ``a`` is the q-quantile of y.
 
     Its derivative at ``a = y`` is taken as 0.
@@ -131,7 +132,7 @@ class Quantile:
 
 
 @dataclass(frozen=True)
-class HistogramLoss:
+class HistogramLoss(Settings):
     """Regression as classification: softmax outputs are probabilities of bins, `Network.predict` gives the mean.
 
     A target y is replaced by a distribution over the bins: that of a normal variable with mean y and deviation sigma,

@@ -5,6 +5,7 @@ import math
 import time
 import warnings
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from numbers import Integral
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ from .optimizers import SGD, UpdateRule
 from .schedules import Schedule
 
 _NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
-_NOT_PICKLED = ("_engine", "weights", "biases")
+_NOT_PICKLED = ("_engine", "weights", "biases", "_linear")
 
 
 @dataclass
@@ -184,8 +185,20 @@ class Network:
                 rule = layer.initializer or initializer
                 initialize(rule, self._random_state, weights, biases, self.layers[0].activation)
 
-    def _set_up(self, layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties):
-        """Check the settings, and make a network of them whose parameters are 0."""
+    @classmethod
+    def _undrawn(cls, layers, **settings):
+        """A network whose parameters are 0, or the flat array `parameters`, which is not copied: one that can't be
+        written to is for prediction alone."""
+        net = cls.__new__(cls)
+        net._random_state = check_random_state(None)
+        net._set_up(layers, **settings)
+        return net
+
+    def _set_up(
+        self, layers, n_inputs, loss, l1=0.0, l2=0.0, dtype="float64", initializer="sklearn", input_dropout=0.0,
+        input_noise=0.0, ties=(), parameters=None,
+    ):  # fmt: skip
+        """Check the settings, and make a network of them without drawing its parameters."""
         layers = tuple(layers)
         if not layers or not all(isinstance(layer, Dense | RBF) for layer in layers):
             raise ValueError(f"layers must be a non-empty sequence of Dense and RBF, got {layers!r}")
@@ -204,31 +217,34 @@ class Network:
         self._input_dropout = check_number("input_dropout", input_dropout, "[0, 1)")
         self._input_noise = check_number("input_noise", input_noise, "[0, inf)")
         check_in_dtype(self.dtype, layers=layers, loss=loss, initializer=initializer, input_noise=input_noise)
-        self._build()
+        self._build(parameters)
         self._ties = _check_ties(ties, layers, self.weights)
 
-    def _build(self):
-        """The engine, and parameters of zero with their views."""
+    def _before_output_unit(self):
+        """A network on the same parameters that predicts the last layer's z."""
+        if self._linear is None:
+            layers = [*self.layers[:-1], replace(self.layers[-1], activation="identity")]
+            self._linear = Network._undrawn(
+                layers, n_inputs=self.n_inputs, loss=None, dtype=self.dtype.name, parameters=self._parameters
+            )
+        return self._linear
+
+    def _build(self, parameters=None):
+        """The engine, and parameters (None: of zero) with their views."""
         self._engine = Engine(
             self.n_inputs,
             [(layer.n_units, *unit_of(layer.activation), layer.max_norm) for layer in self.layers],
             self.dtype.name,
             kernel_of(self.loss),
         )  # fmt: skip
-        self._parameters = np.zeros(self._engine.n_parameters, self.dtype)
+        self._parameters = np.zeros(self._engine.n_parameters, self.dtype) if parameters is None else parameters
         self.weights, self.biases = self._views(self._parameters)
         self._optimizer_state = None
+        self._linear = None  # see _before_output_unit
 
     def _views(self, flat):
-        weights, biases, at, n_in = [], [], 0, self.n_inputs
-        for layer in self.layers:
-            n_out = layer.n_units
-            weights.append(flat[at : at + n_in * n_out].reshape(n_in, n_out))
-            at += n_in * n_out
-            biases.append(flat[at : at + n_out])
-            at += n_out
-            n_in = n_out
-        return tuple(weights), tuple(biases)
+        units = [self.n_inputs, *(layer.n_units for layer in self.layers)]
+        return views_of(flat, pairwise(units))
 
     layers = property(lambda self: self._layers)
     n_inputs = property(lambda self: self._n_inputs)
@@ -742,7 +758,8 @@ class Network:
                         assert_all_finite(part, input_name=name)
                 raise FloatingPointError(
                     f"the training loss, a parameter or a square that the rule divides by is not finite after epoch "
-                    f"{epoch}; the parameters are those before the call. A smaller learning_rate or scaled inputs may help."
+                    f"{epoch}; the parameters are those before the call. A smaller learning_rate or scaled inputs may "
+                    "help."
                 )
             if validation is not None:
                 validation_losses.append(self._evaluate(validation, n_threads=n_threads))
@@ -1169,14 +1186,7 @@ class Network:
         ValueError
             If the file is not one that `save` wrote.
         """
-
-        def zeros(**settings):
-            net = cls.__new__(cls)
-            net._random_state = check_random_state(None)
-            net._set_up(**settings)
-            return net
-
-        return files.load(file, zeros)
+        return files.load(file, cls._undrawn)
 
 
 def _random_state_of(random_state):
@@ -1198,6 +1208,17 @@ def _callbacks_of(callback):
     if not all(map(callable, callbacks)):
         raise TypeError(f"callback must be a callable, a list of them or None, got {callback!r}")
     return callbacks
+
+
+def views_of(flat, shapes):
+    """Weights of these shapes (n_in, n_out) and biases, as views of the flat array that holds them."""
+    weights, biases, at = [], [], 0
+    for n_in, n_out in shapes:
+        weights.append(flat[at : at + n_in * n_out].reshape(n_in, n_out))
+        at += n_in * n_out
+        biases.append(flat[at : at + n_out])
+        at += n_out
+    return tuple(weights), tuple(biases)
 
 
 def _check_optimizer(optimizer, dtype):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 
 from .checks import check_number, make_plain
 from .schedules import Schedule, check_learning_rate
+from .settings import Settings
 
 _INTERVALS = {
     "momentum": "[0, 1]",
@@ -27,7 +28,7 @@ _SETTINGS = (
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class UpdateRule:
+class UpdateRule(Settings):
     """What all update rules for mini-batches have in common. It is not a rule itself.
 
     Parameters

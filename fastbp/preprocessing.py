@@ -9,6 +9,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from .checks import check_real
+
+
+def _floats(name, array):
+    """A validated array of numbers, as float32 if it was that, else as float64."""
+    check_real(name, array, TypeError)
+    return array if array.dtype == np.float32 else array.astype(np.float64, copy=False)
+
 
 class Whitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Make features uncorrelated, with mean 0 and variance 1.
@@ -94,9 +102,11 @@ class Whitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ------
         ValueError
             If a setting or X is unusable, all features are constant, or the covariance is singular for "cholesky".
+        TypeError
+            If X holds dates or the like.
         """
         given = X
-        X = check_array(X, dtype=[np.float64, np.float32], ensure_min_samples=2, estimator=self, input_name="X")
+        X = _floats("X", check_array(X, dtype="numeric", ensure_min_samples=2, estimator=self, input_name="X"))
         n, n_features = X.shape
         rows = np.subtract(X, X[0], dtype=np.float64)  # constant features become zeros without rounding
         shift = rows.mean(axis=0)
@@ -141,7 +151,7 @@ class Whitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Z : ndarray of shape (n_samples, n_components)
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = _floats("X", validate_data(self, X, dtype="numeric", reset=False))
         return (X - self.mean_) @ self.components_.T
 
     def inverse_transform(self, Z):
@@ -161,7 +171,7 @@ class Whitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             If Z does not have `n_components` columns.
         """
         check_is_fitted(self)
-        Z = check_array(Z, dtype=[np.float64, np.float32])
+        Z = _floats("Z", check_array(Z, dtype="numeric", input_name="Z"))
         if Z.shape[1] != self._n_features_out:
             raise ValueError(f"Z must have {self._n_features_out} columns, got {Z.shape[1]}")
         return Z @ self.mixing_.T + self.mean_

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from .checks import check_number, make_plain
+from .settings import Settings
 
 
 def check_learning_rate(name, value):
@@ -17,7 +18,7 @@ def check_learning_rate(name, value):
             raise ValueError(f"{name} must be a number in (0, inf) or a schedule, got {value!r}") from None
 
 
-class Schedule:
+class Schedule(Settings):
     """What all schedules share.
 
     Below, ``k`` is the position of a step: the number of steps before it if `per` is "step", the number of whole epochs

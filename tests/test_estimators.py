@@ -7,6 +7,8 @@ import os
 import pickle
 import re
 import signal
+import subprocess
+import sys
 import threading
 import tracemalloc
 import warnings
@@ -33,24 +35,35 @@ from fastbp import (
     BFGS,
     ELU,
     LBFGS,
+    RBF,
     SGD,
     Adagrad,
     Adam,
     AdamW,
+    CosineWarmRestarts,
+    Cyclical,
     Dense,
+    Exponential,
     HistogramLoss,
     Huber,
+    ImageAugmentation,
+    InverseScaling,
     LeakyReLU,
     Lp,
     Network,
     Newton,
     NewtonCG,
+    OneCycle,
+    Orthogonal,
     Quantile,
     Quickprop,
+    ReduceOnPlateau,
     RMSProp,
     Rprop,
     SoftmaxCrossEntropy,
     StepDecay,
+    VarianceScaling,
+    WarmUp,
 )  # fmt: skip
 from fastbp.estimators import MLPClassifier, MLPRegressor
 
@@ -260,6 +273,92 @@ def test_X_is_not_copied(kind, settings, tmp_path):
     assert peak < 0.5 * nbytes
 
 
+def as_dates(a):
+    return np.asarray(a).astype("M8[ns]")
+
+
+NOT_NUMBERS = {
+    "dates": (as_dates, TypeError, "must hold real numbers"),
+    "NaT": (lambda a: np.full_like(as_dates(a), "NaT"), TypeError, "must hold real numbers"),
+    "durations": (lambda a: np.asarray(a).astype("m8[s]"), TypeError, "must hold real numbers"),
+    "Series of dates": (lambda a: pd.DataFrame(as_dates(a)).squeeze(), TypeError, "must hold real numbers"),
+    "complex": (lambda a: a.astype(complex), ValueError, "Complex data not supported"),
+    "strings": (lambda a: a.astype(str), (TypeError, ValueError), "must hold real numbers"),
+    "bytes": (lambda a: a.astype("S"), (TypeError, ValueError), "must hold real numbers"),
+    "list of strings": (lambda a: a.astype(str).tolist(), (TypeError, ValueError), "real numbers|dtype='numeric'"),
+    "dates as objects": (lambda a: a.astype("M8[s]").astype(object), TypeError, "float|must hold real numbers"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_NUMBERS)
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_what_is_not_a_number_is_refused(make, kind):
+    """As X, weights, validation data, in every method; as y where it is to be a number."""
+    convert, exception, message = NOT_NUMBERS[kind]
+    X, y, weight = np.arange(60).reshape(20, 3) % 7, np.arange(20) % 3, np.arange(1, 21)
+    est = make(early_stopping=True).fit(X.astype(float), y, X_val=X, y_val=y)
+    bad_X, bad_y, bad_weight = convert(X), convert(y), convert(weight)
+    validation = {"X_val": X, "y_val": y, "sample_weight_val": weight}
+    calls = [lambda m=m: getattr(est, m)(bad_X) for m in ("predict", "predict_proba", "predict_log_proba")
+             if hasattr(est, m)]  # fmt: skip
+    calls += [lambda: est.score(bad_X, y), lambda: est.score(X, y, bad_weight)]
+    for train in (est.fit, est.partial_fit):
+        calls += [
+            lambda t=train: t(bad_X, y, **validation),
+            lambda t=train: t(X, y, bad_weight, **validation),
+            lambda t=train: t(X, y, **validation | {"X_val": bad_X}),
+            lambda t=train: t(X, y, **validation | {"sample_weight_val": bad_weight}),
+        ]
+        if make is regressor:
+            calls.append(lambda t=train: t(X, bad_y, **validation))
+            calls.append(lambda t=train: t(X, y, **validation | {"y_val": bad_y}))
+    if make is regressor:
+        calls.append(lambda: est.score(X, bad_y))
+    for call in calls:
+        assert_unharmed(est, call, message, exception)
+
+
+@pytest.mark.parametrize("dtype", "?bBhHiIlLefdgO")
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_numbers_of_any_kind_are_the_same_numbers(make, dtype):
+    X, y, weight = np.arange(60).reshape(20, 3) * 7 % 5 % 2, np.arange(20) * 7 % 2, np.arange(20) * 3 % 2
+    exact = make().fit(X.astype(float), y, weight.astype(float))
+    est = make().fit(X.astype(dtype), y.astype(dtype) if dtype != "O" or make is regressor else y, weight.astype(dtype))
+    assert_same_parameters(est, exact, rtol=1e-3 if dtype == "f" else 0)
+    np.testing.assert_allclose(est.predict(X.astype(dtype)), exact.predict(X), rtol=1e-4)
+
+
+def test_a_longdouble_beyond_float64_is_not_finite():
+    X = X_iris.astype(np.longdouble)
+    X[3, 1] = np.longdouble("1e4000") if np.finfo(np.longdouble).max > 1e308 else np.inf
+    clf = classifier().fit(X_iris, y_iris)
+    for call in (clf.fit, clf.partial_fit, lambda X, y: clf.predict(X)):
+        with np.errstate(over="ignore"), pytest.raises(ValueError, match="contains infinity"):
+            call(X, y_iris)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, bool, np.float64])
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr"])
+def test_repeated_entries_are_added_as_numbers(form, dtype):
+    """200 + 100 is no uint8, True + True no bool."""
+    value = 100 if dtype is np.int8 else 200
+    data = np.array([value, 100, 1, 3]).astype(dtype)
+    rows, columns = [0, 0, 1, 1], [1, 1, 0, 2]
+    X = sparse.coo_array((data, (rows, columns)), shape=(2, 3))
+    if form == "csr":
+        X = sparse.csr_array((data, columns, [0, 2, 4]), shape=(2, 3))
+    elif form == "csc":
+        X = sparse.csc_array((data[[2, 0, 1, 3]], [1, 0, 0, 1], [0, 1, 3, 4]), shape=(2, 3))
+    elif form == "bsr":
+        X = sparse.bsr_array((data.reshape(4, 1, 1), columns, [0, 2, 4]), shape=(2, 3))
+    dense = np.zeros((2, 3))
+    np.add.at(dense, (rows, columns), data.astype(float))
+    reg = regressor(alpha=0).fit(X, [0, 1])
+    assert_same_parameters(reg, regressor(alpha=0).fit(dense, [0, 1]), rtol=1e-12)
+    np.testing.assert_allclose(reg.predict(X), reg.predict(dense))
+    assert X.nnz == 4 and X.dtype == dtype  # what the user owns is not changed
+
+
 def test_string_labels_and_feature_names():
     frame = pd.DataFrame(X_iris, columns=["a", "b", "c", "d"])
     clf = classifier(max_iter=200, learning_rate_init=0.02).fit(frame, pd.Series(names_iris))
@@ -366,13 +465,55 @@ def test_multi_output_regression():
     assert_same_parameters(column, regressor().fit(X_reg, y_reg))
 
 
-def test_log_proba_of_zero():
-    clf = classifier(max_iter=200, solver="lbfgs", alpha=0).fit(X_iris, y_iris)
-    clf.coefs_[-1] = clf.coefs_[-1] * 1e3
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        log_p = clf.predict_log_proba(X_iris)
-    assert (log_p == -np.inf).any() and (log_p.max(axis=1) > -1).all()
+def log_proba_by_hand(clf, X):
+    """In long double, from the last layer's z: its exponents reach far below float64's."""
+    z = np.asarray(X, np.longdouble)
+    for W, b in zip(clf.coefs_[:-1], clf.intercepts_[:-1], strict=True):
+        z = np.maximum(z @ W.astype(np.longdouble) + b, 0)
+    z = z @ clf.coefs_[-1].astype(np.longdouble) + clf.intercepts_[-1]
+    if getattr(clf.loss, "fixed_logit", False):
+        z[:, -1] = 0
+    log_softmax = lambda z: z - z.max(axis=1, keepdims=True) - np.log(  # noqa: E731
+        np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)
+    )
+    if clf.out_activation_ == "softmax":
+        return log_softmax(z)
+    if clf.n_outputs_ == 1:
+        z = np.concatenate([-z, z], axis=1)
+    log_a = -np.logaddexp(0, -z)
+    return log_softmax(log_a) if clf.n_outputs_ > 1 and np.ndim(clf.predict(X)) == 1 else log_a
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "settings, y",
+    [
+        ({}, y_iris),
+        ({}, y_iris == 1),
+        ({}, Y_multi),
+        ({"loss": "cross_entropy"}, y_iris),
+        ({"loss": "squared_error"}, y_iris),
+        ({"loss": "squared_error"}, y_iris > 0),
+        ({"loss": "squared_error"}, Y_multi),
+        ({"loss": SoftmaxCrossEntropy(fixed_logit=True)}, y_iris),
+    ],
+)
+def test_log_proba_is_that_of_the_logits(settings, y, dtype):
+    """Finite where the probability is rounded to 0, and exact where it is rounded to 1."""
+    X = (X_iris if len(y) == 150 and y.ndim == 1 else X_multi).astype(dtype)
+    clf = classifier(max_iter=20, learning_rate_init=0.05, **settings).fit(X, y)
+    np.testing.assert_allclose(np.exp(clf.predict_log_proba(X)), clf.predict_proba(X), rtol=1e-3, atol=1e-6)
+    for scale in (1, 1e2, 1e4):
+        clf.coefs_[-1] = (clf.coefs_[-1] * scale).astype(dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            log_p = clf.predict_log_proba(X)
+        assert log_p.dtype == dtype and np.isfinite(log_p).all()
+        rtol = 1e-3 if dtype == np.float32 else 1e-9
+        expected = log_proba_by_hand(clf, X)
+        big = np.abs(expected) > 1e-3 * np.abs(expected).max()  # z itself is rounded
+        np.testing.assert_allclose(log_p[big], expected[big].astype(float), rtol=rtol)
+    assert log_p.min() < -800
 
 
 def test_warnings_point_to_the_caller():
@@ -720,8 +861,7 @@ def test_losses_of_classifiers(loss, kind, solver):
     for again in (clf, pickle.loads(pickle.dumps(clf)), clone(clf).fit(X_iris, y)):
         proba = again.predict_proba(X_iris)
         np.testing.assert_allclose(proba, expected, rtol=1e-12)
-        with np.errstate(divide="ignore"):
-            np.testing.assert_array_equal(again.predict_log_proba(X_iris), np.log(proba))
+        np.testing.assert_allclose(np.exp(again.predict_log_proba(X_iris)), proba, rtol=1e-10, atol=1e-15)
         labels = (proba > 0.5).astype(int) if kind == "multilabel" else clf.classes_[proba.argmax(axis=1)]
         np.testing.assert_array_equal(again.predict(X_iris), labels)
     if kind != "multilabel":
@@ -882,7 +1022,7 @@ def test_bad_first_calls_leave_nothing():
     ):  # fmt: skip
         with pytest.raises((ValueError, AttributeError)):
             clf.partial_fit(X_iris * np.nan, y_iris, classes=[0, 1, 2])
-        assert set(vars(clf)) == set(clf.get_params())
+        assert set(vars(clf)) == set(clf.get_params(deep=False))
         with pytest.raises(NotFittedError):
             clf.predict(X_iris)
 
@@ -897,6 +1037,30 @@ def test_diverging_lbfgs():
         assert "non-finite" in str(error)
         assert pickle.dumps(reg) == before
     assert np.isfinite(parameters(reg)).all()
+
+
+@pytest.mark.parametrize("train", ["fit", "partial_fit"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"solver": "sgd"}, {"solver": "lbfgs"}, {"early_stopping": True}, {"solver": Rprop()}, {"loss": "gaussian"}],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype, size", [(np.float32, 1e25), (np.float32, 1e300), (np.float64, 1e300)])
+def test_a_target_too_large_for_the_loss_is_no_silence(dtype, size, settings, train):
+    """Either it is trained on, or it is an error: no loss of inf with weights that never move."""
+    X, y = X_reg.astype(dtype), y_reg * size
+    reg = regressor(**settings).fit(X, y_reg)
+    if train == "partial_fit" and ("solver" in settings or reg.early_stopping):
+        pytest.skip("no partial_fit")
+    before, start = pickle.dumps(reg), regressor(max_iter=1, solver=SGD(1e-300)).fit(X, y_reg)
+    try:
+        with np.errstate(all="ignore"):
+            getattr(reg, train)(X, y)
+    except ValueError as error:
+        assert "non-finite" in str(error) and "large values" in str(error)
+        assert pickle.dumps(reg) == before
+    else:
+        assert np.isfinite(reg.loss_) and (parameters(reg) != parameters(start)).any()
 
 
 # Early stopping, partial_fit and warm start
@@ -1042,6 +1206,132 @@ def test_warm_start_goes_on():
     assert_same_parameters(clf, whole)
     clf.set_params(warm_start=False).fit(X_iris, y_iris)
     assert_same_parameters(clf, whole.set_params(warm_start=False, max_iter=3).fit(X_iris, y_iris))
+
+
+@pytest.mark.parametrize("make, y", [(classifier, y_iris), (regressor, X_iris[:, 0])])
+def test_structure_is_fixed_by_the_first_fit(make, y):
+    est = make(warm_start=True).fit(X_iris, y)
+    for hidden in (50, (8, 8), (), [9]):
+        est.set_params(hidden_layer_sizes=hidden)
+        for train in (est.fit, est.partial_fit):
+            assert_unharmed(est, lambda t=train: t(X_iris, y), r"hidden_layer_sizes is \[.*\], but .* with \[8\]")
+    loaded = pickle.loads(pickle.dumps(est))
+    assert_unharmed(loaded, lambda: loaded.fit(X_iris, y), r"hidden_layer_sizes is \[9\]")
+    assert est.set_params(hidden_layer_sizes=[8]).fit(X_iris, y).coefs_[0].shape == (4, 8)  # said in another way
+    assert est.set_params(hidden_layer_sizes=9, warm_start=False).fit(X_iris, y).coefs_[0].shape == (4, 9)
+    targets = np.column_stack([X_iris[:, 0]] * 2) if make is regressor else Y_multi
+    est.set_params(warm_start=True)
+    rows = X_iris if make is regressor else X_multi[:, :4]
+    assert_unharmed(est, lambda: est.partial_fit(rows, targets), "outputs|classes not in|same classes")
+
+    # float64 is not rounded in silence; what float32 holds exactly, and predictions, are no matter
+    single = make().fit(X_iris.astype(np.float32), y)
+    for X in (X_iris, X_iris.tolist(), X_iris.astype(int)):
+        assert_unharmed(single, lambda X=X: single.partial_fit(X, y), "X is float64, .* fitted in float32")
+    single.predict(X_iris)
+    single.partial_fit(np.abs(X_iris).astype(np.uint8), y).partial_fit(X_iris.astype(np.float32), y)
+    assert make().fit(X_iris, y).partial_fit(X_iris.astype(np.float32), y).coefs_[0].dtype == np.float64
+
+
+# Settings that are objects
+
+SETTINGS_OBJECTS = [
+    SGD(0.2, momentum=0.5), Adam(), AdamW(StepDecay(0.1)), RMSProp(), Adagrad(), Rprop(), Quickprop(), Newton(),
+    NewtonCG(), BFGS(), LBFGS(), StepDecay(0.1), Exponential(0.1), InverseScaling(0.1), Cyclical(0.1, 0.2, 5),
+    CosineWarmRestarts(0.1, 5), OneCycle(0.1, 100), ReduceOnPlateau(0.1), WarmUp(3, then=ReduceOnPlateau(0.1)),
+    LeakyReLU(0.1), ELU(2.0), SoftmaxCrossEntropy(0.1), Lp(3), Huber(), Quantile([0.1, 0.9]),
+    HistogramLoss([0, 1, 2, 3]), VarianceScaling(), Orthogonal(2.0), Dense(3, LeakyReLU(0.3)), RBF(4),
+    ImageAugmentation((2, 2)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", SETTINGS_OBJECTS, ids=lambda s: type(s).__name__)
+def test_settings_have_params(settings):
+    params = settings.get_params(deep=False)
+    assert type(settings)(**params) == settings and hash(type(settings)(**params)) == hash(settings)
+    assert set(params) == set(inspect.signature(type(settings)).parameters)
+    assert set(params) == {name for name in settings.get_params() if "__" not in name}
+    assert clone(settings, safe=False) == settings == pickle.loads(pickle.dumps(settings))
+    assert settings.set_params(**settings.get_params()) == settings
+    with pytest.raises(ValueError, match="Invalid parameter 'colour'"):
+        settings.set_params(colour=1)
+    with pytest.raises(ValueError):
+        settings.set_params(**dict.fromkeys(params, -1.5))
+    assert settings.get_params(deep=False) == params
+
+
+def test_params_of_settings_that_are_params():
+    warm_up = WarmUp(3, then=OneCycle(0.1, 100))
+    rule = SGD(warm_up, momentum=0.5)
+    clf = classifier(solver=rule, activation=LeakyReLU(0.2), loss=SoftmaxCrossEntropy(0.1))
+    twin = classifier(solver=rule)
+    params = clf.get_params()
+    assert params["solver__learning_rate__then__maximum"] == 0.1 and params["activation__slope"] == 0.2
+    assert params["loss__label_smoothing"] == 0.1 and "solver__momentum" not in clf.get_params(deep=False)
+    clf.set_params(solver__learning_rate__then__maximum=0.7, solver__momentum=0.1, activation__slope=0.3, alpha=2)
+    assert clf.solver == SGD(WarmUp(3, then=OneCycle(0.7, 100)), momentum=0.1)
+    assert clf.activation == LeakyReLU(0.3) and clf.alpha == 2
+    assert twin.solver is rule and rule == SGD(WarmUp(3, then=OneCycle(0.1, 100)), momentum=0.5)  # shared, immutable
+    clf.set_params(solver__epsilon=1e-3, solver=Adam())  # whatever the order, the new one is meant
+    assert clf.solver == Adam(epsilon=1e-3)
+    assert regressor(loss=Huber(2.0)).set_params(loss__delta=3.0).loss == Huber(3.0)
+    assert clone(clf).get_params() == clf.get_params()
+    assert "epsilon" in repr(clf) and "epsilon" in clf._repr_html_()
+    before = clf.get_params()
+    for bad, message in (
+        ({"alpha": 7, "solver__colour": 1}, "Invalid parameter 'colour' for Adam"),
+        ({"alpha": 7, "solver__epsilon": -1}, "epsilon must be a number"),
+        ({"alpha": 7, "alpha__x": 1}, "Invalid parameter 'alpha__x' for MLPClassifier: alpha is 7"),
+        ({"alpha": 7, "colour": 1}, "Invalid parameter 'colour' for estimator MLPClassifier"),
+        ({"alpha": 7, "colour__x": 1}, "Invalid parameter 'colour__x'"),
+        ({"solver": "adam", "solver__epsilon": 1}, "solver is 'adam', which has no parameters of its own"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            clf.set_params(**bad)
+        assert clf.get_params() == before
+
+
+@pytest.mark.once
+def test_grid_search_over_settings_of_a_solver():
+    grid = {"mlpclassifier__solver__learning_rate": [1e-6, 0.05], "mlpclassifier__activation__slope": [0.1, 0.2]}
+    solver = RMSProp(momentum=0.5)
+    pipeline = make_pipeline(StandardScaler(), classifier(solver=solver, activation=LeakyReLU(), max_iter=20))
+    search = GridSearchCV(pipeline, grid, cv=3).fit(X_iris, y_iris)
+    by_hand = [
+        cross_val_score(
+            make_pipeline(
+                StandardScaler(), classifier(solver=RMSProp(rate, momentum=0.5), activation=LeakyReLU(a), max_iter=20)
+            ),
+            X_iris, y_iris, cv=3,
+        ).mean()
+        for a in (0.1, 0.2) for rate in (1e-6, 0.05)
+    ]  # fmt: skip
+    np.testing.assert_array_equal(search.cv_results_["mean_test_score"], by_hand)
+    assert search.best_estimator_[1].solver.learning_rate == 0.05 and solver.learning_rate == 0.001
+
+
+def test_settings_that_are_not_used_are_warned_of():
+    def messages(estimator, train="fit"):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            getattr(estimator, train)(X_iris, y_iris)
+        ours = [w for w in caught if "is not used" in str(w.message)]
+        assert {w.filename for w in ours} <= {__file__} and {w.category for w in ours} <= {UserWarning}
+        return [str(w.message) for w in ours]
+
+    schedule = StepDecay(0.1)
+    (message,) = messages(classifier(solver=SGD(0.1), learning_rate_init=0.5))
+    assert "learning_rate_init=0.5 is not used: solver=SGD" in message
+    assert len(messages(regressor(solver=Adam(), learning_rate_init=0.5), "partial_fit")) == 1
+    assert len(messages(regressor(solver=Rprop(), learning_rate_init=0.5))) == 1
+    assert len(messages(classifier(learning_rate=schedule, learning_rate_init=0.5))) == 1
+    (message,) = messages(classifier(solver="lbfgs", learning_rate=schedule))
+    assert "learning_rate=StepDecay" in message and "lbfgs" in message
+    for quiet in (
+        classifier(solver=SGD(0.1)), classifier(learning_rate_init=0.5), classifier(solver="lbfgs"),
+        classifier(learning_rate=schedule),
+    ):  # fmt: skip
+        assert messages(quiet) == []
 
 
 # Update rules
@@ -1223,6 +1513,51 @@ def test_memory_mapped_model(tmp_path):
     assert_same_parameters(loaded, clf)
 
 
+@pytest.mark.parametrize("make, y", [(classifier, y_iris), (regressor, X_iris[:, :2])])
+def test_memory_map_is_not_copied_to_predict(make, y, tmp_path):
+    est = make(learning_rate="adaptive", solver="sgd").fit(X_iris, y)
+    joblib.dump(est, tmp_path / "est.joblib")
+    loaded = joblib.load(tmp_path / "est.joblib", mmap_mode="r")
+    mapped = loaded.coefs_[0].base
+    while not isinstance(mapped, np.memmap):
+        mapped = mapped.base
+    for model in (loaded, copy.copy(loaded)):
+        for setting in ("tanh", "relu"):  # a network for each
+            model.set_params(activation=setting)
+            model.predict(X_iris)
+            if make is classifier:
+                model.predict_log_proba(X_iris)
+            assert np.shares_memory(model._network().parameters, mapped)
+            assert all(np.shares_memory(a, mapped) for a in (*model.coefs_, *model.intercepts_))
+        np.testing.assert_array_equal(model.predict(X_iris), est.predict(X_iris))
+    twin = pickle.loads(pickle.dumps(loaded))
+    for model in (loaded, twin):  # training is what copies
+        assert_same_parameters(model.partial_fit(X_iris, y), clone(est).fit(X_iris, y).partial_fit(X_iris, y))
+        assert not np.shares_memory(model._network().parameters, mapped) and model.coefs_[0].flags.writeable
+        model.coefs_[0][:] = 0
+    again = joblib.load(tmp_path / "est.joblib", mmap_mode="r")
+    np.testing.assert_array_equal(again.predict(X_iris), est.predict(X_iris))
+    again.coefs_[1] = np.zeros_like(again.coefs_[1])  # what is put in its place counts
+    assert np.ptp(again.predict(X_iris), axis=0).max() == 0
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        again.partial_fit(X_iris * np.nan, y)
+    assert np.ptp(again.predict(X_iris), axis=0).max() == 0
+
+
+def test_pickles_of_older_versions():
+    """There the parameters were lists of arrays."""
+    clf = classifier().set_params(hidden_layer_sizes=(5, 6)).fit(X_iris, y_iris)
+    state = {name: value for name, value in vars(clf).items() if name not in ("_bound", "_fitted_hidden")}
+    state |= {"_optimizer_state": copy.deepcopy(clf._network()._optimizer_state)}
+    state |= {name: [a.copy() for a in state[name]] for name in ("coefs_", "intercepts_")}
+    old = MLPClassifier.__new__(MLPClassifier)
+    old.__setstate__(copy.deepcopy(state))
+    np.testing.assert_array_equal(old.predict_proba(X_iris), clf.predict_proba(X_iris))
+    assert_same_parameters(pickle.loads(pickle.dumps(old)).partial_fit(X_iris, y_iris), clf.partial_fit(X_iris, y_iris))
+    old.set_params(hidden_layer_sizes=5)
+    assert_unharmed(old, lambda: old.partial_fit(X_iris, y_iris), r"was fitted with \[5, 6\]")
+
+
 def test_clone_is_unfitted():
     clf = classifier(l1_ratio=0.3, class_weight={0: 2, 1: 1, 2: 1}, n_threads=1)
     twin = clone(clf.fit(X_iris, y_iris))
@@ -1387,6 +1722,49 @@ def test_class_weight_in_partial_fit():
     assert_same_parameters(weighted, by_hand)
 
 
+def test_class_weight_looks_labels_up_as_they_are():
+    text = y_iris.astype(str)
+    weighted = classifier(class_weight={"0": 1, "1": 5, "2": 1}).fit(X_iris, text)
+    numbered = classifier(class_weight={0: 1, 1: 5, 2: 1}).fit(X_iris, y_iris)
+    by_hand = classifier().fit(X_iris, text, np.where(y_iris == 1, 5.0, 1.0))
+    assert_same_parameters(weighted, by_hand)
+    assert_same_parameters(numbered, by_hand)
+    for y in (y_iris.astype(float), y_iris.astype(np.uint8)):  # numbers that are equal are the same label
+        assert_same_parameters(classifier(class_weight={0: 1, np.float64(1): 5, np.int8(2): 1}).fit(X_iris, y), by_hand)
+    odd = np.array(["1", "01", "2"])[y_iris]
+    for weights in ({1: 9}, {1: 9, 2: 3}, {"1": 9, 2: 3}):
+        with pytest.raises(ValueError, match="class_weight has labels that are not classes"):
+            classifier(class_weight=weights).fit(X_iris, odd)
+        with pytest.raises(ValueError, match="class_weight has labels that are not classes"):
+            classifier(class_weight=weights).partial_fit(X_iris, odd, classes=["1", "01", "2"])
+    by_hand = classifier().fit(X_iris, odd, np.where(odd == "01", 9.0, 1.0))
+    assert_same_parameters(classifier(class_weight={"01": 9}).fit(X_iris, odd), by_hand)
+    with pytest.raises(TypeError, match="class_weight must hold real numbers"):
+        classifier(class_weight={0: "5"}).fit(X_iris, y_iris)
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "cross_entropy"])
+def test_labels_are_no_other_labels(loss):
+    text = y_iris.astype(str)
+    kinds = {"numbers": y_iris, "text": text, "dates": y_iris.astype("M8[s]"), "durations": y_iris.astype("m8[s]")}
+    for name, y in kinds.items():
+        clf = classifier(loss=loss).partial_fit(X_iris, y, classes=np.unique(y))
+        for other, labels in kinds.items():
+            if other != name:
+                assert_unharmed(clf, lambda clf=clf, y=labels: clf.partial_fit(X_iris, y), "has classes not in")
+                clf.warm_start = True
+                assert_unharmed(clf, lambda clf=clf, y=labels: clf.fit(X_iris, y), "the same classes")
+                clf.warm_start = False
+    # No wrapping around and no rounding.
+    small, large = np.array([44, 300, 301]), 2**60 + np.arange(3)
+    for classes, y in ((small, np.full(4, 44, np.uint8)), (large, large[[2, 0, 1, 2]].astype(np.uint64))):
+        clf = classifier(loss=loss).partial_fit(X_iris[:4], y, classes=classes)
+        same = classifier(loss=loss).partial_fit(X_iris[:4], np.searchsorted(classes, y.astype(int)), classes=[0, 1, 2])
+        assert_same_parameters(clf, same)
+    unknown = np.array([2**60 + 3], np.uint64)
+    assert_unharmed(clf, lambda: clf.partial_fit(X_iris[:1], unknown), "has classes not in")
+
+
 @pytest.mark.parametrize(
     "class_weight, X, y, message",
     [
@@ -1507,6 +1885,114 @@ def test_interrupt(make, settings):
     assert estimator.predict(X[:10]).shape == (10,)
     assert not estimator.converged_ and estimator.n_iter_ < 10**6
     estimator.set_params(max_iter=1, max_fun=2, hidden_layer_sizes=2).fit(X[:100], y[:100])
+
+
+@pytest.mark.usefixtures("no_gc_callbacks")
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signals")
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_interrupt_of_partial_fit(make, early_stopping):
+    """It ends a loop of calls, and leaves what was learnt."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20_000, 30)), rng.integers(0, 2, 20_000)
+    more = {"classes": [0, 1]} if make is classifier else {}
+    if early_stopping:
+        more |= {"X_val": X, "y_val": y}
+    est = make(early_stopping=early_stopping, n_iter_no_change=np.inf, batch_size=50)
+    est.set_params(hidden_layer_sizes=(300, 300)).partial_fit(X[:100], y[:100], **more)
+    start = parameters(est).copy()
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    calls = 0
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            while calls < 50:
+                est.partial_fit(X, y, **more)
+                calls += 1
+    finally:
+        timer.cancel()
+    assert np.isfinite(parameters(est)).all() and (parameters(est) != start).any()
+    assert len(est.loss_curve_) == 1 + calls and est.t_ == 100 + 20_000 * calls
+    if early_stopping:
+        assert len(est.validation_scores_) == len(est.validation_loss_curve_) == 1 + calls
+    est.partial_fit(X[:100], y[:100], **more)
+    assert est.predict(X[:10]).shape == (10,) and len(est.loss_curve_) == 2 + calls
+
+
+def interrupt_after(monkeypatch, name):
+    """Make a method of a network behave as if Ctrl-C came when it is done."""
+    method = getattr(Network, name)
+
+    def interrupted(*args, **kwargs):
+        method(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Network, name, interrupted)
+
+
+@pytest.mark.parametrize("name", ["_train_epoch", "_evaluate", "predict"])
+def test_interrupted_epoch_is_not_recorded(name, monkeypatch):
+    val = {"X_val": X_iris, "y_val": y_iris}
+    clf = classifier(early_stopping=True).partial_fit(X_iris, y_iris, classes=[0, 1, 2], **val)
+    before, records = parameters(clf).copy(), {k: copy.copy(v) for k, v in vars(clf).items() if k.endswith("_")}
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, name)
+        with pytest.raises(KeyboardInterrupt):
+            clf.partial_fit(X_iris, y_iris, **val)
+        assert (parameters(clf) != before).any()
+        for key in ("t_", "loss_curve_", "validation_scores_", "validation_loss_curve_", "best_validation_score_"):
+            assert getattr(clf, key) == records[key]
+        with pytest.warns(UserWarning, match="Training interrupted by user."):
+            classifier(early_stopping=True).fit(X_iris, y_iris)
+    # What comes before the training is undone.
+    before = pickle.dumps(clf)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, "_rows")
+        with pytest.raises(KeyboardInterrupt):
+            clf.partial_fit(X_iris, y_iris, **val)
+    assert pickle.dumps(clf) == before
+
+
+OUT_OF_MEMORY = """
+import _testcapi, warnings
+import numpy as np
+from fastbp import MLPClassifier, Network
+
+warnings.simplefilter("ignore")
+X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 3
+train = Network._train_epoch
+for nth in range(150):  # the allocation that fails after the training has
+    for method in ("fit", "partial_fit"):
+        clf = MLPClassifier(5, random_state=0, max_iter=3).fit(X, y)
+        expected, names = clf.predict_proba(X), set(vars(clf))
+
+        def fail(*args, **kwargs):
+            train(*args, **kwargs)
+            error = MemoryError()
+            _testcapi.set_nomemory(nth, nth + 1)
+            raise error
+
+        Network._train_epoch = fail
+        try:
+            try:
+                getattr(clf, method)(X, y)
+            except:
+                _testcapi.remove_mem_hooks()
+        except:
+            _testcapi.remove_mem_hooks()
+        Network._train_epoch = train
+        assert set(vars(clf)) == names and len(clf.loss_curve_) == 3, (nth, method, set(vars(clf)) ^ names)
+        assert (clf.predict_proba(X) == expected).all(), (nth, method)
+print("done")
+"""
+
+
+@pytest.mark.once
+def test_rollback_without_memory(tmp_path):
+    pytest.importorskip("_testcapi")
+    command = [sys.executable, "-c", OUT_OF_MEMORY]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert result.stdout == "done\n", result.stderr
 
 
 # Callbacks

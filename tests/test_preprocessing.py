@@ -116,3 +116,19 @@ def test_bad_data(rng):
         whitening.set_params(method="cholesky").fit(np.outer(np.arange(9), np.ones(3)))
     assert whitening.n_features_in_ == 2
     assert_array_equal(whitening.components_, before)
+
+
+@pytest.mark.parametrize("kind", ["M8[ns]", "m8[s]", complex, str, "S"])
+def test_what_is_not_a_number_is_refused(kind):
+    X = np.arange(60).reshape(20, 3) ** 2 % 17
+    bad = X.astype(kind)
+    whitening = Whitening().fit(X)
+    before = whitening.components_.copy()
+    for call in (Whitening().fit, whitening.fit, whitening.transform, whitening.inverse_transform):
+        with pytest.raises((TypeError, ValueError), match="real numbers|Complex data|dtype='numeric'"):
+            call(bad)
+    np.testing.assert_array_equal(whitening.components_, before)
+    for dtype in (np.uint8, np.int64, bool, np.float16, np.longdouble, object):
+        same = Whitening().fit(X.astype(dtype)).transform(X.astype(dtype))
+        np.testing.assert_allclose(same, Whitening().fit_transform(X.astype(dtype).astype(float)))
+        assert same.dtype == np.float64

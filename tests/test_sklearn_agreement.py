@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sklearn.neural_network
 from scipy.sparse import csr_matrix
-from sklearn.datasets import load_digits, make_multilabel_classification, make_regression
+from sklearn.datasets import load_digits, load_wine, make_multilabel_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning
 
 import fastbp.estimators
@@ -248,3 +248,19 @@ def test_results_do_not_depend_on_threads():
         assert other.loss_curve_ == fitted[0].loss_curve_
         for W, V in zip(other.coefs_, fitted[0].coefs_, strict=True):
             assert (W == V).all()
+
+
+@pytest.mark.once
+def test_where_the_loss_is_not_that_of_scikit_learn():
+    """It bounds probabilities away from 0. What the documentation says of it."""
+    X, y = load_wine(return_X_y=True)
+    theirs, ours = (
+        module.MLPClassifier(30, random_state=1).fit(X, y) for module in (sklearn.neural_network, fastbp.estimators)
+    )
+    assert (theirs.n_iter_, round(theirs.loss_)) == (12, 26)
+    assert (ours.n_iter_, round(ours.loss_, 1)) == (85, 3.5)
+    single = [
+        module.MLPClassifier(5, solver="lbfgs", max_iter=2).fit(X.astype(np.float32), y)
+        for module in (sklearn.neural_network, fastbp.estimators)
+    ]
+    assert [model.coefs_[0].dtype for model in single] == [np.float64, np.float32]
