@@ -502,8 +502,7 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
             flat = np.concatenate([np.asarray(array, dtype).ravel() for pair in pairs for array in pair])
         fits = same or [(v.shape, v.dtype) for v in views] == [(np.shape(a), flat.dtype) for a in arrays]
         state = copy.deepcopy(net._optimizer_state) if net is not None and fits else None
-        layers, dtype = self._layers([len(b) for _, b in pairs]), flat.dtype.name
-        net = Network._undrawn(layers, n_inputs=n_inputs, loss=self._fitted_loss(), dtype=dtype, parameters=flat)
+        net = Network._plain(flat, self._layers([len(b) for _, b in pairs]), n_inputs, self._fitted_loss())
         net._optimizer_state = state
         return self._bind(net)
 

@@ -1,6 +1,7 @@
 """The network: its parameters, and the training loop as Python sees it."""
 
 import copy
+import functools
 import math
 import time
 import warnings
@@ -175,7 +176,7 @@ class Network:
         self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
         initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(),
     ):  # fmt: skip
-        self._set_up(layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties)
+        self._set_up(None, layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties)
         self._random_state = _random_state_of(random_state)
         for layer, weights, biases in zip(self.layers, self.weights, self.biases, strict=True):
             if isinstance(layer, RBF):
@@ -186,18 +187,23 @@ class Network:
                 initialize(rule, self._random_state, weights, biases, self.layers[0].activation)
 
     @classmethod
-    def _undrawn(cls, layers, **settings):
-        """A network whose parameters are 0, or the flat array `parameters`, which is not copied: one that can't be
-        written to is for prediction alone."""
+    def _undrawn(cls, parameters, **settings):
+        """A network on this flat array (None: of zeros), which is not copied: one that can't be written to is for
+        prediction alone."""
         net = cls.__new__(cls)
         net._random_state = check_random_state(None)
-        net._set_up(layers, **settings)
+        net._set_up(parameters, **settings)
         return net
 
-    def _set_up(
-        self, layers, n_inputs, loss, l1=0.0, l2=0.0, dtype="float64", initializer="sklearn", input_dropout=0.0,
-        input_noise=0.0, ties=(), parameters=None,
-    ):  # fmt: skip
+    @classmethod
+    def _plain(cls, parameters, layers, n_inputs, loss):
+        """The same, but for these settings with the defaults."""
+        return cls._undrawn(
+            parameters, layers=layers, n_inputs=n_inputs, loss=loss, l1=0.0, l2=0.0, dtype=parameters.dtype.name,
+            initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(),
+        )  # fmt: skip
+
+    def _set_up(self, parameters, layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties):
         """Check the settings, and make a network of them without drawing its parameters."""
         layers = tuple(layers)
         if not layers or not all(isinstance(layer, Dense | RBF) for layer in layers):
@@ -224,9 +230,7 @@ class Network:
         """A network on the same parameters that predicts the last layer's z."""
         if self._linear is None:
             layers = [*self.layers[:-1], replace(self.layers[-1], activation="identity")]
-            self._linear = Network._undrawn(
-                layers, n_inputs=self.n_inputs, loss=None, dtype=self.dtype.name, parameters=self._parameters
-            )
+            self._linear = Network._plain(self._parameters, layers, self.n_inputs, None)
         return self._linear
 
     def _build(self, parameters=None):
@@ -1186,7 +1190,7 @@ class Network:
         ValueError
             If the file is not one that `save` wrote.
         """
-        return files.load(file, cls._undrawn)
+        return files.load(file, functools.partial(cls._undrawn, None))
 
 
 def _random_state_of(random_state):

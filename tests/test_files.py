@@ -258,7 +258,8 @@ def test_settings_that_lead_nowhere(tmp_path):
         settings | {"dtype": ">f8"}, settings | {"dtype": None}, settings | {"l1": -1},
         settings | {"l1": float("nan")}, settings | {"loss": "hinge"}, settings | {"loss": {"Lp": {"q": 1}}},
         settings | {"loss": {"Lp": {"p": 2}, "Huber": {}}}, settings | {"loss": []}, settings | {"more": 1},
-        settings | {"random_state": 0}, settings | {"format": 2}, settings | {"ties": [[0, 1, 2]]},
+        settings | {"parameters": [0.0] * parameters.size}, settings | {"random_state": 0},
+        settings | {"format": 2}, settings | {"ties": [[0, 1, 2]]},
         {name: value for name, value in settings.items() if name != "l2"},
     ):  # fmt: skip
         write(file, bad, parameters)
