@@ -1,4 +1,4 @@
-"""Distortion of images while training: immutable settings. src_c/kernels_impl.h does the arithmetic."""
+"""Distortion of images while training: immutable settings. src_c/kernels/image.h does the arithmetic."""
 
 from dataclasses import astuple, dataclass
 from numbers import Real

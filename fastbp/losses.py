@@ -1,6 +1,6 @@
 """Costs: names for those without settings, immutable objects for those with, and the targets they take.
 
-src_c/kernels_impl.h has the arithmetic.
+src_c/ops/loss.h has the arithmetic.
 """
 
 from dataclasses import dataclass

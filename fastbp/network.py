@@ -316,7 +316,7 @@ class Network:
                 raise ValueError(f"X must be dense for a first layer {self.layers[0]!r}, got a sparse matrix")
             if X.dtype.kind not in "biuf":
                 raise ValueError(f"X must hold real numbers, got dtype {X.dtype}")
-            X = _readable_csr(_as_csr(X), self.dtype)
+            X = _readable_csr(_as_csr(X, self.dtype), self.dtype)
         else:
             X = check_real("X", X)
             if X.dtype not in _NATIVE or not X.flags.aligned:
@@ -1280,8 +1280,11 @@ def _n_rows(data, order):
     return n
 
 
-def _as_csr(X):
-    """The matrix as CSR. scipy does not look where indices lead, which are checked in a copy that is ours alone."""
+def _as_csr(X, dtype):
+    """The matrix as CSR. scipy does not look where indices lead, which are checked in a copy that is ours alone, and adds
+    repeated entries up in their own integers, which may be too small."""
+    if X.format != "csr" and X.dtype.kind in "biu":
+        X = X.astype(dtype)
     try:
         if X.format == "coo":
             X = coo_array((X.data, (X.row, X.col)), shape=X.shape, copy=True)

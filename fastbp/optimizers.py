@@ -1,4 +1,4 @@
-"""Update rules for mini-batches: immutable settings. The network holds state, src_c/kernels_impl.h does arithmetic.
+"""Update rules for mini-batches: immutable settings. The network holds state, src_c/ops/optimizer.h does arithmetic.
 
 Below, ``g`` is the gradient of the cost, penalties included, ``eta`` the learning rate and ``t`` the number of the
 step, from 1; all state is zero before the first step.

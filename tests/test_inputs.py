@@ -224,6 +224,23 @@ def test_another_thread_writes_to_csr(part, index, hidden):
 
 
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", SoftmaxCrossEntropy(0.1)], ids=str)
+@pytest.mark.parametrize("kind", ["coo", "csr", "csc", "bsr"])
+@pytest.mark.parametrize("dtype, first, second", [("uint8", 200, 100), ("bool", True, True), ("int8", 100, 100)])
+def test_repeated_entries_are_added_as_numbers(kind, dtype, first, second):
+    """Not in their own integers: 200 + 100 is 300 and not 44, true and true are 2."""
+    X = sparse.coo_array((np.array([first, second], dtype), ([0, 0], [1, 1])), shape=(2, 4))
+    if kind != "coo":
+        repeated = {"csr": ([1, 1], [0, 2, 2]), "csc": ([0, 0], [0, 0, 2, 2, 2])}
+        data, (indices, indptr) = X.data, repeated.get(kind, repeated["csr"])
+        if kind == "bsr":
+            data, indptr = data.reshape(-1, 1, 1), repeated["csr"][1]
+        X = getattr(sparse, f"{kind}_array")((data, indices, indptr), shape=(2, 4))
+    net = make()
+    dense = np.zeros((2, 4))
+    dense[0, 1] = float(first) + float(second)
+    assert_array_equal(net.predict(X), net.predict(dense))
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32", "uint8", "bool", "int64"])
 def test_rows_of_probabilities_sum_to_1(rng, loss, dtype):
     X = rng.normal(size=(70_000, 2)).astype("f4")

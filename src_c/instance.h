@@ -1,0 +1,29 @@
+/* All kernels of one dtype, written in REAL and VEC. Included once per dtype; kernels.def has the contracts. */
+#include "simd.h"
+
+#include "functions.h"
+
+#include "kernels/reduce.h"
+#include "kernels/move.h"
+#include "kernels/product.h"
+#include "kernels/nonzeros.h"
+#include "kernels/image.h"
+
+#include "ops/activation.h"
+#include "ops/rbf.h"
+#include "ops/loss.h"
+#include "ops/optimizer.h"
+#include "ops/noise.h"
+
+#undef MANTISSA
+#undef BIAS
+#undef LN2_HIGH
+#undef LN2_LOW
+#undef EXP_MIN
+#undef EXP_MAX
+#undef EXP_TERMS
+#undef TANH_ONE
+#undef SQRT_HALF_BITS
+#undef SMALLEST
+#undef SMALLEST_ROOT
+#undef LOG_TERMS

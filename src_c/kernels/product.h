@@ -1,0 +1,285 @@
+/* Products of matrices. */
+
+/* One register tile: mr rows and nv vectors of C, of which the last is partial if `masked`. What is const here is a
+ * constant where this is called, so the loops over it unroll and acc lives in registers. */
+INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int transposed, NAME(mask) mask, ptrdiff_t k,
+                       const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
+                       const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c)
+{
+    VEC acc[NAME(TILE_ROWS)][MOST_VECTORS];
+    const REAL *a[NAME(TILE_ROWS)];
+#define LOAD(p, v, stripe) \
+    (masked && (v) == nv - 1 ? NAME(load_masked)((p) + (v) * (stripe), mask) : NAME(load)((p) + (v) * (stripe)))
+    for (int r = 0; r < mr; r++) {
+        if (!transposed)
+            a[r] = rows[r] + offset;
+        for (int v = 0; v < nv; v++)
+            acc[r][v] = bias ? LOAD(bias, v, LANES) : (VEC){0};
+    }
+    for (ptrdiff_t p = 0; p < k; p++) {
+        const REAL *column = transposed ? rows[p] + offset : NULL;
+        VEC row[MOST_VECTORS];
+        for (int v = 0; v < nv; v++)
+            row[v] = LOAD(b, v, stripe_b);
+        for (int r = 0; r < mr; r++) {
+            REAL s = transposed ? column[r] : a[r][p];
+            for (int v = 0; v < nv; v++)
+                acc[r][v] += row[v] * s;
+        }
+        b += ldb;
+    }
+    if (add)
+        for (int r = 0; r < mr; r++)
+            for (int v = 0; v < nv; v++)
+                acc[r][v] += LOAD(c + r * ldc, v, stripe_c);
+#undef LOAD
+    for (int r = 0; r < mr; r++)
+        for (int v = 0; v < nv; v++) {
+            REAL *to = c + r * ldc + v * stripe_c;
+            if (masked && v == nv - 1)
+                NAME(store_masked)(to, mask, acc[r][v]);
+            else
+                NAME(store)(to, acc[r][v]);
+        }
+}
+
+/* A column of tiles: all m rows of nv vectors of C. The rows are dealt out evenly, so that no tile is a sliver. */
+INLINE void NAME(tile_column)(const int nv, const int masked, const int transposed, NAME(mask) mask, ptrdiff_t m,
+                              ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb,
+                              ptrdiff_t stripe_b, const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c,
+                              int far)
+{
+    const int most = nv == 3 ? ROWS_OF_THREE : 6;
+    const ptrdiff_t n_tiles = (m + most - 1) / most, least = n_tiles ? m / n_tiles : 0, longer = m - n_tiles * least;
+    for (ptrdiff_t t = 0, i = 0; t < n_tiles; t++) {
+        const int mr = (int)(least + (t < longer));
+        for (ptrdiff_t r = i + mr; far && r < i + mr + most && r < m; r++) /* the next tile's */
+            for (ptrdiff_t p = 0; p < k; p += 64 / (ptrdiff_t)sizeof(REAL))
+                __builtin_prefetch(rows[r] + offset + p);
+#define CASE(MR) \
+    case MR: \
+        if (MR <= most) \
+            NAME(tile)(MR, nv, masked, transposed, mask, k, transposed ? rows : rows + i, transposed ? offset + i : offset, b, \
+                       ldb, stripe_b, bias, add, c + i * ldc, ldc, stripe_c); \
+        break;
+        switch (mr) {
+            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#if ROWS_OF_THREE > 6
+            CASE(7) CASE(8)
+#endif
+        }
+#undef CASE
+        i += mr;
+    }
+}
+
+/* One block of m rows of C and depth k: all of its columns, TILE_VECTORS at a time, or MOST_VECTORS if no more are left. */
+INLINE void NAME(block)(const int transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows,
+                        ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *bias, int add, REAL *c,
+                        ptrdiff_t ldc, ptrdiff_t stripe_c, int far)
+{
+    NAME(mask) mask = NAME(first)(LANES);
+#define COLUMN(NV, MASKED) \
+    NAME(tile_column)(NV, MASKED, transposed, mask, m, k, rows, offset, b, ldb, stripe_b, bias, add, c, ldc, stripe_c, far)
+    ptrdiff_t nv = (n + LANES - 1) / LANES;
+    const ptrdiff_t last = n - (nv - 1) * LANES;
+    for (; nv > MOST_VECTORS || (nv == TILE_VECTORS && last == LANES); nv -= TILE_VECTORS) {
+        COLUMN(TILE_VECTORS, 0);
+        far = 0;
+        b += TILE_VECTORS * stripe_b;
+        c += TILE_VECTORS * stripe_c;
+        if (bias)
+            bias += TILE_VECTORS * LANES;
+    }
+    if (nv == 0)
+        return;
+    mask = NAME(first)(last);
+    if (last == LANES)
+        switch (nv) {
+        case 1: COLUMN(1, 0); break;
+        case 3: COLUMN(3, 0); break;
+#if TILE_VECTORS == 4
+        case 2: COLUMN(2, 0); break;
+#endif
+        }
+    else
+        switch (nv) {
+        case 1: COLUMN(1, 1); break;
+        case 2: COLUMN(2, 1); break;
+        case 3: COLUMN(3, 1); break;
+#if TILE_VECTORS == 4
+        case 4: COLUMN(4, 1); break;
+#endif
+        }
+#undef COLUMN
+}
+
+/* One row of C: `nv` vectors of it, the last partial if `masked`, in as many independent chains of additions. The factors of
+ * `a` belong to the first k rows of B, or to those that `at` names as long as they are below `limit`. The sums begin with
+ * `init` (0 where NULL), and C is added to them at the end if `add`. Returns how many factors it took. */
+INLINE ptrdiff_t NAME(row_strip)(const int nv, const int masked, NAME(mask) mask, ptrdiff_t k, const REAL *a,
+                                 const int32_t *at, ptrdiff_t limit, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
+                                 const REAL *init, ptrdiff_t stripe_init, int add, REAL *c, ptrdiff_t stripe_c)
+{
+    ptrdiff_t p = 0;
+    VEC acc[LAST_VECTORS];
+#define LOAD(p, v, stripe) \
+    (masked && (v) == nv - 1 ? NAME(load_masked)((p) + (v) * (stripe), mask) : NAME(load)((p) + (v) * (stripe)))
+    for (int v = 0; v < nv; v++)
+        acc[v] = init ? LOAD(init, v, stripe_init) : (VEC){0};
+    for (; p < k && (!at || at[p] < limit); p++) {
+        const REAL *row = b + (at ? at[p] : p) * ldb;
+        for (int v = 0; v < nv; v++)
+            acc[v] += LOAD(row, v, stripe_b) * a[p];
+    }
+    if (add)
+        for (int v = 0; v < nv; v++)
+            acc[v] += LOAD(c, v, stripe_c);
+    for (int v = 0; v < nv; v++) {
+        if (masked && v == nv - 1)
+            NAME(store_masked)(c + v * stripe_c, mask, acc[v]);
+        else
+            NAME(store)(c + v * stripe_c, acc[v]);
+    }
+    return p;
+#undef LOAD
+}
+
+/* A strip of n columns, up to LAST_VECTORS of them. */
+INLINE ptrdiff_t NAME(narrow_strip)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const int32_t *at, ptrdiff_t limit, const REAL *b,
+                                    ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *init, ptrdiff_t stripe_init, int add,
+                                    REAL *c, ptrdiff_t stripe_c)
+{
+    const ptrdiff_t nv = (n + LANES - 1) / LANES;
+    const NAME(mask) mask = NAME(first)(nv ? n - (nv - 1) * LANES : LANES);
+#define CASE(NV) \
+    case NV: \
+        return NAME(row_strip)(NV, 1, mask, k, a, at, limit, b, ldb, stripe_b, init, stripe_init, add, c, stripe_c);
+    switch (nv) {
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13)
+#if LAST_VECTORS > 13
+        CASE(14) CASE(15) CASE(16)
+#endif
+    }
+#undef CASE
+    return 0;
+}
+
+/* Columns of the next strip where n are left: ROW_VECTORS, or more if it is the last. */
+INLINE ptrdiff_t NAME(strip_of)(ptrdiff_t n) { return n > LAST_VECTORS * LANES ? ROW_VECTORS * LANES : n; }
+
+/* One block of one row, C (n) = init + a B. B is used once: what is not in the L1 cache is read in the order it lies in, a few
+ * rows at a time, or all in one strip where that has registers for whole rows. */
+static void NAME(row_block)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const REAL *b, ptrdiff_t ldb, const REAL *init, REAL *c)
+{
+    const ptrdiff_t most = n * k <= 4096 || n <= LAST_VECTORS * LANES ? k : 16;
+    ptrdiff_t p = 0;
+    do { /* once at least: k may be 0 */
+        const ptrdiff_t rows = k - p < most ? k - p : most;
+        for (ptrdiff_t j = 0, size; j < n; j += size) {
+            const REAL *from = init ? init + j : NULL;
+            size = NAME(strip_of)(n - j);
+            if (size == ROW_VECTORS * LANES)
+                NAME(row_strip)(ROW_VECTORS, 0, NAME(first)(LANES), rows, a, NULL, 0, b + j, ldb, LANES, from, LANES, 0, c + j,
+                                LANES);
+            else
+                NAME(narrow_strip)(size, rows, a, NULL, 0, b + j, ldb, LANES, from, LANES, 0, c + j, LANES);
+        }
+        init = c;
+        a += rows;
+        b += rows * ldb;
+        p += rows;
+    } while (p < k);
+}
+
+/* matmul of one row, with the sums of the tiles, term by term */
+static void NAME(row_product)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const REAL *b, ptrdiff_t ldb, const REAL *bias,
+                              int accumulate, REAL *c)
+{
+    enum { PART = 1024 };
+    REAL sums[PART];
+    const ptrdiff_t step = NAME(block_depth)(k);
+    if (step == k && !accumulate) {
+        NAME(row_block)(n, k, a, b, ldb, bias, c);
+        return;
+    }
+    for (ptrdiff_t j = 0; j < n; j += PART) {
+        const ptrdiff_t size = n - j < PART ? n - j : PART;
+        ptrdiff_t p = 0;
+        do {
+            const ptrdiff_t kp = k - p < step ? k - p : step;
+            if (accumulate || p) {
+                NAME(row_block)(size, kp, a + p, b + p * ldb + j, ldb, NULL, sums);
+                NAME(add_to_stripes)(1, size, sums, PART, c + j, PART, LANES);
+            } else {
+                NAME(row_block)(size, kp, a, b + j, ldb, bias ? bias + j : NULL, c + j);
+            }
+            p += step;
+        } while (p < k);
+    }
+}
+
+static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows_, ptrdiff_t offset, Reading reading,
+                         const void *b_, ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c_,
+                         ptrdiff_t ldc, ptrdiff_t stripe_c);
+
+/* matmul of a depth that is cut into halves, a few rows and columns at a time */
+static void NAME(matmul_in_halves)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset,
+                                   Reading reading, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *bias,
+                                   int accumulate, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c)
+{
+    enum { ROWS_AT_ONCE = 24, COLUMNS_AT_ONCE = LAST_VECTORS * LANES };
+    REAL second[ROWS_AT_ONCE * COLUMNS_AT_ONCE];
+    const int transposed = reading == COLUMNS;
+    const ptrdiff_t half = k / 2;
+    for (ptrdiff_t i = 0; i < m; i += ROWS_AT_ONCE)
+        for (ptrdiff_t j = 0; j < n; j += COLUMNS_AT_ONCE) {
+            const ptrdiff_t mi = m - i < ROWS_AT_ONCE ? m - i : ROWS_AT_ONCE;
+            const ptrdiff_t nj = n - j < COLUMNS_AT_ONCE ? n - j : COLUMNS_AT_ONCE;
+            const REAL *const *from = transposed ? rows : rows + i, *bj = b + j / LANES * stripe_b;
+            const ptrdiff_t at = transposed ? offset + i : offset;
+            REAL *to = c + i * ldc + j / LANES * stripe_c;
+            NAME(matmul)(mi, nj, half, from, at, reading, bj, ldb, stripe_b, bias ? bias + j : NULL, accumulate, to, ldc,
+                         stripe_c);
+            NAME(matmul)(mi, nj, k - half, transposed ? from + half : from, transposed ? at : at + half, reading,
+                         bj + half * ldb, ldb, stripe_b, NULL, 0, second, COLUMNS_AT_ONCE, LANES);
+            NAME(add_to_stripes)(mi, nj, second, COLUMNS_AT_ONCE, to, ldc, stripe_c);
+        }
+}
+
+static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows_, ptrdiff_t offset, Reading reading,
+                         const void *b_, ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c_,
+                         ptrdiff_t ldc, ptrdiff_t stripe_c)
+{
+    const int transposed = reading == COLUMNS;
+    const REAL *const *rows = rows_, *b = b_;
+    REAL *c = c_;
+    if (accumulate)
+        bias = NULL;
+    if (NAME(in_halves)(k)) {
+        NAME(matmul_in_halves)(m, n, k, rows, offset, reading, b, ldb, stripe_b, bias, accumulate, c, ldc, stripe_c);
+        return;
+    }
+    if (m == 1 && !transposed && stripe_b == LANES && stripe_c == LANES) {
+        NAME(row_product)(n, k, rows[0] + offset, b, ldb, bias, accumulate, c);
+        return;
+    }
+    const ptrdiff_t n_rows = (m + NAME(BLOCK_ROWS) - 1) / NAME(BLOCK_ROWS);
+    const ptrdiff_t step_m = n_rows > 1 ? (m + n_rows - 1) / n_rows : m, step_k = NAME(block_depth)(k);
+    for (ptrdiff_t i = 0; i < m; i += step_m) {
+        const ptrdiff_t mi = m - i < step_m ? m - i : step_m;
+        REAL *ci = c + i * ldc;
+        ptrdiff_t p = 0;
+        do { /* once at least: k may be 0 */
+            const ptrdiff_t kp = k - p < step_k ? k - p : step_k;
+            const REAL *start = p ? NULL : bias;
+            const int add = accumulate || p;
+            if (transposed)
+                NAME(block)(1, mi, n, kp, rows + p, offset + i, b + p * ldb, ldb, stripe_b, start, add, ci, ldc, stripe_c, 0);
+            else
+                NAME(block)(0, mi, n, kp, rows + i, offset + p, b + p * ldb, ldb, stripe_b, start, add, ci, ldc, stripe_c,
+                            reading == FAR_ROWS);
+            p += step_k;
+        } while (p < k);
+    }
+}

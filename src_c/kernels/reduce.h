@@ -1,0 +1,103 @@
+/* Sums, and how they are cut into blocks so that their errors stay small. */
+
+/* Blocks of the three loops: a block of B (DEPTH x one tile) fits the L1 cache, a block of A (ROWS x DEPTH) the L2. A sum over
+ * the depth is one of block sums, each of them begun at 0 and added up in order, and where there are more than CHAINED blocks
+ * one of two halves: its rounding error grows with the logarithm of the depth rather than with the depth. */
+enum { NAME(TILE_ROWS) = 8, NAME(BLOCK_ROWS) = 192, NAME(BLOCK_DEPTH) = 1024 / sizeof(REAL), NAME(CHAINED) = 64 };
+
+/* Depth of the blocks of a sum over k: all but the last the same, so that none is a sliver, which would take all sums to memory
+ * and back for little. */
+INLINE ptrdiff_t NAME(block_depth)(ptrdiff_t k)
+{
+    const ptrdiff_t n = (k + NAME(BLOCK_DEPTH) - 1) / NAME(BLOCK_DEPTH);
+    return n > 1 ? (k + n - 1) / n : k;
+}
+INLINE int NAME(in_halves)(ptrdiff_t k) { return k > NAME(CHAINED) * NAME(BLOCK_DEPTH); }
+
+INLINE void NAME(sum_columns)(const int nv, NAME(mask) mask, ptrdiff_t m, const REAL *a, const REAL *b, ptrdiff_t ld,
+                              int accumulate, REAL *out)
+{
+    VEC total[4];
+#define LOAD(p) (nv == 1 ? NAME(load_masked)((p), mask) : NAME(load)((p) + v * LANES))
+    for (int v = 0; v < nv; v++)
+        total[v] = accumulate ? LOAD(out) : (VEC){0};
+    for (ptrdiff_t i = 0, end; i < m; i = end) {
+        VEC sum[4] = {0};
+        end = m - i < NAME(BLOCK_DEPTH) ? m : i + NAME(BLOCK_DEPTH);
+        for (ptrdiff_t r = i; r < end; r++)
+            for (int v = 0; v < nv; v++)
+                sum[v] += b ? LOAD(a + r * ld) * LOAD(b + r * ld) : LOAD(a + r * ld);
+        for (int v = 0; v < nv; v++)
+            total[v] += sum[v];
+    }
+    for (int v = 0; v < nv; v++) {
+        if (nv == 1)
+            NAME(store_masked)(out, mask, total[v]);
+        else
+            NAME(store)(out + v * LANES, total[v]);
+    }
+#undef LOAD
+}
+
+static void NAME(column_sums)(ptrdiff_t m, ptrdiff_t n, const void *a_, const void *b_, ptrdiff_t ld, int accumulate,
+                              void *out_)
+{
+    const REAL *a = a_, *b = b_;
+    REAL *out = out_;
+    ptrdiff_t j = 0;
+    for (; j + 4 * LANES <= n; j += 4 * LANES)
+        NAME(sum_columns)(4, NAME(first)(LANES), m, a + j, b ? b + j : NULL, ld, accumulate, out + j);
+    for (; j < n; j += LANES)
+        NAME(sum_columns)(1, NAME(first)(n - j < LANES ? n - j : LANES), m, a + j, b ? b + j : NULL, ld, accumulate, out + j);
+}
+
+/* Knuth's two-sum: what is lost when g is added to the sum goes to the error. */
+static void NAME(fold)(ptrdiff_t n, void *g_, void *sum_, void *error_, int first, int last)
+{
+    REAL *g = g_, *sum = sum_, *error = error_;
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const NAME(mask) mask = NAME(first)(n - i < LANES ? n - i : LANES);
+        const VEC a = first ? (VEC){0} : NAME(load_masked)(sum + i, mask), b = NAME(load_masked)(g + i, mask);
+        const VEC total = a + b, b_share = total - a;
+        VEC lost = (a - (total - b_share)) + (b - b_share);
+        if (!first)
+            lost += NAME(load_masked)(error + i, mask);
+        NAME(store_masked)(sum + i, mask, total);
+        NAME(store_masked)(error + i, mask, lost);
+        if (last)
+            NAME(store_masked)(g + i, mask, total + lost);
+    }
+}
+
+/* The sum of a (n), or of a * b where b is not NULL */
+INLINE REAL NAME(row_sum)(ptrdiff_t n, const REAL *a, const REAL *b)
+{
+    const ptrdiff_t most = NAME(BLOCK_DEPTH) * LANES;
+    REAL total = 0;
+    for (ptrdiff_t j = 0, end; j < n; j = end) {
+        VEC sums = {0};
+        ptrdiff_t i = j;
+        end = n - j < most ? n : j + most;
+        for (; i + LANES <= end; i += LANES)
+            sums += b ? NAME(load)(a + i) * NAME(load)(b + i) : NAME(load)(a + i);
+        REAL sum = NAME(sum)(sums);
+        for (; i < end; i++)
+            sum += b ? a[i] * b[i] : a[i];
+        total += sum;
+    }
+    return total;
+}
+
+/* 0 * a is 0, or NaN where a is not finite. */
+static int NAME(all_finite)(ptrdiff_t n, const void *a_)
+{
+    const REAL *a = a_;
+    VEC sum[4] = {0};
+    ptrdiff_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        for (int j = 0; j < 4; j++)
+            sum[j] += NAME(load)(a + i + j * LANES) * 0;
+    for (; i < n; i++)
+        sum[0][0] += a[i] * 0;
+    return NAME(sum)(sum[0] + sum[1] + sum[2] + sum[3]) == 0;
+}

@@ -1,0 +1,240 @@
+/* Units: f(z) and f'(z). */
+
+/* The units, f(z) with a parameter p. Comparisons are such that a NaN stays one. */
+INLINE VEC NAME(vlogistic)(VEC z)
+{
+    VEC e = NAME(vexp)(-NAME(abs)(z));
+    VEC s = (REAL)1 / (e + (REAL)1);
+    return NAME(select)(z < 0, e * s, s);
+}
+
+/* tanh |z| = expm1(2|z|) / (expm1(2|z|) + 2), without cancellation for small z */
+INLINE VEC NAME(vtanh)(VEC z)
+{
+    VEC y = NAME(abs)(z);
+    y = NAME(select)(y > TANH_ONE, NAME(broadcast)(TANH_ONE), y);
+    VEC e = NAME(vexpm1)(y + y);
+    IVEC sign = (IVEC)z & ~((IVEC){0} + INT_MAX_OF);
+    return (VEC)((IVEC)(e / (e + (REAL)2)) | sign);
+}
+
+INLINE VEC NAME(vrelu)(VEC z) { return NAME(select)(z < 0, (VEC){0}, z); }
+INLINE VEC NAME(vleaky_relu)(VEC z, REAL p) { return NAME(select)(z < 0, z * p, z); }
+INLINE VEC NAME(vstep)(VEC z) { return NAME(select)(z > 0, NAME(broadcast)(1), NAME(select)(z <= 0, (VEC){0}, z)); }
+
+INLINE VEC NAME(vsoftplus)(VEC z)
+{
+    return NAME(select)(z > 0, z, (VEC){0}) + NAME(vlog1p)(NAME(vexp)(-NAME(abs)(z)));
+}
+INLINE VEC NAME(velu)(VEC z, REAL p)
+{
+    return NAME(select)(z > 0, z, NAME(vexpm1)(NAME(select)(z > 0, (VEC){0}, z)) * p);
+}
+#define SELU_SCALE (REAL)1.0507009873554805
+#define SELU_ALPHA (REAL)1.6732632423543772
+
+/* z logistic(u(z)), and its derivative by z with u_prime = du/dz. The product is formed so that logistic(u), which may be
+ * subnormal, is not. Beyond |z| = 1000, where x ends, nothing changes; -1000 * 0 is 0, where -inf * 0 is not. */
+INLINE VEC NAME(gated)(VEC z, VEC x, VEC u, VEC u_prime, VEC *slope)
+{
+    VEC second, first = NAME(exp_factors)(-NAME(abs)(u), &second), e = first * second, r = (REAL)1 / (e + (REAL)1);
+    *slope = NAME(select)(u < 0, e * r, r) + x * u_prime * (e * r * r);
+    return NAME(select)(u < 0, x * r * first * second, NAME(select)(z > 0, z, x) * r);
+}
+INLINE VEC NAME(vsilu)(VEC z, VEC *slope)
+{
+    VEC x = NAME(bounded)(z, 1000);
+    return NAME(gated)(z, x, x, NAME(broadcast)(1), slope);
+}
+INLINE VEC NAME(vgelu)(VEC z, VEC *slope)
+{
+    const REAL c = (REAL)1.5957691216057308, b = (REAL)0.044715; /* c = 2 sqrt(2 / pi) */
+    VEC x = NAME(bounded)(z, 1000), t = x * x * b;
+    return NAME(gated)(z, x, x * c * (t + (REAL)1), (t * (REAL)3 + (REAL)1) * c, slope);
+}
+
+/* m rows of n as one where nothing lies between them */
+#define FLATTEN if (n == ld) n *= m, ld = n, m = n > 0
+/* f, an expression in z and p, for all elements; if it sets `slope`, that is kept where there is a place for it */
+#define ACTIVATE(name, sets_slope, f) \
+    static void NAME(name)(ptrdiff_t m, ptrdiff_t n, void *a_, ptrdiff_t ld, double parameter, void *slopes_) \
+    { \
+        const REAL p = (REAL)parameter; \
+        const int keep = sets_slope && slopes_; \
+        REAL *a = a_, *slopes = slopes_; \
+        (void)p; \
+        FLATTEN; \
+        for (; m-- > 0; a += ld) { \
+            ptrdiff_t i = 0; \
+            VEC slope = {0}; \
+            for (; i + LANES <= n; i += LANES) { \
+                VEC z = NAME(load)(a + i); \
+                NAME(store)(a + i, f); \
+                if (keep) \
+                    NAME(store)(slopes + i, slope); \
+            } \
+            if (i < n) { \
+                NAME(mask) mask = NAME(first)(n - i); \
+                VEC z = NAME(load_masked)(a + i, mask); \
+                NAME(store_masked)(a + i, mask, f); \
+                if (keep) \
+                    NAME(store_masked)(slopes + i, mask, slope); \
+            } \
+            if (keep) \
+                slopes += ld; \
+        } \
+    }
+ACTIVATE(logistic, 0, NAME(vlogistic)(z))
+ACTIVATE(tanh, 0, NAME(vtanh)(z))
+ACTIVATE(relu, 0, NAME(vrelu)(z))
+ACTIVATE(hard_tanh, 0, NAME(bounded)(z, 1))
+ACTIVATE(leaky_relu, 0, NAME(vleaky_relu)(z, p))
+ACTIVATE(step, 0, NAME(vstep)(z))
+ACTIVATE(softplus, 0, NAME(vsoftplus)(z))
+ACTIVATE(elu, 0, NAME(velu)(z, p))
+ACTIVATE(selu, 0, NAME(velu)(z, SELU_ALPHA) * SELU_SCALE)
+ACTIVATE(exp, 0, NAME(vexp)(z))
+ACTIVATE(gelu, 1, NAME(vgelu)(z, &slope))
+ACTIVATE(silu, 1, NAME(vsilu)(z, &slope))
+#undef ACTIVATE
+
+static void NAME(identity)(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld, double parameter, void *slopes)
+{
+    (void)m, (void)n, (void)a, (void)ld, (void)parameter, (void)slopes;
+}
+static void NAME(identity_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a, void *d, ptrdiff_t ld, double parameter)
+{
+    (void)m, (void)n, (void)a, (void)d, (void)ld, (void)parameter;
+}
+
+/* d f'(z), an expression in d, a = f(z) and p, for all elements */
+#define DERIVATIVE(name, f) \
+    static void NAME(name##_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a_, void *d_, ptrdiff_t ld, \
+                                        double parameter) \
+    { \
+        const REAL p = (REAL)parameter, *from = a_; \
+        REAL *to = d_; \
+        (void)p; \
+        FLATTEN; \
+        for (; m-- > 0; from += ld, to += ld) { \
+            ptrdiff_t i = 0; \
+            for (; i + LANES <= n; i += LANES) { \
+                VEC a = NAME(load)(from + i), d = NAME(load)(to + i); \
+                (void)a, (void)d; \
+                NAME(store)(to + i, f); \
+            } \
+            if (i < n) { \
+                NAME(mask) mask = NAME(first)(n - i); \
+                VEC a = NAME(load_masked)(from + i, mask), d = NAME(load_masked)(to + i, mask); \
+                (void)a, (void)d; \
+                NAME(store_masked)(to + i, mask, f); \
+            } \
+        } \
+    }
+DERIVATIVE(logistic, d * a * ((REAL)1 - a))
+DERIVATIVE(tanh, d * ((REAL)1 - a * a))
+DERIVATIVE(relu, NAME(select)(a == 0, (VEC){0}, d))
+DERIVATIVE(hard_tanh, NAME(select)(NAME(abs)(a) == 1, (VEC){0}, d))
+DERIVATIVE(leaky_relu, NAME(select)(a > 0, d, d * p))
+DERIVATIVE(step, (VEC){0})
+DERIVATIVE(softplus, d * -NAME(vexpm1)(-a))
+DERIVATIVE(elu, NAME(select)(a > 0, d, d * (a + p)))
+DERIVATIVE(selu, NAME(select)(a > 0, d * SELU_SCALE, d * (a + SELU_SCALE * SELU_ALPHA)))
+DERIVATIVE(kept, d * a)
+#undef DERIVATIVE
+#undef FLATTEN
+#undef SELU_SCALE
+#undef SELU_ALPHA
+
+/* a <- exp(a - max a); returns the sum of that and sets *max */
+INLINE REAL NAME(shifted_exp)(ptrdiff_t n, REAL *a, REAL *max)
+{
+    ptrdiff_t j = LANES;
+    REAL m = a[0];
+    if (n >= LANES) {
+        VEC top = NAME(load)(a);
+        for (; j + LANES <= n; j += LANES)
+            top = NAME(select)(NAME(load)(a + j) > top, NAME(load)(a + j), top);
+        m = NAME(largest)(top);
+    } else {
+        j = 1;
+    }
+    for (; j < n; j++)
+        m = a[j] > m ? a[j] : m;
+    for (j = 0; j < n; j++)
+        a[j] -= m;
+    NAME(exp)(1, n, a, n, 0, NULL);
+    *max = m;
+    return NAME(row_sum)(n, a, NULL);
+}
+
+/* Rows of up to so many outputs are worked on LANES at a time, a row in each lane: exp is then called for what is
+ * there alone, and nothing is added up across lanes. */
+enum { NAME(FEW) = 16 };
+
+/* p (m, n) <- factor[i] * softmax(row i of z), m <= LANES, and for each row max z and the sum of e^(z - max z); rows of z
+ * and p are ld apart; z is scratch, and may be p itself */
+INLINE void NAME(softmax_rows)(ptrdiff_t m, ptrdiff_t n, REAL *z, ptrdiff_t ld, const REAL *factor, REAL *p, REAL *max,
+                               REAL *sum)
+{
+    if (n > NAME(FEW)) {
+        for (ptrdiff_t i = 0; i < m; i++, z += ld, p += ld) {
+            sum[i] = NAME(shifted_exp)(n, z, max + i);
+            REAL share = factor[i] / sum[i];
+            for (ptrdiff_t j = 0; j < n; j++)
+                p[j] = z[j] * share;
+        }
+        return;
+    }
+    VEC e[NAME(FEW)], top = NAME(broadcast)(-(REAL)INFINITY), total = {0};
+    REAL *column = (REAL *)e; /* z^T, zeros in lanes without a row */
+    for (ptrdiff_t j = 0; j < n; j++, column += LANES) {
+        if (m < LANES)
+            e[j] = (VEC){0};
+        for (ptrdiff_t i = 0; i < m; i++)
+            column[i] = z[i * ld + j];
+    }
+    for (ptrdiff_t j = 0; j < n; j++)
+        top = NAME(select)(e[j] > top, e[j], top);
+    for (ptrdiff_t j = 0; j < n; j++) {
+        e[j] = NAME(vexp)(e[j] - top);
+        total += e[j];
+    }
+    NAME(store)(max, top);
+    NAME(store)(sum, total);
+    VEC share = NAME(load)(factor) / total;
+    column = (REAL *)e;
+    for (ptrdiff_t j = 0; j < n; j++, column += LANES) {
+        e[j] *= share;
+        for (ptrdiff_t i = 0; i < m; i++)
+            p[i * ld + j] = column[i];
+    }
+}
+
+static void NAME(softmax)(ptrdiff_t m, ptrdiff_t n, void *a_, ptrdiff_t ld, double parameter, void *copy_)
+{
+    REAL *a = a_, *copy = copy_, one[LANES], max[LANES], sum[LANES];
+    (void)parameter;
+    NAME(store)(one, NAME(broadcast)(1));
+    for (ptrdiff_t i = 0; i < m && n; i += LANES) {
+        if (m - i >= LANES)
+            NAME(softmax_rows)(LANES, n, a + i * ld, ld, one, a + i * ld, max, sum);
+        else
+            NAME(softmax_rows)(m - i, n, a + i * ld, ld, one, a + i * ld, max, sum);
+    }
+    for (ptrdiff_t i = 0; copy && i < m; i++)
+        memcpy(copy + i * ld, a + i * ld, (size_t)n * sizeof(REAL));
+}
+
+/* The Jacobian of a row is diag(a) - a a^T. */
+static void NAME(softmax_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a_, void *d_, ptrdiff_t ld, double parameter)
+{
+    const REAL *a = a_;
+    REAL *d = d_;
+    (void)parameter;
+    for (; m-- > 0; a += ld, d += ld) {
+        const REAL sum = NAME(row_sum)(n, d, a);
+        for (ptrdiff_t j = 0; j < n; j++)
+            d[j] = a[j] * (d[j] - sum);
+    }
+}
