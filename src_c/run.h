@@ -254,15 +254,17 @@ void predict_member(void *run, Team *team, int member, int n_members);  /* PREDI
 
 #pragma GCC visibility pop
 
+static inline int stopped(const Run *run) { return __atomic_load_n(&run->stop, __ATOMIC_RELAXED); }
+
 /* Whether to stop; member 0 asks every 50 ms. */
 static inline int interrupted(Run *run, int member)
 {
-    if (member == 0 && !run->stop && team_clock() > run->next_check) {
+    if (member == 0 && !stopped(run) && team_clock() > run->next_check) {
         if (run->poll(run))
-            run->stop = 1;
+            __atomic_store_n(&run->stop, 1, __ATOMIC_RELAXED);
         run->next_check = team_clock() + 0.05;
     }
-    return run->stop;
+    return stopped(run);
 }
 
 /* Blocks that `rows` rows are cut into, none above `most`; an even number if several members may share them. */

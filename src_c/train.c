@@ -62,7 +62,7 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
         if (run->n_ties && first == start)
             find_tie_gradients(part, penalty_S);
         if (part->member == 0)
-            run->verdict[part->turn] = run->stop;
+            run->verdict[part->turn] = stopped(run);
         barrier(part);
         if (run->verdict[part->turn]) /* an unfinished step is dropped whole: no parameter has changed yet */
             return 0;
@@ -193,7 +193,7 @@ static void check_finite(Run *run, int member, int n_members)
     Total loss, weight;
     int finite = !run->failed;
     int squares = state_of_squares(run->settings.rule);
-    if (member == 0 && !run->stop) {
+    if (member == 0 && !stopped(run)) {
         loss.sum = loss.error = weight.sum = weight.error = 0;
         for (i = 0; i < (run->n_rows + run->batch - 1) / run->batch; i++) {
             add_to(&loss, run->record[3 * i + 2] * (run->record[3 * i] + run->record[3 * i + 1]));
@@ -225,7 +225,7 @@ void train_member(void *arg, Team *team, int member, int n_members)
     init_part(&part, run, team, member, n_members);
     move_shares(run, member, n_members, 0);
     team_barrier(team);
-    while (end < n_batches && !run->stop) {
+    while (end < n_batches && !stopped(run)) {
         if (member == 0) {
             choose_pace(run, n_members, end, n_batches);
             if (run->weights != NULL)
