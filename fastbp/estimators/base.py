@@ -1,0 +1,721 @@
+"""What the estimators share: scikit-learn's contract, the network behind the attributes, and training."""
+
+import copy
+import math
+import operator
+import warnings
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import assert_all_finite, check_random_state, column_or_1d
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.optimize import _check_optimize_result
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from .. import threads
+from .._core import Data
+from ..checks import check_in_dtype, check_real
+from ..full_batch import FullBatch, GradientRule, minimize_lbfgs
+from ..layers import Dense
+from ..losses import OUTPUT_UNITS, kernel_of
+from ..network import Network, views_of
+from ..schedules import Schedule
+from ..settings import changed
+from .callbacks import CallbackSupportMixin, ReportedObjective, Tasks
+from .inputs import _given, _readable, check_numeric
+from .optimizer import _Optimizer
+from .parameters import CONSTRAINTS
+from .records import CURVES, NOT_FINITE, OPTIMIZER, RECORDS, check_finite
+from .undo import USER, undone_on_error
+
+# The network's loss by output activation, for estimators whose attributes were set by hand.
+_LOSSES = {
+    "softmax": "softmax_cross_entropy",
+    "logistic": "cross_entropy",
+    "identity": "squared_error",
+    "exp": "poisson",
+}
+
+
+class HeldOut(NamedTuple):
+    """Validation set: rows `order` (None for all) of X, and all that belongs to them."""
+
+    X: object
+    order: object
+    data: object
+    target: np.ndarray
+    weight: np.ndarray | None
+
+
+class _BaseMLP(CallbackSupportMixin, BaseEstimator):
+    """What classifier and regressor share. Subclasses encode y, decode outputs and score them."""
+
+    _parameter_constraints: dict = CONSTRAINTS
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _is_stochastic(self):
+        return self.solver != "lbfgs" and not isinstance(self.solver, FullBatch)
+
+    def _check_solver(self):
+        if not self._is_stochastic():
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers."
+                f" {self.solver} is not stochastic."
+            )
+        return True
+
+    # The network behind coefs_ and intercepts_
+
+    def _bind(self, net):
+        """Make the parameters of `net` the fitted attributes."""
+        weights, biases = list(net.weights), list(net.biases)
+        bound = net, self._network_settings(), [*weights, *biases], net.parameters
+        vars(self).update(coefs_=weights, intercepts_=biases, _bound=bound)
+        return net
+
+    def _network_settings(self):
+        """What a network has to be made anew for when it changes."""
+        return self.activation, self.dropout, self._fitted_loss()
+
+    def _network(self, train=False):
+        """Network that holds what `coefs_` and `intercepts_` hold; one whose parameters can be written to if `train`.
+
+        They are views of its parameters, except when the user has put other arrays in their place; those are copied,
+        and give way to views with the same values. What can't be written to, as a memory map of a file that several
+        processes predict from, is not copied before it is to be trained.
+        """
+        net, settings, views, flat = vars(self).get("_bound", (None, None, [], None))
+        arrays = [*self.coefs_, *self.intercepts_]
+        same = len(arrays) == len(views) and all(map(operator.is_, arrays, views))
+        if same and settings == self._network_settings() and not (train and not flat.flags.writeable):
+            return net
+        n_layers = len(self.coefs_)
+        pairs = list(zip(arrays[:n_layers], arrays[n_layers:], strict=True))
+        n_inputs = len(arrays[0])
+        if same:
+            ours = net is not None or not flat.flags.writeable
+            flat = flat.copy() if not ours or (train and not flat.flags.writeable) else flat
+        else:
+            n_in = n_inputs
+            for i, (W, b) in enumerate(pairs):
+                if np.ndim(W) != 2 or len(W) != n_in or np.shape(b) != np.shape(W)[1:]:
+                    raise ValueError(
+                        f"coefs_[{i}] of shape {np.shape(W)} and intercepts_[{i}] of shape {np.shape(b)} don't"
+                        f" make a layer with {n_in} inputs."
+                    )
+                n_in = np.shape(W)[1]
+            dtype = np.float32 if getattr(arrays[0], "dtype", None) == np.float32 else np.float64
+            flat = np.concatenate([np.asarray(array, dtype).ravel() for pair in pairs for array in pair])
+        fits = same or [(v.shape, v.dtype) for v in views] == [(np.shape(a), flat.dtype) for a in arrays]
+        state = copy.deepcopy(net._optimizer_state) if net is not None and fits else None
+        net = Network._plain(flat, self._layers([len(b) for _, b in pairs]), n_inputs, self._fitted_loss())
+        net._optimizer_state = state
+        return self._bind(net)
+
+    def _new_network(self, n_inputs, units, dtype, random_state):
+        loss = self._fitted_loss()
+        return Network(self._layers(units), n_inputs=n_inputs, loss=loss, dtype=dtype, random_state=random_state)
+
+    def _layers(self, units):
+        unit = "identity" if kernel_of(self._fitted_loss())[0] in OUTPUT_UNITS else self.out_activation_
+        return [*self._hidden_layers(units[:-1]), Dense(units[-1], unit)]
+
+    def _fitted_loss(self):
+        """The network's loss, which `loss` may have been when it was trained."""
+        return vars(self).get("_loss", _LOSSES.get(self.out_activation_))
+
+    def _hidden_layers(self, units):
+        rates = self.dropout
+        rates = [rates] * len(units) if isinstance(rates, Real) else list(rates)
+        if len(rates) != len(units) or not all(isinstance(p, Real) and 0 <= p < 1 for p in rates):
+            raise ValueError(
+                "dropout must be a number in [0, 1), or one for each of the hidden layers, of which"
+                f" there are {len(units)}, got {self.dropout!r}."
+            )
+        return [Dense(n, self.activation, dropout=p) for n, p in zip(units, rates, strict=True)]
+
+    def __getstate__(self):
+        """The parameters are one array, so that a memory map of it is what a network can work on."""
+        state = dict(super().__getstate__())
+        net, _, views, flat = state.pop("_bound", (None, None, [], None))
+        if net is not None and "_optimizer" in state and "_optimizer_state" not in state:
+            state["_optimizer_state"] = net._optimizer_state
+        arrays = [*state.get("coefs_", []), *state.get("intercepts_", [])]
+        if views and len(arrays) == len(views) and all(map(operator.is_, arrays, views)):
+            state["_parameters"] = flat, [W.shape for W in state.pop("coefs_")]
+            del state["intercepts_"]
+        return state
+
+    def __setstate__(self, state):
+        state = dict(state)
+        flat, shapes = state.pop("_parameters", (None, []))
+        if flat is not None:
+            flat = np.require(np.asarray(flat), flat.dtype.newbyteorder("="), ["C", "A"])  # a copy in odd files only
+            state["coefs_"], state["intercepts_"] = map(list, views_of(flat, shapes))
+            state["_bound"] = None, None, [*state["coefs_"], *state["intercepts_"]], flat
+        super().__setstate__(state)
+
+    def _checkpoint(self):
+        """Attributes of an estimator as if training ended now (for callbacks)."""
+        names = ("coefs_", "intercepts_", "_optimizer", "_optimizer_state", *CURVES)
+        state = vars(self) | self.__getstate__()
+        return {name: copy.deepcopy(state[name]) for name in names if name in state}
+
+    def set_params(self, **params):
+        """Set parameters.
+
+        Parameters
+        ----------
+        **params : dict
+            Names such as ``solver__learning_rate`` replace `solver`, which is immutable, by a copy that differs in its
+            ``learning_rate``; they can be those of a grid search.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown, or a value is out of range for `solver` and the like. No parameter has changed then.
+        """
+        changes = changed(self, params)
+        unknown = {name: value for name, value in changes.items() if name not in self._get_param_names()}
+        if unknown:
+            return super().set_params(**unknown)  # says so
+        vars(self).update(changes)
+        return self
+
+    # Validation of the arguments
+
+    def _check_X(self, X):
+        with np.errstate(invalid="ignore"):  # scikit-learn's sum of inf and -inf, before it says that they are there
+            X = validate_data(self, _given(X), accept_sparse="csr", dtype="numeric", reset=False)
+        return _readable(X)
+
+    def _is_plain(self, X):
+        """Whether X is small and `check_is_fitted` and `_check_X` would let it pass as it is.
+
+        They take some hundred microseconds, the prediction of one row takes one or two. A sum of
+        squares is finite only if all elements are; if it overflows, they are asked after all.
+        """
+        attributes = vars(self)
+        return (
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and 0 < X.size <= 10_000
+            and X.dtype in (np.float32, np.float64)
+            and "_bound" in attributes
+            and "feature_names_in_" not in attributes
+            and X.shape[1] == attributes["n_features_in_"]
+            and math.isfinite(np.vdot(X, X))
+        )
+
+    def _check_X_y(self, X, y, reset, finite=True):
+        """X and y validated; whether X is finite only if `finite`."""
+        with np.errstate(invalid="ignore"):  # as in `_check_X`
+            X, y = validate_data(
+                self,
+                _given(X),
+                y,
+                accept_sparse="csr",
+                dtype="numeric",
+                reset=reset,
+                multi_output=True,
+                y_numeric=self._y_numeric,
+                ensure_all_finite=finite,
+            )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if self._y_numeric:
+            check_real("y", y, TypeError)
+        return _readable(X), y
+
+    def _check_weight(self, weight, X, name="sample_weight"):
+        if weight is None:
+            return None
+        weight = _check_sample_weight(check_numeric(name, weight), X, dtype=np.float64)
+        if (weight < 0).any():
+            raise ValueError(f"Negative values in data passed to `{name}`.")
+        if not weight.any():  # scikit-learn < 1.9 doesn't say it
+            raise ValueError(
+                f"Sample weights must contain at least one non-zero number, `{name}` has none."
+            )
+        return weight
+
+    def _validation_set(self, net, X, y, sample_weight, weigh):
+        """The validation set that was given."""
+        try:
+            X, y = self._check_X_y(X, y, reset=False)
+            target = self._encode_known(y)
+            weight = weigh(target, self._check_weight(sample_weight, X, "sample_weight_val"))
+            if X.shape[0] < 2:
+                raise ValueError("at least 2 rows are needed, got 1.")
+            return HeldOut(X, None, net._data(X, target, weight), target, weight)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"X_val, y_val, sample_weight_val: {error}") from error
+
+    def _check_early_stopping(self, X_val, y_val, sample_weight_val, incremental):
+        if (X_val is None) != (y_val is None):
+            given, missing = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
+            raise ValueError(f"{given} is provided, but {missing} was not provided.")
+        if X_val is None and sample_weight_val is not None:
+            raise ValueError("sample_weight_val is provided, but X_val was not provided.")
+        if isinstance(self.solver, FullBatch) and self.early_stopping:
+            raise ValueError(f"early_stopping must be False, it needs a stochastic solver, got solver={self.solver!r}.")
+        if X_val is not None and not (self._is_stochastic() and self.early_stopping):
+            raise ValueError(
+                "X_val and y_val are for early stopping, which needs early_stopping=True and a"
+                f" stochastic solver, got early_stopping={self.early_stopping} and"
+                f" solver={self.solver!r}."
+            )
+        if X_val is None and self.early_stopping and incremental:
+            raise ValueError(
+                "partial_fit does not support early_stopping=True unless X_val and y_val are given."
+            )
+
+    def _hidden_units(self):
+        units = self.hidden_layer_sizes
+        units = list(units) if hasattr(units, "__iter__") else [units]
+        for problem, wrong in (("> 0", lambda n: n <= 0), ("integers", lambda n: n != int(n))):
+            if any(map(wrong, units)):
+                raise ValueError(f"hidden_layer_sizes must be {problem}, got {units}.")
+        return [int(n) for n in units]
+
+    # Training
+
+    @undone_on_error
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Train; unless `warm_start`, from new parameters.
+
+        Ctrl-C ends the training with a warning, and leaves a usable model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows. The arithmetic is float32 for float32 and float64 for all else. Arrays of
+            float32, float64, uint8 and bool with any strides, memory maps among them, and canonical
+            CSR matrices of these types are read in place.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Target values or class labels; for several labels per row a matrix of 0 and 1.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, not negative.
+        X_val, y_val, sample_weight_val : array-like, default=None
+            Validation set for early stopping, instead of one split off X.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If an argument is unusable, or training ends with parameters or a loss that are not finite.
+            The estimator is then as it was before the call.
+        TypeError
+            If dates or the like are in the place of numbers. The estimator is as it was.
+        """
+        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+
+    @available_if(lambda self: self._check_solver())
+    @undone_on_error
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
+    ):
+        """Train for one epoch, going on from where the last call ended.
+
+        Ctrl-C raises KeyboardInterrupt, and leaves the parameters after the last whole step; an epoch
+        that was not completed is not in the records.
+
+        With early stopping each call scores the validation set, which has to be given. The call
+        after which there was no improvement for more than `n_iter_no_change` calls sets
+        `converged_` and restores the best parameters; later calls go on from them.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val, sample_weight_val
+            As in `fit`.
+
+        Returns
+        -------
+        self : object
+        """
+        validation = X_val, y_val, sample_weight_val
+        return self._fit(X, y, sample_weight, validation, incremental=True)
+
+    def _fit(self, X, y, sample_weight, validation, incremental=False):
+        given = X, y, sample_weight
+        hidden = self._hidden_units()
+        stochastic = self._is_stochastic()
+        if any(layer.dropout for layer in self._hidden_layers(hidden)) and not stochastic:
+            raise ValueError(
+                f"dropout is for the stochastic solvers, got solver={self.solver!r} and dropout={self.dropout!r}."
+            )
+        self._check_early_stopping(*validation, incremental)
+        if not isinstance(self.solver, str) and self.learning_rate != "constant":
+            raise ValueError(
+                "learning_rate must be 'constant' if solver is an object, which brings its own, got"
+                f" {self.learning_rate!r}."
+            )
+        ignored = not isinstance(self.solver, str) or isinstance(self.learning_rate, Schedule)
+        if ignored and self.learning_rate_init != 0.001:
+            warnings.warn(
+                f"learning_rate_init={self.learning_rate_init} is not used: solver={self.solver!r} with"
+                f" learning_rate={self.learning_rate!r} brings its own rates.",
+                stacklevel=USER - 1,
+            )
+        if not stochastic and isinstance(self.learning_rate, Schedule):
+            warnings.warn(
+                f"learning_rate={self.learning_rate!r} is not used: solver={self.solver!r} has no learning rate.",
+                stacklevel=USER - 1,
+            )
+        if getattr(self.solver, "needs_derivative", False) and self.alpha * self.l1_ratio > 0:
+            raise ValueError(
+                f"l1_ratio must be 0 for solver={self.solver!r}, which needs a differentiable penalty, got"
+                f" {self.l1_ratio}."
+            )
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        # One epoch shows whether X is finite: in H^T delta its rows meet every delta, and NaN and inf
+        # remain even times 0. To look before would take a tenth of the epoch's time. Rows without
+        # weight show nothing, and clipping makes inf finite.
+        shown = (
+            incremental
+            and sample_weight is None
+            and getattr(self, "class_weight", None) is None
+            and getattr(self.solver, "clip_value", None) is None
+        )
+        X, y = self._check_X_y(X, y, reset=first, finite=not shown)
+        target = self._encode(y, incremental)
+        weight = self._check_weight(sample_weight, X)
+        weigh = self._class_weighting(target, weight)
+        weight = weigh(target, weight)
+
+        self._random_state = check_random_state(self.random_state)
+        self.out_activation_, self._loss = self._output()
+        self.n_outputs_ = self._n_outputs(target)
+        if first:
+            self.n_iter_ = self.t_ = 0
+            self.n_layers_ = len(hidden) + 2
+            self._fitted_hidden = hidden
+            dtype = np.float32 if X.dtype == np.float32 else np.float64
+            units = [*hidden, self.n_outputs_]
+            net = self._new_network(X.shape[1], units, dtype, self._random_state)
+            if self.activation == "logistic" != net.layers[0].activation:
+                net.parameters[:] *= np.sqrt(2 / 6)  # scikit-learn's range, though no unit has it
+            self._bind(net)
+        if len(self.intercepts_[-1]) != self.n_outputs_:
+            raise ValueError(
+                f"y and loss need {self.n_outputs_} outputs, but the network was fitted with"
+                f" {len(self.intercepts_[-1])}."
+            )
+        net = self._network(train=True)
+        fitted = getattr(self, "_fitted_hidden", [len(b) for b in self.intercepts_[:-1]])
+        if hidden != fitted:
+            raise ValueError(
+                f"hidden_layer_sizes is {hidden}, but the network to go on from was fitted with {fitted}; only a fit"
+                " with warm_start=False makes a new one."
+            )
+        if X.dtype == np.float64 and net.dtype == np.float32:
+            raise ValueError(
+                "X is float64, but the network to go on from was fitted in float32, to which X would be rounded;"
+                " convert X, or fit a new network with warm_start=False."
+            )
+        rows = net._rows(X, target, weight)
+        strength = self.alpha
+        if not stochastic:  # the kernels of the other solvers divide by the weight of the batch
+            strength /= X.shape[0] if weight is None else weight.sum()
+        net.l1 = strength * self.l1_ratio
+        net.l2 = strength * (1 - self.l1_ratio)
+
+        data, order, held_out = Data(*rows), np.arange(X.shape[0]), None
+        if stochastic and self.early_stopping:
+            if validation[0] is None:
+                order, held_out = self._hold_out(X, target, weight, data)
+            else:
+                held_out = self._validation_set(net, *validation, weigh)
+
+        tasks = Tasks(self, *given, max_subtasks=1 if incremental else self.max_iter)
+        with threads.exclusive(net):
+            if stochastic:
+                self._fit_stochastic(net, data, order, held_out, incremental, tasks, X if shown else None)
+            elif self.solver == "lbfgs":
+                self._fit_lbfgs(net, data, tasks)
+            else:
+                self._fit_full_batch(net, rows, tasks)
+        if not np.isfinite(net.parameters).all():
+            raise ValueError(NOT_FINITE)
+        tasks.close()
+        return self
+
+    def _hold_out(self, X, target, weight, data):
+        """Rows to train on, and a validation set split off."""
+        order, rows = train_test_split(
+            np.arange(X.shape[0]),
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            # scikit-learn stratifies for two classes only.
+            stratify=target if target.dtype == bool and self.n_outputs_ == 1 else None,
+        )
+        if len(rows) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        if weight is None:
+            return order, HeldOut(X, rows, data, target[rows], None)
+        if not weight[order].any() or not weight[rows].any():
+            raise ValueError(
+                "Sample weights must contain at least one non-zero number, both among the training"
+                " and the validation rows; sample_weight has none in one of them."
+            )
+        return order, HeldOut(X, rows, data, target[rows], weight[rows])
+
+    def _loss_scale(self):
+        """What to divide a network's loss by."""
+        return 1
+
+    def _no_progress(self, watched="Training loss"):
+        return (
+            f"{watched} did not improve more than tol={self.tol:f}"
+            f" for {self.n_iter_no_change} consecutive epochs."
+        )
+
+    def _begin_curves(self, fresh, early_stopping):
+        """Give the attributes that record the progress of training their initial values."""
+        if fresh or not hasattr(self, "loss_curve_"):
+            self.loss_curve_ = []
+            self._no_improvement_count = 0
+        if early_stopping:
+            if fresh or getattr(self, "validation_scores_", None) is None:
+                self.validation_scores_, self.validation_loss_curve_ = [], []
+                self.best_validation_score_ = -np.inf
+            self.best_loss_ = None
+        else:
+            if fresh or getattr(self, "best_loss_", None) is None:
+                self.best_loss_ = np.inf
+            self.validation_scores_ = self.validation_loss_curve_ = None
+            self.best_validation_score_ = None
+
+    def _fit_stochastic(self, net, data, order, held_out, incremental, tasks, unseen):
+        """Train in epochs. `unseen` is X if nobody has looked yet whether it is finite, else None."""
+        fresh = not incremental and not self.warm_start
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer = _Optimizer(self)
+            check_in_dtype(net.dtype, solver=self._optimizer.rule)
+            self.__dict__.pop("_optimizer_state", None)
+            net._reset_optimizer()
+        elif "_optimizer_state" in vars(self):
+            net._optimizer_state = copy.deepcopy(vars(self).pop("_optimizer_state"))
+        self._begin_curves(fresh, held_out is not None)
+        best = vars(self).pop("_best_parameters", None)
+        best = best if incremental else None
+        if held_out is not None:
+            # As in scikit-learn, a warm start that never beats the best score of earlier fits keeps
+            # the parameters it ends with: that score may be from other data.
+            warm = not incremental and self.validation_scores_
+            self._best_parameters = net.parameters.copy() if best is None and not warm else best
+
+        n_samples = len(order)
+        if self.batch_size == "auto":
+            batch_size = min(200, n_samples)
+        else:
+            if self.batch_size > n_samples:
+                warnings.warn(
+                    "Got `batch_size` less than 1 or larger than sample size. "
+                    "It is going to be clipped",
+                    stacklevel=USER,
+                )
+            batch_size = min(int(self.batch_size), n_samples)
+        lengths = np.full(-(-n_samples // batch_size), batch_size)
+        lengths[-1] = n_samples - lengths[:-1].sum()
+        optimizer = self._optimizer
+        message = self._no_progress("Training loss" if held_out is None else "Validation score")
+
+        self.n_iter_, self.converged_ = 0, False
+        try:
+            for _ in range(1 if incremental else self.max_iter):
+                tasks.begin("epoch")
+                if self.shuffle:
+                    order = order[self._random_state.permutation(n_samples)]
+                record, loss = net._train_epoch(
+                    data,
+                    order,
+                    batch_size,
+                    optimizer.rule,
+                    optimizer.learning_rate,
+                    penalty_over_weight=True,
+                    n_threads=self.n_threads,
+                    random_state=self._random_state,
+                )
+                if unseen is not None and np.isnan(loss):
+                    assert_all_finite(unseen, estimator_name=type(self).__name__, input_name="X")
+                losses = record[:, 0] / self._loss_scale() + record[:, 1]
+                self._end_epoch(net, float(losses @ lengths) / n_samples, held_out, n_samples)
+                optimizer.end_epoch(self.t_)
+                watched_loss = self.loss_ if held_out is None else self.validation_loss_curve_[-1]
+                net._end_epoch(optimizer.rule, watched_loss)
+                stop = tasks.end()
+                if self._no_improvement_count > self.n_iter_no_change:
+                    self.converged_ = optimizer.stop(message, self.verbose)
+                    if not self.converged_:
+                        self._no_improvement_count = 0
+                if stop or self.converged_:
+                    break
+            else:
+                if not incremental:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and "
+                        "the optimization hasn't converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=USER,
+                    )
+        except KeyboardInterrupt as interrupt:
+            if incremental:  # one of a loop of calls, which is to end too
+                interrupt.leaves_usable_model = bool(np.isfinite(net.parameters).all())
+                raise
+            warnings.warn("Training interrupted by user.", stacklevel=USER)
+
+        losses = self.loss_curve_[len(self.loss_curve_) - self.n_iter_ :]
+        if losses and not np.isfinite(losses).any():  # with early stopping some may have been
+            check_finite(net, losses[-1])
+        if held_out is not None and (self.converged_ or not incremental):
+            best = vars(self).pop("_best_parameters")
+            if best is not None:
+                net.parameters[:] = best
+            if incremental:
+                self._no_improvement_count = 0
+                if not all(np.isfinite(moments).all() for moments in net._optimizer_state["arrays"]):
+                    net._reset_optimizer()  # training diverged after the best epoch
+
+    def _end_epoch(self, net, loss, held_out=None, n_samples=0):
+        """Record the loss and the validation score of an epoch, and whether it improved."""
+        if held_out is None:
+            check_finite(net, loss)
+            improved = not loss > self.best_loss_ - self.tol
+            self.best_loss_ = min(self.best_loss_, loss)
+        else:
+            X, rows, data, target, weight = held_out
+            validation_loss = net._evaluate(data, rows, n_threads=self.n_threads) / self._loss_scale()
+            outputs = net.predict(X, order=rows, n_threads=self.n_threads)
+            score = self._score_outputs(target, outputs, weight)
+            improved = not score < self.best_validation_score_ + self.tol
+            if score > self.best_validation_score_:
+                self._best_parameters = net.parameters.copy()
+                self.best_validation_score_ = score
+            self.validation_loss_curve_.append(validation_loss)
+            self.validation_scores_.append(score)
+        self.loss_ = loss
+        self.loss_curve_.append(loss)
+        self.n_iter_ += 1
+        self.t_ += n_samples
+        self._no_improvement_count = 0 if improved else self._no_improvement_count + 1
+        if self.verbose:
+            print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
+            if held_out is not None:
+                print(f"Validation score: {score:f}")
+
+    def _fit_full_batch(self, net, rows, tasks):
+        """An iteration of the solver's rule, which ends by itself or without progress, for each epoch."""
+        for name in OPTIMIZER:
+            vars(self).pop(name, None)  # of another solver's fit
+        rule, fresh, stopped = self.solver, not self.warm_start, False
+        rule.check(net)
+        net._reset_optimizer()
+        self._begin_curves(fresh, early_stopping=False)
+        self.n_iter_, self.converged_ = 0, False
+
+        def end_iteration(loss):
+            nonlocal stopped
+            tasks.begin("iteration")  # one without an evaluation has not begun yet
+            self._end_epoch(net, float(loss))
+            stopped = tasks.end()
+            if isinstance(rule, GradientRule) and self._no_improvement_count > self.n_iter_no_change:
+                self.converged_ = True
+                if self.verbose:
+                    print(f"{self._no_progress()} Stopping.")
+            return stopped or self.converged_
+
+        objective = ReportedObjective(net, rows, self.n_threads, tasks)
+        try:
+            rule.train(objective, self.max_iter, end_iteration)
+            if self.n_iter_ < self.max_iter and not stopped:
+                self.converged_ = True
+            elif not stopped and not self.converged_:
+                warnings.warn(
+                    f"{type(rule).__name__}: Maximum iterations ({self.max_iter}) reached and the optimization hasn't"
+                    " converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=USER,
+                )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=USER)
+        net._reset_optimizer()
+
+    def _fit_lbfgs(self, net, data, tasks):
+        """Minimize mean loss plus penalty."""
+        for name in (*RECORDS, *OPTIMIZER):
+            vars(self).pop(name, None)  # of another solver's fit
+        l1, l2 = net._flat_penalties()
+        # scikit-learn's value, unlike its gradient, averages squared errors over outputs. That is
+        # kept for equal results; L1, which it lacks, has the value that belongs to the gradient.
+        scale = 1 if l1.any() else self._loss_scale()
+        gradient = np.empty_like(net.parameters)
+        start = net.parameters.astype(np.float64)
+        lowest = np.inf, start
+        self.n_iter_ = 0
+
+        def cost(x):
+            nonlocal lowest
+            tasks.begin("iteration")
+            net.parameters[:] = x
+            value = net._evaluate(data, gradient=gradient, n_threads=self.n_threads) / scale
+            value += (l2 * x) @ x / 2
+            total = value + l1 @ np.abs(x)
+            if total < lowest[0]:
+                lowest = total, x.copy()
+            return value, gradient + l2 * x
+
+        def end_iteration(intermediate_result):
+            net.parameters[:] = intermediate_result.x
+            self.n_iter_ += 1
+            if self.verbose:
+                print(f"Iteration {self.n_iter_}, loss = {lowest[0]:.8f}")
+            if tasks.end():
+                raise StopIteration
+
+        stopped = 99  # scipy's status when the callback raises StopIteration
+        try:
+            options = {"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol}
+            result = minimize_lbfgs(cost, start, l1, end_iteration, options)
+            if result.status != stopped:
+                self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+            self.loss_, self.converged_ = float(result.fun), result.status == 0
+            net.parameters[:] = result.x
+            check_finite(net, self.loss_)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=USER)
+            self.loss_, self.converged_ = float(lowest[0]), False
+            net.parameters[:] = lowest[1]
+
+    # Prediction
+
+    def _outputs(self, X):
+        X = self._validated(X)
+        return self._network().predict(X, n_threads=self.n_threads)
+
+    def _validated(self, X):
+        if self._is_plain(X):
+            return X
+        check_is_fitted(self)
+        return self._check_X(X)
