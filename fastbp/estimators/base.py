@@ -5,31 +5,28 @@ import math
 import operator
 import warnings
 from numbers import Real
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
-from sklearn.utils import assert_all_finite, check_random_state, column_or_1d
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .. import threads
 from .._core import Data
-from ..checks import check_in_dtype, check_real
-from ..full_batch import FullBatch, GradientRule, minimize_lbfgs
+from ..checks import check_real
+from ..full_batch import FullBatch
 from ..layers import Dense
 from ..losses import OUTPUT_UNITS, kernel_of
 from ..network import Network, views_of
 from ..schedules import Schedule
 from ..settings import changed
-from .callbacks import CallbackSupportMixin, ReportedObjective, Tasks
+from .callbacks import CallbackSupportMixin, Tasks
+from .held_out import hold_out, validation_set
 from .inputs import _given, _readable, check_numeric
-from .optimizer import _Optimizer
 from .parameters import CONSTRAINTS
-from .records import CURVES, NOT_FINITE, OPTIMIZER, RECORDS, check_finite
+from .records import CURVES, NOT_FINITE
+from .training import fit_full_batch, fit_lbfgs, fit_stochastic
 from .undo import USER, undone_on_error
 
 # The network's loss by output activation, for estimators whose attributes were set by hand.
@@ -39,16 +36,6 @@ _LOSSES = {
     "identity": "squared_error",
     "exp": "poisson",
 }
-
-
-class HeldOut(NamedTuple):
-    """Validation set: rows `order` (None for all) of X, and all that belongs to them."""
-
-    X: object
-    order: object
-    data: object
-    target: np.ndarray
-    weight: np.ndarray | None
 
 
 class _BaseMLP(CallbackSupportMixin, BaseEstimator):
@@ -251,19 +238,6 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
             )
         return weight
 
-    def _validation_set(self, net, X, y, sample_weight, weigh):
-        """The validation set that was given."""
-        try:
-            X, y = self._check_X_y(X, y, reset=False)
-            target = self._encode_known(y)
-            weight = weigh(target, self._check_weight(sample_weight, X, "sample_weight_val"))
-            if X.shape[0] < 2:
-                raise ValueError("at least 2 rows are needed, got 1.")
-            return HeldOut(X, None, net._data(X, target, weight), target, weight)
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"X_val, y_val, sample_weight_val: {error}") from error
-
     def _check_early_stopping(self, X_val, y_val, sample_weight_val, incremental):
         if (X_val is None) != (y_val is None):
             given, missing = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
@@ -441,272 +415,26 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         data, order, held_out = Data(*rows), np.arange(X.shape[0]), None
         if stochastic and self.early_stopping:
             if validation[0] is None:
-                order, held_out = self._hold_out(X, target, weight, data)
+                order, held_out = hold_out(self, X, target, weight, data)
             else:
-                held_out = self._validation_set(net, *validation, weigh)
+                held_out = validation_set(self, net, *validation, weigh)
 
         tasks = Tasks(self, *given, max_subtasks=1 if incremental else self.max_iter)
         with threads.exclusive(net):
             if stochastic:
-                self._fit_stochastic(net, data, order, held_out, incremental, tasks, X if shown else None)
+                fit_stochastic(self, net, data, order, held_out, incremental, tasks, X if shown else None)
             elif self.solver == "lbfgs":
-                self._fit_lbfgs(net, data, tasks)
+                fit_lbfgs(self, net, data, tasks)
             else:
-                self._fit_full_batch(net, rows, tasks)
+                fit_full_batch(self, net, rows, tasks)
         if not np.isfinite(net.parameters).all():
             raise ValueError(NOT_FINITE)
         tasks.close()
         return self
 
-    def _hold_out(self, X, target, weight, data):
-        """Rows to train on, and a validation set split off."""
-        order, rows = train_test_split(
-            np.arange(X.shape[0]),
-            random_state=self._random_state,
-            test_size=self.validation_fraction,
-            # scikit-learn stratifies for two classes only.
-            stratify=target if target.dtype == bool and self.n_outputs_ == 1 else None,
-        )
-        if len(rows) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of "
-                "your dataset."
-            )
-        if weight is None:
-            return order, HeldOut(X, rows, data, target[rows], None)
-        if not weight[order].any() or not weight[rows].any():
-            raise ValueError(
-                "Sample weights must contain at least one non-zero number, both among the training"
-                " and the validation rows; sample_weight has none in one of them."
-            )
-        return order, HeldOut(X, rows, data, target[rows], weight[rows])
-
     def _loss_scale(self):
         """What to divide a network's loss by."""
         return 1
-
-    def _no_progress(self, watched="Training loss"):
-        return (
-            f"{watched} did not improve more than tol={self.tol:f}"
-            f" for {self.n_iter_no_change} consecutive epochs."
-        )
-
-    def _begin_curves(self, fresh, early_stopping):
-        """Give the attributes that record the progress of training their initial values."""
-        if fresh or not hasattr(self, "loss_curve_"):
-            self.loss_curve_ = []
-            self._no_improvement_count = 0
-        if early_stopping:
-            if fresh or getattr(self, "validation_scores_", None) is None:
-                self.validation_scores_, self.validation_loss_curve_ = [], []
-                self.best_validation_score_ = -np.inf
-            self.best_loss_ = None
-        else:
-            if fresh or getattr(self, "best_loss_", None) is None:
-                self.best_loss_ = np.inf
-            self.validation_scores_ = self.validation_loss_curve_ = None
-            self.best_validation_score_ = None
-
-    def _fit_stochastic(self, net, data, order, held_out, incremental, tasks, unseen):
-        """Train in epochs. `unseen` is X if nobody has looked yet whether it is finite, else None."""
-        fresh = not incremental and not self.warm_start
-        if not incremental or not hasattr(self, "_optimizer"):
-            self._optimizer = _Optimizer(self)
-            check_in_dtype(net.dtype, solver=self._optimizer.rule)
-            self.__dict__.pop("_optimizer_state", None)
-            net._reset_optimizer()
-        elif "_optimizer_state" in vars(self):
-            net._optimizer_state = copy.deepcopy(vars(self).pop("_optimizer_state"))
-        self._begin_curves(fresh, held_out is not None)
-        best = vars(self).pop("_best_parameters", None)
-        best = best if incremental else None
-        if held_out is not None:
-            # As in scikit-learn, a warm start that never beats the best score of earlier fits keeps
-            # the parameters it ends with: that score may be from other data.
-            warm = not incremental and self.validation_scores_
-            self._best_parameters = net.parameters.copy() if best is None and not warm else best
-
-        n_samples = len(order)
-        if self.batch_size == "auto":
-            batch_size = min(200, n_samples)
-        else:
-            if self.batch_size > n_samples:
-                warnings.warn(
-                    "Got `batch_size` less than 1 or larger than sample size. "
-                    "It is going to be clipped",
-                    stacklevel=USER,
-                )
-            batch_size = min(int(self.batch_size), n_samples)
-        lengths = np.full(-(-n_samples // batch_size), batch_size)
-        lengths[-1] = n_samples - lengths[:-1].sum()
-        optimizer = self._optimizer
-        message = self._no_progress("Training loss" if held_out is None else "Validation score")
-
-        self.n_iter_, self.converged_ = 0, False
-        try:
-            for _ in range(1 if incremental else self.max_iter):
-                tasks.begin("epoch")
-                if self.shuffle:
-                    order = order[self._random_state.permutation(n_samples)]
-                record, loss = net._train_epoch(
-                    data,
-                    order,
-                    batch_size,
-                    optimizer.rule,
-                    optimizer.learning_rate,
-                    penalty_over_weight=True,
-                    n_threads=self.n_threads,
-                    random_state=self._random_state,
-                )
-                if unseen is not None and np.isnan(loss):
-                    assert_all_finite(unseen, estimator_name=type(self).__name__, input_name="X")
-                losses = record[:, 0] / self._loss_scale() + record[:, 1]
-                self._end_epoch(net, float(losses @ lengths) / n_samples, held_out, n_samples)
-                optimizer.end_epoch(self.t_)
-                watched_loss = self.loss_ if held_out is None else self.validation_loss_curve_[-1]
-                net._end_epoch(optimizer.rule, watched_loss)
-                stop = tasks.end()
-                if self._no_improvement_count > self.n_iter_no_change:
-                    self.converged_ = optimizer.stop(message, self.verbose)
-                    if not self.converged_:
-                        self._no_improvement_count = 0
-                if stop or self.converged_:
-                    break
-            else:
-                if not incremental:
-                    warnings.warn(
-                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and "
-                        "the optimization hasn't converged yet.",
-                        ConvergenceWarning,
-                        stacklevel=USER,
-                    )
-        except KeyboardInterrupt as interrupt:
-            if incremental:  # one of a loop of calls, which is to end too
-                interrupt.leaves_usable_model = bool(np.isfinite(net.parameters).all())
-                raise
-            warnings.warn("Training interrupted by user.", stacklevel=USER)
-
-        losses = self.loss_curve_[len(self.loss_curve_) - self.n_iter_ :]
-        if losses and not np.isfinite(losses).any():  # with early stopping some may have been
-            check_finite(net, losses[-1])
-        if held_out is not None and (self.converged_ or not incremental):
-            best = vars(self).pop("_best_parameters")
-            if best is not None:
-                net.parameters[:] = best
-            if incremental:
-                self._no_improvement_count = 0
-                if not all(np.isfinite(moments).all() for moments in net._optimizer_state["arrays"]):
-                    net._reset_optimizer()  # training diverged after the best epoch
-
-    def _end_epoch(self, net, loss, held_out=None, n_samples=0):
-        """Record the loss and the validation score of an epoch, and whether it improved."""
-        if held_out is None:
-            check_finite(net, loss)
-            improved = not loss > self.best_loss_ - self.tol
-            self.best_loss_ = min(self.best_loss_, loss)
-        else:
-            X, rows, data, target, weight = held_out
-            validation_loss = net._evaluate(data, rows, n_threads=self.n_threads) / self._loss_scale()
-            outputs = net.predict(X, order=rows, n_threads=self.n_threads)
-            score = self._score_outputs(target, outputs, weight)
-            improved = not score < self.best_validation_score_ + self.tol
-            if score > self.best_validation_score_:
-                self._best_parameters = net.parameters.copy()
-                self.best_validation_score_ = score
-            self.validation_loss_curve_.append(validation_loss)
-            self.validation_scores_.append(score)
-        self.loss_ = loss
-        self.loss_curve_.append(loss)
-        self.n_iter_ += 1
-        self.t_ += n_samples
-        self._no_improvement_count = 0 if improved else self._no_improvement_count + 1
-        if self.verbose:
-            print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
-            if held_out is not None:
-                print(f"Validation score: {score:f}")
-
-    def _fit_full_batch(self, net, rows, tasks):
-        """An iteration of the solver's rule, which ends by itself or without progress, for each epoch."""
-        for name in OPTIMIZER:
-            vars(self).pop(name, None)  # of another solver's fit
-        rule, fresh, stopped = self.solver, not self.warm_start, False
-        rule.check(net)
-        net._reset_optimizer()
-        self._begin_curves(fresh, early_stopping=False)
-        self.n_iter_, self.converged_ = 0, False
-
-        def end_iteration(loss):
-            nonlocal stopped
-            tasks.begin("iteration")  # one without an evaluation has not begun yet
-            self._end_epoch(net, float(loss))
-            stopped = tasks.end()
-            if isinstance(rule, GradientRule) and self._no_improvement_count > self.n_iter_no_change:
-                self.converged_ = True
-                if self.verbose:
-                    print(f"{self._no_progress()} Stopping.")
-            return stopped or self.converged_
-
-        objective = ReportedObjective(net, rows, self.n_threads, tasks)
-        try:
-            rule.train(objective, self.max_iter, end_iteration)
-            if self.n_iter_ < self.max_iter and not stopped:
-                self.converged_ = True
-            elif not stopped and not self.converged_:
-                warnings.warn(
-                    f"{type(rule).__name__}: Maximum iterations ({self.max_iter}) reached and the optimization hasn't"
-                    " converged yet.",
-                    ConvergenceWarning,
-                    stacklevel=USER,
-                )
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=USER)
-        net._reset_optimizer()
-
-    def _fit_lbfgs(self, net, data, tasks):
-        """Minimize mean loss plus penalty."""
-        for name in (*RECORDS, *OPTIMIZER):
-            vars(self).pop(name, None)  # of another solver's fit
-        l1, l2 = net._flat_penalties()
-        # scikit-learn's value, unlike its gradient, averages squared errors over outputs. That is
-        # kept for equal results; L1, which it lacks, has the value that belongs to the gradient.
-        scale = 1 if l1.any() else self._loss_scale()
-        gradient = np.empty_like(net.parameters)
-        start = net.parameters.astype(np.float64)
-        lowest = np.inf, start
-        self.n_iter_ = 0
-
-        def cost(x):
-            nonlocal lowest
-            tasks.begin("iteration")
-            net.parameters[:] = x
-            value = net._evaluate(data, gradient=gradient, n_threads=self.n_threads) / scale
-            value += (l2 * x) @ x / 2
-            total = value + l1 @ np.abs(x)
-            if total < lowest[0]:
-                lowest = total, x.copy()
-            return value, gradient + l2 * x
-
-        def end_iteration(intermediate_result):
-            net.parameters[:] = intermediate_result.x
-            self.n_iter_ += 1
-            if self.verbose:
-                print(f"Iteration {self.n_iter_}, loss = {lowest[0]:.8f}")
-            if tasks.end():
-                raise StopIteration
-
-        stopped = 99  # scipy's status when the callback raises StopIteration
-        try:
-            options = {"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol}
-            result = minimize_lbfgs(cost, start, l1, end_iteration, options)
-            if result.status != stopped:
-                self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
-            self.loss_, self.converged_ = float(result.fun), result.status == 0
-            net.parameters[:] = result.x
-            check_finite(net, self.loss_)
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=USER)
-            self.loss_, self.converged_ = float(lowest[0]), False
-            net.parameters[:] = lowest[1]
 
     # Prediction
 
