@@ -1,33 +1,27 @@
 """What the estimators share: scikit-learn's contract, the network behind the attributes, and training."""
 
 import copy
-import math
 import operator
-import warnings
 from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .. import threads
 from .._core import Data
-from ..checks import check_real
-from ..full_batch import FullBatch
 from ..layers import Dense
 from ..losses import OUTPUT_UNITS, kernel_of
 from ..network import Network, views_of
-from ..schedules import Schedule
 from ..settings import changed
 from .callbacks import CallbackSupportMixin, Tasks
 from .held_out import hold_out, validation_set
-from .inputs import _given, _readable, check_numeric
-from .parameters import CONSTRAINTS
+from .inputs import check_weight, check_X, check_X_y
+from .parameters import CONSTRAINTS, check_parameters, hidden_units, is_stochastic
 from .records import CURVES, NOT_FINITE
 from .training import fit_full_batch, fit_lbfgs, fit_stochastic
-from .undo import USER, undone_on_error
+from .undo import undone_on_error
 
 # The network's loss by output activation, for estimators whose attributes were set by hand.
 _LOSSES = {
@@ -48,11 +42,8 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _is_stochastic(self):
-        return self.solver != "lbfgs" and not isinstance(self.solver, FullBatch)
-
     def _check_solver(self):
-        if not self._is_stochastic():
+        if not is_stochastic(self.solver):
             raise AttributeError(
                 "partial_fit is only available for stochastic optimizers."
                 f" {self.solver} is not stochastic."
@@ -181,90 +172,6 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         vars(self).update(changes)
         return self
 
-    # Validation of the arguments
-
-    def _check_X(self, X):
-        with np.errstate(invalid="ignore"):  # scikit-learn's sum of inf and -inf, before it says that they are there
-            X = validate_data(self, _given(X), accept_sparse="csr", dtype="numeric", reset=False)
-        return _readable(X)
-
-    def _is_plain(self, X):
-        """Whether X is small and `check_is_fitted` and `_check_X` would let it pass as it is.
-
-        They take some hundred microseconds, the prediction of one row takes one or two. A sum of
-        squares is finite only if all elements are; if it overflows, they are asked after all.
-        """
-        attributes = vars(self)
-        return (
-            type(X) is np.ndarray
-            and X.ndim == 2
-            and 0 < X.size <= 10_000
-            and X.dtype in (np.float32, np.float64)
-            and "_bound" in attributes
-            and "feature_names_in_" not in attributes
-            and X.shape[1] == attributes["n_features_in_"]
-            and math.isfinite(np.vdot(X, X))
-        )
-
-    def _check_X_y(self, X, y, reset, finite=True):
-        """X and y validated; whether X is finite only if `finite`."""
-        with np.errstate(invalid="ignore"):  # as in `_check_X`
-            X, y = validate_data(
-                self,
-                _given(X),
-                y,
-                accept_sparse="csr",
-                dtype="numeric",
-                reset=reset,
-                multi_output=True,
-                y_numeric=self._y_numeric,
-                ensure_all_finite=finite,
-            )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if self._y_numeric:
-            check_real("y", y, TypeError)
-        return _readable(X), y
-
-    def _check_weight(self, weight, X, name="sample_weight"):
-        if weight is None:
-            return None
-        weight = _check_sample_weight(check_numeric(name, weight), X, dtype=np.float64)
-        if (weight < 0).any():
-            raise ValueError(f"Negative values in data passed to `{name}`.")
-        if not weight.any():  # scikit-learn < 1.9 doesn't say it
-            raise ValueError(
-                f"Sample weights must contain at least one non-zero number, `{name}` has none."
-            )
-        return weight
-
-    def _check_early_stopping(self, X_val, y_val, sample_weight_val, incremental):
-        if (X_val is None) != (y_val is None):
-            given, missing = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
-            raise ValueError(f"{given} is provided, but {missing} was not provided.")
-        if X_val is None and sample_weight_val is not None:
-            raise ValueError("sample_weight_val is provided, but X_val was not provided.")
-        if isinstance(self.solver, FullBatch) and self.early_stopping:
-            raise ValueError(f"early_stopping must be False, it needs a stochastic solver, got solver={self.solver!r}.")
-        if X_val is not None and not (self._is_stochastic() and self.early_stopping):
-            raise ValueError(
-                "X_val and y_val are for early stopping, which needs early_stopping=True and a"
-                f" stochastic solver, got early_stopping={self.early_stopping} and"
-                f" solver={self.solver!r}."
-            )
-        if X_val is None and self.early_stopping and incremental:
-            raise ValueError(
-                "partial_fit does not support early_stopping=True unless X_val and y_val are given."
-            )
-
-    def _hidden_units(self):
-        units = self.hidden_layer_sizes
-        units = list(units) if hasattr(units, "__iter__") else [units]
-        for problem, wrong in (("> 0", lambda n: n <= 0), ("integers", lambda n: n != int(n))):
-            if any(map(wrong, units)):
-                raise ValueError(f"hidden_layer_sizes must be {problem}, got {units}.")
-        return [int(n) for n in units]
-
     # Training
 
     @undone_on_error
@@ -330,35 +237,9 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _fit(self, X, y, sample_weight, validation, incremental=False):
         given = X, y, sample_weight
-        hidden = self._hidden_units()
-        stochastic = self._is_stochastic()
-        if any(layer.dropout for layer in self._hidden_layers(hidden)) and not stochastic:
-            raise ValueError(
-                f"dropout is for the stochastic solvers, got solver={self.solver!r} and dropout={self.dropout!r}."
-            )
-        self._check_early_stopping(*validation, incremental)
-        if not isinstance(self.solver, str) and self.learning_rate != "constant":
-            raise ValueError(
-                "learning_rate must be 'constant' if solver is an object, which brings its own, got"
-                f" {self.learning_rate!r}."
-            )
-        ignored = not isinstance(self.solver, str) or isinstance(self.learning_rate, Schedule)
-        if ignored and self.learning_rate_init != 0.001:
-            warnings.warn(
-                f"learning_rate_init={self.learning_rate_init} is not used: solver={self.solver!r} with"
-                f" learning_rate={self.learning_rate!r} brings its own rates.",
-                stacklevel=USER - 1,
-            )
-        if not stochastic and isinstance(self.learning_rate, Schedule):
-            warnings.warn(
-                f"learning_rate={self.learning_rate!r} is not used: solver={self.solver!r} has no learning rate.",
-                stacklevel=USER - 1,
-            )
-        if getattr(self.solver, "needs_derivative", False) and self.alpha * self.l1_ratio > 0:
-            raise ValueError(
-                f"l1_ratio must be 0 for solver={self.solver!r}, which needs a differentiable penalty, got"
-                f" {self.l1_ratio}."
-            )
+        hidden = hidden_units(self)
+        stochastic = is_stochastic(self.solver)
+        check_parameters(self, hidden, incremental, *validation)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         # One epoch shows whether X is finite: in H^T delta its rows meet every delta, and NaN and inf
         # remain even times 0. To look before would take a tenth of the epoch's time. Rows without
@@ -369,42 +250,16 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
             and getattr(self, "class_weight", None) is None
             and getattr(self.solver, "clip_value", None) is None
         )
-        X, y = self._check_X_y(X, y, reset=first, finite=not shown)
+        X, y = check_X_y(self, X, y, reset=first, finite=not shown)
         target = self._encode(y, incremental)
-        weight = self._check_weight(sample_weight, X)
+        weight = check_weight(sample_weight, X)
         weigh = self._class_weighting(target, weight)
         weight = weigh(target, weight)
 
         self._random_state = check_random_state(self.random_state)
         self.out_activation_, self._loss = self._output()
         self.n_outputs_ = self._n_outputs(target)
-        if first:
-            self.n_iter_ = self.t_ = 0
-            self.n_layers_ = len(hidden) + 2
-            self._fitted_hidden = hidden
-            dtype = np.float32 if X.dtype == np.float32 else np.float64
-            units = [*hidden, self.n_outputs_]
-            net = self._new_network(X.shape[1], units, dtype, self._random_state)
-            if self.activation == "logistic" != net.layers[0].activation:
-                net.parameters[:] *= np.sqrt(2 / 6)  # scikit-learn's range, though no unit has it
-            self._bind(net)
-        if len(self.intercepts_[-1]) != self.n_outputs_:
-            raise ValueError(
-                f"y and loss need {self.n_outputs_} outputs, but the network was fitted with"
-                f" {len(self.intercepts_[-1])}."
-            )
-        net = self._network(train=True)
-        fitted = getattr(self, "_fitted_hidden", [len(b) for b in self.intercepts_[:-1]])
-        if hidden != fitted:
-            raise ValueError(
-                f"hidden_layer_sizes is {hidden}, but the network to go on from was fitted with {fitted}; only a fit"
-                " with warm_start=False makes a new one."
-            )
-        if X.dtype == np.float64 and net.dtype == np.float32:
-            raise ValueError(
-                "X is float64, but the network to go on from was fitted in float32, to which X would be rounded;"
-                " convert X, or fit a new network with warm_start=False."
-            )
+        net = self._network_to_train(X, hidden, first)
         rows = net._rows(X, target, weight)
         strength = self.alpha
         if not stochastic:  # the kernels of the other solvers divide by the weight of the batch
@@ -432,6 +287,37 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
         tasks.close()
         return self
 
+    def _network_to_train(self, X, hidden, first):
+        """A new network if `first`, else the one to go on from; ValueError if X, y or parameters need another one."""
+        if first:
+            self.n_iter_ = self.t_ = 0
+            self.n_layers_ = len(hidden) + 2
+            self._fitted_hidden = hidden
+            dtype = np.float32 if X.dtype == np.float32 else np.float64
+            units = [*hidden, self.n_outputs_]
+            net = self._new_network(X.shape[1], units, dtype, self._random_state)
+            if self.activation == "logistic" != net.layers[0].activation:
+                net.parameters[:] *= np.sqrt(2 / 6)  # scikit-learn's range, though no unit has it
+            self._bind(net)
+        if len(self.intercepts_[-1]) != self.n_outputs_:
+            raise ValueError(
+                f"y and loss need {self.n_outputs_} outputs, but the network was fitted with"
+                f" {len(self.intercepts_[-1])}."
+            )
+        net = self._network(train=True)
+        fitted = getattr(self, "_fitted_hidden", [len(b) for b in self.intercepts_[:-1]])
+        if hidden != fitted:
+            raise ValueError(
+                f"hidden_layer_sizes is {hidden}, but the network to go on from was fitted with {fitted}; only a fit"
+                " with warm_start=False makes a new one."
+            )
+        if X.dtype == np.float64 and net.dtype == np.float32:
+            raise ValueError(
+                "X is float64, but the network to go on from was fitted in float32, to which X would be rounded;"
+                " convert X, or fit a new network with warm_start=False."
+            )
+        return net
+
     def _loss_scale(self):
         """What to divide a network's loss by."""
         return 1
@@ -439,11 +325,5 @@ class _BaseMLP(CallbackSupportMixin, BaseEstimator):
     # Prediction
 
     def _outputs(self, X):
-        X = self._validated(X)
+        X = check_X(self, X)
         return self._network().predict(X, n_threads=self.n_threads)
-
-    def _validated(self, X):
-        if self._is_plain(X):
-            return X
-        check_is_fitted(self)
-        return self._check_X(X)

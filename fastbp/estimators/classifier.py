@@ -11,8 +11,9 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from ..checks import check_real
 from ..losses import SoftmaxCrossEntropy
 from .base import _BaseMLP
-from .inputs import check_numeric
-from .parameters import AGREEMENT, ATTRIBUTES, DROPOUT, PARAMETERS, set_parameters
+from .docstrings import AGREEMENT, ATTRIBUTES, DROPOUT, PARAMETERS
+from .inputs import check_numeric, check_X
+from .parameters import set_parameters
 from .undo import undone_on_error
 
 
@@ -327,7 +328,7 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
         log_p : ndarray of shape (n_samples, n_classes)
             Of the probabilities, computed from the last layer's ``z``: finite also where `predict_proba` rounds to 0.
         """
-        X = self._validated(X)
+        X = check_X(self, X)
         net = self._network()
         z = net._before_output_unit().predict(X, n_threads=self.n_threads)
         if self.out_activation_ == "softmax":

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from .inputs import check_weight, check_X_y
+
 
 class HeldOut(NamedTuple):
     """Validation set: rows `order` (None for all) of X, and all that belongs to them."""
@@ -19,9 +21,9 @@ class HeldOut(NamedTuple):
 def validation_set(mlp, net, X, y, sample_weight, weigh):
     """The validation set that was given."""
     try:
-        X, y = mlp._check_X_y(X, y, reset=False)
+        X, y = check_X_y(mlp, X, y, reset=False)
         target = mlp._encode_known(y)
-        weight = weigh(target, mlp._check_weight(sample_weight, X, "sample_weight_val"))
+        weight = weigh(target, check_weight(sample_weight, X, "sample_weight_val"))
         if X.shape[0] < 2:
             raise ValueError("at least 2 rows are needed, got 1.")
         return HeldOut(X, None, net._data(X, target, weight), target, weight)

@@ -8,8 +8,9 @@ from sklearn.utils._param_validation import StrOptions
 
 from ..losses import OUTPUT_UNITS, HistogramLoss, Huber, Lp, Quantile, kernel_of, output_units, outputs_per_target
 from .base import _BaseMLP
+from .docstrings import AGREEMENT, ATTRIBUTES, DROPOUT, PARAMETERS
 from .inputs import check_numeric
-from .parameters import AGREEMENT, ATTRIBUTES, DROPOUT, PARAMETERS, set_parameters
+from .parameters import set_parameters
 
 
 class MLPRegressor(RegressorMixin, _BaseMLP):
