@@ -1,6 +1,10 @@
 """scikit-learn's callbacks."""
 
+import copy
+from functools import partial
+
 from ..full_batch import Objective
+from .records import CURVES
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -27,7 +31,7 @@ class Tasks:
             "y": y,
             "metadata": None if sample_weight is None else {"sample_weight": sample_weight},
         }
-        self.fitted = {"reconstruction_attributes": estimator._checkpoint}
+        self.fitted = {"reconstruction_attributes": partial(_checkpoint, estimator)}
         if self.active:
             self.root.call_on_fit_task_begin(**self.arguments)
 
@@ -59,3 +63,10 @@ class ReportedObjective(Objective):
     def value_and_gradient(self, l1=True):
         self.tasks.begin("iteration")
         return super().value_and_gradient(l1)
+
+
+def _checkpoint(estimator):
+    """Attributes of an estimator as if training ended now."""
+    names = ("coefs_", "intercepts_", "_optimizer", "_optimizer_state", *CURVES)
+    state = vars(estimator) | estimator.__getstate__()
+    return {name: copy.deepcopy(state[name]) for name in names if name in state}
