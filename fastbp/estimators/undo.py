@@ -9,7 +9,7 @@ import numpy as np
 from .. import threads
 from .records import CURVES
 
-# Stack level of the line that calls fit or partial_fit, seen from a solver.
+# Stack level of the line that calls fit or partial_fit, seen from what `_fit` calls: two decorators are in between.
 USER = 6
 
 
