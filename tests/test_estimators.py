@@ -382,7 +382,7 @@ def test_plain_rows_need_no_further_validation(monkeypatch, dtype):
     clf = classifier().fit(X, y_iris)
     expected = clf.predict_proba(X.tolist() if dtype == "f8" else pd.DataFrame(X))
     asked = []
-    monkeypatch.setattr("fastbp.estimators.check_is_fitted", asked.append)
+    monkeypatch.setattr("fastbp.estimators.inputs.check_is_fitted", asked.append)
     for rows in (slice(0, 1), slice(0, 150), slice(0, 150, 3)):
         np.testing.assert_array_equal(clf.predict_proba(X[rows]), expected[rows])
         np.testing.assert_array_equal(clf.predict(np.asfortranarray(X[rows])), expected[rows].argmax(axis=1))
@@ -1557,6 +1557,15 @@ def test_pickles_of_older_versions():
     assert_same_parameters(pickle.loads(pickle.dumps(old)).partial_fit(X_iris, y_iris), clf.partial_fit(X_iris, y_iris))
     old.set_params(hidden_layer_sizes=5)
     assert_unharmed(old, lambda: old.partial_fit(X_iris, y_iris), r"was fitted with \[5, 6\]")
+
+
+def test_pickles_name_what_is_there():
+    """Pickles of 0.1.0 name all in fastbp.estimators, which was one module."""
+    for estimator in (classifier(), regressor()):
+        data = pickle.dumps(estimator.fit(X_iris, y_iris), protocol=0)
+        old, n = re.subn(rb"cfastbp\.estimators\.\w+\n", b"cfastbp.estimators\n", data)
+        assert n == 2 and b"_Optimizer" in old
+        assert_same_parameters(pickle.loads(old).partial_fit(X_iris, y_iris), estimator.partial_fit(X_iris, y_iris))
 
 
 def test_clone_is_unfitted():
