@@ -223,7 +223,6 @@ def test_another_thread_writes_to_csr(part, index, hidden):
 # ---- probabilities ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", ["softmax_cross_entropy", SoftmaxCrossEntropy(0.1)], ids=str)
 @pytest.mark.parametrize("kind", ["coo", "csr", "csc", "bsr"])
 @pytest.mark.parametrize("dtype, first, second", [("uint8", 200, 100), ("bool", True, True), ("int8", 100, 100)])
 def test_repeated_entries_are_added_as_numbers(kind, dtype, first, second):
@@ -241,6 +240,7 @@ def test_repeated_entries_are_added_as_numbers(kind, dtype, first, second):
     assert_array_equal(net.predict(X), net.predict(dense))
 
 
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", SoftmaxCrossEntropy(0.1)], ids=str)
 @pytest.mark.parametrize("dtype", ["float64", "float32", "uint8", "bool", "int64"])
 def test_rows_of_probabilities_sum_to_1(rng, loss, dtype):
     X = rng.normal(size=(70_000, 2)).astype("f4")
