@@ -53,7 +53,7 @@ class BuildExt(build_ext):
 
 core = Extension(
     "fastbp._core",
-    ["fastbp/_core.pyx", "src_c/dispatch.c", "src_c/team.c"],
+    ["fastbp/_core.pyx", *sorted(str(path) for path in Path("src_c").glob("*.c") if path.name != "kernels.c")],
     include_dirs=["src_c", numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
     depends=HEADERS,

@@ -256,14 +256,13 @@ static int NAME(bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w_, ptrdiff_t ld,
         norm = NAME(column_norms)(m, mask, w, ld, scale);
         any = 0;
     }
-    const IVEC above = norm > scale * most;
+    const VEC bound = scale * most, factor = NAME(select)(norm > bound, most / norm, one);
     for (ptrdiff_t j = 0; j < n; j++)
-        any |= above[j] != 0;
+        any |= norm[j] > bound[j];
     if (!any)
         return 0;
-    scale = NAME(select)(above, scale, one);
-    norm = NAME(select)(above, most / norm, one);
+    scale = NAME(select)(norm > bound, scale, one);
     for (ptrdiff_t i = 0; i < m; i++)
-        NAME(store_masked)(w + i * ld, mask, NAME(load_masked)(w + i * ld, mask) * scale * norm);
+        NAME(store_masked)(w + i * ld, mask, NAME(load_masked)(w + i * ld, mask) * scale * factor);
     return 1;
 }

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import joblib
 import numpy as np
@@ -107,6 +108,15 @@ def test_pickles_of_older_versions():
     assert_same_parameters(pickle.loads(pickle.dumps(old)).partial_fit(X_iris, y_iris), clf.partial_fit(X_iris, y_iris))
     old.set_params(hidden_layer_sizes=5)
     assert_unharmed(old, lambda: old.partial_fit(X_iris, y_iris), r"was fitted with \[5, 6\]")
+
+
+def test_pickles_name_what_is_there():
+    """Pickles of 0.1.0 name all in fastbp.estimators, which was one module."""
+    for estimator in (classifier(), regressor()):
+        data = pickle.dumps(estimator.fit(X_iris, y_iris), protocol=0)
+        old, n = re.subn(rb"cfastbp\.estimators\.\w+\n", b"cfastbp.estimators\n", data)
+        assert n == 2 and b"_Optimizer" in old
+        assert_same_parameters(pickle.loads(old).partial_fit(X_iris, y_iris), estimator.partial_fit(X_iris, y_iris))
 
 
 # Attributes

@@ -34,7 +34,7 @@ def test_plain_rows_need_no_further_validation(monkeypatch, dtype):
     clf = classifier().fit(X, y_iris)
     expected = clf.predict_proba(X.tolist() if dtype == "f8" else pd.DataFrame(X))
     asked = []
-    monkeypatch.setattr("fastbp.estimators.check_is_fitted", asked.append)
+    monkeypatch.setattr("fastbp.estimators.inputs.check_is_fitted", asked.append)
     for rows in (slice(0, 1), slice(0, 150), slice(0, 150, 3)):
         np.testing.assert_array_equal(clf.predict_proba(X[rows]), expected[rows])
         np.testing.assert_array_equal(clf.predict(np.asfortranarray(X[rows])), expected[rows].argmax(axis=1))

@@ -1,0 +1,196 @@
+"""What the estimators share: scikit-learn's contract, and the way of a fit."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+
+from .. import threads
+from .._core import Data
+from ..settings import changed
+from .callbacks import CallbackSupportMixin, Tasks
+from .fitted import FittedNetworkMixin
+from .held_out import hold_out, validation_set
+from .inputs import check_weight, check_X, check_X_y
+from .parameters import CONSTRAINTS, check_parameters, hidden_units, is_stochastic
+from .records import NOT_FINITE
+from .training import fit_full_batch, fit_lbfgs, fit_stochastic
+from .undo import undone_on_error
+
+
+class _BaseMLP(CallbackSupportMixin, FittedNetworkMixin, BaseEstimator):
+    """What classifier and regressor share. Subclasses encode y, decode outputs and score them.
+
+    They have ``_y_numeric``, whether y holds numbers, and the methods
+
+    - ``_encode(y, incremental)`` and ``_encode_known(y)``: the network's targets, when training begins and when
+      it has begun;
+    - ``_output()`` and ``_n_outputs(target)``: the activation of the outputs and the network's loss; their number;
+    - ``_class_weighting(target, weight)``: a function (target, weight) -> weight;
+    - ``_score_outputs(target, outputs, weight)``: the score that early stopping watches.
+    """
+
+    _parameter_constraints: dict = CONSTRAINTS
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _check_solver(self):
+        if not is_stochastic(self.solver):
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers."
+                f" {self.solver} is not stochastic."
+            )
+        return True
+
+    def set_params(self, **params):
+        """Set parameters.
+
+        Parameters
+        ----------
+        **params : dict
+            Names such as ``solver__learning_rate`` replace `solver`, which is immutable, by a copy that differs in its
+            ``learning_rate``; they can be those of a grid search.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown, or a value is out of range for `solver` and the like. No parameter has changed then.
+        """
+        changes = changed(self, params)
+        unknown = {name: value for name, value in changes.items() if name not in self._get_param_names()}
+        if unknown:
+            return super().set_params(**unknown)  # says so
+        vars(self).update(changes)
+        return self
+
+    # Training
+
+    @undone_on_error
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Train; unless `warm_start`, from new parameters.
+
+        Ctrl-C ends the training with a warning, and leaves a usable model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows. The arithmetic is float32 for float32 and float64 for all else. Arrays of
+            float32, float64, uint8 and bool with any strides, memory maps among them, and canonical
+            CSR matrices of these types are read in place.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Target values or class labels; for several labels per row a matrix of 0 and 1.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, not negative.
+        X_val, y_val, sample_weight_val : array-like, default=None
+            Validation set for early stopping, instead of one split off X.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If an argument is unusable, or training ends with parameters or a loss that are not finite.
+            The estimator is then as it was before the call.
+        TypeError
+            If dates or the like are in the place of numbers. The estimator is as it was.
+        """
+        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+
+    @available_if(lambda self: self._check_solver())
+    @undone_on_error
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
+    ):
+        """Train for one epoch, going on from where the last call ended.
+
+        Ctrl-C raises KeyboardInterrupt, and leaves the parameters after the last whole step; an epoch
+        that was not completed is not in the records.
+
+        With early stopping each call scores the validation set, which has to be given. The call
+        after which there was no improvement for more than `n_iter_no_change` calls sets
+        `converged_` and restores the best parameters; later calls go on from them.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val, sample_weight_val
+            As in `fit`.
+
+        Returns
+        -------
+        self : object
+        """
+        validation = X_val, y_val, sample_weight_val
+        return self._fit(X, y, sample_weight, validation, incremental=True)
+
+    def _fit(self, X, y, sample_weight, validation, incremental=False):
+        given = X, y, sample_weight
+        hidden = hidden_units(self)
+        stochastic = is_stochastic(self.solver)
+        check_parameters(self, hidden, incremental, *validation)
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        # One epoch shows whether X is finite: in H^T delta its rows meet every delta, and NaN and inf
+        # remain even times 0. To look before would take a tenth of the epoch's time. Rows without
+        # weight show nothing, and clipping makes inf finite.
+        shown = (
+            incremental
+            and sample_weight is None
+            and getattr(self, "class_weight", None) is None
+            and getattr(self.solver, "clip_value", None) is None
+        )
+        X, y = check_X_y(self, X, y, reset=first, finite=not shown)
+        target = self._encode(y, incremental)
+        weight = check_weight(sample_weight, X)
+        weigh = self._class_weighting(target, weight)
+        weight = weigh(target, weight)
+
+        self._random_state = check_random_state(self.random_state)
+        self.out_activation_, self._loss = self._output()
+        self.n_outputs_ = self._n_outputs(target)
+        net = self._network_to_train(X, hidden, first)
+        rows = net._rows(X, target, weight)
+        strength = self.alpha
+        if not stochastic:  # the kernels of the other solvers divide by the weight of the batch
+            strength /= X.shape[0] if weight is None else weight.sum()
+        net.l1 = strength * self.l1_ratio
+        net.l2 = strength * (1 - self.l1_ratio)
+
+        data, order, held_out = Data(*rows), np.arange(X.shape[0]), None
+        if stochastic and self.early_stopping:
+            if validation[0] is None:
+                order, held_out = hold_out(self, X, target, weight, data)
+            else:
+                held_out = validation_set(self, net, *validation, weigh)
+
+        tasks = Tasks(self, *given, max_subtasks=1 if incremental else self.max_iter)
+        with threads.exclusive(net):
+            if stochastic:
+                fit_stochastic(self, net, data, order, held_out, incremental, tasks, X if shown else None)
+            elif self.solver == "lbfgs":
+                fit_lbfgs(self, net, data, tasks)
+            else:
+                fit_full_batch(self, net, rows, tasks)
+        if not np.isfinite(net.parameters).all():
+            raise ValueError(NOT_FINITE)
+        tasks.close()
+        return self
+
+    def _loss_scale(self):
+        """What to divide a network's loss by."""
+        return 1
+
+    # Prediction
+
+    def _outputs(self, X):
+        X = check_X(self, X)
+        return self._network().predict(X, n_threads=self.n_threads)

@@ -1,0 +1,118 @@
+"""What the estimators take as X, y and sample weights, and the forms that the core reads."""
+
+import math
+from numbers import Real
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
+
+from ..checks import check_real
+
+# What the core reads in place; anything else becomes float64.
+_DTYPES = {np.dtype(t) for t in ("float64", "float32", "uint8", "bool")}
+
+
+def check_X(mlp, X):
+    """X to predict from, validated."""
+    if _is_plain(mlp, X):
+        return X
+    check_is_fitted(mlp)
+    with np.errstate(invalid="ignore"):  # scikit-learn's sum of inf and -inf, before it says that they are there
+        X = validate_data(mlp, _given(X), accept_sparse="csr", dtype="numeric", reset=False)
+    return _readable(X)
+
+
+def _is_plain(mlp, X):
+    """Whether X is small and the checks of `check_X` would let it pass as it is.
+
+    They take some hundred microseconds, the prediction of one row takes one or two. A sum of
+    squares is finite only if all elements are; if it overflows, they are asked after all.
+    """
+    attributes = vars(mlp)
+    return (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and 0 < X.size <= 10_000
+        and X.dtype in (np.float32, np.float64)
+        and "_bound" in attributes
+        and "feature_names_in_" not in attributes
+        and X.shape[1] == attributes["n_features_in_"]
+        and math.isfinite(np.vdot(X, X))
+    )
+
+
+def check_X_y(mlp, X, y, reset, finite=True):
+    """X and y validated; whether X is finite only if `finite`."""
+    with np.errstate(invalid="ignore"):  # as in `check_X`
+        X, y = validate_data(
+            mlp,
+            _given(X),
+            y,
+            accept_sparse="csr",
+            dtype="numeric",
+            reset=reset,
+            multi_output=True,
+            y_numeric=mlp._y_numeric,
+            ensure_all_finite=finite,
+        )
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    if mlp._y_numeric:
+        check_real("y", y, TypeError)
+    return _readable(X), y
+
+
+def check_weight(weight, X, name="sample_weight"):
+    if weight is None:
+        return None
+    weight = _check_sample_weight(check_numeric(name, weight), X, dtype=np.float64)
+    if (weight < 0).any():
+        raise ValueError(f"Negative values in data passed to `{name}`.")
+    if not weight.any():  # scikit-learn < 1.9 doesn't say it
+        raise ValueError(
+            f"Sample weights must contain at least one non-zero number, `{name}` has none."
+        )
+    return weight
+
+
+def check_numeric(name, array):
+    """What scikit-learn takes for numbers, but for dates and strings: TypeError or ValueError for those."""
+    if array is None or isinstance(array, Real) or (isinstance(array, np.ndarray) and array.dtype.kind in "biuf"):
+        return array
+    _refuse_strings(name, np.asarray(array))
+    array = check_array(
+        array, dtype="numeric", ensure_2d=False, allow_nd=True, ensure_all_finite=False, ensure_min_samples=0,
+        input_name=name,
+    )  # fmt: skip
+    check_real(name, array, TypeError)
+    return array
+
+
+def _refuse_strings(name, array):
+    """Raise ValueError for an array of strings, of which scikit-learn makes numbers in some methods alone."""
+    dtype = getattr(array, "dtype", None)
+    if getattr(dtype, "kind", None) in ("S", "U"):
+        raise ValueError(f"{name} must hold real numbers, could not convert strings of dtype {dtype}")
+
+
+def _given(X):
+    """X before validation; if sparse in a format that has to be changed, in a dtype that holds sums.
+
+    The change adds repeated entries up.
+    """
+    _refuse_strings("X", X)
+    return X.astype(np.float64) if issparse(X) and X.format != "csr" and X.dtype.kind in "biu" else X
+
+
+def _readable(X):
+    """Validated X in a dtype that the core reads; CSR sorted and without repeated indices. Copied only if need be."""
+    check_real("X", X, TypeError)
+    if X.dtype not in _DTYPES:
+        X = X.astype(np.float64)
+        assert_all_finite(X.data if issparse(X) else X, input_name="X")  # a longdouble need not be finite here
+    if issparse(X) and not X.has_canonical_format:
+        X = X.copy() if X.dtype.kind == "f" else X.astype(np.float64)
+        X.sum_duplicates()
+    return X

@@ -1,0 +1,123 @@
+"""The parameters that both estimators have: which values they take, and which of them go together."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from ..full_batch import FullBatch
+from ..layers import ACTIVATIONS, ELU, LeakyReLU
+from ..optimizers import UpdateRule
+from ..schedules import Schedule
+from .undo import USER
+
+CONSTRAINTS = {
+    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+    "activation": [StrOptions(set(ACTIVATIONS) - {"step"}), LeakyReLU, ELU],
+    "solver": [StrOptions({"lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad"}), UpdateRule, FullBatch],
+    "alpha": [Interval(Real, 0, None, closed="left")],
+    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Schedule],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "power_t": [Interval(Real, 0, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "momentum": [Interval(Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "beta_1": [Interval(Real, 0, 1, closed="left")],
+    "beta_2": [Interval(Real, 0, 1, closed="left")],
+    "epsilon": [Interval(Real, 0, None, closed="neither")],
+    "n_iter_no_change": [
+        Interval(Integral, 1, None, closed="left"),
+        Options(Real, {np.inf}),
+    ],
+    "max_fun": [Interval(Integral, 1, None, closed="left")],
+    "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+    "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+    "n_threads": [
+        Interval(Integral, 1, None, closed="left"),
+        Interval(Integral, None, -1, closed="right"),
+        None,
+    ],
+}
+
+
+def set_parameters(arguments):
+    """Store the arguments of an estimator's ``__init__``, given as its ``locals()``."""
+    self = arguments.pop("self")
+    arguments.pop("__class__", None)
+    vars(self).update(arguments)
+
+
+def is_stochastic(solver):
+    """Whether it goes through mini-batches."""
+    return solver != "lbfgs" and not isinstance(solver, FullBatch)
+
+
+def hidden_units(mlp):
+    """`hidden_layer_sizes` as a list."""
+    units = mlp.hidden_layer_sizes
+    units = list(units) if hasattr(units, "__iter__") else [units]
+    for problem, wrong in (("> 0", lambda n: n <= 0), ("integers", lambda n: n != int(n))):
+        if any(map(wrong, units)):
+            raise ValueError(f"hidden_layer_sizes must be {problem}, got {units}.")
+    return [int(n) for n in units]
+
+
+def check_parameters(mlp, hidden, incremental, *validation):
+    """Raise ValueError for parameters that don't go together, and warn of those that are not used."""
+    stochastic = is_stochastic(mlp.solver)
+    if any(layer.dropout for layer in mlp._hidden_layers(hidden)) and not stochastic:
+        raise ValueError(
+            f"dropout is for the stochastic solvers, got solver={mlp.solver!r} and dropout={mlp.dropout!r}."
+        )
+    _check_early_stopping(mlp, incremental, *validation)
+    if not isinstance(mlp.solver, str) and mlp.learning_rate != "constant":
+        raise ValueError(
+            "learning_rate must be 'constant' if solver is an object, which brings its own, got"
+            f" {mlp.learning_rate!r}."
+        )
+    ignored = not isinstance(mlp.solver, str) or isinstance(mlp.learning_rate, Schedule)
+    if ignored and mlp.learning_rate_init != 0.001:
+        warnings.warn(
+            f"learning_rate_init={mlp.learning_rate_init} is not used: solver={mlp.solver!r} with"
+            f" learning_rate={mlp.learning_rate!r} brings its own rates.",
+            stacklevel=USER,
+        )
+    if not stochastic and isinstance(mlp.learning_rate, Schedule):
+        warnings.warn(
+            f"learning_rate={mlp.learning_rate!r} is not used: solver={mlp.solver!r} has no learning rate.",
+            stacklevel=USER,
+        )
+    if getattr(mlp.solver, "needs_derivative", False) and mlp.alpha * mlp.l1_ratio > 0:
+        raise ValueError(
+            f"l1_ratio must be 0 for solver={mlp.solver!r}, which needs a differentiable penalty, got"
+            f" {mlp.l1_ratio}."
+        )
+
+
+def _check_early_stopping(mlp, incremental, X_val, y_val, sample_weight_val):
+    if (X_val is None) != (y_val is None):
+        given, missing = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
+        raise ValueError(f"{given} is provided, but {missing} was not provided.")
+    if X_val is None and sample_weight_val is not None:
+        raise ValueError("sample_weight_val is provided, but X_val was not provided.")
+    if isinstance(mlp.solver, FullBatch) and mlp.early_stopping:
+        raise ValueError(f"early_stopping must be False, it needs a stochastic solver, got solver={mlp.solver!r}.")
+    if X_val is not None and not (is_stochastic(mlp.solver) and mlp.early_stopping):
+        raise ValueError(
+            "X_val and y_val are for early stopping, which needs early_stopping=True and a"
+            f" stochastic solver, got early_stopping={mlp.early_stopping} and"
+            f" solver={mlp.solver!r}."
+        )
+    if X_val is None and mlp.early_stopping and incremental:
+        raise ValueError(
+            "partial_fit does not support early_stopping=True unless X_val and y_val are given."
+        )

@@ -1,0 +1,200 @@
+"""The training loops: mini-batches, full-batch rules, and 'lbfgs'."""
+
+import copy
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import assert_all_finite
+from sklearn.utils.optimize import _check_optimize_result
+
+from ..checks import check_in_dtype
+from ..full_batch import GradientRule, minimize_lbfgs
+from .callbacks import ReportedObjective
+from .optimizer import _Optimizer
+from .records import OPTIMIZER, RECORDS, begin_curves, check_finite, end_epoch
+from .undo import USER
+
+
+def fit_stochastic(mlp, net, data, order, held_out, incremental, tasks, unseen):
+    """Train in epochs. `unseen` is X if nobody has looked yet whether it is finite, else None."""
+    fresh = not incremental and not mlp.warm_start
+    if not incremental or not hasattr(mlp, "_optimizer"):
+        mlp._optimizer = _Optimizer(mlp)
+        check_in_dtype(net.dtype, solver=mlp._optimizer.rule)
+        mlp.__dict__.pop("_optimizer_state", None)
+        net._reset_optimizer()
+    elif "_optimizer_state" in vars(mlp):
+        net._optimizer_state = copy.deepcopy(vars(mlp).pop("_optimizer_state"))
+    begin_curves(mlp, fresh, held_out is not None)
+    best = vars(mlp).pop("_best_parameters", None)
+    best = best if incremental else None
+    if held_out is not None:
+        # As in scikit-learn, a warm start that never beats the best score of earlier fits keeps
+        # the parameters it ends with: that score may be from other data.
+        warm = not incremental and mlp.validation_scores_
+        mlp._best_parameters = net.parameters.copy() if best is None and not warm else best
+
+    n_samples = len(order)
+    if mlp.batch_size == "auto":
+        batch_size = min(200, n_samples)
+    else:
+        if mlp.batch_size > n_samples:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. "
+                "It is going to be clipped",
+                stacklevel=USER,
+            )
+        batch_size = min(int(mlp.batch_size), n_samples)
+    lengths = np.full(-(-n_samples // batch_size), batch_size)
+    lengths[-1] = n_samples - lengths[:-1].sum()
+    optimizer = mlp._optimizer
+    message = _no_progress(mlp, "Training loss" if held_out is None else "Validation score")
+
+    mlp.n_iter_, mlp.converged_ = 0, False
+    try:
+        for _ in range(1 if incremental else mlp.max_iter):
+            tasks.begin("epoch")
+            if mlp.shuffle:
+                order = order[mlp._random_state.permutation(n_samples)]
+            record, loss = net._train_epoch(
+                data,
+                order,
+                batch_size,
+                optimizer.rule,
+                optimizer.learning_rate,
+                penalty_over_weight=True,
+                n_threads=mlp.n_threads,
+                random_state=mlp._random_state,
+            )
+            if unseen is not None and np.isnan(loss):
+                assert_all_finite(unseen, estimator_name=type(mlp).__name__, input_name="X")
+            losses = record[:, 0] / mlp._loss_scale() + record[:, 1]
+            end_epoch(mlp, net, float(losses @ lengths) / n_samples, held_out, n_samples)
+            optimizer.end_epoch(mlp.t_)
+            watched_loss = mlp.loss_ if held_out is None else mlp.validation_loss_curve_[-1]
+            net._end_epoch(optimizer.rule, watched_loss)
+            stop = tasks.end()
+            if mlp._no_improvement_count > mlp.n_iter_no_change:
+                mlp.converged_ = optimizer.stop(message, mlp.verbose)
+                if not mlp.converged_:
+                    mlp._no_improvement_count = 0
+            if stop or mlp.converged_:
+                break
+        else:
+            if not incremental:
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({mlp.max_iter}) reached and "
+                    "the optimization hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=USER,
+                )
+    except KeyboardInterrupt as interrupt:
+        if incremental:  # one of a loop of calls, which is to end too
+            interrupt.leaves_usable_model = bool(np.isfinite(net.parameters).all())
+            raise
+        warnings.warn("Training interrupted by user.", stacklevel=USER)
+
+    losses = mlp.loss_curve_[len(mlp.loss_curve_) - mlp.n_iter_ :]
+    if losses and not np.isfinite(losses).any():  # with early stopping some may have been
+        check_finite(net, losses[-1])
+    if held_out is not None and (mlp.converged_ or not incremental):
+        best = vars(mlp).pop("_best_parameters")
+        if best is not None:
+            net.parameters[:] = best
+        if incremental:
+            mlp._no_improvement_count = 0
+            if not all(np.isfinite(moments).all() for moments in net._optimizer_state["arrays"]):
+                net._reset_optimizer()  # training diverged after the best epoch
+
+
+def fit_full_batch(mlp, net, rows, tasks):
+    """An iteration of the solver's rule, which ends by itself or without progress, for each epoch."""
+    for name in OPTIMIZER:
+        vars(mlp).pop(name, None)  # of another solver's fit
+    rule, fresh, stopped = mlp.solver, not mlp.warm_start, False
+    rule.check(net)
+    net._reset_optimizer()
+    begin_curves(mlp, fresh, early_stopping=False)
+    mlp.n_iter_, mlp.converged_ = 0, False
+
+    def end_iteration(loss):
+        nonlocal stopped
+        tasks.begin("iteration")  # one without an evaluation has not begun yet
+        end_epoch(mlp, net, float(loss))
+        stopped = tasks.end()
+        if isinstance(rule, GradientRule) and mlp._no_improvement_count > mlp.n_iter_no_change:
+            mlp.converged_ = True
+            if mlp.verbose:
+                print(f"{_no_progress(mlp)} Stopping.")
+        return stopped or mlp.converged_
+
+    objective = ReportedObjective(net, rows, mlp.n_threads, tasks)
+    try:
+        rule.train(objective, mlp.max_iter, end_iteration)
+        if mlp.n_iter_ < mlp.max_iter and not stopped:
+            mlp.converged_ = True
+        elif not stopped and not mlp.converged_:
+            warnings.warn(
+                f"{type(rule).__name__}: Maximum iterations ({mlp.max_iter}) reached and the optimization hasn't"
+                " converged yet.",
+                ConvergenceWarning,
+                stacklevel=USER,
+            )
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=USER)
+    net._reset_optimizer()
+
+
+def fit_lbfgs(mlp, net, data, tasks):
+    """Minimize mean loss plus penalty."""
+    for name in (*RECORDS, *OPTIMIZER):
+        vars(mlp).pop(name, None)  # of another solver's fit
+    l1, l2 = net._flat_penalties()
+    # scikit-learn's value, unlike its gradient, averages squared errors over outputs. That is
+    # kept for equal results; L1, which it lacks, has the value that belongs to the gradient.
+    scale = 1 if l1.any() else mlp._loss_scale()
+    gradient = np.empty_like(net.parameters)
+    start = net.parameters.astype(np.float64)
+    lowest = np.inf, start
+    mlp.n_iter_ = 0
+
+    def cost(x):
+        nonlocal lowest
+        tasks.begin("iteration")
+        net.parameters[:] = x
+        value = net._evaluate(data, gradient=gradient, n_threads=mlp.n_threads) / scale
+        value += (l2 * x) @ x / 2
+        total = value + l1 @ np.abs(x)
+        if total < lowest[0]:
+            lowest = total, x.copy()
+        return value, gradient + l2 * x
+
+    def end_iteration(intermediate_result):
+        net.parameters[:] = intermediate_result.x
+        mlp.n_iter_ += 1
+        if mlp.verbose:
+            print(f"Iteration {mlp.n_iter_}, loss = {lowest[0]:.8f}")
+        if tasks.end():
+            raise StopIteration
+
+    stopped = 99  # scipy's status when the callback raises StopIteration
+    try:
+        options = {"maxfun": mlp.max_fun, "maxiter": mlp.max_iter, "gtol": mlp.tol}
+        result = minimize_lbfgs(cost, start, l1, end_iteration, options)
+        if result.status != stopped:
+            mlp.n_iter_ = _check_optimize_result("lbfgs", result, mlp.max_iter)
+        mlp.loss_, mlp.converged_ = float(result.fun), result.status == 0
+        net.parameters[:] = result.x
+        check_finite(net, mlp.loss_)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=USER)
+        mlp.loss_, mlp.converged_ = float(lowest[0]), False
+        net.parameters[:] = lowest[1]
+
+
+def _no_progress(mlp, watched="Training loss"):
+    return (
+        f"{watched} did not improve more than tol={mlp.tol:f}"
+        f" for {mlp.n_iter_no_change} consecutive epochs."
+    )

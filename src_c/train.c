@@ -1,0 +1,302 @@
+/* What the members of the team do together: batches, epochs, and gradients of a cost of one's own. */
+#include "run.h"
+
+#include <string.h>
+
+static void begin_chunk(Part *part, ptrdiff_t first, ptrdiff_t rows, double scale)
+{
+    part->first = first;
+    part->rows = rows;
+    part->scale = scale;
+    part->turn ^= 1;
+    part->side = part->n_members > 1 && part->run->sides == 2 ? part->turn : 0;
+    find_rows(part);
+}
+
+/* The penalty of the last update, once all members have made theirs. */
+static void record_penalty(Part *part)
+{
+    Run *run = part->run;
+    Total penalty;
+    ptrdiff_t i;
+    if (part->member == 0 && part->pending >= 0) {
+        penalty.sum = penalty.error = 0;
+        for (i = 0; i < run->n_penalties; i++)
+            add_to(&penalty, run->penalties[i]);
+        run->record[3 * part->pending + 1] += value_of(&penalty);
+        part->pending = -1;
+    }
+}
+
+/* One batch (modes TRAIN, GRADIENT, LOSS_ONLY), as one of the members at work sees it; False if it was stopped. */
+static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
+{
+    Run *run = part->run;
+    ptrdiff_t start = batch * run->batch, m = MIN(run->batch, run->n_rows - start), first = start, rows, i;
+    double S = run->weights == NULL ? (double)m : run->record[3 * batch + 2], penalty_S;
+    Total loss, ties;
+    Update update;
+    int whole = run->mode == TRAIN && m <= run->chunk && run->settings.clip_norm == 0;
+    if (S == 0) {
+        if (part->member == 0)
+            run->record[3 * batch] = run->record[3 * batch + 1] = 0;
+        return 1;
+    }
+    penalty_S = run->penalty_over_weight ? S : 1;
+    loss.sum = loss.error = ties.sum = ties.error = 0;
+    part->unfolded = 0;
+    part->first_fold = 1;
+    part->start = start;
+    part->step = (uint32_t)t[0];
+    if (run->mode == TRAIN)
+        update = step_of(&run->settings, run->learning_rates[batch], t[0] + 1);
+    while (first < start + m) {
+        rows = MIN(run->chunk, start + m - first);
+        begin_chunk(part, first, rows, 1 / S);
+        interrupted(run, part->member); /* member 0 may have no block of its own */
+        if (run->n_by_columns) {
+            forward_columns(part);
+            record_penalty(part);
+        }
+        row_blocks(part);
+        if (run->n_ties && first == start)
+            find_tie_gradients(part, penalty_S);
+        if (part->member == 0)
+            run->verdict[part->turn] = stopped(run);
+        barrier(part);
+        if (run->verdict[part->turn]) /* an unfinished step is dropped whole: no parameter has changed yet */
+            return 0;
+        if (part->member == 0) {
+            for (i = 0; i < n_blocks_of(rows, run->block, run->shared); i++)
+                add_to(&loss, run->block_loss[i]);
+            for (i = 0; i < (first == start ? run->n_tie_penalties : 0); i++)
+                add_to(&ties, run->tie_penalties[i]);
+        }
+        if (run->mode != LOSS_ONLY) {
+            backward_columns(part);
+            if (run->listed && run->n_by_columns == 0 && !run->layers->in_place) {
+                transpose_nonzeros(part);
+                barrier(part);
+            }
+            gather_gradients(part, whole ? &update : NULL, penalty_S, first + rows == start + m);
+        }
+        if (run->n_by_columns == 0)
+            barrier(part);
+        first += rows;
+    }
+    if (run->mode == TRAIN && !whole) {
+        part->rows = 0;
+        if (run->settings.clip_norm > 0)
+            update.scale = clip_norm(part, &update, penalty_S);
+        update_my_weights(part, &update, penalty_S, 0);
+        if (run->n_by_columns == 0)
+            barrier(part);
+    }
+    if (run->bounded)
+        bound_columns(part);
+    if (part->member == 0) {
+        run->record[3 * batch] = value_of(&loss) / S;
+        run->record[3 * batch + 1] = value_of(&ties);
+        run->record[3 * batch + 2] = S;
+    }
+    if (run->mode == TRAIN) {
+        t[0] += 1;
+        part->pending = batch;
+        if (run->n_by_columns == 0)
+            record_penalty(part);
+    }
+    return 1;
+}
+
+/* Whether all members are at least as fast as one, or not both have been tried yet. */
+static inline int all_faster(const Pace *pace)
+{
+    return pace->seconds[0] == 0 || pace->seconds[1] <= pace->seconds[0];
+}
+
+/* Whether all members or one do the next batches, and how many: whichever was faster, the other tried now and then. How long it
+ * takes to pass memory from core to core, and with it whether threads repay small steps, is a matter of the machine and of what
+ * else runs on it. As the bits don't depend on it, it may be measured while training. */
+static void choose_pace(Run *run, int n_members, ptrdiff_t done, ptrdiff_t n_batches)
+{
+    Pace *pace = run->pace;
+    double now = team_clock(), seconds = 0, step, weight;
+    int all_ = run->active > 1, begun = done > run->segment_begin;
+    int active;
+    if (begun && (run->n_alike || done == n_batches)) {
+        step = (now - run->segment_began) / (done - run->segment_begin);
+        /* the mean of the last 0.2 s, so that what disturbs a segment does not change the pace, but many that do will */
+        weight = (now - run->segment_began) / (now - run->segment_began + 0.2);
+        if (all_ != all_faster(pace)) /* of which there are only short trials: nothing makes one faster than it can be */
+            weight = step < pace->seconds[all_] ? 1 : 0.5;
+        pace->seconds[all_] += (pace->seconds[all_] > 0 ? weight : 1) * (step - pace->seconds[all_]);
+    }
+    if (run->n_alike || !begun) {
+        all_ = all_faster(pace);
+        seconds = all_ ? 0.005 : MAX(0.0, pace->next_trial - now);
+        if (now > pace->next_trial &&
+            (0 < pace->seconds[all_] && pace->seconds[all_] < 0.002)) { /* longer steps surely repay threads */
+            all_ = !all_;
+            pace->next_trial = now + 0.2;
+            seconds = 0;
+        }
+    }
+    active = all_ ? n_members : 1;
+    if (run->active == active) {
+        run->n_alike += 1;
+    } else {
+        run->active = active;
+        run->n_alike = 0;
+        seconds = 0;
+    }
+    run->segment_begin = done;
+    run->segment_end = n_batches;
+    if (n_members > 1)
+        run->segment_end = MIN(n_batches, done + 8 + (ptrdiff_t)(seconds / MAX(pace->seconds[all_], 0.0001)));
+    run->segment_began = now;
+}
+
+/* Sums of weights of the segment's batches to `record`, from which all members have them: each for itself might see others, as
+ * the caller's array may be written by other threads, and one that finds 0 makes no step. */
+static void sum_weights(Run *run)
+{
+    ptrdiff_t batch, i;
+    Total S;
+    for (batch = run->segment_begin; batch < run->segment_end; batch++) {
+        S.sum = S.error = 0;
+        for (i = batch * run->batch; i < MIN((batch + 1) * run->batch, run->n_rows); i++)
+            add_to(&S, run->weights[run->order != NULL ? run->order[i] : i]);
+        run->record[3 * batch + 2] = value_of(&S);
+    }
+}
+
+static void init_part(Part *part, Run *run, Team *team, int member, int n_members)
+{
+    memset(part, 0, sizeof(Part));
+    part->run = run;
+    part->team = team;
+    part->member = member;
+    part->n_members = n_members;
+    part->pending = -1;
+    part->first_fold = 1;
+    part->x_rows = (char **)(run->scratch + member * run->scratch_size);
+    part->scratch = (char *)part->x_rows + aligned(run->chunk * sizeof(char *));
+}
+
+/* The mean loss, and whether it and this member's part of the parameters are finite and no handler failed. So must be the squares
+ * that a rule divides by, or it would make no step. */
+static void check_finite(Run *run, int member, int n_members)
+{
+    Layer *layer;
+    Range mine;
+    ptrdiff_t i;
+    Total loss, weight;
+    int finite = !run->failed;
+    int squares = state_of_squares(run->settings.rule);
+    if (member == 0 && !stopped(run)) {
+        loss.sum = loss.error = weight.sum = weight.error = 0;
+        for (i = 0; i < (run->n_rows + run->batch - 1) / run->batch; i++) {
+            add_to(&loss, run->record[3 * i + 2] * (run->record[3 * i] + run->record[3 * i + 1]));
+            add_to(&weight, run->record[3 * i + 2]);
+        }
+        run->loss = value_of(&loss);
+        if (weight.sum > 0)
+            run->loss /= value_of(&weight);
+        finite = isfinite(run->loss);
+    }
+    for (i = 0; i < run->n_layers; i++) {
+        layer = run->layers + i;
+        mine = share((layer->n_in + 1) * layer->width, member, n_members);
+        finite = finite && run->k->all_finite(mine.end - mine.begin, layer->packed + mine.begin * run->k->itemsize);
+        if (squares >= 0)
+            finite = finite && run->k->all_finite(mine.end - mine.begin, layer->state[squares] + mine.begin * run->k->itemsize);
+    }
+    if (!finite)
+        __atomic_fetch_add(&run->n_not_finite, 1, __ATOMIC_RELAXED);
+}
+
+/* All batches, as one member of the team sees them, in segments for which the pace is chosen. */
+void train_member(void *arg, Team *team, int member, int n_members)
+{
+    Run *run = (Run *)arg;
+    ptrdiff_t n_batches = (run->n_rows + run->batch - 1) / run->batch, batch, end = 0;
+    int64_t t;
+    Part part;
+    init_part(&part, run, team, member, n_members);
+    move_shares(run, member, n_members, 0);
+    team_barrier(team);
+    while (end < n_batches && !stopped(run)) {
+        if (member == 0) {
+            choose_pace(run, n_members, end, n_batches);
+            if (run->weights != NULL)
+                sum_weights(run);
+        }
+        team_barrier(team);
+        end = run->segment_end;
+        t = run->t;
+        part.n_members = run->active;
+        part.turn = 0; /* those who did not work have not taken turns */
+        if (member < run->active) {
+            for (batch = run->segment_begin; batch < end; batch++)
+                if (!train_batch(&part, batch, &t))
+                    break;
+        }
+        team_barrier(team);
+        if (member == 0) {
+            run->t = t;
+            record_penalty(&part);
+        }
+    }
+    if (member == 0)
+        choose_pace(run, n_members, end, n_batches); /* for the next epoch: what the last segment took */
+    if (run->mode == TRAIN) {
+        check_finite(run, member, n_members);
+        team_barrier(team);
+    }
+    if (run->n_not_finite == 0 || !run->guarded)
+        move_shares(run, member, n_members, 1);
+}
+
+/* The forward pass to run.output (FORWARD), or the backward pass from there (BACKWARD), of one batch of all rows. */
+void own_cost_member(void *arg, Team *team, int member, int n_members)
+{
+    Run *run = (Run *)arg;
+    Layer *bottom = run->layers;
+    ptrdiff_t blocks = n_blocks_of(run->n_rows, 512, 1), b, row;
+    Range mine = share(blocks, member, n_members);
+    size_t itemsize = run->k->itemsize;
+    Part part;
+    init_part(&part, run, team, member, n_members);
+    move_shares(run, member, n_members, 0);
+    team_barrier(team);
+    begin_chunk(&part, 0, run->n_rows, 1);
+    if (run->mode == FORWARD && run->n_by_columns)
+        forward_columns(&part);
+    row_blocks(&part);
+    if (run->mode == FORWARD)
+        return;
+    team_barrier(team);
+    backward_columns(&part);
+    while (part.row < run->n_rows && !interrupted(run, member)) {
+        part.rows = MIN(run->window, run->n_rows - part.row);
+        gather_gradients(&part, NULL, 1, part.row + part.rows == run->n_rows);
+        part.row += part.rows;
+    }
+    if (run->input_gradient != NULL) {
+        for (b = mine.begin; b < mine.end; b++) {
+            if (interrupted(run, member))
+                break;
+            row = run->n_rows * b / blocks;
+            run->gemm(itemsize, 0, 1, run->n_rows * (b + 1) / blocks - row, bottom->n_in, bottom->n_out, bottom->d_rows[0][row],
+                      bottom->ld, run->parameters + bottom->w * itemsize, bottom->n_out, 0,
+                      run->input_gradient + row * bottom->n_in * itemsize, bottom->n_in);
+            if (bottom->radial) {
+                run->k->rbf_inputs(run->n_rows * (b + 1) / blocks - row, bottom->n_in, bottom->n_out, bottom->d_rows[0][row],
+                                   bottom->ld, part.x_rows + row, 0, run->input_gradient + row * bottom->n_in * itemsize,
+                                   bottom->n_in);
+            }
+        }
+    }
+    team_barrier(team);
+    move_shares(run, member, n_members, 1);
+}
