@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-sys.path.insert(0, str(Path(__file__).parent))  # for reference.py and kernel_table.py
+# The modules beside this file are for the tests in all folders; pytest shows the values in their assertions too.
+sys.path.insert(0, str(Path(__file__).parent))
+pytest.register_assert_rewrite("kernel_table", "kernel_cases", "network_cases", "estimator_cases", "runtime_cases")
 
 import fastbp  # noqa: E402
 from fastbp import threads  # noqa: E402

@@ -1,4 +1,4 @@
-"""Hessians against central differences; full-batch rules against written-out references and known minima."""
+"""Full-batch rules against written-out references and known minima."""
 
 import copy
 import os
@@ -9,124 +9,19 @@ import time
 
 import numpy as np
 import pytest
+from network_cases import FULL_BATCH, make, problem
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy import sparse
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
-from test_network import ACTIVATIONS, LOSSES, make, problem, relative_error
 
-from fastbp import (
-    BFGS,
-    LBFGS,
-    SGD,
-    Adam,
-    Dense,
-    HistogramLoss,
-    Network,
-    Newton,
-    NewtonCG,
-    Quantile,
-    Quickprop,
-    Rprop,
-)  # fmt: skip
+from fastbp import BFGS, LBFGS, SGD, Adam, Dense, Network, Newton, NewtonCG, Quickprop, Rprop
 from fastbp.full_batch import _downwards, _eigh
 
-RULES = [Rprop(), Quickprop(), Newton(), NewtonCG(), BFGS(), LBFGS()]
 CONVEX = [Newton(), NewtonCG(gtol=1e-9), BFGS(gtol=1e-9), LBFGS(gtol=1e-9, ftol=0)]
 XOR = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0.0, 1, 1, 0])
 
 
 def name(rule):
     return type(rule).__name__
-
-
-def differences(net, X, y, v, *args, **settings):
-    """Central difference of the gradient along v."""
-    w, gradients = net.parameters.copy(), []
-    for step in (1e-6, -1e-6):
-        net.parameters[:] = w + step * v
-        gradients.append(net.value_and_gradient(X, y, *args, **settings)[1])
-    net.parameters[:] = w
-    return (gradients[0] - gradients[1]) / 2e-6
-
-
-# ---- the Hessian ----------------------------------------------------------------------------------------------------
-
-
-def check_hessian(rng, net, X, y, *args):
-    n = net.parameters.size
-    H = net.hessian(X, y, *args, penalty=True)
-    assert_array_equal(H, H.T)
-    columns = [differences(net, X, y, v, *args, penalty=True) for v in np.eye(n)]
-    assert relative_error(H, np.array(columns)) < 1e-6
-    v = rng.normal(size=n)
-    product = net.hessian_vector_product(X, y, v, *args, penalty=True)
-    assert relative_error(product, differences(net, X, y, v, *args, penalty=True)) < 1e-6
-    assert_allclose(H @ v, product, rtol=1e-10, atol=1e-13)
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_hessian_by_central_differences(rng, loss, activation):
-    net = make([3, 5, 4, 2], activation, loss, l1=0.01, l2=0.1)
-    X, y, _ = problem(rng, 11, 3, 2, loss)
-    check_hessian(rng, net, X, y, rng.random(11))
-
-
-@pytest.mark.parametrize("output", ACTIVATIONS)
-def test_hessian_of_squared_error_through_an_output_unit(rng, output):
-    X, y, _ = problem(rng, 9, 3, 2, "squared_error")
-    check_hessian(rng, make([3, 4, 2], "tanh", output=output), X, y)
-
-
-def test_hessian_with_probabilities_and_for_one_output(rng):
-    X, y = rng.normal(size=(9, 3)), rng.random((9, 4))
-    check_hessian(rng, make([3, 4, 4], "tanh", "softmax_cross_entropy"), X, y / y.sum(axis=1, keepdims=True))
-    check_hessian(rng, make([3, 4, 1], "tanh", "cross_entropy"), X, y[:, 0])
-    check_hessian(rng, make([3, 4, 4], "tanh", "gaussian"), X, y[:, :2])
-    check_hessian(rng, make([3, 4, 4], "tanh", Quantile([0.1, 0.6])), X, y[:, :2])
-    check_hessian(rng, make([3, 4, 4], "tanh", HistogramLoss([0, 0.1, 0.5, 0.7, 1], 0.2)), X, y[:, 0])
-
-
-def test_hessian_of_many_rows_in_parts(rng):
-    X, y, _ = problem(rng, 2500, 20, 5, "softmax_cross_entropy")
-    weight, net = rng.random(2500), make([20, 20, 5], "logistic", "softmax_cross_entropy")
-    v = rng.normal(size=net.parameters.size)
-    assert_allclose(net.hessian(X, y, weight) @ v, net.hessian_vector_product(X, y, v, weight), atol=1e-12)
-
-
-def test_hessian_of_all_kinds_of_input(rng):
-    X = (rng.random((30, 6)) < 0.3) * rng.integers(1, 255, (30, 6))
-    y, v = rng.integers(0, 3, 30), rng.normal(size=53)
-    for dtype, tolerance in (("float64", 1e-11), ("float32", 1e-4)):
-        net = make([6, 5, 3], "tanh", "softmax_cross_entropy", dtype, l2=0.1)
-        net.weights[0][:] /= 100
-        expected = net.hessian(X.astype(float), y, penalty=True)
-        assert expected.dtype == net.dtype
-        for kind in (X.astype(np.uint8), X.astype(np.float32)[:, ::1], np.asfortranarray(X), sparse.csr_array(X)):
-            assert relative_error(net.hessian(kind, y, penalty=True), expected) < tolerance
-            product = net.hessian_vector_product(kind, y, v, penalty=True)
-            assert product.dtype == net.dtype
-            assert relative_error(product, expected @ v) < tolerance
-
-
-def test_hessian_arguments(rng):
-    X, y, _ = problem(rng, 10, 4, 2, "squared_error")
-    net = make([4, 2])
-    with pytest.raises(ValueError, match=r"v must hold real numbers in shape \(10,\), got dtype float64, shape \(9,\)"):
-        net.hessian_vector_product(X, y, np.ones(9))
-    with pytest.raises(ValueError, match="Input v contains NaN"):
-        net.hessian_vector_product(X, y, np.full(10, np.nan))
-    with pytest.raises(ValueError, match="Input X contains NaN"):
-        net.hessian(X * np.nan, y)
-    with pytest.raises(ValueError, match="hessian is for networks of at most 5000 parameters, got 5010"):
-        make([500, 10]).hessian(np.ones((1, 500)), np.ones((1, 10)))
-    own = make([4, 2], loss=None)
-    for call in (own.hessian, lambda X, y: own.hessian_vector_product(X, y, np.ones(10))):
-        with pytest.raises(ValueError, match="needs a network with a loss"):
-            call(X, y)
-
-
-# ---- the rules ------------------------------------------------------------------------------------------------------
 
 
 def rprop(w, g, state, settings):
@@ -300,7 +195,7 @@ def test_lbfgs_meets_l1_exactly(rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("rule", RULES, ids=name)
+@pytest.mark.parametrize("rule", FULL_BATCH, ids=name)
 def test_history_is_the_cost_before_each_update(rng, rule, dtype, capsys):
     X, y, _ = problem(rng, 40, 4, 3, "softmax_cross_entropy")
     weight = rng.random(40)
@@ -319,7 +214,7 @@ def test_history_is_the_cost_before_each_update(rng, rule, dtype, capsys):
     assert costs[-1] < 0.95 * costs[0]
     assert len(history.validation_loss) == len(history.seconds) == n
     assert capsys.readouterr().out.count("validation loss") == n
-    if rule not in RULES[:2] and dtype == "float64":
+    if rule not in FULL_BATCH[:2] and dtype == "float64":
         assert n < 300
         assert costs[-1] == costs[-2]
         again = net.fit(X, y, optimizer=rule, epochs=300, sample_weight=weight)
@@ -327,7 +222,7 @@ def test_history_is_the_cost_before_each_update(rng, rule, dtype, capsys):
         assert_allclose(again.loss, costs[-1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=name)
+@pytest.mark.parametrize("rule", FULL_BATCH, ids=name)
 def test_training_ends_where_it_is_told_to(rng, rule):
     X, y = rng.normal(size=(60, 5)), rng.normal(size=60)
     train, validation = (X[:30], y[:30]), (X[30:], y[30:])
@@ -346,7 +241,7 @@ def test_training_ends_where_it_is_told_to(rng, rule):
     assert_allclose(net.value_and_gradient(*validation)[0], history.validation_loss[best])
 
 
-@pytest.mark.parametrize("rule", RULES, ids=name)
+@pytest.mark.parametrize("rule", FULL_BATCH, ids=name)
 def test_interrupt_leaves_the_last_whole_iteration(rng, rule, monkeypatch):
     X, y, _ = problem(rng, 30, 4, 2, "squared_error")
     net, seen, calls, evaluate = make([4, 5, 2]), [], [0], Network._evaluate
@@ -401,7 +296,7 @@ def test_eigenvalues_in_another_thread(rng):
         _eigh(H[:, :500])
 
 
-@pytest.mark.parametrize("rule", RULES, ids=name)
+@pytest.mark.parametrize("rule", FULL_BATCH, ids=name)
 def test_failures_leave_the_network_alone(rng, rule):
     X, y, _ = problem(rng, 20, 4, 2, "poisson")
     net = make([4, 3, 2], loss="poisson")
@@ -421,7 +316,7 @@ def test_failures_leave_the_network_alone(rng, rule):
     assert pickle.dumps(net) == before
 
 
-@pytest.mark.parametrize("rule", RULES, ids=name)
+@pytest.mark.parametrize("rule", FULL_BATCH, ids=name)
 def test_partial_fit_and_threads(rng, rule):
     X, y, _ = problem(rng, 300, 4, 2, "squared_error")
     a, b, c, d = (make([4, 30, 2]) for _ in range(4))
@@ -431,8 +326,8 @@ def test_partial_fit_and_threads(rng, rule):
     for _ in range(2):
         c.partial_fit(X, y, optimizer=rule, epochs=2)
         d.fit(X, y, optimizer=rule, epochs=2)
-    assert np.array_equal(c.parameters, d.parameters) == (rule not in RULES[:2])
-    if rule in RULES[:2]:
+    assert np.array_equal(c.parameters, d.parameters) == (rule not in FULL_BATCH[:2])
+    if rule in FULL_BATCH[:2]:
         assert_array_equal(a.parameters, c.parameters)
 
 
@@ -450,7 +345,7 @@ def test_state_is_not_taken_over_from_another_rule(rng):
 
 def test_rules_say_what_they_cannot_train(rng):
     X, y, _ = problem(rng, 10, 4, 2, "squared_error")
-    for rule in RULES[2:]:
+    for rule in FULL_BATCH[2:]:
         net = make([4, 2])
         with pytest.raises(TypeError, match=f"optimizer must be .* for step: {name(rule)} needs the cost"):
             net.step(np.ones(10), rule)
@@ -495,7 +390,7 @@ def test_bad_settings(make_rule, message):
 
 def test_settings_are_immutable_and_readable():
     assert repr(Rprop(etas=[0.4, 1.3])) == "Rprop(learning_rate=0.01, etas=(0.4, 1.3), step_sizes=(1e-06, 50))"
-    for rule in RULES:
+    for rule in FULL_BATCH:
         with pytest.raises(AttributeError):
             rule.gtol = 1
         assert eval(repr(rule)) == rule

@@ -21,7 +21,7 @@ def start(isa):
     """Begin the run; conftest.py calls this once it is known that its test is going to be waited for."""
     output = tempfile.TemporaryFile("w+")  # noqa: SIM115 (read in test_suite)
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not once"]
-    command.append(str(Path(__file__).parent))
+    command.append(str(Path(__file__).parents[1]))
     run = subprocess.Popen(command, env={**os.environ, "FASTBP_ISA": isa}, stdout=output, stderr=subprocess.STDOUT)
     _runs[isa] = run, output
 

@@ -13,7 +13,7 @@ import fastbp
 
 pytestmark = pytest.mark.once
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 def outputs(code):

@@ -425,7 +425,7 @@ def test_whitened_data_have_identity_covariance(rng, method, dtype):
 
 def test_code_in_the_tables_of_terms_runs():
     """Names, expressions, and keywords alone: whichever of Network, Dense and Network.fit knows one must take it."""
-    root, (X, y) = Path(__file__).parents[1], XOR
+    root, (X, y) = Path(__file__).parents[2], XOR
     net = Network([Dense(3, "tanh"), Dense(1)], n_inputs=2, random_state=0)
     takes = {
         Network: lambda **setting: Network([Dense(2)], n_inputs=2, **setting),

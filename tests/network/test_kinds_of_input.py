@@ -1,0 +1,138 @@
+"""Rows of any dtype and layout, dense and sparse, are the same rows."""
+
+import itertools
+
+import numpy as np
+import pytest
+import reference
+from network_cases import make, problem
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+from fastbp import SGD, Dense, Network
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kinds_of_input(rng, tmp_path, dtype):
+    """All kinds of X and y give the bits of the C-contiguous array of the network's dtype."""
+    X = (rng.random((40, 9)) * 255 * (rng.random((40, 9)) < 0.5)).astype(np.uint8)
+    y = rng.integers(0, 3, 40)
+    X_plain = X.astype(dtype)
+    memmap = np.memmap(tmp_path / "X", dtype, "w+", shape=X.shape)
+    memmap[:] = X_plain
+    read_only = X_plain.copy()
+    read_only.flags.writeable = False
+    kinds = {
+        "uint8": X, "float32": X.astype("f4"), "float64": X.astype("f8"), "int64": X.astype(int),
+        "float16": X.astype("f2"), "big-endian": X.astype(">f8"), "Fortran": np.asfortranarray(X_plain),
+        "strided": np.repeat(np.repeat(X_plain, 2, 0), 2, 1)[::2, ::2],
+        "reversed": X_plain[::-1, ::-1].copy()[::-1, ::-1],
+        "memmap": memmap, "read-only": read_only, "list": X.tolist(),
+        "unaligned": np.frombuffer(b"x" + X_plain.tobytes(), np.uint8)[1:].view(dtype).reshape(X.shape),
+    }  # fmt: skip
+
+    def train(X, y):
+        net = make([9, 8, 3], "relu", "softmax_cross_entropy", dtype)
+        net.fit(X, y, optimizer=SGD(1e-4, momentum=0.9), epochs=3, batch_size=16)
+        return net.parameters, net.predict(X), net.predict(X, order=[3, 1, 1])
+
+    expected = train(X_plain, y)
+    assert_array_equal(expected[2], expected[1][[3, 1, 1]])
+    for name, kind in kinds.items():
+        for a, b in zip(train(kind, y), expected, strict=True):
+            assert_array_equal(a, b, err_msg=name)
+    assert_array_equal(train(X > 0, y)[0], train((X > 0).astype(dtype), y)[0])
+    for targets in (y.astype("u1"), y.astype("f8"), y.tolist(), np.repeat(y, 2)[::2]):
+        assert_array_equal(train(X_plain, targets)[0], expected[0])
+    assert_allclose(train(X_plain, np.eye(3)[y])[0], expected[0], rtol=1e-4)
+    def wide(X):
+        X = sparse.csr_array(X)
+        return sparse.csr_array((X.data, X.indices.astype(np.int64), X.indptr.astype(np.int64)), shape=X.shape)
+
+    for kind in (sparse.csr_array, sparse.csr_matrix, sparse.csc_array, sparse.coo_array, sparse.lil_array, wide):
+        for source in (X_plain, X.astype("f4"), X):
+            for a, b in zip(train(kind(source), y), expected, strict=True):
+                assert_allclose(a, b, rtol=1e-3 if dtype == "float32" else 1e-9, atol=1e-5 if dtype == "float32" else 0)
+
+
+def test_unsorted_csr_is_not_modified(rng):
+    X = sparse.csr_array((np.arange(1.0, 5), [3, 0, 2, 1], [0, 2, 4]), shape=(2, 4))
+    before = X.indices.copy()
+    net = make([4, 3, 1])
+    assert_allclose(net.predict(X), net.predict(X.toarray()))
+    for a, b in zip(net.value_and_gradient(X, [1, 2]), net.value_and_gradient(X.toarray(), [1, 2]), strict=True):
+        assert_allclose(a, b)
+    assert_array_equal(X.indices, before)
+
+
+@pytest.mark.parametrize("part", ["indices", "indptr"])
+@pytest.mark.parametrize("value", [-1, 99])
+def test_corrupt_csr_is_an_error(part, value):
+    X = sparse.csr_array(np.eye(4))
+    getattr(X, part)[1] = value
+    net = make([4, 3, 1])
+    for call in (lambda: net.predict(X), lambda: net.fit(X, np.ones(4))):
+        with pytest.raises(ValueError, match="X must be a valid CSR matrix"):
+            call()
+
+
+def test_unusual_csr(rng):
+    """Strided and narrow index arrays, and rows that were reordered behind scipy's back."""
+    X = sparse.csr_array(rng.normal(size=(30, 20)) * (rng.random((30, 20)) < 0.4))
+    y, net = rng.normal(size=30), make([20, 8, 1])
+    expected = net.value_and_gradient(X.toarray(), y)
+    strided, narrow, reordered = X.copy(), X.copy(), X.copy()
+    strided.indices, strided.data = np.repeat(X.indices, 2)[::2], np.repeat(X.data, 2)[::2]
+    narrow.indices = X.indices.astype(np.int16)
+    assert reordered.has_sorted_indices
+    for a in (reordered.indices, reordered.data):
+        for begin, end in itertools.pairwise(X.indptr):
+            a[begin:end] = a[begin:end][::-1]
+    for kind in (strided, narrow, reordered):
+        for a, b in zip(net.value_and_gradient(kind, y), expected, strict=True):
+            assert_allclose(a, b, rtol=1e-10, atol=1e-14)
+
+
+def test_data_are_not_changed(rng):
+    X, y, _ = problem(rng, 50, 6, 2, "squared_error")
+    before = X.copy(), y.copy()
+    make([6, 5, 2]).fit(X, y, epochs=2, batch_size=8, validation_data=(X, y))
+    assert_array_equal(X, before[0])
+    assert_array_equal(y, before[1])
+
+
+@pytest.mark.parametrize("sizes", [[300, 100, 5], [40, 8, 5], [70, 5]])
+@pytest.mark.parametrize("kind", ["float64", "uint8", "sparse"])
+def test_gradient_of_inputs_that_are_mostly_zeros(rng, sizes, kind):
+    """The products that skip zeros against the reference, with rows and columns that have nothing else."""
+    X, y = rng.integers(1, 9, (90, sizes[0])) * (rng.random((90, sizes[0])) < 0.05), rng.integers(0, 5, 90)
+    X[::7], X[:, ::5] = 0, 0
+    layers = [*(Dense(n, "tanh") for n in sizes[1:-1]), Dense(sizes[-1])]
+    net = Network(layers, n_inputs=sizes[0], loss="softmax_cross_entropy", random_state=0)
+    weights, rows = rng.random(90), sparse.csr_array(X, dtype="float64") if kind == "sparse" else X.astype(kind)
+    cost, gradient = net.value_and_gradient(rows, y, weights)
+    activations = [layer.activation for layer in net.layers]
+    expected = reference.value_and_gradient(
+        X.astype(float), np.eye(5)[y], net.weights, net.biases, activations, net.loss, weights
+    )
+    assert_allclose(cost, expected[0], rtol=1e-12)
+    assert_allclose(gradient, expected[1], rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "uint8", "sparse"])
+@pytest.mark.parametrize("sizes", [[300, 100, 5], [64, 200, 5], [70, 5]])
+def test_prediction_from_inputs_that_are_mostly_zeros(rng, sizes, kind):
+    """Skipping zeros does not change a bit: `forward` does not skip those of dense inputs."""
+    X = rng.integers(1, 9, (300, sizes[0])) * (rng.random((300, sizes[0])) < 0.03)
+    rows = sparse.csr_array(X, dtype="float64") if kind == "sparse" else X.astype(kind)
+    layers = [*(Dense(n, "tanh") for n in sizes[1:-1]), Dense(sizes[-1])]
+    net = Network(layers, n_inputs=sizes[0], dtype="float32", random_state=0)
+    expected = net.forward(X.astype("float32"))
+    assert_array_equal(net.predict(rows), expected)
+    assert_array_equal(net.predict(rows, order=[7, 7, 3]), expected[[7, 7, 3]])
+    for i in range(5):
+        assert_array_equal(net.predict(rows[[i]]), expected[[i]])
+    hidden = np.flatnonzero(X[0] == 0)[0]
+    X = X.astype("float64")
+    X[0, hidden] = np.nan  # however few elements are looked at, NaN is not a zero
+    assert np.isnan(net.predict(X)[0]).all() and np.isfinite(net.predict(X)[1:]).all()

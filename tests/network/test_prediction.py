@@ -1,0 +1,73 @@
+"""predict, and what a network shows of itself."""
+
+import numpy as np
+import pytest
+import reference
+from network_cases import make
+from numpy.testing import assert_allclose, assert_array_equal
+
+
+def test_predict_arguments(rng):
+    net = make([4, 5, 2])
+    X = rng.normal(size=(7, 4))
+    out = np.empty((7, 2))
+    assert net.predict(X, out=out) is out
+    assert_array_equal(out, net.predict(X))
+    assert net.predict(X[:0]).shape == (0, 2)
+    overlap = X.reshape(-1)[:14].reshape(7, 2)
+    for bad in (np.empty((6, 2)), np.empty((7, 2), "f4"), np.empty((7, 4))[:, ::2], [1], overlap):
+        with pytest.raises(ValueError, match=r"out must be .* \(7, 2\)"):
+            net.predict(X, out=bad)
+    for order in ([7], [-1], [[1]], [0.5], [True, False]):
+        with pytest.raises(ValueError, match="order must be"):
+            net.predict(X, order=order)
+    assert np.isnan(net.predict(np.full((1, 4), np.nan))).all()
+
+
+def test_predict_checks_n_threads_of_small_work():
+    for n_threads in (0, True, 1.5, 257):
+        with pytest.raises(ValueError, match="n_threads must be"):
+            make([4, 5, 2]).predict(np.ones((1, 4)), n_threads=n_threads)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [[4, 64, 64, 2], [7, 11, 5, 300], [300, 130, 17], [3, 1], [5, *[6] * 150, 2]])
+def test_prediction_of_a_row_does_not_depend_on_the_others(rng, dtype, sizes):
+    """Whether weights are packed, how rows are blocked and where the workspace lies do not change a bit."""
+    loss = "softmax_cross_entropy" if sizes[-1] > 1 else "squared_error"
+    net = make(sizes, "tanh", loss, dtype)
+    X = rng.normal(size=(500, sizes[0])).astype(dtype)
+    a = net.predict(X)
+    expected = reference.forward(
+        X.astype(float), net.weights, net.biases, [layer.activation for layer in net.layers]
+    )[0][-1]
+    expected = reference.outputs(loss, expected)
+    assert_allclose(a, expected, rtol=1e-3 if dtype == "float32" else 1e-9, atol=1e-5 if dtype == "float32" else 1e-12)
+    for n in (1, 2, 23, 47, 48, 49, 385):
+        assert_array_equal(net.predict(X[:n]), a[:n])
+        assert_array_equal(net.predict(X, order=np.arange(n) + 7), a[7 : n + 7])
+        assert_array_equal(net.predict(X[:n], out=np.empty((n, sizes[-1]), dtype)), a[:n])
+
+
+def test_parameters_are_views():
+    net = make([3, 4, 2])
+    assert net.parameters.size == 3 * 4 + 4 + 4 * 2 + 2
+    assert [w.shape for w in net.weights] == [(3, 4), (4, 2)]
+    net.parameters[:] = np.arange(net.parameters.size)
+    assert_array_equal(net.weights[1], np.arange(16, 24).reshape(4, 2))
+    net.biases[1][:] = 7
+    assert_array_equal(net.parameters[-2:], 7)
+    net.parameters[:] = 0
+    assert_array_equal(net.predict(np.ones((2, 3))), 0)
+
+
+def test_settings_that_shape_the_network_are_read_only():
+    net = make([4, 2])
+    for name in ("layers", "n_inputs", "loss", "dtype", "parameters"):
+        with pytest.raises(AttributeError):
+            setattr(net, name, getattr(net, name))
+    with pytest.raises(TypeError):
+        net.weights[0] = np.ones((4, 2))
+    net.l2 = 0.5
+    with pytest.raises(ValueError, match="l2 must be"):
+        net.l2 = -1

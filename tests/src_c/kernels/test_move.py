@@ -1,0 +1,80 @@
+"""Rows that are packed, unpacked, transposed, filled, added and gathered."""
+
+from ctypes import byref
+
+import kernel_table as kt
+import numpy as np
+import pytest
+from kernel_cases import SIZES, guarded, tolerance
+from kernel_table import pointer
+from numpy.testing import assert_allclose, assert_array_equal
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_moves(k, dtype, rng, n):
+    lanes = k.lanes
+    for m in (0, 1, 5, 9, 33):
+        a = rng.normal(size=(m, n + 2)).astype(dtype)[:, :n]
+        stripes, check = guarded((-(-n // lanes), m, lanes), dtype)
+        k.pack(m, n, pointer(a), n + 2, pointer(stripes), m * lanes)
+        assert_array_equal(stripes, kt.packed(a, lanes))
+        check()
+        b, check = guarded((m, n), dtype)
+        k.unpack(m, n, pointer(stripes), m * lanes, pointer(b), n)
+        assert_array_equal(b, a)
+        check()
+        if n:  # the transpose of the first stripe, one row of squares in a packed matrix of 2 lanes rows
+            t, check = guarded((-(-m // lanes), 2 * lanes, lanes), dtype)
+            t[:] = 7
+            k.transpose(m, pointer(stripes), lanes, pointer(t), lanes, 2 * lanes * lanes)
+            flat = t.swapaxes(0, 1).reshape(2 * lanes, len(t) * lanes)
+            assert_array_equal(flat[:lanes, :m], stripes[0].T)
+            assert (flat[lanes:] == 7).all() and (flat[:, m:] == 7).all()
+            check()
+        if n >= lanes:  # and of the first columns of rows that lie apart, to rows that lie apart
+            t, check = guarded((lanes, m + 3), dtype)
+            t[:] = 7
+            k.transpose(m, pointer(a), n + 2, pointer(t), m + 3, lanes)
+            assert_array_equal(t[:, :m], a[:, :lanes].T)
+            assert (t[:, m:] == 7).all()
+            check()
+        row = rng.normal(size=n).astype(dtype)
+        for source, expected in ((row, np.tile(row, (m, 1))), (None, np.zeros((m, n)))):
+            c, check = guarded((m, n), dtype)
+            k.fill_rows(m, n, pointer(source), pointer(c), n)
+            assert_array_equal(c, expected)
+            check()
+        both, check = guarded((m, n + 2), dtype)
+        both[:] = 7
+        k.add(m, n, pointer(both), pointer(a), n + 2)
+        assert_array_equal(both[:, :n], a + dtype.type(7))
+        assert (both[:, n:] == 7).all()
+        check()
+        for accumulate in (0, 1):
+            s, check = guarded((n,), dtype)
+            s[:] = row
+            k.column_sums(m, n, pointer(a), None, n + 2, accumulate, pointer(s))
+            assert_allclose(s, a.sum(axis=0, dtype=float) + accumulate * row, **tolerance(dtype, m + 1))
+            s[:] = row
+            k.column_sums(m, n, pointer(a), pointer(a), n + 2, accumulate, pointer(s))
+            assert_allclose(s, (a.astype(float) ** 2).sum(axis=0) + accumulate * row, **tolerance(dtype, m + 1))
+            check()
+
+
+@pytest.mark.parametrize("source", ["float32", "float64", "uint8", "bool"])
+@pytest.mark.parametrize("layout", ["C", "F", "strided", "reversed", "broadcast"])
+def test_gather(k, dtype, rng, source, layout):
+    for n in SIZES:
+        x = (rng.random((11, n)) * 200 % (2 if source == "bool" else 256)).astype(source)
+        x = {
+            "C": x, "F": np.asfortranarray(x), "strided": np.repeat(np.repeat(x, 2, 0), 3, 1)[::2, ::3],
+            "reversed": np.ascontiguousarray(x[::-1, ::-1])[::-1, ::-1],
+            "broadcast": np.broadcast_to(x[:1], x.shape),
+        }[layout]  # fmt: skip
+        order = np.array([3, 0, 10, 10, 7], np.int64)
+        strided = kt.Strided.of(x)
+        for rows, first, expected in ((order, 99, x[order]), (None, 4, x[4:9])):
+            out, check = guarded((5, n), dtype)
+            k.gather(5, n, byref(strided), pointer(rows), first, pointer(out), n)
+            assert_array_equal(out, expected.astype(dtype))
+            check()
