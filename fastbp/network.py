@@ -21,7 +21,7 @@ from ._core import Data, Engine, checked_bounds
 from .augmentation import ImageAugmentation
 from .checks import check_in_dtype, check_number, check_real, check_size
 from .full_batch import FullBatch, GradientRule, Objective
-from .hessian import MAX_PARAMETERS
+from .full_batch.hessian import MAX_PARAMETERS
 from .initializers import check_initializer, initialize
 from .layers import RBF, Dense, unit_of
 from .losses import HistogramLoss, check_loss, check_targets, kernel_of
@@ -993,7 +993,7 @@ class Network:
         References
         ----------
         B. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6, 1994. The equations are in
-        fastbp/hessian.py.
+        fastbp/full_batch/hessian.py.
         """
         self._needs_loss("hessian_vector_product")
         v = np.asarray(v)

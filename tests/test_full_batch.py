@@ -28,7 +28,7 @@ from fastbp import (
     Quickprop,
     Rprop,
 )  # fmt: skip
-from fastbp.full_batch import _downwards, _eigh
+from fastbp.full_batch.newton import _downwards, _eigh
 
 RULES = [Rprop(), Quickprop(), Newton(), NewtonCG(), BFGS(), LBFGS()]
 CONVEX = [Newton(), NewtonCG(gtol=1e-9), BFGS(gtol=1e-9), LBFGS(gtol=1e-9, ftol=0)]
