@@ -49,7 +49,8 @@ def test_blocks_of_the_readme(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("error")
 def test_examples_in_docstrings():
     """With no names but their own imports, and without a warning."""
-    modules = [fastbp, *(importlib.import_module(f"fastbp.{m.name}") for m in pkgutil.iter_modules(fastbp.__path__))]
+    names = (module.name for module in pkgutil.walk_packages(fastbp.__path__, "fastbp."))
+    modules = [fastbp, *map(importlib.import_module, names)]
     tests = [test for module in modules for test in doctest.DocTestFinder().find(module, globs={}) if test.examples]
     names = {test.name.rpartition(".")[2] for test in tests}
     assert names >= {"Network", "MLPClassifier", "MLPRegressor", "Whitening"}

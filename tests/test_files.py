@@ -307,10 +307,10 @@ def test_load_draws_nothing_and_keeps_errors_that_are_not_the_files(tmp_path, mo
     def fail(*_):
         raise MemoryError("no 8 bytes")
 
-    monkeypatch.setattr(fastbp.network, "initialize", fail)
+    monkeypatch.setattr(fastbp.network.start, "initialize", fail)
     again = Network.load(file)
     assert_array_equal(again.parameters, net.parameters)
-    monkeypatch.setattr(fastbp.network, "Engine", fail)
+    monkeypatch.setattr(fastbp.network.model, "Engine", fail)
     with pytest.raises(MemoryError, match="no 8 bytes"):
         Network.load(file)
     with pytest.raises(IsADirectoryError):
