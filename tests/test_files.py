@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import random
 import signal
 import stat
@@ -178,6 +179,15 @@ def test_a_file_of_version_0_1_0():
     X = [[0.1257302210933933, -0.1321048632913019, 0.6404226504432821]]
     expected = [[0.2688407003879547, 0.23100115358829498, 0.23254431784152985, 0.26761379837989807]]
     assert_allclose(net.predict(X), expected, rtol=1e-5)
+
+
+def test_pickles_of_version_0_1_0_find_their_classes():
+    names = {
+        "network": ("Network", "History"), "full_batch": ("Rprop", "Quickprop", "Newton", "NewtonCG", "BFGS", "LBFGS"),
+    }  # fmt: skip
+    for module, classes in names.items():
+        for name in classes:
+            assert pickle.loads(f"cfastbp.{module}\n{name}\n.".encode()).__name__ == name
 
 
 def parts(net):

@@ -1,4 +1,4 @@
-"""What the rules for all rows at once have in common."""
+"""The base of the rules for all rows at once: which networks they take, and an end after a whole iteration."""
 
 from ..checks import check_in_dtype
 from ..settings import Settings
