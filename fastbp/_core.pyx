@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """The boundary between Python and the core in C: buffers in, errors out, BLAS's pointers, and who uses what.
 
-src_c/run.h says how the members of the team share a batch; network.py has checked all that comes in.
+src_c/run.h says how the members of the team share a batch; fastbp/network/ has checked all that comes in.
 """
 cimport cython
 from cpython.buffer cimport (
@@ -267,7 +267,7 @@ def checked_bounds(indptr, Py_ssize_t n_rows, Py_ssize_t n):
 
 
 cdef class Data:
-    """Training data: X dense or CSR, targets, weights; borrowed, not copied. network.py has checked all of it.
+    """Training data: X dense or CSR, targets, weights; borrowed, not copied. fastbp/network/ has checked all of it.
 
     Another thread may write to what is borrowed: values may be anything, but nothing may lead out of bounds. Of CSR, this has
     the bounds of the rows for itself, and the kernels look at the columns as they read them.
@@ -378,7 +378,7 @@ cdef int raise_pending() except -1:
 cdef class Engine:
     """Runs a stack of layers over data: training, loss and gradient, prediction.
 
-    Arguments of the methods are arrays that network.py has checked: `parameters`, `gradient` and all of `states` are flat,
+    Arguments of the methods are arrays that fastbp/network/ has checked: `parameters`, `gradient` and all of `states` are flat,
     contiguous, of the engine's dtype; W (n_in, n_out) of a layer is followed by its b (n_out). `order` is an int64
     vector of rows, or None for all rows as they stand.
     """

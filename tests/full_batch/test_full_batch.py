@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
 
 from fastbp import BFGS, LBFGS, SGD, Adam, Dense, Network, Newton, NewtonCG, Quickprop, Rprop
-from fastbp.full_batch import _downwards, _eigh
+from fastbp.full_batch.newton import _downwards, _eigh
 
 CONVEX = [Newton(), NewtonCG(gtol=1e-9), BFGS(gtol=1e-9), LBFGS(gtol=1e-9, ftol=0)]
 XOR = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0.0, 1, 1, 0])

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import random
 import signal
 import stat
@@ -180,6 +181,15 @@ def test_a_file_of_version_0_1_0():
     assert_allclose(net.predict(X), expected, rtol=1e-5)
 
 
+def test_pickles_of_version_0_1_0_find_their_classes():
+    names = {
+        "network": ("Network", "History"), "full_batch": ("Rprop", "Quickprop", "Newton", "NewtonCG", "BFGS", "LBFGS"),
+    }  # fmt: skip
+    for module, classes in names.items():
+        for name in classes:
+            assert pickle.loads(f"cfastbp.{module}\n{name}\n.".encode()).__name__ == name
+
+
 def parts(net):
     """Settings and parameters, as they are in a file."""
     stream = io.BytesIO()
@@ -307,10 +317,10 @@ def test_load_draws_nothing_and_keeps_errors_that_are_not_the_files(tmp_path, mo
     def fail(*_):
         raise MemoryError("no 8 bytes")
 
-    monkeypatch.setattr(fastbp.network, "initialize", fail)
+    monkeypatch.setattr(fastbp.network.start, "initialize", fail)
     again = Network.load(file)
     assert_array_equal(again.parameters, net.parameters)
-    monkeypatch.setattr(fastbp.network, "Engine", fail)
+    monkeypatch.setattr(fastbp.network.model, "Engine", fail)
     with pytest.raises(MemoryError, match="no 8 bytes"):
         Network.load(file)
     with pytest.raises(IsADirectoryError):

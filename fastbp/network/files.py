@@ -13,10 +13,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from . import initializers, layers, losses
-from .checks import check_size
-from .initializers import from_json, to_json
-from .layers import RBF, Dense
+from .. import initializers, layers, losses
+from ..checks import check_size
+from ..initializers import from_json, to_json
+from ..layers import RBF, Dense
 
 FORMAT = 1
 # settings that may be objects

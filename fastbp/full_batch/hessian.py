@@ -42,8 +42,8 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.special import expit, softmax
 
-from .layers import unit_of
-from .losses import kernel_of
+from ..layers import unit_of
+from ..losses import kernel_of
 
 # Largest network whose Hessian, a dense matrix, is formed: 200 MB in float64.
 MAX_PARAMETERS = 5000

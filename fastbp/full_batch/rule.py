@@ -1,0 +1,53 @@
+"""The base of the rules for all rows at once: which networks they take, and an end after a whole iteration."""
+
+from ..checks import check_in_dtype
+from ..settings import Settings
+from .hessian import MAX_PARAMETERS
+
+
+class FullBatch(Settings):
+    """What the rules for all rows at once have in common.
+
+    An epoch is one iteration. A rule's ``minimize(objective, epochs, end_epoch)`` changes the objective's parameters,
+    calls ``end_epoch(cost before the update)`` after each iteration, and returns when that is true, after so many
+    iterations, or after one that could make no progress.
+    """
+
+    needs_derivative = False  # everywhere; L1 has none at 0
+    has_matrix = False  # of n_parameters x n_parameters
+    in_dtype = ()  # see `check_in_dtype`
+
+    def check(self, net):
+        """Raise ValueError if the rule cannot train this network."""
+        check_in_dtype(net.dtype, optimizer=self)
+        name, n = type(self).__name__, net.parameters.size
+        bounds = [layer.max_norm for layer in net.layers]
+        if any(bounds):
+            raise ValueError(
+                f"{name} knows no constraints, max_norm of all layers must be None, got {bounds}; SGD, Adam, AdamW, "
+                "RMSProp and Adagrad take any"
+            )
+        if self.needs_derivative and any(l1 for l1, _ in net._penalties):
+            raise ValueError(
+                f"{name} needs a differentiable penalty, l1 must be 0, got {net._penalties} as (l1, l2) of the layers; "
+                "LBFGS takes any"
+            )
+        if self.has_matrix and n > MAX_PARAMETERS:
+            raise ValueError(
+                f"{name} is for networks of at most {MAX_PARAMETERS} parameters, got {n}; LBFGS and NewtonCG take any"
+            )
+
+    def train(self, objective, epochs, end_epoch):
+        """Minimize; whatever ends it, the parameters are those after the last whole iteration."""
+        whole = objective.parameters.copy()
+
+        def end_iteration(cost):
+            whole[:] = objective.parameters
+            stop = end_epoch(cost)
+            whole[:] = objective.parameters  # a callback may have changed them
+            return stop
+
+        try:
+            self.minimize(objective, epochs, end_iteration)
+        finally:
+            objective.parameters[:] = whole

@@ -1,0 +1,120 @@
+"""What comes in, as the core reads it: X, sample weights, rows to predict and the place for a result.
+
+Targets depend on the loss: see `check_targets` in losses.py.
+"""
+
+import copy
+
+import numpy as np
+from scipy.sparse import coo_array, csr_array, issparse
+
+from .._core import checked_bounds
+from ..checks import check_real
+from ..layers import RBF
+
+_NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
+
+
+def readable(X, n_inputs, dtype, first_layer):
+    """X as the core reads it: unchanged if it is float32, float64, uint8 or bool, whatever its strides; else converted,
+    to the network's dtype if need be."""
+    if issparse(X):
+        if X.ndim != 2:
+            raise ValueError(f"X must have two dimensions, got shape {X.shape}")
+        if isinstance(first_layer, RBF):
+            raise ValueError(f"X must be dense for a first layer {first_layer!r}, got a sparse matrix")
+        if X.dtype.kind not in "biuf":
+            raise ValueError(f"X must hold real numbers, got dtype {X.dtype}")
+        X = _readable_csr(_as_csr(X, dtype), dtype)
+    else:
+        X = check_real("X", X)
+        if X.dtype not in _NATIVE or not X.flags.aligned:
+            X = X.astype(dtype)
+    if X.ndim != 2 or X.shape[1] != n_inputs:
+        raise ValueError(f"X must have shape (n_samples, {n_inputs}), got {X.shape}")
+    return X
+
+
+def _as_csr(X, dtype):
+    """The matrix as CSR. scipy does not look where indices lead, which are checked in a copy that is ours alone, and
+    adds repeated entries up in their own integers, which may be too small."""
+    if X.format != "csr" and X.dtype.kind in "biu":
+        X = X.astype(dtype)
+    try:
+        if X.format == "coo":
+            X = coo_array((X.data, (X.row, X.col)), shape=X.shape, copy=True)
+        elif X.format in ("csc", "bsr"):
+            X = X.copy()
+            X.check_format(full_check=True)
+    except ValueError as error:
+        raise ValueError(f"X must be a valid {X.format.upper()} matrix: {error}") from error
+    return X.tocsr()
+
+
+def _readable_csr(X, dtype):
+    """X as the kernels read it: contiguous, aligned arrays, columns ascending in each row, everything in bounds.
+
+    Raises
+    ------
+    ValueError
+        If the index arrays would lead out of bounds.
+    """
+    data = contiguous(X.data, X.data.dtype if X.data.dtype in _NATIVE else dtype)
+    indices, indptr = (
+        contiguous(a, a.dtype if a.dtype in (np.int32, np.int64) else np.int64) for a in (X.indices, X.indptr)
+    )
+    bounds = checked_bounds(indptr, X.shape[0], min(len(indices), len(data)))
+    n = int(bounds[-1])
+    if n and not 0 <= indices[:n].min() <= indices[:n].max() < X.shape[1]:
+        raise ValueError("X must be a valid CSR matrix, got one whose indices are out of bounds")
+    descents = np.flatnonzero(indices[1:n] < indices[: max(n - 1, 0)]) + 1
+    if not np.isin(descents, bounds).all():
+        X = csr_array((data, indices, bounds), shape=X.shape, copy=True)
+        X.has_sorted_indices = False
+        X.sort_indices()
+    elif not (data is X.data and indices is X.indices and indptr is X.indptr):
+        X = copy.copy(X)
+        X.data, X.indices, X.indptr = data, indices, indptr
+    return X
+
+
+def check_sample_weight(sample_weight, n):
+    """The weights of n rows: finite and not negative, with a sum to divide by."""
+    sample_weight = contiguous(check_real("sample_weight", sample_weight), np.float64)
+    if sample_weight.shape != (n,):
+        raise ValueError(f"sample_weight must have shape ({n},), got {sample_weight.shape}")
+    if not np.isfinite(sample_weight).all() or (sample_weight < 0).any():
+        raise ValueError("sample_weight must be finite and not negative")
+    if not sample_weight.any():
+        raise ValueError("sample_weight must not be zero for all samples")
+    with np.errstate(over="ignore"):
+        total = sample_weight.sum()
+    if not 1e-300 < total < 1e300:
+        raise ValueError(f"sample_weight must have a sum that is not extreme, got {total}")
+    return sample_weight
+
+
+def check_order(order, n):
+    """Which of n rows to predict, as a copy that nobody changes meanwhile."""
+    order = np.asarray(order)
+    whole = order.ndim == 1 and (order.size == 0 or order.dtype.kind in "iu")
+    if not whole or (order.size and not 0 <= order.min() <= order.max() < n):
+        raise ValueError(f"order must be a vector of integers from 0 to {n - 1}")
+    return np.array(order, dtype=np.int64)
+
+
+def check_out(out, shape, dtype, X):
+    """ValueError unless the core can write a prediction for X of this shape there."""
+    if (
+        not isinstance(out, np.ndarray)
+        or (out.shape, out.dtype) != (shape, dtype)
+        or not out.flags.carray
+        or np.may_share_memory(out, X.data if issparse(X) else X)
+    ):
+        raise ValueError(f"out must be a writeable C-contiguous {dtype.name} array of shape {shape} apart from X")
+
+
+def contiguous(array, dtype):
+    """The array, or a copy that C can read."""
+    array = np.ascontiguousarray(array, dtype=dtype)
+    return array if array.flags.aligned else array.copy()

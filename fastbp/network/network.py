@@ -1,0 +1,613 @@
+"""The network as its users see it."""
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+from sklearn.utils import assert_all_finite
+
+from .. import threads
+from .._core import Data
+from ..checks import check_real
+from ..full_batch import FullBatch, GradientRule, Objective
+from ..full_batch.hessian import MAX_PARAMETERS
+from ..layers import RBF, Dense
+from ..losses import HistogramLoss
+from ..optimizers import SGD
+from . import files, start, training
+from .inputs import check_order, check_out, contiguous
+from .model import Model
+
+
+class Network(Model):
+    """A multilayer perceptron.
+
+    Parameters
+    ----------
+    layers : sequence of Dense and RBF
+        From the first hidden layer to the output layer. Each place in the list has weights of its own.
+    n_inputs : int
+        Number of features.
+    loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss or None, default="squared_error"
+        The cost, averaged over samples (with their weights) and summed over outputs ``j``:
+
+        - "squared_error": ``1/2 (y_j - a_j)^2``;
+        - "absolute_error": ``|y_j - a_j|``; the derivative at 0 is taken as 0;
+        - `Lp` with an exponent: ``|y_j - a_j|^p / p``;
+        - "huber", or `Huber` with a delta: squared for errors up to 1, absolute for larger ones;
+        - "quantile", or `Quantile` with one level or several: the pinball loss, whose least value is at a quantile;
+        - "gaussian": ``((y_j - a_j)^2 exp(-s_j) + s_j + ln 2 pi) / 2``, minus the logarithm of a normal density. The
+          first half of the outputs are the means ``a_j``, the second the logarithms ``s_j`` of the variances [1]_;
+        - "cross_entropy": ``-y_j ln a_j - (1 - y_j) ln(1 - a_j)`` with logistic outputs, for y from 0 to 1;
+        - "softmax_cross_entropy": ``-y_j ln a_j`` with softmax outputs (the log-likelihood cost);
+          `SoftmaxCrossEntropy` has label smoothing;
+        - `HistogramLoss`: regression as classification, softmax outputs for bins of y;
+        - "poisson": half the Poisson deviance, with exponential outputs;
+        - "perceptron": ``max(0, (1 - 2 y_j) z_j)`` for y 0 or 1 with step outputs. Its derivative by ``z_j`` is
+          ``a_j - y_j``, so that gradient descent with batches of 1 is the perceptron's learning rule [2]_, which ends
+          without a mistake if a plane separates the classes.
+
+        From "cross_entropy" on, a cost brings its own output unit and is computed from the last layer's ``z``, which
+        must have the activation "identity". None is for costs of one's own, see `backward`.
+    l1, l2 : float, default=0.0
+        Penalty ``l1 sum|w| + l2/2 sum w^2`` on weights, not biases. The notes' ``lambda/n`` is ``l2 = lambda/n``.
+    dtype : {"float32", "float64"}, default="float64"
+        Of parameters and arithmetic.
+    random_state : int, RandomState or Generator instance or None, default=None
+        For initial weights, for shuffling, and for what else is random in training. From a Generator a seed is drawn.
+    initializer : str, VarianceScaling or Orthogonal, default="sklearn"
+        Rule for the initial parameters of layers that don't bring their own:
+
+        - "sklearn": weights and biases uniform, the range as for "glorot_uniform" (smaller for logistic units), draw
+          by draw as scikit-learn's estimators do it;
+        - "lecun_normal", "lecun_uniform": weights of variance ``1 / n_in``;
+        - "glorot_normal", "glorot_uniform" ("Xavier"): of variance ``2 / (n_in + n_out)``;
+        - "he_normal", "he_uniform" ("Kaiming"): of variance ``2 / n_in``;
+        - `VarianceScaling` with other settings, such as ``2 / n_out``;
+        - "orthogonal", or `Orthogonal` with a gain: orthonormal columns or rows;
+        - "zeros": all units of a layer remain equal, to show that symmetry must be broken.
+
+        Biases are 0 but for "sklearn". `init_lsuv` is a rule that needs data. `RBF` has its own start.
+    input_dropout : float, default=0.0
+        Probability with which each input is set to 0 in training, as `Dense` has it for outputs. X must be dense.
+    input_noise : float, default=0.0
+        Standard deviation of Gaussian noise added to the inputs in training, for each row of each batch anew (before
+        dropout). X must be dense. For a linear network with squared error, the mean over the noise is the cost with
+        ``l2 = input_noise^2`` (the notes' Tikhonov regularization, 004); for others it is so to first order in the
+        noise's variance, with the derivatives of the outputs by the inputs in the place of the weights (C. Bishop,
+        "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7, 1995).
+    ties : sequence of tuple (i, j, strength), default=()
+        Parameter tying (Notes 004): each tie adds ``strength/2 ||W_i - W_j||^2``, squares of all elements, to the
+        penalty, for the weights of two layers of the same shape and kind, counted from 0. The notes' formula, which has
+        no factor, is strength 2. Biases are free. A step takes all weights as they were before it.
+
+    Attributes
+    ----------
+    parameters : ndarray of shape (n_parameters,)
+        All parameters; layer by layer, weights then biases. Writing to it changes the network.
+    weights : tuple of ndarray of shape (n_in, n_out)
+        Views of `parameters`. Of an `RBF`, its centres.
+    biases : tuple of ndarray of shape (n_out,)
+        Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``.
+    l1, l2 : float
+        May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype`, `initializer`,
+        `input_dropout`, `input_noise` and `ties`.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    Notes
+    -----
+    With samples in rows the four equations of backpropagation (notes 001) are
+
+    ``delta^L = (a - y) * f'(z^L)``, ``delta^l = (delta^(l+1) W^T) * f'(z^l)``, ``dC/db = sum of rows of delta``,
+    ``dC/dW = H^T delta``,
+
+    each divided by the weight of the batch.
+
+    Nothing is random but in `fit` and `partial_fit`; costs and gradients elsewhere are those of the network as it
+    predicts. A mask, noise or distortion is a function of a seed drawn for each epoch, the optimizer's steps so far,
+    layer, row of the batch and unit (Threefry, a counter-based generator): it does not depend on the number of threads.
+
+    References
+    ----------
+    .. [1] D. Nix and A. Weigend, "Estimating the mean and variance of the target probability distribution", ICNN 1994.
+    .. [2] F. Rosenblatt, "The perceptron", Psychological Review 65, 1958. Notes 001 have the unit.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = fastbp.Network([fastbp.Dense(8, activation="tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+    >>> history = net.fit(X, y, optimizer=fastbp.SGD(0.3, momentum=0.9), epochs=500, batch_size=4)
+    >>> (net.predict(X).ravel() > 0.5).tolist()
+    [False, True, True, False]
+    >>> bool(history.loss[-1] < 1e-3)
+    True
+    """
+
+    def __init__(
+        self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
+        initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(),
+    ):  # fmt: skip
+        self._set_up(None, layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties)
+        self._random_state = start.random_state_of(random_state)
+        start.draw(self)
+
+    def _before_output_unit(self):
+        """A network on the same parameters that predicts the last layer's z."""
+        if self._linear is None:
+            layers = [*self.layers[:-1], replace(self.layers[-1], activation="identity")]
+            self._linear = Network._plain(self._parameters, layers, self.n_inputs, None)
+        return self._linear
+
+    @staticmethod
+    def _of_one_layer(layer, W, b):
+        """A network for prediction, of one layer with these parameters."""
+        bare = RBF(layer.n_units) if isinstance(layer, RBF) else Dense(layer.n_units, layer.activation)
+        return Network._plain(np.concatenate([W.ravel(), b]), [bare], len(W), "squared_error")
+
+    # ---- training ---------------------------------------------------------------------------------------------------
+
+    def init_lsuv(self, X, *, n_threads=None):
+        """New parameters by layer-sequential unit variance, which needs data.
+
+        Orthonormal weights and biases of 0; then each layer's weights, from the first to the last, are divided by the
+        standard deviation of its ``z = H W + b`` over all samples and units. Since ``b = 0`` that makes it 1 at once.
+        The optimizer's state is dropped.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
+            Typical inputs, scaled like those to train on; some hundred rows are enough.
+        n_threads : int, default=None
+
+        Raises
+        ------
+        ValueError
+            If X does not fit, is not finite, or gives a ``z`` without variance, or if a layer is an `RBF`; the network
+            is as it was.
+
+        References
+        ----------
+        D. Mishkin and J. Matas, "All you need is a good init", ICLR 2016.
+        """
+        start.lsuv(self, X, n_threads)
+
+    def init_centres(self, X, *, n_threads=None):
+        """New centres and widths for all `RBF` layers, from data; the other layers keep their parameters.
+
+        From the first layer to the last: centres are rows drawn from the layer's inputs, without replacement if there
+        are enough, and ``beta`` is 1 divided by the mean squared distance of inputs and centres. The optimizer's state
+        is dropped.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
+            Typical inputs, scaled like those to train on; some hundred rows are enough. Dense if the first layer is an
+            `RBF`.
+        n_threads : int, default=None
+
+        Raises
+        ------
+        ValueError
+            If X does not fit, is not finite, or gives an `RBF` inputs that are all the same; the network is as it was.
+
+        References
+        ----------
+        D. Broomhead and D. Lowe, "Multivariable functional interpolation and adaptive networks", Complex Systems 2,
+        1988.
+        """
+        start.centres(self, X, n_threads)
+
+    def fit(
+        self,
+        X,
+        y,
+        *,
+        optimizer=SGD(),  # noqa: B008 (immutable)
+        epochs=1,
+        batch_size=None,
+        sample_weight=None,
+        shuffle=True,
+        validation_data=None,
+        early_stopping=None,
+        callback=None,
+        verbose=False,
+        n_threads=None,
+        then=None,
+        augmentation=None,
+    ):
+        """Train from the current parameters, with fresh optimizer state.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
+            float32, float64, uint8 and bool arrays of any strides, memory maps among them, and CSR matrices are read
+            in place, a batch at a time; anything else is converted first.
+        y : array-like
+            Class indices (n_samples,) or probabilities (n_samples, n_outputs), which sum to 1 in each row up to the
+            rounding of half precision, for "softmax_cross_entropy"; else
+            (n_samples, n_targets), or (n_samples,) for one target. There are as many targets as outputs, but for
+            "gaussian" (half as many), several quantiles, and `HistogramLoss` (one).
+        optimizer : UpdateRule or full-batch rule, default=SGD()
+            SGD, Adam, AdamW, RMSProp and Adagrad go through mini-batches; Rprop, Quickprop, Newton, NewtonCG, BFGS and
+            LBFGS are full-batch rules, one iteration on all rows an epoch, which end training before `epochs` when
+            there is no further progress to make.
+        epochs : int, default=1
+        batch_size : int, default=None
+            From 1 (online learning) to n_samples; larger values mean n_samples. None: 32 for mini-batches, and the
+            only value for full-batch rules.
+        sample_weight : array-like of shape (n_samples,), default=None
+            A batch whose weights sum to zero makes no update.
+        shuffle : bool, default=True
+            Whether to draw the batches anew each epoch, without replacement. Full-batch rules see all rows anyway.
+        validation_data : tuple (X, y) or (X, y, sample_weight), default=None
+        early_stopping : int, default=None
+            Stop when the validation loss has not improved for so many epochs, and return to the best parameters. If no
+            epoch's is finite, there are none: a ConvergenceWarning says so.
+        callback : callable or list of them, default=None
+            ``callback(epoch, history)`` is called after each epoch (from 0). Training ends after an epoch for which one
+            returned True; nothing else that it returns ends it.
+        verbose : bool, default=False
+            Print a line for each epoch.
+        n_threads : int, default=None
+            None: those that are free; -1: all. The result does not depend on it.
+        then : {"retrain", "continue"} or None, default=None
+            What to do after early stopping, to learn from the validation data as well, joined with the training data
+            in a copy (Notes 004):
+
+            - "retrain": start again from the parameters before this call, and make as many steps as had been made
+              when the validation loss was least;
+            - "continue": go on from the best parameters, and the optimizer's state then, until after an epoch the cost
+              of all these data is below what the cost of the training data was at the best parameters. Both costs are
+              those of `value_and_gradient`, with penalties. It may never happen: for `epochs` epochs at most.
+
+            Either is a heuristic, with nothing left to validate it on. A callback that ended the training ends all of
+            it; else it is called for these epochs too, from 0 on and with their own history.
+        augmentation : ImageAugmentation, default=None
+            How to distort the rows of X, which are images and must be dense, each time they are trained on.
+
+        Returns
+        -------
+        history : History
+
+        Raises
+        ------
+        ValueError
+            If an argument has the wrong shape, dtype or values; the network is as it was.
+        FloatingPointError
+            If loss or parameters stop being finite; the parameters are those before the call.
+        KeyboardInterrupt
+            On Ctrl-C, within a second; the parameters are those after the last whole step.
+        RuntimeError
+            As in `forward`; the network is as the other call has it.
+        """
+        return training.fit(
+            self, X, y, True, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
+            callback, verbose, n_threads, then, augmentation,
+        )  # fmt: skip
+
+    def partial_fit(
+        self,
+        X,
+        y,
+        *,
+        optimizer=SGD(),  # noqa: B008 (immutable)
+        epochs=1,
+        batch_size=None,
+        sample_weight=None,
+        shuffle=True,
+        validation_data=None,
+        early_stopping=None,
+        callback=None,
+        verbose=False,
+        n_threads=None,
+        then=None,
+        augmentation=None,
+    ):
+        """Train on, with the optimizer's state, and the place in its schedule, as the last call left them.
+
+        Newton, NewtonCG, BFGS and LBFGS have no state and start anew. Arguments, results and errors as in `fit`.
+        """
+        return training.fit(
+            self, X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
+            callback, verbose, n_threads, then, augmentation,
+        )  # fmt: skip
+
+    # ---- prediction and gradients -----------------------------------------------------------------------------------
+
+    def predict(self, X, *, order=None, out=None, n_threads=None):
+        """Activations of the output layer; with `HistogramLoss` the means of its distributions, one column.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
+            Read in place as in `fit`. NaN is not looked for: it gives NaN. Zeros may be skipped, so that
+            it is not certain that zero times a weight that is not finite is NaN.
+        order : int64 array, default=None
+            Rows to predict; None: all of them.
+        out : ndarray of shape (n_samples, n_outputs), default=None
+            For the result: C-contiguous, of the network's dtype.
+        n_threads : int, default=None
+
+        Returns
+        -------
+        a : ndarray of shape (n_samples, n_outputs)
+
+        Raises
+        ------
+        ValueError
+            If X, order or out does not fit.
+        """
+        X = self._check_X(X)
+        n = X.shape[0]
+        if order is not None:
+            order = check_order(order, n)
+            n = len(order)
+        if out is not None:
+            n_outputs = 1 if isinstance(self.loss, HistogramLoss) else self.layers[-1].n_units
+            check_out(out, (n, n_outputs), self.dtype, X)
+        if isinstance(self.loss, HistogramLoss):
+            means = self.loss.means(self._outputs(X, order, None, n, n_threads))
+            if out is None:
+                return means
+            out[:] = means
+            return out
+        return self._outputs(X, order, out, n, n_threads)
+
+    def value_and_gradient(self, X, y, sample_weight=None, *, penalty=False, n_threads=None):
+        """The cost of the data and its gradient.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        penalty : bool, default=False
+            Whether to add the L1 and L2 penalties, and that of ties, to both.
+        n_threads : int, default=None
+
+        Returns
+        -------
+        cost : float
+        gradient : ndarray of shape (n_parameters,)
+            In the order of `parameters`. The subgradient of ``|w|`` at 0 is 0.
+
+        Raises
+        ------
+        ValueError
+            If an argument has the wrong shape, dtype or values, or the network has no loss.
+        """
+        self._needs_loss("value_and_gradient")
+        data = self._data(X, y, sample_weight)
+        gradient = np.empty_like(self._parameters)
+        cost = self._evaluate(data, None, gradient, n_threads)
+        self._finite(gradient if np.isfinite(cost) else cost, X, y)
+        return self._penalize(cost, gradient) if penalty else (cost, gradient)
+
+    def hessian_vector_product(self, X, y, v, sample_weight=None, *, penalty=False):
+        """The Hessian of the cost of the data times a vector, exact, by Pearlmutter's R-operator.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        v : array-like of shape (n_parameters,)
+            In the order of `parameters`.
+        penalty : bool, default=False
+            Whether to add the Hessian of the L2 penalty, ``l2`` on the diagonal for weights, and that of ties. That of
+            ``|w|`` is 0.
+
+        Returns
+        -------
+        Hv : ndarray of shape (n_parameters,)
+            ``d/dr gradient(parameters + r v)`` at ``r = 0``. The second derivative of ReLU and the like is taken as 0.
+
+        Raises
+        ------
+        ValueError
+            If an argument has the wrong shape, dtype or values, or the network has no loss.
+
+        References
+        ----------
+        B. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6, 1994. The equations are in
+        fastbp/full_batch/hessian.py.
+        """
+        self._needs_loss("hessian_vector_product")
+        v = np.asarray(v)
+        if v.dtype.kind not in "biuf" or v.shape != self._parameters.shape:
+            raise ValueError(
+                f"v must hold real numbers in shape {self._parameters.shape}, got dtype {v.dtype}, shape {v.shape}"
+            )
+        assert_all_finite(v, input_name="v")
+        rows = self._rows(X, y, sample_weight)
+        return self._finite(Objective(self, rows).hessian_product(penalty)(v), X, y)
+
+    def hessian(self, X, y, sample_weight=None, *, penalty=False):
+        """The Hessian of the cost of the data, exact and symmetric. For small networks.
+
+        Parameters
+        ----------
+        X, y, sample_weight, penalty
+            As in `hessian_vector_product`.
+
+        Returns
+        -------
+        H : ndarray of shape (n_parameters, n_parameters)
+            In the order of `parameters`.
+
+        Raises
+        ------
+        ValueError
+            As in `hessian_vector_product`, and if there are more than 5000 parameters.
+        """
+        self._needs_loss("hessian")
+        if self._parameters.size > MAX_PARAMETERS:
+            raise ValueError(
+                f"hessian is for networks of at most {MAX_PARAMETERS} parameters, got {self._parameters.size}; "
+                "hessian_vector_product takes any"
+            )
+        rows = self._rows(X, y, sample_weight)
+        return self._finite(Objective(self, rows).hessian(penalty), X, y)
+
+    def _needs_loss(self, method):
+        if self.loss is None:
+            raise ValueError(f"{method} needs a network with a loss, this one has loss=None")
+
+    def _finite(self, result, X, y):
+        """The result; ValueError if it is not finite because X or y is not."""
+        if not np.isfinite(result).all():
+            assert_all_finite(X, input_name="X")
+            assert_all_finite(y, input_name="y")
+        return result
+
+    def forward(self, X, *, n_threads=None):
+        """Activations of the last layer, remembered together with all others for `backward`.
+
+        They are kept in the network's one workspace, so that forward, backward, training and evaluation are for one
+        thread at a time. `predict` and `save` are for any number of threads, also meanwhile, and for signal handlers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
+            Not to be changed before `backward`.
+        n_threads : int, default=None
+
+        Returns
+        -------
+        a : ndarray of shape (n_samples, n_outputs)
+            Without the output unit that a loss from logits brings along.
+
+        Raises
+        ------
+        RuntimeError
+            If the network is being trained or evaluated, or in `forward` or `backward`: by another thread, or by a call
+            that a signal's handler has interrupted to call this one.
+        ValueError
+            If X does not fit.
+        """
+        data = Data(self._check_X(X))
+        if data.n_rows == 0:
+            raise ValueError("X must have at least one row, got 0")
+        out = np.empty((data.n_rows, self.layers[-1].n_units), self.dtype)
+        with threads.exclusive(self), threads.team(n_threads, uses_blas=False) as n_threads:
+            self._engine.forward(self._parameters, data, out, n_threads)
+        return out
+
+    def backward(self, dz, *, n_threads=None):
+        """Backpropagate the gradient of one's own cost.
+
+        Parameters
+        ----------
+        dz : array-like of shape (n_samples, n_outputs)
+            ``dC/da``, where ``a`` is what the last `forward` returned.
+        n_threads : int, default=None
+
+        Returns
+        -------
+        gradient : ndarray of shape (n_parameters,)
+            ``dC/d(parameters)``, without penalties.
+        input_gradient : ndarray of shape (n_samples, n_inputs)
+            ``dC/dX``.
+
+        Raises
+        ------
+        RuntimeError
+            Without a `forward` since the last call of anything that trains or evaluates; as in `forward`.
+        ValueError
+            If dz does not have the shape of what `forward` returned.
+        """
+        data = self._engine.kept
+        if data is None:
+            raise RuntimeError("backward needs a call of forward before it, with nothing trained or evaluated between")
+        dz = contiguous(check_real("dz", dz), self.dtype)
+        shape = data.n_rows, self.layers[-1].n_units
+        if dz.shape != shape:
+            raise ValueError(f"dz must have the shape of what forward returned, {shape}, got {dz.shape}")
+        gradient = np.empty_like(self._parameters)
+        input_gradient = np.empty((data.n_rows, self.n_inputs), self.dtype)
+        # the input gradient's product goes to BLAS
+        with threads.exclusive(self), threads.team(n_threads, uses_blas=True) as n_threads:
+            self._engine.backward(self._parameters, data, dz, gradient, input_gradient, n_threads)
+        return gradient, input_gradient
+
+    def step(self, gradient, optimizer):
+        """One update of the parameters from a gradient of one's own.
+
+        Parameters
+        ----------
+        gradient : array-like of shape (n_parameters,)
+            Of the cost without penalties, which the update adds.
+        optimizer : SGD, Adam, AdamW, RMSProp, Adagrad, Rprop or Quickprop
+            Its state goes on from the last step, if that was by the same rule, and with it the position in a learning
+            rate's schedule, which must be one that moves per step: there are no epochs here.
+
+        Raises
+        ------
+        TypeError
+            If optimizer is a rule that needs more than a gradient.
+        ValueError
+            If gradient does not have the shape of `parameters` or is not finite, or the schedule moves per epoch.
+        """
+        training.check_optimizer(optimizer, self.dtype)
+        if isinstance(optimizer, FullBatch) and not isinstance(optimizer, GradientRule):
+            raise TypeError(
+                "optimizer must be an SGD, Adam, AdamW, RMSProp, Adagrad, Rprop or Quickprop for step: "
+                f"{type(optimizer).__name__} needs the cost too, which fit has, got {optimizer!r}"
+            )
+        if getattr(getattr(optimizer, "learning_rate", None), "per", "step") != "step":
+            raise ValueError(
+                f"step knows no epochs: learning_rate must be a number or a schedule with per='step', got "
+                f"{optimizer.learning_rate!r}"
+            )
+        if isinstance(optimizer, FullBatch):
+            optimizer.check(self)
+        gradient = contiguous(check_real("gradient", gradient), self.dtype)
+        if gradient.shape != self._parameters.shape:
+            raise ValueError(f"gradient must have shape {self._parameters.shape}, got {gradient.shape}")
+        assert_all_finite(gradient, input_name="gradient")
+        with threads.exclusive(self):
+            *states, t = self._state_of(optimizer)
+            if isinstance(optimizer, FullBatch):
+                self._engine.forget()  # its activations are of other parameters
+                optimizer.update(self._parameters, self._penalize(0.0, gradient.copy())[1], *states, t)
+                return
+            rate = self._learning_rates(optimizer, 1)[0]
+            if self.ties:
+                gradient = gradient.copy()
+                self._add_ties(self._parameters, gradient)
+            self._engine.step(self._parameters, gradient, optimizer.settings, rate, states, t, self._penalties)
+
+    # ---- files ------------------------------------------------------------------------------------------------------
+
+    def save(self, file):
+        """Write settings and parameters to an ``.npz`` file (not the optimizer's state).
+
+        Parameters
+        ----------
+        file : str, path or file object
+            A file that has this name is replaced when all is written: if that fails, or the process is killed, it is
+            what it was.
+        """
+        files.save(file, self)
+
+    @classmethod
+    def load(cls, file):
+        """Read what `save` wrote. No code in the file is run.
+
+        Parameters
+        ----------
+        file : str, path or file object
+
+        Returns
+        -------
+        net : Network
+
+        Raises
+        ------
+        ValueError
+            If the file is not one that `save` wrote.
+        """
+        return files.load(file, functools.partial(cls._undrawn, None))
