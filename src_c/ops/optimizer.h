@@ -248,21 +248,29 @@ static int NAME(bound_columns)(ptrdiff_t m, ptrdiff_t n, void *w_, ptrdiff_t ld,
     const VEC one = NAME(broadcast)(1);
     REAL *w = w_;
     VEC scale = one, norm = NAME(column_norms)(m, mask, w, ld, scale);
+    REAL norms[LANES], scales[LANES], factors[LANES];
     int any = 0;
+    NAME(store)(norms, norm);
     for (ptrdiff_t j = 0; j < n; j++)
-        any |= !(norm[j] < large);
+        any |= !(norms[j] < large);
     if (any || most < 1 / large) {
         scale = one / NAME(column_powers)(m, mask, w, ld);
-        norm = NAME(column_norms)(m, mask, w, ld, scale);
+        NAME(store)(norms, NAME(column_norms)(m, mask, w, ld, scale));
         any = 0;
     }
-    const VEC bound = scale * most, factor = NAME(select)(norm > bound, most / norm, one);
-    for (ptrdiff_t j = 0; j < n; j++)
-        any |= norm[j] > bound[j];
+    NAME(store)(scales, scale);
+    NAME(store)(factors, one);
+    for (ptrdiff_t j = 0; j < n; j++) {
+        const int above = norms[j] > scales[j] * most;
+        factors[j] = above ? most / norms[j] : 1;
+        scales[j] = above ? scales[j] : 1;
+        any |= above;
+    }
     if (!any)
         return 0;
-    scale = NAME(select)(norm > bound, scale, one);
-    for (ptrdiff_t i = 0; i < m; i++)
-        NAME(store_masked)(w + i * ld, mask, NAME(load_masked)(w + i * ld, mask) * scale * factor);
+    for (ptrdiff_t i = 0; i < m; i++) {
+        const VEC row = NAME(load_masked)(w + i * ld, mask) * NAME(load)(scales) * NAME(load)(factors);
+        NAME(store_masked)(w + i * ld, mask, row);
+    }
     return 1;
 }
