@@ -78,7 +78,8 @@ class FittedNetworkMixin:
 
     def _fitted_loss(self):
         """The network's loss, which `loss` may have been when it was trained."""
-        return vars(self).get("_loss", _LOSSES.get(self.out_activation_))
+        attributes = vars(self)
+        return attributes["_loss"] if "_loss" in attributes else _LOSSES.get(self.out_activation_)
 
     def _hidden_layers(self, units):
         rates = self.dropout

@@ -13,6 +13,8 @@ from ..checks import check_real
 # What the core reads in place; anything else becomes float64.
 _DTYPES = {np.dtype(t) for t in ("float64", "float32", "uint8", "bool")}
 
+_FLOAT32, _FLOAT64 = np.dtype("float32"), np.dtype("float64")
+
 
 def check_X(mlp, X):
     """X to predict from, validated."""
@@ -35,7 +37,7 @@ def _is_plain(mlp, X):
         type(X) is np.ndarray
         and X.ndim == 2
         and 0 < X.size <= 10_000
-        and X.dtype in (np.float32, np.float64)
+        and (X.dtype is _FLOAT32 or X.dtype is _FLOAT64)  # which takes a tenth of the time of ==
         and "_bound" in attributes
         and "feature_names_in_" not in attributes
         and X.shape[1] == attributes["n_features_in_"]
