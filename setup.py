@@ -1,7 +1,7 @@
 """The build, and nothing else: metadata is in pyproject.toml.
 
 src_c/kernels.c is compiled once for each instruction set of the target, into objects of their own with flags of their
-own; src_c/dispatch.c picks one of them at import.
+own; src_c/dispatch.c picks one of them at import. All of src_c is linked into one extension.
 """
 
 import os
@@ -34,9 +34,10 @@ class BuildExt(build_ext):
     """Compiles the kernels once per instruction set before the extension that they are linked into."""
 
     def build_extension(self, ext):
-        isas = instruction_sets()
-        ext.extra_objects = [self.compile_kernels(isa, *isas[isa]) for isa in isas]
-        ext.define_macros += [(f"HAVE_{isa.upper()}", None) for isa in isas]
+        if ext is core:
+            isas = instruction_sets()
+            ext.extra_objects = [self.compile_kernels(isa, *isas[isa]) for isa in isas]
+            ext.define_macros += [(f"HAVE_{isa.upper()}", None) for isa in isas]
         super().build_extension(ext)
 
     def compile_kernels(self, isa, width, flags):
@@ -62,7 +63,10 @@ core = Extension(
     extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
 )
 
+usage = Extension("fastbp._usage", ["fastbp/_usage.pyx"], extra_compile_args=["-O2", "-g0"])
+
+core, usage = cythonize([core, usage], language_level=3, build_dir="build/cython")
 setup(
-    ext_modules=cythonize([core], language_level=3, build_dir="build/cython"),
+    ext_modules=[core, usage],
     cmdclass={"build_ext": BuildExt},
 )

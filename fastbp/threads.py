@@ -9,7 +9,7 @@ from joblib import cpu_count
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from threadpoolctl import ThreadpoolController
 
-from ._core import Blas, Threads, after_fork, exclusive, n_busy  # noqa: F401
+from ._usage import Blas, Threads, after_fork, exclusive, n_busy  # noqa: F401
 
 # Functions of BLAS libraries that get and set the number of threads. threadpoolctl finds the libraries, but calls these
 # from Python code, in which a signal's handler may raise or call us: with one library of two done, and a lock held.

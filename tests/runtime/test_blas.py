@@ -9,7 +9,7 @@ import pytest
 from runtime_cases import blas_numbers, make, posix, run_alone
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from fastbp import _core, threads
+from fastbp import _usage, threads
 
 
 def test_limits_survive_an_error_on_the_way_in(monkeypatch):
@@ -71,19 +71,19 @@ def test_blas_limits_where_each_thread_has_its_own():
     ]
     functions = [(ctypes.CFUNCTYPE(ctypes.c_int)(f), ctypes.CFUNCTYPE(None, ctypes.c_int)(g)) for f, g in functions]
     addresses = [[ctypes.cast(f, ctypes.c_void_p).value for f in pair] for pair in functions]
-    blas = _core.Blas([(*pair, own) for pair, own in zip(addresses, (True, False), strict=True)])
+    blas = _usage.Blas([(*pair, own) for pair, own in zip(addresses, (True, False), strict=True)])
     seen, inside, leave = [], threading.Event(), threading.Event()
 
     def work():
         mine.n = 3
-        with _core.Threads(1, False, blas), _core.Threads(1, False, blas):
+        with _usage.Threads(1, False, blas), _usage.Threads(1, False, blas):
             seen.append(mine.n)
             inside.set()
             leave.wait(60)
         seen.append(mine.n)
 
     worker = threading.Thread(target=work)
-    with _core.Threads(1, False, blas):
+    with _usage.Threads(1, False, blas):
         worker.start()
         assert inside.wait(60)
         assert (mine.n, *shared) == (1, 1)
