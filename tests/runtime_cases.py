@@ -47,7 +47,7 @@ def blas_numbers():
 def run_alone(code, *arguments):
     """What a program prints, which may crash or hang."""
     run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments], capture_output=True, text=True, check=False,
+        [sys.executable, "-P", "-c", textwrap.dedent(code), *arguments], capture_output=True, text=True, check=False,
         timeout=60, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-2000:]

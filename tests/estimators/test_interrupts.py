@@ -163,6 +163,6 @@ print("done")
 @pytest.mark.once
 def test_rollback_without_memory(tmp_path):
     pytest.importorskip("_testcapi")
-    command = [sys.executable, "-c", OUT_OF_MEMORY]
+    command = [sys.executable, "-P", "-c", OUT_OF_MEMORY]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert result.stdout == "done\n", result.stderr

@@ -31,7 +31,7 @@ def make(n_inputs=3, n_units=4, seed=0):
 
 
 def run(script, *arguments, **settings):
-    return subprocess.Popen([sys.executable, "-c", script, *map(str, arguments)], **settings)
+    return subprocess.Popen([sys.executable, "-P", "-c", script, *map(str, arguments)], **settings)
 
 
 # ---- save ------------------------------------------------------------------------------------------------------------

@@ -217,7 +217,7 @@ assert made > 5, made
     [("indptr", "int32", 20), ("indptr", "int64", 4000), ("indices", "int64", 20), ("indices", "int32", 4000)],
 )
 def test_another_thread_writes_to_csr(part, index, hidden):
-    subprocess.run([sys.executable, "-c", ANOTHER_THREAD_WRITES, part, index, str(hidden)], check=True)
+    subprocess.run([sys.executable, "-P", "-c", ANOTHER_THREAD_WRITES, part, index, str(hidden)], check=True)
 
 
 # ---- probabilities ---------------------------------------------------------------------------------------------------

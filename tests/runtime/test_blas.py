@@ -109,7 +109,7 @@ def test_what_was_entered_is_left_without_exit():
 def test_a_handler_may_use_blas_while_its_limit_is_set():
     """There is no lock that it could wait for."""
     printed = run_alone("""
-        import random, signal, time
+        import random, signal
         import numpy as np
         from fastbp import Dense, Network, Newton
         from threadpoolctl import threadpool_info, threadpool_limits
@@ -135,11 +135,10 @@ def test_a_handler_may_use_blas_while_its_limit_is_set():
 
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, 1e-3)
-        end = time.perf_counter() + 3
-        while time.perf_counter() < end:
+        while calls < 200:
             assert np.array_equal(net.hessian_vector_product(X, y, v), expected)
         signal.setitimer(signal.ITIMER_REAL, 0)
         assert numbers() == before, numbers()
-        print(calls)
+        print("as before")
     """)
-    assert int(printed) > 100
+    assert printed.strip() == "as before"
