@@ -118,7 +118,8 @@ static void weighted_input(Part *part, Layer *layer, ptrdiff_t row, ptrdiff_t m,
             x.begin = run->middle[part->side];
         else if (halved(layer))
             x.end = run->middle[part->side];
-        k->nonzeros_matmul(m, n, end, &x, row, w, ldw, stripe, b, 0, z, layer->ld, k->lanes);
+        /* what trains where it lies has bits of its own anyway */
+        k->nonzeros_matmul(m, n, layer->in_place && run->mode < FORWARD ? 0 : end, &x, row, w, ldw, stripe, b, 0, z, layer->ld, k->lanes);
     } else {
         k->matmul(m, n, end - begin, input_rows(part, layer) + row, begin, layer == run->layers && run->direct ? FAR_ROWS : ROWS,
                   w + begin * k->lanes * k->itemsize, k->lanes, stripe, b, 0, z, layer->ld, k->lanes);

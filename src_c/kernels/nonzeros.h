@@ -124,7 +124,7 @@ typedef struct {
 enum { NAME(GROUP) = 32, NAME(STRIP) = LAST_VECTORS * VEC_BYTES / sizeof(REAL) };
 
 /* C (m, n), up to GROUP rows of one strip, = (add ? C : 0) + bias + the sum over columns k0..k1 of the lists, which begin[] says
- * where to find, and which it is left at the end of. The blocks are those of the dense product. */
+ * where to find, and which it is left at the end of. The blocks are those of the dense product, or where k1 is 0, of nonzeros. */
 static void NAME(list_strip)(const NAME(Lists) *x, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k0, ptrdiff_t k1, ptrdiff_t *begin,
                              const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c)
 {
@@ -134,6 +134,20 @@ static void NAME(list_strip)(const NAME(Lists) *x, ptrdiff_t m, ptrdiff_t n, ptr
         NAME(list_strip)(x, m, n, k0, middle, begin, bias, add, c, ldc, stripe_c);
         NAME(list_strip)(x, m, n, middle, k1, begin, NULL, 0, sums, NAME(STRIP), LANES);
         NAME(add_to_stripes)(m, n, sums, NAME(STRIP), c, ldc, stripe_c);
+        return;
+    }
+    if (k1 == 0) {
+        for (ptrdiff_t r = 0; r < m; r++) {
+            const REAL *start = bias;
+            int adds = add;
+            do { /* once at least: there may be no nonzeros */
+                const ptrdiff_t left = x->end[r] - begin[r], taken = left < NAME(BLOCK_DEPTH) ? left : NAME(BLOCK_DEPTH);
+                begin[r] += NAME(narrow_strip)(n, taken, x->values + begin[r], x->columns + begin[r], PTRDIFF_MAX, x->b, x->ldb,
+                                               x->stripe_b, start, LANES, adds, c + r * ldc, stripe_c);
+                start = NULL;
+                adds = 1;
+            } while (begin[r] < x->end[r]);
+        }
         return;
     }
     const ptrdiff_t step = NAME(block_depth)(k1 - k0);
@@ -158,18 +172,18 @@ static void NAME(list_strip)(const NAME(Lists) *x, ptrdiff_t m, ptrdiff_t n, ptr
         const ptrdiff_t stop = k1 - p < step ? k1 : p + step;
         const int adds = add || p > k0;
         const REAL *start = p > k0 ? NULL : bias;
-        for (ptrdiff_t r = 0; adds && r < m; r++) /* a chain begins at 0 */
-            memset(sums + r * NAME(STRIP), 0, (size_t)n * sizeof(REAL));
+        /* as many parts of a block as come nearest to that depth */
+        const ptrdiff_t parts = (stop - p + x->depth / 2) / x->depth, depth = parts > 1 ? (stop - p + parts - 1) / parts : stop - p;
         for (ptrdiff_t limit = p, first = 1; limit < stop || first; first = 0) {
-            limit = stop - limit > x->depth ? limit + x->depth : stop;
+            limit = stop - limit > depth ? limit + depth : stop;
             for (ptrdiff_t r = 0; r < m; r++) {
                 REAL *to = c + r * ldc, *sum = sums + r * NAME(STRIP);
                 if (!adds)
                     STRIP_OF_ROW(limit, first ? start : to, first ? LANES : stripe_c, 0, to, stripe_c);
                 else if (limit < stop)
-                    STRIP_OF_ROW(limit, sum, LANES, 0, sum, LANES);
+                    STRIP_OF_ROW(limit, first ? NULL : sum, LANES, 0, sum, LANES);
                 else
-                    STRIP_OF_ROW(limit, sum, LANES, 1, to, stripe_c);
+                    STRIP_OF_ROW(limit, first ? NULL : sum, LANES, 1, to, stripe_c);
             }
         }
         p += step;

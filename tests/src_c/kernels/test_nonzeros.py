@@ -5,9 +5,9 @@ from ctypes import byref
 import kernel_table as kt
 import numpy as np
 import pytest
-from kernel_cases import guarded, nonzeros_of
+from kernel_cases import guarded, nonzeros_of, tolerance
 from kernel_table import pointer
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
 
@@ -74,9 +74,10 @@ def test_nonzeros_matmul(k, dtype, rng, vectors, k_, density):
         stripes = kt.packed(b, k.lanes)
         for row, m in ((0, 35), (3, 1), (2, 0)):
             for start, accumulate in ((bias, 0), (None, 0), (None, 1)):
-                expected = rng.normal(size=(m, n)).astype(dtype)
+                old = rng.normal(size=(m, n)).astype(dtype)
+                expected = old.copy()
                 plain, check = guarded((m, n), dtype)
-                plain[:] = expected
+                plain[:] = old
                 packed = kt.packed(expected, k.lanes)
                 k.matmul(
                     m, n, k_, pointer(rows[row:]), 0, 0, pointer(b), n, k.lanes, pointer(start), accumulate,
@@ -87,6 +88,12 @@ def test_nonzeros_matmul(k, dtype, rng, vectors, k_, density):
                     k.lanes,
                 )  # fmt: skip
                 assert_array_equal(plain, expected)
+                plain[:] = old
+                k.nonzeros_matmul(
+                    m, n, 0, byref(x), row, pointer(b), n, k.lanes, pointer(start), accumulate, pointer(plain), n,
+                    k.lanes,
+                )  # fmt: skip
+                assert_allclose(plain, expected, **tolerance(dtype, k_ + 1))  # in blocks of nonzeros
                 check()
                 k.nonzeros_matmul(
                     m, n, k_, byref(x), row, pointer(stripes), k.lanes, k_ * k.lanes, pointer(start), accumulate,
