@@ -7,14 +7,14 @@ cimport cython
 from cpython.buffer cimport (
     Py_buffer, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from libc.math cimport INFINITY, NAN, isfinite, pow, sqrt
+from libc.math cimport INFINITY, NAN
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from numpy cimport (
-    NPY_BOOL, NPY_DOUBLE, NPY_FLOAT, NPY_UINT8, PyArray_BYTES, PyArray_Check, PyArray_DIM, PyArray_DIMS, PyArray_EMPTY,
-    PyArray_ISBEHAVED_RO, PyArray_NDIM, PyArray_STRIDE, PyArray_TYPE, import_array, ndarray, npy_intp,
+    NPY_BOOL, NPY_DOUBLE, NPY_FLOAT, NPY_UINT8, PyArray_BYTES, PyArray_Check, PyArray_DIM, PyArray_EMPTY,
+    PyArray_ISBEHAVED_RO, PyArray_NDIM, PyArray_STRIDE, PyArray_TYPE, import_array, npy_intp,
 )
 
 import numpy as np
@@ -325,10 +325,6 @@ cdef int poll(Run *run) noexcept nogil:
             run.failed = not exception_matches(KeyboardInterrupt)
             return True
     return False
-
-
-cdef inline Py_ssize_t aligned(Py_ssize_t size) noexcept nogil:
-    return (size + 63) & ~63
 
 
 # ---- the engine -----------------------------------------------------------------------------------------------------

@@ -322,7 +322,7 @@ static double norm_of(const double *norms, ptrdiff_t n)
     if (!(0 < largest && largest < INFINITY))
         return largest;
     for (i = 0; i < n; i++)
-        squares += SQUARE(norms[i] / largest);
+        squares += norms[i] / largest * (norms[i] / largest);
     return largest * sqrt(squares);
 }
 

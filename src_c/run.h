@@ -42,7 +42,6 @@
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
-#define SQUARE(a) ((a) * (a))
 
 /* Rows whose gradients are added up in one chain of chunks; more are folded into a sum whose rounding error is kept. */
 enum { FOLDED_ROWS = 8192 };
