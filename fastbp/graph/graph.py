@@ -1,0 +1,162 @@
+"""Values and ops: the forward program of a network, made by its layers.
+
+Layers write ops, one after the other, each of which makes a value from one that is there, or adds to one:
+
+    ``dense``        ``Z = H W + b``
+    ``transposed``   ``Z = H W^T + b``
+    ``rbf``          ``a_j = exp(-beta_j |h - w_j|^2)``, ``beta = exp(b)``
+    ``move``         ``Z[:, column:][:, :n] = H``, n being the columns of H
+    ``add``          ``Z[:, column:][:, :n] += H``
+    ``unit``         ``A = f(Z)``, in place, and the dropout of A
+
+Every value has one ``unit``, after the last op that writes to it: the rows of Z are still in cache then. In ``gradient``
+there is a rule for each of them.
+"""
+
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class Weights:
+    """``W (n_in, n_out)`` and, if there is one, ``b (n_out,)``, in a network's flat vector of parameters.
+
+    Of radial basis functions (`radial`) they are centres and the logarithms of beta. A bias alone has ``n_in = 0``.
+    """
+
+    layer: object  # whose l1, l2, max_norm and initializer they have
+    n_in: int
+    n_out: int
+    has_bias: bool
+    radial: bool
+    offset: int  # of W in the flat vector; b follows it
+
+    @property
+    def size(self):
+        """Number of parameters."""
+        return (self.n_in + self.has_bias) * self.n_out
+
+
+@dataclass(frozen=True)
+class Value:
+    """An array ``(n_samples, n)``, the output of a unit ``f(z)`` with inverted dropout."""
+
+    name: str  # of the layer that it comes from
+    n: int
+    unit: str = "identity"
+    parameter: float = 0.0  # of the unit
+    dropout: float = 0.0
+    stream: int = 0  # of random words, for dropout
+
+
+@dataclass(frozen=True)
+class Op:
+    """A step of a program, from one value to another (numbers in `Graph.values`)."""
+
+    kind: str
+    input: int
+    output: int
+    weights: int = -1  # numbers in `Graph.weights`: of W,
+    bias: int = -1  # and of b, -1 for none
+    column: int = 0
+    accumulate: bool = False  # of gradients: add to what is there
+
+
+@dataclass
+class Graph:
+    """The forward program of a network of `n_inputs` inputs; value 0 is X.
+
+    Attributes
+    ----------
+    values : list of Value
+    weights : list of Weights
+    forward : list of Op
+    places : list of tuple (weights, bias, transposed)
+        Each use of weights by a layer, in the order of layers.
+    outputs : dict
+        Numbers of the values that are the network's outputs, by name; None is the name of a single one.
+    """
+
+    n_inputs: int
+    values: list = field(default_factory=list)
+    weights: list = field(default_factory=list)
+    forward: list = field(default_factory=list)
+    places: list = field(default_factory=list)
+    outputs: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.values.append(Value("X", self.n_inputs))
+        self._shared = {}  # weights by the name of what is shared and their number within it
+        self._scopes = []  # names of what is shared that is being built, with the number of weights so far
+        self._n_streams = 0
+
+    @property
+    def n_parameters(self):
+        """Length of the flat vector of parameters."""
+        return sum(w.size for w in self.weights)
+
+    # ---- for layers -------------------------------------------------------------------------------------------------
+
+    def value(self, name, n):
+        """A new value, for ops to write to; `finish` is to follow."""
+        self.values.append(Value(name, n))
+        return len(self.values) - 1
+
+    def finish(self, value, unit="identity", parameter=0.0, dropout=0.0, weights=-1):
+        """Apply a unit to what ops have written; returns the value."""
+        self._n_streams += 1
+        self.values[value] = replace(
+            self.values[value], unit=unit, parameter=parameter, dropout=dropout, stream=self._n_streams
+        )
+        self.forward.append(Op("unit", value, value, weights))
+        return value
+
+    def new_weights(self, layer, n_in, n_out, has_bias=True, radial=False):
+        """Number of new weights; within `sharing`, of those that the same place has had before.
+
+        Raises
+        ------
+        ValueError
+            If what is shared had another shape before.
+        """
+        key = None
+        if self._scopes:
+            scope = self._scopes[-1]
+            key, scope[1] = tuple(map(tuple, self._scopes)), scope[1] + 1
+            number = self._shared.get(key)
+            if number is not None:
+                there = self.weights[number]
+                if (there.n_in, there.n_out) != (n_in, n_out):
+                    raise ValueError(
+                        f"layers: shared weights must have one shape, got ({there.n_in}, {there.n_out}) and "
+                        f"({n_in}, {n_out}) for {layer!r}"
+                    )
+                return number
+        self.weights.append(Weights(layer, n_in, n_out, has_bias, radial, self.n_parameters))
+        if key is not None:
+            self._shared[key] = len(self.weights) - 1
+        return len(self.weights) - 1
+
+    def dense(self, name, h, layer, n_out, has_bias=True, radial=False):
+        """Value of ``H W + b`` or radial basis functions with new weights, and their number; `finish` is to follow."""
+        number = self.new_weights(layer, self.values[h].n, n_out, has_bias, radial)
+        z = self.value(name, n_out)
+        self.forward.append(Op("rbf" if radial else "dense", h, z, number, number if has_bias else -1))
+        self.places.append((number, number, False))
+        return z, number
+
+    def transposed(self, name, h, layer, number):
+        """Value of ``H W^T + b`` with weights that are there and a bias of its own; `finish` is to follow."""
+        w = self.weights[number]
+        bias = self.new_weights(layer, 0, w.n_in)
+        z = self.value(name, w.n_in)
+        self.forward.append(Op("transposed", h, z, number, bias))
+        self.places.append((number, bias, True))
+        return z
+
+    def move(self, h, z, column=0, add=False):
+        """Write a value to columns of another, or add it."""
+        self.forward.append(Op("add" if add else "move", h, z, column=column))
+
+    def shared_weights(self, name):
+        """Number of the first weights of what is shared under this name; None if it has not been built."""
+        return self._shared.get(((name, 0),))
