@@ -23,7 +23,7 @@ RULES = {
 
 
 def backward_of(graph, inputs=False):
-    """The backward program, a list of ops; it begins with the gradients of all outputs.
+    """The backward program, a list of ops; the gradients of all outputs are there when it begins.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def backward_of(graph, inputs=False):
     inputs : bool, default=False
         Whether the gradient of X is wanted too.
     """
-    ops, written = [], set()
+    ops, written = [], set(graph.outputs.values())
     for op in reversed(graph.forward):
         if op.kind == "unit":
             ops.append(Op("unit_back", op.output, op.output, op.weights))

@@ -121,7 +121,7 @@ class Graph:
         key = None
         if self._scopes:
             scope = self._scopes[-1]
-            key, scope[1] = tuple(map(tuple, self._scopes)), scope[1] + 1
+            key, scope[1] = tuple(scope), scope[1] + 1
             number = self._shared.get(key)
             if number is not None:
                 there = self.weights[number]
@@ -159,4 +159,4 @@ class Graph:
 
     def shared_weights(self, name):
         """Number of the first weights of what is shared under this name; None if it has not been built."""
-        return self._shared.get(((name, 0),))
+        return self._shared.get((name, 0))
