@@ -10,7 +10,7 @@ from cpython.buffer cimport (
 from libc.math cimport INFINITY, NAN
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint32_t, uintptr_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from numpy cimport (
     NPY_BOOL, NPY_DOUBLE, NPY_FLOAT, NPY_UINT8, PyArray_BYTES, PyArray_Check, PyArray_DIM, PyArray_EMPTY,
@@ -70,12 +70,38 @@ cdef extern from "team.h" nogil:
     int team_run(int n, TeamTask task, void *arg)
     double team_clock()
 
-cdef extern from "run.h" nogil:
-    ctypedef struct Layer:
-        ptrdiff_t n_in, n_out, w, b, vectors, ld, half
+cdef extern from "program.h" nogil:
+    ctypedef struct Weights:
+        ptrdiff_t n_in, n_out, offset, vectors, half
+        int has_bias, radial, keeps_transpose, row_major, by_columns
+        double l1, l2, max_norm
+    ctypedef struct Value:
+        ptrdiff_t n, vectors, ld
         Activation activation
-        int radial
-        double parameter, l1, l2, max_norm, dropout
+        double parameter, dropout
+        int radial, slot, is_output, halved, keeps_transpose
+        uint32_t stream
+    ctypedef int OpKind
+    enum: OP_TRANSPOSED
+    ctypedef struct Op:
+        OpKind kind
+        int input, output, weights, bias, accumulate
+        ptrdiff_t column
+    ctypedef enum Split:
+        pass
+    ctypedef struct Phase:
+        Split split
+        int first, end, barrier
+
+cdef extern from "run.h" nogil:
+    ctypedef struct Head:
+        int value
+        Cost cost
+        double weight
+        Strided y
+        int has_y
+        const int64_t *labels
+        char *array
     ctypedef struct Tie:
         int i, j
         double strength
@@ -92,25 +118,29 @@ cdef extern from "run.h" nogil:
                           Py_ssize_t, double, void *, Py_ssize_t) noexcept nogil
     ctypedef struct Run:
         const Kernels *k
-        Layer *layers
-        int n_layers
+        Op *forward
+        const Op *backward
+        int n_forward, n_backward
+        Value *values
+        Weights *weights
+        Head *heads
+        int n_values, n_weight_sets, n_heads
         ptrdiff_t n_weights
-        Cost cost
-        ptrdiff_t n_penalties
         Tie *ties
         int n_ties
         ptrdiff_t n_tie_penalties
+        Op *ops
+        Phase *phases
+        int n_ops, n_phases, end_barrier, sides
         int sparse, direct, listed
         ptrdiff_t most, n_nonzeros
-        Strided x, y
+        Strided x
         Csr csr
-        int has_y
-        const int64_t *labels
-        const double *weights
+        const double *sample_weights
         const int64_t *order
         ptrdiff_t n_rows
         Mode mode
-        ptrdiff_t batch, block
+        ptrdiff_t batch, chunk, block
         int shared
         Settings settings
         double input_dropout, input_noise
@@ -121,24 +151,30 @@ cdef extern from "run.h" nogil:
         char *parameters
         char *gradient
         char *state[MAX_STATES]
-        char *output
         char *input_gradient
         const double *learning_rates
         double *record
         double loss
         ptrdiff_t n_not_finite
         int guarded
+        ptrdiff_t n_penalties
         int stop, failed
         Pace *pace
         double next_check
         int (*poll)(Run *) noexcept nogil
         Gemm gemm
+    const char *const *fastbp_ops
     int lists_repay(Run *, ptrdiff_t)
     ptrdiff_t row_distance(const Kernels *, ptrdiff_t)
     ptrdiff_t chunk_of(Run *, ptrdiff_t)
+    size_t program_size(const Run *)
+    void place_program(Run *, char *)
     void plan(Run *, ptrdiff_t, int)
     size_t lay_out(Run *, int, char *)
-    size_t lay_out_prediction(Run *, const Layer *, int, char *)
+    size_t prediction_size(const Run *)
+    void copy_for_prediction(Run *, char *)
+    void plan_prediction(Run *)
+    size_t lay_out_prediction(Run *, int, char *)
     double update_flat(Run *, double, int64_t)
     void train_member(void *, Team *, int, int) noexcept
     void own_cost_member(void *, Team *, int, int) noexcept
@@ -166,6 +202,7 @@ ACTIVATIONS["rbf"] = EXP
 LOSSES = numbered(fastbp_losses)
 LOSSES[None] = NO_LOSS
 RULES = numbered(fastbp_rules)
+OPS = numbered(fastbp_ops)
 
 # ---- instruction sets -----------------------------------------------------------------------------------------------
 
@@ -273,15 +310,16 @@ cdef class Data:
     the bounds of the rows for itself, and the kernels look at the columns as they read them.
 
     X : (n, n_features) array of float32, float64, uint8 or bool with any strides, or CSR with ascending columns;
-    y : (n, n_outputs) array of the same dtypes, or None; labels : (n,) int64, or None; weights : (n,) float64, or None.
+    y : (n, n_outputs) array of the same dtypes, or None; labels : (n,) int64, or None; or tuples of them, one for each output
+    of the network; weights : (n,) float64, or None.
     """
 
     cdef readonly Py_ssize_t n_rows, n_features
     cdef bint sparse
     cdef Py_ssize_t most, n_nonzeros    # in a row of CSR, in all
-    cdef Strided x, y
+    cdef Strided x
     cdef Csr csr
-    cdef const int64_t *labels
+    cdef list y, labels  # Buffers or None, of each output
     cdef const double *weights
     cdef list buffers
 
@@ -305,10 +343,8 @@ cdef class Data:
                 self.most = max(self.most, self.csr.indptr[i + 1] - self.csr.indptr[i])
         else:
             self.x = self.borrow(X).strided()
-        if y is not None:
-            self.y = self.borrow(y).strided()
-        if labels is not None:
-            self.labels = <const int64_t *>self.borrow(labels).pointer()
+        self.y = [a if a is None else self.borrow(a) for a in (y if isinstance(y, tuple) else (y,))]
+        self.labels = [a if a is None else self.borrow(a) for a in (labels if isinstance(labels, tuple) else (labels,))]
         if weights is not None:
             self.weights = <const double *>self.borrow(weights).pointer()
 
@@ -366,78 +402,103 @@ cdef list borrow_states(states, char **pointers):
     return buffers
 
 
+cdef int fill_ops(Op *ops, list rows) except -1:
+    """Ops from (kind, input, output, weights, bias, column, accumulate)."""
+    cdef int i
+    for i, (kind, input_, output, weights, bias, column, accumulate) in enumerate(rows):
+        ops[i].kind, ops[i].input, ops[i].output, ops[i].weights, ops[i].bias = OPS[kind], input_, output, weights, bias
+        ops[i].column, ops[i].accumulate = column, accumulate
+    return 0
+
+
 cdef int raise_pending() except -1:
     return -1  # PyErr_CheckSignals has set the exception
 
 
 @cython.final
 cdef class Engine(Workspace):
-    """Runs a stack of layers over data: training, loss and gradient, prediction.
+    """Runs a program over data: training, loss and gradient, prediction.
 
     Arguments of the methods are arrays that fastbp/network/ has checked: `parameters`, `gradient` and all of `states` are flat,
-    contiguous, of the engine's dtype; W (n_in, n_out) of a layer is followed by its b (n_out). `order` is an int64
-    vector of rows, or None for all rows as they stand.
+    contiguous, of the engine's dtype; W (n_in, n_out) is followed by its b (n_out). `order` is an int64 vector of rows, or None
+    for all rows as they stand. Outputs are arrays (n, n_out); of a network with several, tuples of them.
     """
 
     cdef const Kernels *k
-    cdef Layer *layers
-    cdef int n_layers
-    cdef Cost cost
-    cdef Buffer levels
-    cdef Py_ssize_t n_weights
+    cdef Memory memory  # of what the pointers in `network` lead to
+    cdef Run network    # what all runs begin with
+    cdef list levels
     cdef Memory workspace
     cdef Pace pace
     cdef Py_ssize_t paced_batch
     cdef readonly Py_ssize_t n_parameters
     cdef readonly int n_members  # of the last run's team
 
-    def __init__(self, Py_ssize_t n_inputs, layers, dtype, loss):
-        """layers: quadruples (n_units, activation name, its parameter, max_norm or None); dtype: "float32" or "float64";
-        loss: its name, parameter, levels (float64 vector) and fixed_logit."""
-        cdef Layer *layer
-        cdef Py_ssize_t at = 0
-        cdef int i
-        self.k = &_kernels[0 if dtype == "float32" else 1]
-        self.n_layers = len(layers)
-        self.layers = <Layer *>calloc(self.n_layers, sizeof(Layer))
-        if self.layers == NULL:
-            raise MemoryError
-        name, self.cost.parameter, levels, self.cost.fixed_logit = loss
-        self.cost.kind = LOSSES[name]
-        self.levels = Buffer(levels)
-        self.cost.levels, self.cost.n_levels = <const double *>self.levels.pointer(), self.levels.view.shape[0]
-        self.workspace = Memory()
-        for i, (n_units, activation, parameter, max_norm) in enumerate(layers):
-            layer = self.layers + i
-            layer.max_norm = max_norm or 0
-            layer.n_in = layer.half = n_inputs if i == 0 else (layer - 1).n_out
-            layer.n_out = n_units
-            layer.activation, layer.parameter = ACTIVATIONS[activation], parameter
-            layer.radial = activation == "rbf"
-            layer.w = at
-            layer.b = at + layer.n_in * layer.n_out
-            at = layer.b + layer.n_out
-            self.n_weights += layer.n_in * layer.n_out
-            layer.vectors = (layer.n_out + self.k.lanes - 1) // self.k.lanes
-            layer.ld = row_distance(self.k, n_units)
-        self.n_parameters = at
-
-    def __dealloc__(self):
-        free(self.layers)
-
-    cdef int begin(self, Run *run, Layer *layers, Mode mode, Buffer parameters, Data data, Buffer order,
-                   Py_ssize_t batch) except -1:
-        """Fill in what all runs share."""
+    def __init__(self, program, dtype):
+        """program: as fastbp/graph/program.py has it; dtype: "float32" or "float64"."""
+        cdef Run *run = &self.network
+        cdef Value *value
+        cdef Weights *w
+        cdef Head *head
+        cdef Buffer levels
         cdef int i
         memset(run, 0, sizeof(Run))
-        memcpy(layers, self.layers, self.n_layers * sizeof(Layer))
-        run.k, run.layers, run.n_layers, run.n_weights, run.cost = self.k, layers, self.n_layers, self.n_weights, self.cost
+        self.k = run.k = &_kernels[0 if dtype == "float32" else 1]
+        run.n_values, run.n_weight_sets, run.n_heads = len(program.values), len(program.weights), len(program.outputs)
+        run.n_forward, run.n_backward = len(program.forward), len(program.backward)
+        self.workspace, self.memory, self.levels = Memory(), Memory(), []
+        size = program_size(run)
+        place_program(run, <char *>memset(self.memory.reserve(size), 0, size))
+        for i, (n, unit, parameter, dropout, stream, slot) in enumerate(program.values):
+            value = run.values + i
+            value.n, value.activation, value.parameter, value.radial = n, ACTIVATIONS[unit], parameter, unit == "rbf"
+            value.dropout, value.stream, value.slot = dropout, stream, slot
+            value.vectors = (value.n + self.k.lanes - 1) // self.k.lanes
+            value.ld = row_distance(self.k, n)
+        for i, (n_in, n_out, has_bias, radial, max_norm, offset) in enumerate(program.weights):
+            w = run.weights + i
+            w.n_in, w.n_out, w.has_bias, w.radial, w.max_norm, w.offset = n_in, n_out, has_bias, radial, max_norm or 0, offset
+            w.half = w.n_in
+            w.vectors = (w.n_out + self.k.lanes - 1) // self.k.lanes
+            run.n_weights += w.n_in * w.n_out
+            self.n_parameters = w.offset + (w.n_in + w.has_bias) * w.n_out
+        for i, output in enumerate(program.outputs):
+            head = run.heads + i
+            head.value, run.values[<int>output].is_output = output, True
+            name, head.cost.parameter, level, head.cost.fixed_logit, head.weight = program.costs[i]
+            head.cost.kind = LOSSES[name]
+            levels = Buffer(level)
+            self.levels.append(levels)
+            head.cost.levels, head.cost.n_levels = <const double *>levels.pointer(), levels.view.shape[0]
+        fill_ops(run.forward, program.forward)
+        fill_ops(<Op *>run.backward, program.backward)
+        for i in range(run.n_forward):
+            if run.forward[i].kind == OP_TRANSPOSED:
+                run.weights[run.forward[i].weights].keeps_transpose = True
+
+    cdef int begin(self, Run *run, Memory copy, Mode mode, Buffer parameters, Data data, Buffer order, Py_ssize_t batch) except -1:
+        """Fill in what all runs share, and give them their own values, weights and ops in `copy`."""
+        cdef size_t size = program_size(&self.network)
+        cdef Head *head
+        cdef Buffer y
+        cdef int i
+        memcpy(run, &self.network, sizeof(Run))
+        place_program(run, <char *>memcpy(copy.reserve(size), self.memory.start, size))
         run.mode, run.poll, run.gemm = mode, poll, gemm
-        run.sparse, run.x, run.csr, run.y = data.sparse, data.x, data.csr, data.y
+        run.sparse, run.x, run.csr = data.sparse, data.x, data.csr
         run.most = data.most if data.sparse else data.n_features
         run.n_nonzeros = data.n_nonzeros if data.sparse else data.n_rows * data.n_features
-        run.has_y = data.y.data != NULL and data.labels == NULL
-        run.labels, run.weights = data.labels, data.weights
+        for i in range(run.n_heads if mode < FORWARD else 0):
+            head, y, labels = run.heads + i, data.y[i], data.labels[i]
+            head.has_y = y is not None and labels is None
+            if head.has_y:
+                head.y = y.strided()
+            if labels is not None:
+                head.labels = <const int64_t *>(<Buffer>labels).pointer()
+        if mode != TRAIN:
+            for i in range(run.n_values):
+                run.values[i].dropout = 0
+        run.sample_weights = data.weights
         run.order = <const int64_t *>order.pointer() if order is not None else NULL
         run.n_rows = order.view.shape[0] if order is not None else data.n_rows
         run.direct = (
@@ -445,7 +506,8 @@ cdef class Engine(Workspace):
             and data.x.column_stride == <Py_ssize_t>self.k.itemsize
             and data.x.row_stride % <Py_ssize_t>self.k.itemsize == 0
         )
-        run.parameters = parameters.pointer()
+        if parameters is not None:
+            run.parameters = parameters.pointer()
         run.batch = batch
         run.block = 48
         run.shared = self.repays_threads(batch)
@@ -460,11 +522,11 @@ cdef class Engine(Workspace):
 
     cdef int team_size(self, Py_ssize_t batch, Py_ssize_t rows, int n_threads):
         """Threads are used only where the work repays them, in each step and in all (50 Mflop)."""
-        return n_threads if self.repays_threads(batch) and 4 * self.n_weights * rows >= 50000000 else 1
+        return n_threads if self.repays_threads(batch) and 4 * self.network.n_weights * rows >= 50000000 else 1
 
     cdef bint repays_threads(self, Py_ssize_t batch):
         """Whether a step of so many rows is enough for several threads: some 400 kflop."""
-        return 4 * self.n_weights * batch >= 400000
+        return 4 * self.network.n_weights * batch >= 400000
 
     cdef int go(self, Run *run, TeamTask task, int n_threads) except -1:
         with nogil:
@@ -477,38 +539,34 @@ cdef class Engine(Workspace):
     def train(self, parameters, Data data, order, Py_ssize_t batch_size, settings, learning_rates, states, t, penalties,
               ties, bint penalty_over_weight, record, int n_threads, randomness=None, bint guarded=False):
         """One epoch. settings, states: those of the optimizer; learning_rates: float64 vector, one for each batch; penalties:
-        pairs (l1, l2), one a layer; ties: triples (layer, layer, strength); t: int64 array of one, the optimizer's steps so
-        far; record: float64 (n_batches, 3), receives loss, penalty and sum of weights of each batch; randomness: None, or
-        seed (two 32-bit integers), dropout rates of inputs and layers, input noise, and None or an ImageAugmentation's
-        settings.
+        pairs (l1, l2), one for each of the weights; ties: triples (weights, weights, strength); t: int64 array of one, the
+        optimizer's steps so far; record: float64 (n_batches, 3), receives loss, penalty and sum of weights of each batch;
+        randomness: None, or seed (two 32-bit integers), dropout rate of inputs, input noise, and None or an
+        ImageAugmentation's settings.
 
         Returns the mean of the losses with their penalties; NaN if it or a parameter is not finite. `guarded` (X is dense):
         parameters, states and t are left as they were then, and where a signal's handler raises another error than
         KeyboardInterrupt."""
         cdef Running running = Running(self, None)
         cdef Run run
-        cdef Layer *layers
         cdef Augmentation *a
         cdef int i
         cdef Memory copy = Memory(), tied = Memory()
         cdef Buffer p = Buffer(parameters, True), r = Buffer(record, True), steps = Buffer(t, True)
         cdef Buffer o = Buffer(order) if order is not None else None, rates = Buffer(learning_rates)
-        layers = <Layer *>copy.reserve(self.n_layers * sizeof(Layer))
-        self.begin(&run, layers, TRAIN, p, data, o, batch_size)
+        self.begin(&run, copy, TRAIN, p, data, o, batch_size)
         for i, (l1, l2) in enumerate(penalties):
-            layers[i].l1, layers[i].l2 = l1, l2
-            run.bounded = run.bounded or layers[i].max_norm > 0
+            run.weights[i].l1, run.weights[i].l2 = l1, l2
+            run.bounded = run.bounded or run.weights[i].max_norm > 0
         if ties:
             run.n_ties = len(ties)
             run.ties = <Tie *>tied.reserve(run.n_ties * sizeof(Tie))
             for i, (first, second, strength) in enumerate(ties):
                 run.ties[i].i, run.ties[i].j, run.ties[i].strength = first, second, strength
                 run.ties[i].slot = run.n_tie_penalties
-                run.n_tie_penalties += layers[run.ties[i].i].vectors
+                run.n_tie_penalties += run.weights[run.ties[i].i].vectors
         if randomness is not None:
-            (run.seed[0], run.seed[1]), (run.input_dropout, *dropouts), run.input_noise, augmentation = randomness
-            for i, dropout in enumerate(dropouts):
-                layers[i].dropout = dropout
+            (run.seed[0], run.seed[1]), run.input_dropout, run.input_noise, augmentation = randomness
             if augmentation is not None:
                 a = &run.augmentation
                 a.height, a.width, a.shift, a.rotation, a.scale, a.shear, a.elastic_alpha, a.elastic_sigma = augmentation
@@ -543,8 +601,7 @@ cdef class Engine(Workspace):
         cdef Buffer p = Buffer(parameters), g, o = Buffer(order) if order is not None else None
         cdef double record[3]
         cdef Pace pace
-        self.begin(&run, <Layer *>copy.reserve(self.n_layers * sizeof(Layer)),
-                   LOSS_ONLY if gradient is None else GRADIENT, p, data, o,
+        self.begin(&run, copy, LOSS_ONLY if gradient is None else GRADIENT, p, data, o,
                    o.view.shape[0] if o is not None else data.n_rows)
         if gradient is not None:
             g = Buffer(gradient, True)
@@ -571,9 +628,13 @@ cdef class Engine(Workspace):
         cdef Running running = Running(self, data if mode == BACKWARD else None)
         cdef Run run
         cdef Memory copy = Memory()
-        cdef Buffer p = Buffer(parameters), out = Buffer(output, mode == FORWARD), g, gx
-        self.begin(&run, <Layer *>copy.reserve(self.n_layers * sizeof(Layer)), mode, p, data, None, data.n_rows)
-        run.output = out.pointer()
+        cdef Buffer p = Buffer(parameters), g, gx
+        cdef list outputs
+        cdef int i
+        self.begin(&run, copy, mode, p, data, None, data.n_rows)
+        outputs = [Buffer(array, mode == FORWARD) for array in (output if isinstance(output, tuple) else (output,))]
+        for i in range(run.n_heads):
+            run.heads[i].array = (<Buffer>outputs[i]).pointer()
         if gradient is not None:
             g = Buffer(gradient, True)
             run.gradient = g.pointer()
@@ -595,12 +656,11 @@ cdef class Engine(Workspace):
         cdef Buffer p = Buffer(parameters, True), g = Buffer(gradient), steps = Buffer(t, True)
         cdef double norm
         cdef int i
-        memset(&run, 0, sizeof(Run))
-        run.k, run.n_layers = self.k, self.n_layers
-        run.layers = <Layer *>copy.reserve(self.n_layers * sizeof(Layer))
-        memcpy(run.layers, self.layers, self.n_layers * sizeof(Layer))
+        memcpy(&run, &self.network, sizeof(Run))
+        run.weights = <Weights *>copy.reserve(run.n_weight_sets * sizeof(Weights))
+        memcpy(run.weights, self.network.weights, run.n_weight_sets * sizeof(Weights))
         for i, (l1, l2) in enumerate(penalties):
-            run.layers[i].l1, run.layers[i].l2 = l1, l2
+            run.weights[i].l1, run.weights[i].l2 = l1, l2
         run.settings = {**settings, "rule": RULES[settings["rule"]]}
         run.parameters, run.gradient = p.pointer(), g.pointer()
         buffers = borrow_states(states, run.state)
@@ -616,7 +676,7 @@ cdef class Engine(Workspace):
         """Whether X is an array that is read as it is: two-dimensional and of the right width, aligned, of float32,
         float64, uint8 or bool in native byte order, whatever its strides."""
         return (
-            PyArray_Check(X) and PyArray_NDIM(X) == 2 and PyArray_DIM(X, 1) == self.layers.n_in
+            PyArray_Check(X) and PyArray_NDIM(X) == 2 and PyArray_DIM(X, 1) == self.network.values.n
             and PyArray_ISBEHAVED_RO(X) and PyArray_TYPE(X) in (NPY_FLOAT, NPY_DOUBLE, NPY_UINT8, NPY_BOOL)
         )
 
@@ -626,18 +686,18 @@ cdef class Engine(Workspace):
 
     def predict(self, parameters, X, order, out, int n_threads):
         """Output activations of the rows of X, an array that `reads` accepts or CSR: in out (n, n_out), contiguous, or in a
-        new array if that is None. Several threads may be in here at once."""
+        new array if that is None; with several outputs, in a tuple of arrays. Several threads may be in here at once."""
         cdef Run run
         cdef Py_ssize_t itemsize = self.k.itemsize
-        cdef size_t size
+        cdef size_t size, at = 0
         cdef npy_intp shape[2]
         cdef char small[16384]
         cdef char *base = small + (-<uintptr_t>small & 63)
-        cdef Memory memory
+        cdef Memory copy, memory
         cdef Data data
-        cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE
-        memset(&run, 0, sizeof(Run))
-        run.k, run.n_layers, run.cost, run.mode, run.poll = self.k, self.n_layers, self.cost, PREDICT, poll
+        cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE, i
+        memcpy(&run, &self.network, sizeof(Run))
+        run.mode, run.poll = PREDICT, poll
         run.parameters = PyArray_BYTES(parameters)
         if PyArray_Check(X):
             run.n_rows = PyArray_DIM(X, 0)
@@ -651,21 +711,32 @@ cdef class Engine(Workspace):
             run.n_rows, run.csr, run.sparse, run.most = data.n_rows, data.csr, True, data.most
         if order is not None:
             run.n_rows, run.order = PyArray_DIM(order, 0), <const int64_t *>PyArray_BYTES(order)
-        run.layers = self.layers
         run.listed = run.sparse or (run.n_rows > 0 and lists_repay(&run, 32 if run.n_rows < 48 else 512))
         if run.listed and not run.sparse:
-            run.most = self.layers.n_in
+            run.most = run.values.n
         if out is None:
-            shape[0], shape[1] = run.n_rows, self.layers[self.n_layers - 1].n_out
-            out = PyArray_EMPTY(2, shape, type_, False)
-        run.output = PyArray_BYTES(out)
+            shape[0] = run.n_rows
+            for i in range(run.n_heads):
+                shape[1] = run.values[run.heads[i].value].n
+                array = PyArray_EMPTY(2, shape, type_, False)
+                out = array if run.n_heads == 1 else (array,) if out is None else (*out, array)
         if run.n_rows == 0:
             return out
-        size = lay_out_prediction(&run, self.layers, n_threads, NULL)
-        if size > sizeof(small) - 64:
+        at = prediction_size(&run)
+        if at > sizeof(small) // 2:
+            copy = Memory()
+            copy_for_prediction(&run, copy.reserve(at))
+            at = 0
+        else:
+            copy_for_prediction(&run, base)
+        for i in range(run.n_heads):
+            run.heads[i].array = PyArray_BYTES(out if run.n_heads == 1 else out[i])
+        plan_prediction(&run)
+        size = lay_out_prediction(&run, n_threads, NULL)
+        if at + size > sizeof(small) - 64:
             memory = Memory()
-            base = memory.reserve(size)
-        lay_out_prediction(&run, self.layers, n_threads, base)
+            base, at = memory.reserve(size), 0
+        lay_out_prediction(&run, n_threads, base + at)
         if not self.repays_threads(run.n_rows):  # some microseconds: not worth passing the GIL to and fro
             run.next_check = INFINITY
             predict_member(&run, NULL, 0, 1)

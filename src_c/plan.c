@@ -1,21 +1,24 @@
-/* How a run is cut into chunks, panels and shares, and where everything lies in its workspace. */
+/* How a run is cut: into chunks, panels of weights, and columns that members keep. */
 #include "run.h"
 
-#include <string.h>
-
-/* Whether products of the first layer with lists of nonzeros are faster than those of X, which is dense, as so many of its
- * elements have it. In a dense product a vector of W takes half a cycle for each element; in one with lists 1.2 for each nonzero,
- * to which come 6 for the lists, and for the sums of few vectors that wait for each other. */
+/* Whether products with lists of nonzeros are faster than those of X, which is dense, as so many of its elements have it. In a
+ * dense product a vector of W takes half a cycle for each element; in one with lists 1.2 for each nonzero, to which come 6 for the
+ * lists, and for the sums of few vectors that wait for each other. */
 int lists_repay(Run *run, ptrdiff_t samples)
 {
-    ptrdiff_t n = run->layers->n_in, found = 0, i;
+    const ptrdiff_t n = run->values->n;
+    ptrdiff_t found = 0, vectors = 0;
     uint32_t walk = 0;
-    const char *x;
-    if (n < 64 || run->layers->radial)
+    for (int i = 0; i < run->n_forward; i++) {
+        const Op *op = run->forward + i;
+        if (op->input == 0 && op->kind == OP_DENSE)
+            vectors = MAX(vectors, run->values[op->output].vectors);
+    }
+    if (n < 64 || vectors == 0)
         return 0;
-    for (i = 0; i < samples; i++) {
+    for (ptrdiff_t i = 0; i < samples; i++) {
         walk += 2654435769; /* 2^32 over the golden ratio: no period that X may have */
-        x = row_of_x(run, i * run->n_rows / samples) + (ptrdiff_t)((walk * (uint64_t)n) >> 32) * run->x.column_stride;
+        const char *x = row_of_x(run, i * run->n_rows / samples) + (ptrdiff_t)((walk * (uint64_t)n) >> 32) * run->x.column_stride;
         if (run->x.dtype == FLOAT32)
             found += ((const float *)x)[0] != 0;
         else if (run->x.dtype == FLOAT64)
@@ -23,293 +26,191 @@ int lists_repay(Run *run, ptrdiff_t samples)
         else
             found += x[0] != 0;
     }
-    return found * (12 + 2.4 * run->layers->vectors) < samples * run->layers->vectors;
+    return found * (12 + 2.4 * vectors) < samples * vectors;
 }
 
 /* Between rows of n elements in the workspace: whole vectors, and not all in the same few sets of the cache. */
 ptrdiff_t row_distance(const Kernels *k, ptrdiff_t n)
 {
-    ptrdiff_t ld = (n + k->lanes - 1) / k->lanes * k->lanes;
+    const ptrdiff_t ld = (n + k->lanes - 1) / k->lanes * k->lanes;
     return ld * k->itemsize % 256 == 0 ? ld + 64 / (ptrdiff_t)k->itemsize : ld;
-}
-
-/* Whether layer i keeps H^T: where G = H^T delta has many columns, its products read rows of H^T from cache faster than columns
- * of H, which lie pages apart. */
-static int transposes(Run *run, int i)
-{
-    return (run->mode == TRAIN || run->mode == GRADIENT) && i < run->n_by_columns && run->layers[i].n_out >= 256 &&
-           run->batch >= 64 && !(i == 0 && run->listed);
 }
 
 /* Rows of a batch that are worked on at once: few enough that what the forward pass leaves is still in cache for the backward
  * pass, enough to use a weight often while it is there, and bounded in time (for Ctrl-C). */
 ptrdiff_t chunk_of(Run *run, ptrdiff_t batch)
 {
-    ptrdiff_t width = run->layers[0].n_in, most;
-    int i;
-    for (i = 0; i < run->n_layers; i++)
-        width += 2 * run->layers[i].ld;
-    most = MIN(FOLDED_ROWS, MAX(256, (1 << 20) / (width * (ptrdiff_t)run->k->itemsize)));
+    ptrdiff_t width = run->values->n;
+    for (int i = 1; i < run->n_values; i++)
+        width += 2 * run->values[i].ld;
+    ptrdiff_t most = MIN(FOLDED_ROWS, MAX(256, (1 << 20) / (width * (ptrdiff_t)run->k->itemsize)));
     most = MAX(64, MIN(most, ((ptrdiff_t)1 << 31) / (run->n_weights + 1)));
     return MIN(batch, most);
 }
 
-/* How layers are shared among the members, and the panels that their weights are cut into. */
-static void cut(Run *run, int n_threads)
+/* The uses of weights forward, in the order of the program. */
+static void link_uses(Run *run)
 {
-    Layer *layer;
-    ptrdiff_t lanes = run->k->lanes, panel;
-    int large, whole_rows;
-    int i, shared = -1;
-    /* packing W does not repay where it is large and few of its rows are read */
-    run->layers->in_place = run->sparse && (run->mode == FORWARD || run->mode == BACKWARD ||
-                                            run->layers->n_in * run->layers->n_out * run->k->itemsize > 1 << 22);
-    whole_rows = run->layers->in_place;
-    for (i = 0; i < run->n_layers; i++) {
-        layer = run->layers + i;
-        /* by columns where the weights are worth keeping in one core's cache, and there are columns for all */
-        large = layer->n_in * layer->n_out * run->k->itemsize >= 1 << 16;
-        whole_rows = whole_rows || layer->activation == SOFTMAX; /* those by columns come before all others */
-        if (large && layer->vectors > 1 && !whole_rows) {
-            shared = i;
-            if (layer->vectors >= n_threads)
-                run->n_by_columns = i + 1;
+    for (int i = 0; i < run->n_weight_sets; i++)
+        run->weights[i].first_use = run->weights[i].first_bias_use = -1;
+    for (int i = run->n_forward - 1; i >= 0; i--) {
+        Op *op = run->forward + i;
+        if (op->kind != OP_DENSE && op->kind != OP_TRANSPOSED && op->kind != OP_RBF)
+            continue;
+        Weights *w = run->weights + op->weights;
+        op->next_use = w->first_use;
+        w->first_use = i;
+        w->n_uses++;
+        if (op->bias >= 0) {
+            op->next_bias_use = run->weights[op->bias].first_bias_use;
+            run->weights[op->bias].first_bias_use = i;
         }
-        layer->width = layer->in_place ? layer->n_out : layer->vectors * lanes;
-        /* 48 rows of gradient are still in the L1 cache when the optimizer takes them */
-        panel = layer->in_place ? 1 + (1 << 16) / layer->n_out : layer->n_in > 96 ? 48 : layer->n_in;
-        layer->panel = (panel + lanes - 1) / lanes * lanes;
-        layer->n_panels = (layer->n_in + layer->panel - 1) / layer->panel;
-        layer->group = layer->in_place ? layer->vectors : MAX(4, 4096 / (layer->panel * lanes) / 4 * 4);
-        layer->half = layer->n_in;
-        layer->slot = run->n_penalties;
-        run->n_penalties += layer->n_panels * (layer->in_place ? 1 : layer->vectors);
+        /* of W^T forward, or back, but for the gradient of X */
+        w->keeps_transpose |= op->kind == OP_TRANSPOSED || (op->input && run->mode != LOSS_ONLY);
     }
-    /* whatever the number of threads, as the bits depend on it */
-    layer = run->layers + MAX(shared, 0);
-    if ((0 <= shared && shared < run->n_layers - 1) && layer->vectors % 2 && layer->vectors < 16 && layer->n_panels > 1 &&
-        !layer->radial && run->mode < FORWARD) {
-        layer->half = layer->n_panels / 2 * layer->panel;
-    }
-    run->n_norms = run->n_penalties;
-    for (i = 0; i < run->n_layers; i++) {
-        layer = run->layers + i;
-        layer->bias_slot = run->n_norms;
-        run->n_norms += layer->vectors;
-    }
-    run->listed = run->sparse || (run->mode < FORWARD && run->input_noise == 0 && lists_repay(run, 512));
-    /* the rows of a batch would share few sets of the L1 cache; H^T is made from gathered rows */
-    run->direct = run->direct && run->x.row_stride % 256 != 0 && !transposes(run, 0);
-    run->ld_input = row_distance(run->k, run->layers->n_in);
 }
 
-/* How a run works through chunks of so many rows. */
+/* Packing W does not repay where it is large and the nonzeros of X read few of its rows. */
+static void find_row_major(Run *run)
+{
+    const Op *only = NULL;
+    if (!run->sparse)
+        return;
+    for (int i = 0; i < run->n_forward; i++) {
+        if (run->forward[i].input == 0) {
+            if (only)
+                return;
+            only = run->forward + i;
+        }
+    }
+    Weights *w = run->weights + only->weights;
+    w->row_major = w->n_uses == 1 && (run->mode == FORWARD || run->mode == BACKWARD ||
+                                      w->n_in * w->n_out * (ptrdiff_t)run->k->itemsize > 1 << 22);
+}
+
+/* Ops forward up to which all are by columns, so that each member keeps the weights of its own in its cache: the last product whose
+ * weights repay that, if all before it can be split so. Marks the one whose middle stripe is shared, whatever the number of threads
+ * is, as the bits depend on it. */
+static int columns_end(Run *run, int n_threads)
+{
+    int end = 0, last = -1, whole_rows = 0;
+    for (int i = 0; i < run->n_forward; i++) {
+        const Op *op = run->forward + i;
+        const Value *out = run->values + op->output;
+        whole_rows |= out->activation == SOFTMAX; /* which reads rows */
+        if (op->kind == OP_MOVE || op->kind == OP_ADD)
+            whole_rows |= op->column != 0 || out->n != run->values[op->input].n;
+        if (op->kind != OP_DENSE && op->kind != OP_RBF)
+            continue;
+        const Weights *w = run->weights + op->weights;
+        whole_rows |= w->row_major;
+        if (w->n_in * w->n_out * (ptrdiff_t)run->k->itemsize >= 1 << 16 && w->vectors > 1 && !whole_rows) {
+            last = i;
+            if (w->vectors >= n_threads)
+                end = i + 1;
+        }
+    }
+    if (last >= 0) {
+        const Op *op = run->forward + last;
+        Weights *w = run->weights + op->weights;
+        Value *out = run->values + op->output;
+        if (!out->is_output && w->vectors % 2 && w->vectors < 16 && w->n_panels > 1 && !w->radial && w->n_uses == 1 &&
+            run->mode < FORWARD) {
+            w->half = w->n_panels / 2 * w->panel;
+            out->halved = 1;
+            if (op->input == 0)
+                run->n_halves = w->half;
+        }
+    }
+    while (0 < end && end < run->n_forward && run->forward[end].output == run->forward[end - 1].output)
+        end++;
+    return end;
+}
+
+/* The panels that weights are cut into, and places for what is added up over them. */
+static void cut_weights(Run *run)
+{
+    const ptrdiff_t lanes = run->k->lanes;
+    for (int i = 0; i < run->n_weight_sets; i++) {
+        Weights *w = run->weights + i;
+        w->width = w->row_major ? w->n_out : w->vectors * lanes;
+        /* 48 rows of gradient are still in the L1 cache when the optimizer takes them */
+        const ptrdiff_t panel = w->row_major ? 1 + (1 << 16) / w->n_out : w->n_in > 96 ? 48 : MAX(w->n_in, 1);
+        w->panel = (panel + lanes - 1) / lanes * lanes;
+        w->n_panels = MAX(1, (w->n_in + w->panel - 1) / w->panel);
+        w->group = w->row_major ? w->vectors : MAX(4, 4096 / (w->panel * lanes) / 4 * 4);
+        w->half = w->n_in;
+        w->slot = run->n_penalties;
+        run->n_penalties += w->n_panels * (w->row_major ? 1 : w->vectors);
+    }
+    run->n_norms = run->n_penalties;
+    for (int i = 0; i < run->n_weight_sets; i++) {
+        run->weights[i].bias_slot = run->n_norms;
+        run->n_norms += run->weights[i].vectors;
+    }
+}
+
+/* Which values keep A^T: where G = H^T delta has many columns, its products read rows of H^T from cache faster than columns of H,
+ * which lie pages apart. */
+static void find_transposes(Run *run, int end)
+{
+    if ((run->mode != TRAIN && run->mode != GRADIENT) || run->batch < 64)
+        return;
+    for (int i = 0; i < end; i++) {
+        const Op *op = run->forward + i;
+        if ((op->kind == OP_DENSE || op->kind == OP_RBF) && run->weights[op->weights].n_out >= 256 &&
+            !(op->input == 0 && run->listed))
+            run->values[op->input].keeps_transpose = 1;
+    }
+}
+
 void plan(Run *run, ptrdiff_t chunk, int n_threads)
 {
-    Layer *layer;
-    Layer *last;
-    ptrdiff_t lanes = run->k->lanes, scratch = 0, i;
-    size_t itemsize = run->k->itemsize;
-    int own_cost = run->mode == FORWARD || run->mode == BACKWARD;
-    cut(run, n_threads);
+    const ptrdiff_t lanes = run->k->lanes;
+    const size_t itemsize = run->k->itemsize;
+    const int own_cost = run->mode == FORWARD || run->mode == BACKWARD;
+    link_uses(run);
+    find_row_major(run);
+    cut_weights(run);
+    for (int i = 1; i < run->n_values; i++)
+        run->values[i].width = run->values[i].vectors * lanes;
+    for (int i = 0; i < run->n_forward; i++) {
+        const Op *op = run->forward + i;
+        if (op->weights >= 0 && run->weights[op->weights].row_major)
+            run->values[op->output].width = run->values[op->output].n;
+    }
+    const int end = columns_end(run, n_threads);
+    for (int i = 0; i < end; i++) {
+        Op *op = run->forward + i;
+        op->by_columns = run->values[op->output].by_columns = 1;
+        if (op->kind == OP_DENSE || op->kind == OP_RBF)
+            run->weights[op->weights].by_columns = 1;
+    }
+    run->listed = run->sparse || (run->mode < FORWARD && run->input_noise == 0 && lists_repay(run, 512));
+    find_transposes(run, end);
+    /* the rows of a batch would share few sets of the L1 cache; H^T is made from gathered rows, and so are products with X itself */
+    run->direct = run->direct && run->x.row_stride % 256 != 0 && !run->values->keeps_transpose;
+    for (int i = 0; i < run->n_forward; i++)
+        run->direct = run->direct && !(run->forward[i].kind == OP_TRANSPOSED && run->forward[i].input == 0);
     run->keeps_gradient =
         own_cost || run->mode == GRADIENT || (run->mode == TRAIN && (chunk < run->batch || run->settings.clip_norm > 0));
     run->chunk = chunk;
     run->window = chunk_of(run, chunk);
     run->ld_transposed = row_distance(run->k, chunk);
     run->folds = run->keeps_gradient && run->batch > FOLDED_ROWS;
-    run->sides = n_threads > 1 && run->n_by_columns && !own_cost ? 2 : 1;
-    last = run->layers + run->n_layers - 1;
-    for (i = 0; i < run->n_layers; i++) {
-        layer = run->layers + i;
-        scratch = MAX(scratch, (chunk + layer->panel + 1) * layer->group * lanes * (ptrdiff_t)itemsize);
-        scratch = MAX(scratch, layer->ld * (ptrdiff_t)itemsize); /* a row, for times_slope_with_dropout */
+    find_phases(run, n_threads);
+
+    ptrdiff_t scratch = 0, widest = 0;
+    for (int i = 0; i < run->n_weight_sets; i++) {
+        const Weights *w = run->weights + i;
+        scratch = MAX(scratch, (chunk + w->panel + MAX(1, w->n_uses)) * w->group * lanes * (ptrdiff_t)itemsize);
     }
+    for (int i = 1; i < run->n_values; i++) /* a row, for UNIT_BACK */
+        scratch = MAX(scratch, run->values[i].ld * (ptrdiff_t)itemsize);
     if (run->augmentation.height > 0)
         scratch = MAX(scratch, augmentation_scratch(&run->augmentation) * (ptrdiff_t)itemsize);
-    scratch = MAX(scratch, run->block * (ptrdiff_t)(2 * sizeof(double) + last->n_out * itemsize));
+    for (int i = 0; i < run->n_heads; i++)
+        widest = MAX(widest, run->values[run->heads[i].value].n);
+    scratch = MAX(scratch, run->block * (ptrdiff_t)(2 * sizeof(double) + widest * itemsize));
     run->scratch_size = aligned(chunk * sizeof(char *)) + aligned(scratch);
-}
-
-/* Give everything its place in the workspace, from p on; returns the end of it. FORWARD has all the places that BACKWARD needs,
- * so that the activations stay where they are. */
-static char *place_all(Run *run, int n_threads, char *p)
-{
-    Layer *layer;
-    ptrdiff_t weights, lanes = run->k->lanes, chunk = run->chunk, i, r;
-    size_t itemsize = run->k->itemsize;
-    int side;
-    for (side = 0; side < run->sides; side++) {
-        if (!run->direct && !run->sparse) {
-            run->input[side] = p;
-            p += aligned(chunk * run->ld_input * itemsize);
-        }
-        if (run->listed) {
-            i = MIN(run->n_nonzeros, chunk * run->most);
-            p = place_nonzeros(&run->nonzeros[side], p, chunk, i, itemsize);
-            if (halved(run->layers)) {
-                run->middle[side] = (ptrdiff_t *)p;
-                p += aligned(chunk * sizeof(ptrdiff_t));
-            }
-            if (run->mode != LOSS_ONLY)
-                p = place_nonzeros(&run->transposed[side], p, run->layers->n_in, i, itemsize);
-        }
-        for (i = 0; i < run->n_layers; i++) {
-            layer = run->layers + i;
-            layer->a[side] = p;
-            p += aligned(chunk * layer->ld * itemsize);
-            layer->d[side] = p;
-            p += aligned(chunk * layer->ld * itemsize);
-            if (run->mode != LOSS_ONLY &&
-                (layer->activation == GELU || layer->activation == SILU || layer->radial ||
-                 (layer->activation == SOFTMAX && layer->dropout > 0))) { /* of a dropped unit a tells nothing */
-                layer->slope[side] = p;
-                p += aligned(chunk * layer->ld * itemsize);
-            }
-            layer->a_rows[side] = (char **)p;
-            p += aligned(chunk * sizeof(char *));
-            layer->d_rows[side] = (char **)p;
-            p += aligned(chunk * sizeof(char *));
-        }
-    }
-    for (i = 0; i < run->n_layers; i++) {
-        layer = run->layers + i;
-        weights = aligned((layer->n_in + 1) * layer->width * itemsize);
-        if (layer->in_place) {
-            layer->packed = run->parameters + layer->w * itemsize;
-            states_at(run->state, layer->w * itemsize, layer->state);
-            layer->g = at_offset(run->gradient, layer->w * itemsize);
-        } else {
-            layer->packed = p;
-            p += weights;
-            for (r = 0; r < MAX_STATES; r++) {
-                if (run->state[r] != NULL) {
-                    layer->state[r] = p;
-                    p += weights;
-                }
-            }
-        }
-        if (run->keeps_gradient && !(layer->in_place && run->gradient != NULL)) {
-            layer->g = p;
-            p += weights;
-        }
-        if (run->folds) {
-            layer->sum = p;
-            layer->error = p + weights;
-            p += 2 * weights;
-        }
-        for (r = 0; r < run->n_ties; r++)
-            if (run->ties[r].i == i || run->ties[r].j == i)
-                layer->tie_gradient = p;
-        if (layer->tie_gradient != NULL)
-            p += weights;
-        if (i && run->mode != LOSS_ONLY) {
-            layer->wt = p;
-            p += (layer->n_in + lanes - 1) / lanes * layer->vectors * lanes * lanes * itemsize;
-        }
-    }
-    for (i = 0; i < run->n_layers; i++) {
-        layer = run->layers + i;
-        for (side = 0; side < (transposes(run, i) ? run->sides : 0); side++) {
-            layer->ht[side] = p;
-            p += aligned((layer->n_in + lanes) * run->ld_transposed * itemsize);
-            layer->ht_rows[side] = (char **)p;
-            p += aligned(layer->n_in * sizeof(char *));
-        }
-    }
-    run->block_loss = (double *)p;
-    p += aligned(n_blocks_of(chunk, run->block, run->shared) * sizeof(double));
-    run->penalties = (double *)p;
-    p += aligned(run->n_penalties * sizeof(double));
-    run->tie_penalties = (double *)p;
-    p += aligned(run->n_tie_penalties * sizeof(double));
-    run->norms = (double *)p;
-    p += aligned(run->n_norms * sizeof(double));
-    run->scratch = p;
-    p += n_threads * run->scratch_size;
-    return p;
-}
-
-/* Fill in the pointers to rows, once the places are there. */
-static void point_to_rows(Run *run)
-{
-    Layer *layer;
-    Layer *last = run->layers + run->n_layers - 1;
-    ptrdiff_t chunk = run->chunk, i, r;
-    size_t itemsize = run->k->itemsize;
-    int side;
-    for (i = 0; i < run->n_layers; i++) {
-        layer = run->layers + i;
-        for (side = 0; side < (transposes(run, i) ? run->sides : 0); side++)
-            for (r = 0; r < layer->n_in; r++)
-                layer->ht_rows[side][r] = layer->ht[side] + r * run->ld_transposed * itemsize;
-    }
-    for (side = 0; side < run->sides; side++) {
-        memset(last->d[side], 0, chunk * last->ld * itemsize); /* the loss does not write the columns that fill it up */
-        for (i = 0; i < run->n_layers; i++) {
-            layer = run->layers + i;
-            for (r = 0; r < chunk; r++) {
-                layer->a_rows[side][r] = layer->a[side] + r * layer->ld * itemsize;
-                layer->d_rows[side][r] = layer->d[side] + r * layer->ld * itemsize;
-            }
-        }
-    }
-}
-
-size_t lay_out(Run *run, int n_threads, char *p)
-{
-    char *const from = p ? p : (char *)64; /* any place will do for the size */
-    const size_t size = (size_t)(place_all(run, n_threads, from) - from);
-    if (p)
-        point_to_rows(run);
-    return size;
-}
-
-/* Bytes for W and b packed; 0 where that does not pay: it does where W overflows the L1 cache and there are rows enough to use
- * what was packed. */
-static size_t packed_size(const Run *run, const Layer *layers, int i)
-{
-    const Layer *layer = layers + i;
-    if (layer->n_in * layer->n_out * (ptrdiff_t)run->k->itemsize <= 32768 || run->n_rows < 48 || (run->sparse && i == 0))
-        return 0;
-    return aligned((layer->n_in + 1) * layer->vectors * run->k->lanes * run->k->itemsize);
-}
-
-/* Layers, packed weights, and for each member two buffers of a block and the lists of its nonzeros. */
-size_t lay_out_prediction(Run *run, const Layer *layers, int n_threads, char *p)
-{
-    const ptrdiff_t itemsize = (ptrdiff_t)run->k->itemsize;
-    size_t size = aligned(run->n_layers * sizeof(Layer));
-    if (!p) {
-        ptrdiff_t widest = run->direct || run->sparse ? 0 : layers->n_in;
-        char *const from = (char *)64;
-        Nonzeros nonzeros;
-        /* rows enough to use a weight often while it is in cache, few enough that activations stay there and all have work */
-        run->block = MIN(run->n_rows, MAX(24, MIN(96, run->n_rows / 16)));
-        for (int i = 0; i < run->n_layers; i++) {
-            if (i)
-                widest = MAX(widest, layers[i - 1].vectors * run->k->lanes);
-            size += packed_size(run, layers, i);
-        }
-        run->scratch_size = 2 * aligned(run->block * widest * itemsize);
-        run->scratch_size += (size_t)(place_nonzeros(&nonzeros, from, run->block, run->block * run->most, itemsize) - from);
-        return size + n_threads * run->scratch_size;
-    }
-    run->layers = (Layer *)p;
-    memcpy(run->layers, layers, run->n_layers * sizeof(Layer));
-    p += size;
-    for (int i = 0; i < run->n_layers; i++) {
-        Layer *layer = run->layers + i;
-        layer->width = layer->n_out;
-        size = packed_size(run, layers, i);
-        if (size) {
-            layer->packed = p;
-            move_parameters(run, layer, run->parameters, p, 0, 0, layer->vectors);
-            if (i < run->n_layers - 1) /* whole vectors of A, which only the next layer reads */
-                layer->width = layer->vectors * run->k->lanes;
-            p += size;
-        }
-    }
-    run->scratch = p;
-    return 0;
 }

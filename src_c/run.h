@@ -1,8 +1,9 @@
-/* A run: a network, its data and its workspace, as the members of the team see them.
+/* A run: a program, its data and its workspace, as the members of the team see them.
  *
  * Everything between a call of Python's and the kernels is here, and knows no Python. It is written once for both dtypes: arrays
- * are `char *`, sizes are in elements, and the kernel table knows the rest. For the time of a run the weights lie in packed
- * stripes (see kernels.def). A chunk of a batch is, for each member of the team,
+ * are `char *`, sizes are in elements, and the kernel table knows the rest.
+ *
+ * Of a chunk of a batch, the members run one phase of the program after the other (execute.c). Those of a chain are
  *
  *     my columns:       A = f(H W + b) of the first, large layers; a barrier after each
  *     my row blocks:    the same of all other layers, layer by layer; loss and output delta; delta <- (delta W^T) * f'(Z)
@@ -10,9 +11,9 @@
  *     my columns:       the deltas of the large layers, from the last one down; a barrier after each
  *     my weights:       G = H^T delta a panel at a time, then the optimizer on it while it is in cache
  *
- * Of a layer cut by columns only its member ever touches the weights, so that no cache line of them moves from core to core, and
- * the next step may begin without waiting for the others: what crosses is activations and deltas, which two chunks in turn keep
- * on two sides of the workspace.
+ * Of weights cut by columns only their member ever touches any, so that no cache line of them moves from core to core, and the next
+ * step may begin without waiting for the others: what crosses is activations and deltas, which two chunks in turn keep on two
+ * sides of the workspace.
  *
  * Where the stripes of the last large layer are few and odd in number, two members have half of the middle one each:
  * Z = H[:, :half] W[:half] + H[:, half:] W[half:] of that layer is two sums, which are added up once both are there; of the
@@ -21,9 +22,9 @@
  * G = H^T delta of a layer with many columns reads rows of H^T, which the member that computes H also keeps, rather than columns
  * of H, whose elements lie pages apart.
  *
- * Where few elements of X are other than 0, as in CSR, images or one-hot codes, the products of the first layer take lists of
- * those: a member lists the nonzeros of its rows, then those of its columns, and with the dense products' order of summing the
- * bits are theirs too, unless W is used where it lies.
+ * Where few elements of X are other than 0, as in CSR, images or one-hot codes, the products with X take lists of those: a member
+ * lists the nonzeros of its rows, then those of its columns, and with the dense products' order of summing the bits are theirs
+ * too, unless W is used where it lies.
  *
  * Each element of each product is one sum in a fixed order, and losses and penalties are added up over blocks cut by the
  * problem's shape: the bits of the result do not depend on the number of threads. A batch too large for the workspace runs in
@@ -35,7 +36,7 @@
 #ifndef FASTBP_RUN_H
 #define FASTBP_RUN_H
 
-#include "kernels.h"
+#include "program.h"
 #include "team.h"
 
 #include <math.h>
@@ -46,41 +47,16 @@
 /* Rows whose gradients are added up in one chain of chunks; more are folded into a sum whose rounding error is kept. */
 enum { FOLDED_ROWS = 8192 };
 
+/* An output of the network, with its part of the cost. */
 typedef struct {
-    ptrdiff_t n_in, n_out;
-    ptrdiff_t w, b; /* offsets of weights and biases in the flat vector */
-    Activation activation;
-    int radial;       /* radial basis functions: W are centres, b logarithms of beta, d is 2 beta a dC/da */
-    double parameter; /* of the activation */
-    double l1, l2;
-    double max_norm;   /* of columns of W; 0: none */
-    int in_place;      /* W is used where it lies in the flat vector: where it is large and CSR input reads few of its rows */
-    double dropout;    /* of the outputs; 0 outside of TRAIN */
-    ptrdiff_t vectors; /* stripes of W */
-    ptrdiff_t width;   /* columns of W with those that fill up the last stripe */
-    ptrdiff_t ld;      /* distance between rows of a and d */
-    ptrdiff_t panel;   /* rows of W whose gradient is computed at once, */
-    ptrdiff_t group;   /*   and stripes */
-    ptrdiff_t n_panels;
-    ptrdiff_t half;      /* Z = H[:, :half] W[:half] + H[:, half:] W[half:]; n_in where Z is one sum */
-    ptrdiff_t slot;      /* of the first of its n_panels * vectors penalties, and so many norms */
-    ptrdiff_t bias_slot; /* of the first of its biases' `vectors` norms */
-    /* the workspace */
-    char *packed;            /* W (n_in, n_out) in stripes, then b (NULL in PREDICT where W is used as it lies); */
-    char *state[MAX_STATES]; /*   and, in the same form, the optimizer's state */
-    char *g;                 /*   and the gradient, NULL where it is consumed panel by panel, */
-    char *sum;               /*   and where it is added up over many rows, its sum so far and that sum's rounding error */
-    char *error;
-    char *tie_gradient; /* of the penalty for ties at the start of the step, as W lies; NULL where there are none */
-    char *wt;           /* W^T (n_out, n_in) in stripes, kept up to date by the updates */
-    char *a[2];         /* activations (rows, n_out) and deltas, on both sides, */
-    char *d[2];         /*   where Z's second sum is until it is added, */
-    char *slope[2];     /*   what derivative takes where a does not tell f'(z), or rbf's Y, else NULL, */
-    char **a_rows[2];   /*   and pointers to the rows of a and d */
-    char **d_rows[2];
-    char *ht[2]; /* H^T (n_in, rows), where many products read it, else NULL */
-    char **ht_rows[2];
-} Layer;
+    int value;
+    Cost cost;
+    double weight; /* of its loss */
+    Strided y;     /* targets, unless */
+    int has_y;
+    const int64_t *labels; /*   they are class indices */
+    char *array;           /* PREDICT, FORWARD: receives it, (n_rows, n); BACKWARD: dC/da */
+} Head;
 
 /* Adds strength/2 |W_i - W_j|^2 to the cost. */
 typedef struct {
@@ -88,6 +64,11 @@ typedef struct {
     double strength;
     ptrdiff_t slot; /* of the first of its penalties, one for each stripe */
 } Tie;
+
+/* How members have read and written an array since the last barrier, see phases.c. */
+typedef struct {
+    unsigned char read, written;
+} Touched;
 
 typedef enum { TRAIN, LOSS_ONLY, GRADIENT, FORWARD, BACKWARD, PREDICT } Mode;
 
@@ -110,27 +91,34 @@ typedef void (*Gemm)(size_t itemsize, int transpose_a, int transpose_b, ptrdiff_
 typedef struct Run {
     /* the network */
     const Kernels *k;
-    Layer *layers;
-    int n_layers;
-    ptrdiff_t n_weights;
-    int n_by_columns; /* layers, from the first, that are shared by columns; the others are by row blocks */
-    int sides;        /* of the workspace */
-    Cost cost;
-    ptrdiff_t n_penalties;
-    Tie *ties; /* TRAIN */
+    Op *forward; /* ops of the pass forward, and of the pass back */
+    const Op *backward;
+    int n_forward, n_backward;
+    Value *values;
+    Weights *weights;
+    Head *heads;
+    int n_values, n_weight_sets, n_heads;
+    ptrdiff_t n_weights; /* of all */
+    Tie *ties;           /* TRAIN */
     int n_ties;
     ptrdiff_t n_tie_penalties;
+    /* the program of this mode */
+    Op *ops;       /* with room for most_ops(run), */
+    Phase *phases; /*   and as many of these, */
+    Touched *touched; /* and four for each value and one for the weights */
+    int n_ops, n_phases;
+    int commit;      /* the phase from which on a step is not dropped any more */
+    int end_barrier; /* whether there is one after the last phase */
+    int sides;       /* of the workspace */
     /* the data */
     int sparse;
     int direct;           /* rows of X are used where they lie, without a gather */
-    int listed;           /* the products of the first layer take the nonzeros of X: CSR, or dense X that is mostly zeros */
+    int listed;           /* the products with X take its nonzeros: CSR, or dense X that is mostly zeros */
     ptrdiff_t most;       /* nonzeros in a row, */
     ptrdiff_t n_nonzeros; /*   and in all: of CSR, of dense X that there may be */
-    Strided x, y;
+    Strided x;
     Csr csr;
-    int has_y;
-    const int64_t *labels;
-    const double *weights;
+    const double *sample_weights;
     const int64_t *order;
     ptrdiff_t n_rows;
     /* what to do */
@@ -144,19 +132,17 @@ typedef struct Run {
     Augmentation augmentation; /* of height 0 for none */
     uint32_t seed[2];
     int penalty_over_weight;
-    int bounded; /* some layer has a max_norm */
+    int bounded; /* some weights have a max_norm */
     int64_t t;   /* optimizer steps made */
     /* arrays */
     char *parameters;
     char *gradient; /* GRADIENT, BACKWARD: flat */
     char *state[MAX_STATES];
-    char *input[2];         /* workspace, on both sides: gathered rows of X, */
-    Nonzeros nonzeros[2];   /*   the nonzeros of its rows, */
-    ptrdiff_t *middle[2];   /*   where in each the second half of the first layer begins, */
-    Nonzeros transposed[2]; /*   and of its columns */
-    ptrdiff_t ld_input;
-    ptrdiff_t ld_transposed;      /* distance between rows of the layers' H^T */
-    char *output;                 /* PREDICT, FORWARD: (n_rows, n_out); BACKWARD: dC/da of the last layer */
+    Nonzeros nonzeros[2];         /* workspace, on both sides: the nonzeros of X's rows, */
+    ptrdiff_t *middle[2];         /*   where in each the second half of a product begins, */
+    Nonzeros transposed[2];       /*   and of its columns */
+    ptrdiff_t n_halves;           /* rows of W before that second half */
+    ptrdiff_t ld_transposed;      /* distance between rows of the values' H^T */
     char *input_gradient;         /* BACKWARD: (n_rows, n_in) or NULL */
     const double *learning_rates; /* TRAIN: one for each batch */
     double *record;
@@ -164,6 +150,7 @@ typedef struct Run {
     ptrdiff_t n_not_finite; /* TRAIN: members that have found that the run is no good, in their weights or in the loss, */
     int guarded;            /*   and whether nothing is written back then */
     double *block_loss;
+    ptrdiff_t n_penalties;
     double *penalties;
     double *tie_penalties;
     int keeps_gradient; /* all of it, before the first update */
@@ -192,20 +179,29 @@ typedef struct Run {
 typedef struct {
     Run *run;
     Team *team;
+    Value *values; /* the run's; in PREDICT a copy of the member's own */
     int member, n_members;
     ptrdiff_t first, rows;
-    ptrdiff_t row;   /* of the chunk, from which on update_my_weights takes its rows */
+    ptrdiff_t row;   /* of the chunk, from which on update_weights takes its rows */
     ptrdiff_t start; /* row where the batch begins */
+    ptrdiff_t block; /* the row block at work */
     uint32_t step;
     double scale;              /* of the deltas */
+    double penalty_scale;      /* what strengths of penalties are divided by */
+    const Update *update;      /* to be made once the gradients of the chunk are there; NULL: none yet */
+    int last;                  /* whether the chunk is the batch's last */
+    Total loss, ties;          /* of the batch's chunks so far (member 0) */
     int turn;                  /* 0 and 1, chunk by chunk */
     int side;                  /* of the workspace */
-    int measuring;             /* update_my_weights is to find the gradient's norm, not to update */
+    int measuring;             /* update_weights is to find the gradient's norm, not to update */
     ptrdiff_t unfolded;        /* rows whose gradients have been added up since they were last folded into the sum */
-    int folding;               /* update_my_weights is to fold them, */
+    int folding;               /* update_weights is to fold them, */
     int first_fold, last_fold; /* for the first time, for the last */
     ptrdiff_t pending;         /* batch whose penalty is still to be recorded, or -1 */
     char **x_rows;             /* pointers to the chunk's rows of X */
+    Nonzeros nonzeros;         /* those of its rows, */
+    ptrdiff_t *middle;         /*   where in each the second half of a product begins, */
+    Nonzeros transposed;       /*   and of its columns */
     char *scratch;
 } Part;
 
@@ -220,31 +216,52 @@ int lists_repay(Run *run, ptrdiff_t samples);
 /* Between rows of n elements in the workspace. */
 ptrdiff_t row_distance(const Kernels *k, ptrdiff_t n);
 ptrdiff_t chunk_of(Run *run, ptrdiff_t batch);
+/* How a run works through chunks of so many rows; lay_out is to follow. */
 void plan(Run *run, ptrdiff_t chunk, int n_threads);
+
+/* phases.c: the ops of the run's mode in order, and their phases. */
+extern const char *const fastbp_ops[];
+int most_ops(const Run *run);
+void find_phases(Run *run, int n_threads);
+
+/* places.c. The arrays of a program, which lie at p one after the other. */
+size_t program_size(const Run *run);
+void place_program(Run *run, char *p);
 /* The workspace of a plan: from `p` on, unless it is NULL; returns its size in bytes. */
 size_t lay_out(Run *run, int n_threads, char *p);
-/* The same for predictions, whose layers `layers` are copied to the workspace. */
-size_t lay_out_prediction(Run *run, const Layer *layers, int n_threads, char *p);
+/* The same for predictions, which have values, weights and heads of their own. */
+size_t prediction_size(const Run *run);
+void copy_for_prediction(Run *run, char *p);
+void plan_prediction(Run *run);
+size_t lay_out_prediction(Run *run, int n_threads, char *p);
+/* Values in places of the member's own, for blocks of rows; returns the end of them. */
+char *place_block(const Run *run, Value *values, Nonzeros *nonzeros, char *p);
 
-/* forward.c */
+/* execute.c */
+void run_op(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m);
+void run_phase(Part *part, const Phase *phase);
+
+/* forward.c and backward.c: the ops of ops.def, for m rows of the chunk. */
+#define OP(NUMBER, name, reads, access, writes, weights) void run_##name(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m);
+#include "ops.def"
+Counter counter_of(Part *part, ptrdiff_t row, uint32_t stream);
 void find_rows(Part *part);
-void transpose_nonzeros(Part *part);
-void row_blocks(Part *part);
-void forward_columns(Part *part);
-void backward_columns(Part *part);
+void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m);
 
-/* gradient.c */
+/* update.c */
 Update step_of(const Settings *settings, double eta, int64_t t);
-void find_tie_gradients(Part *part, double S);
-void gather_gradients(Part *part, const Update *update, double S, int last);
-void update_my_weights(Part *part, const Update *update, double S, int accumulate);
+void update_weights(Part *part, const Update *update, int accumulate);
 void bound_columns(Part *part);
-double clip_norm(Part *part, const Update *update, double S);
-void move_parameters(Run *run, Layer *layer, char *flat, char *packed, int out, ptrdiff_t v0, ptrdiff_t v1);
-void move_shares(Run *run, int member, int n_members, int out);
-/* One update of flat parameters from a flat gradient: run's layers with their penalties, parameters, gradient, state, settings.
+double clip_norm(Part *part, const Update *update);
+/* One update of flat parameters from a flat gradient: run's weights with their penalties, parameters, gradient, state, settings.
  * Returns 0; or, with nothing changed, the gradient's norm if the rule would divide by squares that overflow. */
 double update_flat(Run *run, double eta, int64_t t);
+
+/* pack.c */
+void update_transpose(const Kernels *k, Weights *w, ptrdiff_t v, ptrdiff_t begin, ptrdiff_t m);
+void fill_transpose(const Kernels *k, Weights *w, Range stripes);
+void move_parameters(Run *run, Weights *w, char *flat, char *packed, int out, ptrdiff_t v0, ptrdiff_t v1);
+void move_shares(Run *run, int member, int n_members, int out);
 
 /* What the members do: tasks of a team, whose argument is a Run. */
 void train_member(void *run, Team *team, int member, int n_members);    /* TRAIN, LOSS_ONLY, GRADIENT: train.c */
@@ -281,15 +298,9 @@ static inline void barrier(Part *part)
         team_barrier(part->team);
 }
 
-static inline ptrdiff_t aligned(ptrdiff_t size)
-{
-    return (size + 63) & ~63;
-}
+static inline ptrdiff_t aligned(ptrdiff_t size) { return (size + 63) & ~63; }
 
-static inline char *at_offset(char *base, size_t offset)
-{
-    return base != NULL ? base + offset : NULL;
-}
+static inline char *at_offset(char *base, size_t offset) { return base != NULL ? base + offset : NULL; }
 
 /* Row i of the data, in the order in which it is taken, where it lies. */
 static inline char *row_of_x(Run *run, ptrdiff_t i)
@@ -319,55 +330,44 @@ static inline Range share(ptrdiff_t n, int member, int n_members)
     return r;
 }
 
-/* Whether Z is two sums, so that two members may share the layer's middle stripe. */
-static inline int halved(Layer *layer)
-{
-    return layer->half < layer->n_in;
-}
+/* Whether Z = H W is two sums, so that two members may share the middle stripe of W. */
+static inline int is_halved(const Weights *w) { return w->half < w->n_in; }
 
-/* Where the member's share of the layer's columns begins, in half stripes: two members cut the middle one. */
-static inline ptrdiff_t cut_of(Layer *layer, int member, int n_members)
+/* Where the member's share of the columns begins, in half stripes: of those that are halved two members cut the middle one. */
+static inline ptrdiff_t cut_of(ptrdiff_t vectors, int halved, int member, int n_members)
 {
-    if (halved(layer) && n_members == 2 && member == 1)
-        return layer->vectors;
-    return 2 * (layer->vectors * member / n_members);
+    if (halved && n_members == 2 && member == 1)
+        return vectors;
+    return 2 * (vectors * member / n_members);
 }
 
 /* Stripes of which the member has the first or the second half of the rows of W. */
-static inline Range columns_of(Part *part, Layer *layer, int half)
+static inline Range stripes_of(const Part *part, ptrdiff_t vectors, int halved, int half)
 {
-    ptrdiff_t begin = cut_of(layer, part->member, part->n_members), end = cut_of(layer, part->member + 1, part->n_members);
+    ptrdiff_t begin = cut_of(vectors, halved, part->member, part->n_members);
+    ptrdiff_t end = cut_of(vectors, halved, part->member + 1, part->n_members);
     Range r;
     r.begin = (begin + 1 - half) / 2;
     r.end = (end + 1 - half) / 2;
     return r;
 }
 
-/* Stripe v and rows begin..begin+m of W to W^T; begin is a multiple of lanes. */
-static inline void update_transpose(const Kernels *k, Layer *layer, ptrdiff_t v, ptrdiff_t begin, ptrdiff_t m)
+/* Pointers to the rows of a value (X: dense). */
+static inline char **rows_of(const Part *part, int value)
 {
-    ptrdiff_t square = k->lanes * k->lanes, stripe = layer->vectors * square;
-    k->transpose(m, layer->packed + (v * layer->n_in + begin) * k->lanes * k->itemsize, k->lanes,
-                 layer->wt + (begin / k->lanes * stripe + v * square) * k->itemsize, k->lanes, stripe);
+    return value == 0 ? part->x_rows : part->values[value].a_rows[part->side];
 }
 
-/* Pointers to the rows of what the layer reads (dense X). */
-static inline char **input_rows(Part *part, Layer *layer)
+/* b, from a column on, in the packed form; NULL where there is none. */
+static inline char *biases_of(const Kernels *k, const Weights *w, ptrdiff_t column)
 {
-    return layer == part->run->layers ? part->x_rows : (layer - 1)->a_rows[part->side];
-}
-
-/* b, from a column on, in the packed form. */
-static inline char *biases_of(const Kernels *k, Layer *layer, ptrdiff_t column)
-{
-    return layer->packed + (layer->n_in * layer->width + column) * k->itemsize;
+    return w->has_bias ? w->packed + (w->n_in * w->width + column) * k->itemsize : NULL;
 }
 
 /* Pointers into those arrays of state that there are. */
 static inline void states_at(char **states, size_t offset, char **at)
 {
-    int i;
-    for (i = 0; i < MAX_STATES; i++)
+    for (int i = 0; i < MAX_STATES; i++)
         at[i] = at_offset(states[i], offset);
 }
 

@@ -3,106 +3,116 @@
 
 #include <string.h>
 
-static void begin_chunk(Part *part, ptrdiff_t first, ptrdiff_t rows, double scale)
+static void begin_chunk(Part *part, ptrdiff_t first, ptrdiff_t rows)
 {
+    const Run *run = part->run;
     part->first = first;
     part->rows = rows;
-    part->scale = scale;
     part->turn ^= 1;
-    part->side = part->n_members > 1 && part->run->sides == 2 ? part->turn : 0;
+    part->side = part->n_members > 1 && run->sides == 2 ? part->turn : 0;
+    part->nonzeros = run->nonzeros[part->side];
+    part->middle = run->middle[part->side];
+    part->transposed = run->transposed[part->side];
     find_rows(part);
+}
+
+/* Losses of row blocks to the batch's. */
+void run_sum_losses(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    (void)op, (void)row, (void)m;
+    const Run *run = part->run;
+    if (part->member != 0)
+        return;
+    for (ptrdiff_t i = 0; i < n_blocks_of(part->rows, run->block, run->shared); i++)
+        add_to(&part->loss, run->block_loss[i]);
+    for (ptrdiff_t i = 0; i < (part->first == part->start ? run->n_tie_penalties : 0); i++)
+        add_to(&part->ties, run->tie_penalties[i]);
 }
 
 /* The penalty of the last update, once all members have made theirs. */
 static void record_penalty(Part *part)
 {
     Run *run = part->run;
-    Total penalty;
-    ptrdiff_t i;
+    Total penalty = {0, 0};
     if (part->member == 0 && part->pending >= 0) {
-        penalty.sum = penalty.error = 0;
-        for (i = 0; i < run->n_penalties; i++)
+        for (ptrdiff_t i = 0; i < run->n_penalties; i++)
             add_to(&penalty, run->penalties[i]);
         run->record[3 * part->pending + 1] += value_of(&penalty);
         part->pending = -1;
     }
 }
 
+/* All phases of a chunk, as one of the members at work sees it; False if it was stopped before it changed anything. */
+static int run_chunk(Part *part)
+{
+    Run *run = part->run;
+    interrupted(run, part->member); /* member 0 may have no block of its own */
+    for (int i = 0; i < run->n_phases; i++) {
+        const Phase *phase = run->phases + i;
+        run_phase(part, phase);
+        if (i == run->commit - 1 && part->member == 0)
+            run->verdict[part->turn] = stopped(run);
+        if (phase->barrier) {
+            barrier(part);
+            if (i < run->commit - 1) /* there is another barrier before the next update */
+                record_penalty(part);
+        }
+        if (i == run->commit - 1 && run->verdict[part->turn]) /* an unfinished step is dropped whole */
+            return 0;
+    }
+    if (run->end_barrier)
+        barrier(part);
+    return 1;
+}
+
 /* One batch (modes TRAIN, GRADIENT, LOSS_ONLY), as one of the members at work sees it; False if it was stopped. */
 static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
 {
     Run *run = part->run;
-    ptrdiff_t start = batch * run->batch, m = MIN(run->batch, run->n_rows - start), first = start, rows, i;
-    double S = run->weights == NULL ? (double)m : run->record[3 * batch + 2], penalty_S;
-    Total loss, ties;
+    const ptrdiff_t start = batch * run->batch, m = MIN(run->batch, run->n_rows - start);
+    const double S = run->sample_weights == NULL ? (double)m : run->record[3 * batch + 2];
+    const int whole = run->mode == TRAIN && m <= run->chunk && run->settings.clip_norm == 0;
     Update update;
-    int whole = run->mode == TRAIN && m <= run->chunk && run->settings.clip_norm == 0;
     if (S == 0) {
         if (part->member == 0)
             run->record[3 * batch] = run->record[3 * batch + 1] = 0;
         return 1;
     }
-    penalty_S = run->penalty_over_weight ? S : 1;
-    loss.sum = loss.error = ties.sum = ties.error = 0;
-    part->unfolded = 0;
-    part->first_fold = 1;
     part->start = start;
     part->step = (uint32_t)t[0];
+    part->scale = 1 / S;
+    part->penalty_scale = run->penalty_over_weight ? S : 1;
+    part->unfolded = 0;
+    part->first_fold = 1;
+    part->loss = part->ties = (Total){0, 0};
     if (run->mode == TRAIN)
         update = step_of(&run->settings, run->learning_rates[batch], t[0] + 1);
-    while (first < start + m) {
-        rows = MIN(run->chunk, start + m - first);
-        begin_chunk(part, first, rows, 1 / S);
-        interrupted(run, part->member); /* member 0 may have no block of its own */
-        if (run->n_by_columns) {
-            forward_columns(part);
-            record_penalty(part);
-        }
-        row_blocks(part);
-        if (run->n_ties && first == start)
-            find_tie_gradients(part, penalty_S);
-        if (part->member == 0)
-            run->verdict[part->turn] = stopped(run);
-        barrier(part);
-        if (run->verdict[part->turn]) /* an unfinished step is dropped whole: no parameter has changed yet */
+    part->update = whole ? &update : NULL;
+    for (ptrdiff_t first = start; first < start + m; first += part->rows) {
+        begin_chunk(part, first, MIN(run->chunk, start + m - first));
+        part->last = first + part->rows == start + m;
+        if (!run_chunk(part))
             return 0;
-        if (part->member == 0) {
-            for (i = 0; i < n_blocks_of(rows, run->block, run->shared); i++)
-                add_to(&loss, run->block_loss[i]);
-            for (i = 0; i < (first == start ? run->n_tie_penalties : 0); i++)
-                add_to(&ties, run->tie_penalties[i]);
-        }
-        if (run->mode != LOSS_ONLY) {
-            backward_columns(part);
-            if (run->listed && run->n_by_columns == 0 && !run->layers->in_place) {
-                transpose_nonzeros(part);
-                barrier(part);
-            }
-            gather_gradients(part, whole ? &update : NULL, penalty_S, first + rows == start + m);
-        }
-        if (run->n_by_columns == 0)
-            barrier(part);
-        first += rows;
     }
     if (run->mode == TRAIN && !whole) {
         part->rows = 0;
         if (run->settings.clip_norm > 0)
-            update.scale = clip_norm(part, &update, penalty_S);
-        update_my_weights(part, &update, penalty_S, 0);
-        if (run->n_by_columns == 0)
+            update.scale = clip_norm(part, &update);
+        update_weights(part, &update, 0);
+        if (run->end_barrier)
             barrier(part);
     }
     if (run->bounded)
         bound_columns(part);
     if (part->member == 0) {
-        run->record[3 * batch] = value_of(&loss) / S;
-        run->record[3 * batch + 1] = value_of(&ties);
+        run->record[3 * batch] = value_of(&part->loss) / S;
+        run->record[3 * batch + 1] = value_of(&part->ties);
         run->record[3 * batch + 2] = S;
     }
     if (run->mode == TRAIN) {
         t[0] += 1;
         part->pending = batch;
-        if (run->n_by_columns == 0)
+        if (run->end_barrier)
             record_penalty(part);
     }
     return 1;
@@ -165,7 +175,7 @@ static void sum_weights(Run *run)
     for (batch = run->segment_begin; batch < run->segment_end; batch++) {
         S.sum = S.error = 0;
         for (i = batch * run->batch; i < MIN((batch + 1) * run->batch, run->n_rows); i++)
-            add_to(&S, run->weights[run->order != NULL ? run->order[i] : i]);
+            add_to(&S, run->sample_weights[run->order != NULL ? run->order[i] : i]);
         run->record[3 * batch + 2] = value_of(&S);
     }
 }
@@ -175,6 +185,7 @@ static void init_part(Part *part, Run *run, Team *team, int member, int n_member
     memset(part, 0, sizeof(Part));
     part->run = run;
     part->team = team;
+    part->values = run->values;
     part->member = member;
     part->n_members = n_members;
     part->pending = -1;
@@ -187,8 +198,6 @@ static void init_part(Part *part, Run *run, Team *team, int member, int n_member
  * that a rule divides by, or it would make no step. */
 static void check_finite(Run *run, int member, int n_members)
 {
-    Layer *layer;
-    Range mine;
     ptrdiff_t i;
     Total loss, weight;
     int finite = !run->failed;
@@ -204,12 +213,13 @@ static void check_finite(Run *run, int member, int n_members)
             run->loss /= value_of(&weight);
         finite = isfinite(run->loss);
     }
-    for (i = 0; i < run->n_layers; i++) {
-        layer = run->layers + i;
-        mine = share((layer->n_in + 1) * layer->width, member, n_members);
-        finite = finite && run->k->all_finite(mine.end - mine.begin, layer->packed + mine.begin * run->k->itemsize);
+    for (i = 0; i < run->n_weight_sets; i++) {
+        const Weights *w = run->weights + i;
+        const Range mine = share((w->n_in + 1) * w->width, member, n_members);
+        const ptrdiff_t n = mine.end - mine.begin;
+        finite = finite && run->k->all_finite(n, w->packed + mine.begin * run->k->itemsize);
         if (squares >= 0)
-            finite = finite && run->k->all_finite(mine.end - mine.begin, layer->state[squares] + mine.begin * run->k->itemsize);
+            finite = finite && run->k->all_finite(n, w->state[squares] + mine.begin * run->k->itemsize);
     }
     if (!finite)
         __atomic_fetch_add(&run->n_not_finite, 1, __ATOMIC_RELAXED);
@@ -228,7 +238,7 @@ void train_member(void *arg, Team *team, int member, int n_members)
     while (end < n_batches && !stopped(run)) {
         if (member == 0) {
             choose_pace(run, n_members, end, n_batches);
-            if (run->weights != NULL)
+            if (run->sample_weights != NULL)
                 sum_weights(run);
         }
         team_barrier(team);
@@ -257,45 +267,41 @@ void train_member(void *arg, Team *team, int member, int n_members)
         move_shares(run, member, n_members, 1);
 }
 
-/* The forward pass to run.output (FORWARD), or the backward pass from there (BACKWARD), of one batch of all rows. */
+/* The forward pass to the caller's outputs (FORWARD), or the backward pass from there (BACKWARD), of one batch of all rows. */
 void own_cost_member(void *arg, Team *team, int member, int n_members)
 {
     Run *run = (Run *)arg;
-    Layer *bottom = run->layers;
-    ptrdiff_t blocks = n_blocks_of(run->n_rows, 512, 1), b, row;
-    Range mine = share(blocks, member, n_members);
-    size_t itemsize = run->k->itemsize;
+    const ptrdiff_t blocks = n_blocks_of(run->n_rows, 512, 1);
+    const Range mine = share(blocks, member, n_members);
+    int lists = run->mode == BACKWARD && run->listed;
     Part part;
     init_part(&part, run, team, member, n_members);
+    part.scale = part.penalty_scale = 1;
     move_shares(run, member, n_members, 0);
     team_barrier(team);
-    begin_chunk(&part, 0, run->n_rows, 1);
-    if (run->mode == FORWARD && run->n_by_columns)
-        forward_columns(&part);
-    row_blocks(&part);
+    begin_chunk(&part, 0, run->n_rows);
+    for (int i = 0; i < run->commit; i++) {
+        run_phase(&part, run->phases + i);
+        if (run->phases[i].barrier)
+            team_barrier(team);
+    }
     if (run->mode == FORWARD)
         return;
-    team_barrier(team);
-    backward_columns(&part);
-    while (part.row < run->n_rows && !interrupted(run, member)) {
+    for (int i = 0; i < run->n_weight_sets; i++)
+        lists = lists && !run->weights[i].row_major;
+    for (; part.row < run->n_rows && !(interrupted(run, member) && !lists); part.row += part.rows) {
         part.rows = MIN(run->window, run->n_rows - part.row);
-        gather_gradients(&part, NULL, 1, part.row + part.rows == run->n_rows);
-        part.row += part.rows;
-    }
-    if (run->input_gradient != NULL) {
-        for (b = mine.begin; b < mine.end; b++) {
-            if (interrupted(run, member))
-                break;
-            row = run->n_rows * b / blocks;
-            run->gemm(itemsize, 0, 1, run->n_rows * (b + 1) / blocks - row, bottom->n_in, bottom->n_out, bottom->d_rows[0][row],
-                      bottom->ld, run->parameters + bottom->w * itemsize, bottom->n_out, 0,
-                      run->input_gradient + row * bottom->n_in * itemsize, bottom->n_in);
-            if (bottom->radial) {
-                run->k->rbf_inputs(run->n_rows * (b + 1) / blocks - row, bottom->n_in, bottom->n_out, bottom->d_rows[0][row],
-                                   bottom->ld, part.x_rows + row, 0, run->input_gradient + row * bottom->n_in * itemsize,
-                                   bottom->n_in);
-            }
+        part.last = part.row + part.rows == run->n_rows;
+        if (lists) { /* which members make and use together */
+            team_barrier(team);
+            run_list_transpose(&part, NULL, part.row, part.rows);
+            team_barrier(team);
         }
+        run_update(&part, NULL, 0, 0);
+    }
+    for (ptrdiff_t b = mine.begin; run->input_gradient != NULL && b < mine.end && !interrupted(run, member); b++) {
+        const ptrdiff_t row = run->n_rows * b / blocks;
+        input_gradient_rows(&part, row, run->n_rows * (b + 1) / blocks - row);
     }
     team_barrier(team);
     move_shares(run, member, n_members, 1);

@@ -11,6 +11,25 @@ static void NAME(fill_rows)(ptrdiff_t m, ptrdiff_t n, const void *row, void *c_,
     }
 }
 
+static void NAME(move)(ptrdiff_t m, ptrdiff_t n, const void *rows_, ptrdiff_t offset, int accumulate, ptrdiff_t zeros, void *c_,
+                       ptrdiff_t ldc)
+{
+    const REAL *const *rows = rows_;
+    for (ptrdiff_t i = 0; i < m; i++) {
+        const REAL *row = rows[i] + offset;
+        REAL *c = (REAL *)c_ + i * ldc;
+        if (!accumulate)
+            memcpy(c, row, (size_t)n * sizeof(REAL));
+        ptrdiff_t j = accumulate ? 0 : n;
+        for (; j + LANES <= n; j += LANES)
+            NAME(store)(c + j, NAME(load)(c + j) + NAME(load)(row + j));
+        for (; j < n; j++)
+            c[j] += row[j];
+        for (; j < n + zeros; j++)
+            c[j] = 0;
+    }
+}
+
 /* C (m, n) in stripes += S (m, n), row-major */
 static void NAME(add_to_stripes)(ptrdiff_t m, ptrdiff_t n, const REAL *s, ptrdiff_t lds, REAL *c, ptrdiff_t ldc,
                                  ptrdiff_t stripe_c)

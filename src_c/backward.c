@@ -1,0 +1,165 @@
+/* The ops of the pass back: losses, and the rules of fastbp/graph/gradient.py. */
+#include "run.h"
+
+#include <string.h>
+
+/* The columns of a gradient that are this member's, in whole stripes. */
+static Range columns_of(const Part *part, const Op *op)
+{
+    const ptrdiff_t lanes = part->run->k->lanes;
+    const Range all = {0, part->values[op->output].vectors};
+    const Range mine = op->by_columns ? share(all.end, part->member, part->n_members) : all;
+    return (Range){mine.begin * lanes, mine.end * lanes};
+}
+
+/* Weighted sum of the losses of an output to the row block's, and its gradient times `scale`. */
+void run_loss(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    Run *run = part->run;
+    const Kernels *k = run->k;
+    const Head *head = run->heads + op->head;
+    const Value *value = part->values + op->output;
+    const ptrdiff_t at = part->first + row;
+    const size_t offset = row * value->ld * k->itemsize;
+    double *weights = (double *)part->scratch;
+    int64_t *labels = (int64_t *)(part->scratch + run->block * sizeof(double));
+    char *y = part->scratch + 2 * run->block * sizeof(double);
+    for (ptrdiff_t i = 0; i < m; i++) {
+        const ptrdiff_t source = run->order != NULL ? (ptrdiff_t)run->order[at + i] : at + i;
+        if (run->sample_weights != NULL)
+            weights[i] = run->sample_weights[source];
+        if (head->labels != NULL)
+            labels[i] = head->labels[source];
+    }
+    if (head->has_y)
+        k->gather(m, value->n, &head->y, run->order != NULL ? run->order + at : NULL, at, y, value->n);
+    const double loss = k->loss(&head->cost, m, value->n, value->a[part->side] + offset, value->ld, head->has_y ? y : NULL,
+                                head->labels != NULL ? labels : NULL, run->sample_weights != NULL ? weights : NULL,
+                                head->weight * part->scale,
+                                run->mode == LOSS_ONLY ? NULL : value->d[part->side] + offset);
+    if (op->head == 0)
+        run->block_loss[part->block] = 0;
+    run->block_loss[part->block] += head->weight * loss;
+}
+
+/* dC/dA from the caller */
+void run_output_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Value *value = part->values + op->output;
+    const size_t size = value->n * part->run->k->itemsize;
+    for (ptrdiff_t i = row; i < row + m; i++)
+        memcpy(value->d_rows[part->side][i], part->run->heads[op->head].array + i * size, size);
+}
+
+/* D <- D * f'(Z); of radial basis functions, S. */
+static void times_slope(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, Range columns)
+{
+    const Kernels *k = part->run->k;
+    const Value *value = part->values + op->output;
+    const size_t offset = (row * value->ld + columns.begin) * k->itemsize;
+    const char *a = value->slope[part->side] != NULL ? value->slope[part->side] : value->a[part->side];
+    const ptrdiff_t n = columns.end - columns.begin;
+    if (value->radial)
+        k->rbf_delta(m, n, a + offset, biases_of(k, part->run->weights + op->weights, columns.begin),
+                     value->d[part->side] + offset, value->ld);
+    else
+        k->derivative[(int)value->activation](m, value->activation == SOFTMAX ? value->n : n, a + offset,
+                                              value->d[part->side] + offset, value->ld, value->parameter);
+}
+
+/* D <- D * mask / (1 - p) * f'(Z): the mask made again, and f' from what was kept or, a row at a time, from f(z) = (1 - p) a (where
+ * a was dropped it does not matter). */
+void run_unit_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Kernels *k = part->run->k;
+    const Value *value = part->values + op->output;
+    const Range columns = columns_of(part, op);
+    const ptrdiff_t n = columns.end - columns.begin;
+    const size_t offset = (row * value->ld + columns.begin) * k->itemsize, ld = value->ld * k->itemsize;
+    if (value->dropout > 0) {
+        const Counter c = counter_of(part, row, value->stream);
+        k->dropout(m, n, value->dropout, &c, columns.begin, value->d[part->side] + offset, value->ld);
+        for (ptrdiff_t i = 0; value->slope[part->side] == NULL && i < m; i++) {
+            k->undo_scale(n, value->dropout, value->a[part->side] + offset + i * ld, part->scratch);
+            k->derivative[(int)value->activation](1, n, part->scratch, value->d[part->side] + offset + i * ld, value->ld,
+                                                  value->parameter);
+        }
+    }
+    if (value->dropout == 0 || value->slope[part->side] != NULL)
+        times_slope(part, op, row, m, columns);
+}
+
+/* C (m, some columns) of the gradient of an op's output (=|+=) D B, B in stripes of so many rows */
+static void delta_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, const char *b, ptrdiff_t depth, ptrdiff_t stripe)
+{
+    const Kernels *k = part->run->k;
+    const Value *out = part->values + op->output;
+    const Range columns = columns_of(part, op);
+    k->matmul(m, columns.end - columns.begin, depth, part->values[op->input].d_rows[part->side] + row, 0, ROWS,
+              b + columns.begin / k->lanes * stripe * k->itemsize, k->lanes, stripe, NULL, op->accumulate,
+              out->d[part->side] + (row * out->ld + columns.begin) * k->itemsize, out->ld, k->lanes);
+}
+
+/* dC/dH = D W^T */
+void run_dense_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Weights *w = part->run->weights + op->weights;
+    delta_product(part, op, row, m, w->wt, w->n_out, w->vectors * part->run->k->lanes * part->run->k->lanes);
+}
+
+/* dC/dH = D W */
+void run_transposed_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Weights *w = part->run->weights + op->weights;
+    delta_product(part, op, row, m, w->packed, w->n_in, w->n_in * part->run->k->lanes);
+}
+
+/* dC/dH = S C^T - H * sums of the rows of S */
+void run_rbf_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Kernels *k = part->run->k;
+    const Value *s = part->values + op->input, *h = part->values + op->output;
+    const Range columns = columns_of(part, op);
+    run_dense_back(part, op, row, m);
+    k->rbf_inputs(m, MAX(0, MIN(columns.end, h->n) - columns.begin), s->n, s->d[part->side] + row * s->ld * k->itemsize, s->ld,
+                  h->a_rows[part->side] + row, columns.begin, h->d[part->side] + (row * h->ld + columns.begin) * k->itemsize,
+                  h->ld);
+}
+
+/* dC/dH = D[:, column:][:, :n], as far as it goes in whole stripes */
+void run_move_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Kernels *k = part->run->k;
+    const Value *h = part->values + op->output;
+    const Range columns = columns_of(part, op);
+    const ptrdiff_t end = MIN(columns.end, h->n);
+    if (columns.begin >= end)
+        return;
+    k->move(m, end - columns.begin, part->values[op->input].d_rows[part->side] + row, op->column + columns.begin, op->accumulate,
+            op->accumulate ? 0 : columns.end - end, h->d[part->side] + (row * h->ld + columns.begin) * k->itemsize, h->ld);
+}
+
+/* dC/dX of m rows to the caller: the same rules, in row-major arrays, by BLAS. */
+void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m)
+{
+    Run *run = part->run;
+    const Kernels *k = run->k;
+    const ptrdiff_t n = run->values->n;
+    char *to = run->input_gradient + row * n * k->itemsize;
+    for (int i = 0; i < run->n_backward; i++) {
+        const Op *op = run->backward + i;
+        const Value *in = run->values + op->input;
+        if (op->output != 0)
+            continue;
+        if (op->kind == OP_MOVE_BACK) {
+            k->move(m, n, in->d_rows[0] + row, op->column, op->accumulate, 0, to, n);
+            continue;
+        }
+        const Weights *w = run->weights + op->weights;
+        const int transposed = op->kind == OP_TRANSPOSED_BACK;
+        run->gemm(k->itemsize, 0, !transposed, m, n, in->n, in->d_rows[0][row], in->ld,
+                  run->parameters + w->offset * k->itemsize, w->n_out, op->accumulate, to, n);
+        if (op->kind == OP_RBF_BACK)
+            k->rbf_inputs(m, n, in->n, in->d_rows[0][row], in->ld, part->x_rows + row, 0, to, n);
+    }
+}

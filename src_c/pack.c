@@ -1,0 +1,66 @@
+/* Weights and biases between the flat vector and the packed form of the workspace, and W^T. */
+#include "run.h"
+
+#include <string.h>
+
+/* Stripe v and rows begin..begin+m of W to W^T; begin is a multiple of lanes. */
+void update_transpose(const Kernels *k, Weights *w, ptrdiff_t v, ptrdiff_t begin, ptrdiff_t m)
+{
+    const ptrdiff_t square = k->lanes * k->lanes, stripe = w->vectors * square;
+    k->transpose(m, w->packed + (v * w->n_in + begin) * k->lanes * k->itemsize, k->lanes,
+                 w->wt + (begin / k->lanes * stripe + v * square) * k->itemsize, k->lanes, stripe);
+}
+
+/* All of W^T that comes from these stripes of W. */
+void fill_transpose(const Kernels *k, Weights *w, Range stripes)
+{
+    const ptrdiff_t square = k->lanes * k->lanes * k->itemsize, last = (w->n_in - 1) / k->lanes * w->vectors;
+    for (ptrdiff_t v = stripes.begin; v < stripes.end; v++) {
+        memset(w->wt + (last + v) * square, 0, square); /* it is not filled by what follows */
+        update_transpose(k, w, v, 0, w->n_in);
+    }
+}
+
+/* Stripes v0..v1 of weights and biases between the flat vector and the packed form. */
+void move_parameters(Run *run, Weights *w, char *flat, char *packed, int out, ptrdiff_t v0, ptrdiff_t v1)
+{
+    const Kernels *k = run->k;
+    const ptrdiff_t stripe = w->n_in * k->lanes, n = MIN(v1 * k->lanes, w->n_out) - v0 * k->lanes;
+    char *b = flat + (w->offset + w->n_in * w->n_out + v0 * k->lanes) * k->itemsize;
+    char *packed_b = packed + (w->vectors * stripe + v0 * k->lanes) * k->itemsize;
+    flat += (w->offset + v0 * k->lanes) * k->itemsize;
+    packed += v0 * stripe * k->itemsize;
+    if (out) {
+        k->unpack(w->n_in, n, packed, stripe, flat, w->n_out);
+        if (w->has_bias)
+            k->unpack(1, n, packed_b, k->lanes, b, w->n_out);
+        return;
+    }
+    k->pack(w->n_in, n, flat, w->n_out, packed, stripe);
+    if (w->has_bias)
+        k->pack(1, n, b, w->n_out, packed_b, k->lanes);
+    else
+        memset(packed_b, 0, (v1 - v0) * k->lanes * k->itemsize);
+}
+
+/* This member's share of parameters and optimizer state to the workspace, or of what the run has changed back to the flat
+ * vectors. */
+void move_shares(Run *run, int member, int n_members, int out)
+{
+    for (int i = 0; i < run->n_weight_sets; i++) {
+        Weights *w = run->weights + i;
+        const Range mine = share(w->vectors, member, n_members);
+        if (mine.begin == mine.end || w->row_major)
+            continue;
+        if (out && run->gradient != NULL)
+            move_parameters(run, w, run->gradient, w->g, 1, mine.begin, mine.end);
+        if (out && run->mode != TRAIN)
+            continue;
+        move_parameters(run, w, run->parameters, w->packed, out, mine.begin, mine.end);
+        for (int j = 0; j < MAX_STATES; j++)
+            if (w->state[j] != NULL)
+                move_parameters(run, w, run->state[j], w->state[j], out, mine.begin, mine.end);
+        if (!out && w->wt != NULL)
+            fill_transpose(run->k, w, mine);
+    }
+}

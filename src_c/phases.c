@@ -1,0 +1,216 @@
+/* The ops of a run's mode in order, and the phases that they fall into.
+ *
+ * An op reads and writes arrays of values and weights, shared by rows or by columns of its output. Two ops follow each other without
+ * a barrier if all that one of them writes and the other reads or writes too is shared alike: then each member meets only what is
+ * its own. Ops that are shared alike between two barriers are one phase. */
+#include "run.h"
+
+#include <string.h>
+
+const char *const fastbp_ops[] = {
+#define OP(NUMBER, name, reads, access, writes, weights) #name,
+#include "ops.def"
+    NULL};
+
+/* What ops.def says of each op. */
+typedef enum { A, D, T, L, NONE } Array;
+typedef enum { SAME, WHOLE, ALL } Access;
+typedef enum { NO, MINE, ANY } WeightAccess;
+static const struct {
+    Array reads;
+    Access access;
+    Array writes;
+    WeightAccess weights;
+} contracts[] = {
+#define OP(NUMBER, name, reads, access, writes, weights) {reads, access, writes, weights},
+#include "ops.def"
+};
+
+/* What of an array a member touches: its rows, its columns, its panels, or more than is its own. */
+enum { MY_ROWS = 1, MY_COLUMNS = 2, MY_PANELS = 4, MORE = 8 };
+
+/* ---- the ops in order ------------------------------------------------------------------------------------------------------ */
+
+/* Those of both passes and the heads, with GATHER, LIST_TRANSPOSE, TRANSPOSE of X, TIES, SUM_LOSSES, UPDATE, MIDDLE_UNIT; and a
+ * TRANSPOSE for each value. */
+int most_ops(const Run *run) { return run->n_forward + run->n_backward + run->n_heads + run->n_values + 7; }
+
+static Op *append(Run *run, OpKind kind, int value)
+{
+    Op *op = run->ops + run->n_ops++;
+    memset(op, 0, sizeof(Op));
+    op->kind = kind;
+    op->input = op->output = value;
+    op->weights = op->bias = -1;
+    return op;
+}
+
+static void append_heads(Run *run, OpKind kind)
+{
+    for (int i = 0; i < run->n_heads; i++)
+        append(run, kind, run->heads[i].value)->head = i;
+}
+
+static void append_forward(Run *run)
+{
+    for (int i = 0; i < run->n_forward; i++) {
+        const Op *op = run->forward + i;
+        const Value *out = run->values + op->output;
+        run->ops[run->n_ops++] = *op;
+        if (op->kind != OP_UNIT)
+            continue;
+        if (out->halved && op->by_columns)
+            append(run, OP_MIDDLE_UNIT, op->output);
+        if (out->keeps_transpose)
+            append(run, OP_TRANSPOSE, op->output)->by_columns = op->by_columns;
+    }
+}
+
+/* Back through products by columns that is by columns too; other ops are shared as what comes before them, where they can be. */
+static void append_backward(Run *run)
+{
+    for (int i = 0; i < run->n_backward; i++) {
+        if (run->backward[i].output == 0)
+            continue;
+        Op *op = run->ops + run->n_ops++;
+        *op = run->backward[i];
+        const Value *in = run->values + op->input, *out = run->values + op->output;
+        if (op->kind == OP_MOVE_BACK)
+            op->by_columns = op[-1].by_columns && op->column == 0 && in->n == out->n;
+        else if (op->kind == OP_UNIT_BACK)
+            op->by_columns = op[-1].by_columns && out->activation != SOFTMAX;
+        else
+            op->by_columns = in->by_columns;
+    }
+}
+
+static void assemble(Run *run)
+{
+    int columns = 0, lists = run->listed && (run->mode == TRAIN || run->mode == GRADIENT);
+    for (int i = 0; i < run->n_forward; i++)
+        columns |= run->forward[i].by_columns;
+    for (int i = 0; i < run->n_weight_sets; i++) /* of all members only one needs its rows of X^T, and makes them itself */
+        lists = lists && !run->weights[i].row_major;
+    run->n_ops = 0;
+    if (run->mode != BACKWARD) {
+        if (run->listed || !run->direct)
+            append(run, OP_GATHER, 0);
+        if (lists && columns)
+            append(run, OP_LIST_TRANSPOSE, 0);
+        if (run->values->keeps_transpose)
+            append(run, OP_TRANSPOSE, 0)->by_columns = 1;
+        append_forward(run);
+    }
+    append_heads(run, run->mode == FORWARD ? OP_OUTPUT : run->mode == BACKWARD ? OP_OUTPUT_BACK : OP_LOSS);
+    if (run->mode == FORWARD)
+        return;
+    if (run->mode != LOSS_ONLY)
+        append_backward(run);
+    if (run->n_ties)
+        append(run, OP_TIES, 0);
+    if (run->mode != BACKWARD)
+        append(run, OP_SUM_LOSSES, 0);
+    if (lists && !columns)
+        append(run, OP_LIST_TRANSPOSE, 0);
+    if (run->mode != LOSS_ONLY)
+        append(run, OP_UPDATE, 0);
+}
+
+/* ---- their phases ---------------------------------------------------------------------------------------------------------- */
+
+static Split split_of(const Op *op)
+{
+    if (op->kind == OP_LIST_TRANSPOSE || op->kind == OP_TIES || op->kind == OP_SUM_LOSSES)
+        return ALONE;
+    return op->kind == OP_UPDATE ? BY_WEIGHTS : op->by_columns ? BY_COLUMNS : BY_ROWS;
+}
+
+/* Take down that an array is touched; whether a barrier has to come before that. */
+static int touch(Touched *t, int writes, int how)
+{
+    const int others = writes ? t->read | t->written : t->written;
+    *(writes ? &t->written : &t->read) |= (unsigned char)how;
+    return (others & ~how) || (others && how == MORE);
+}
+
+/* Take down what an op touches. `touched` has four arrays for each value, then the weights. */
+static int touch_all(const Run *run, const Op *op, Touched *touched)
+{
+    const Split split = split_of(op);
+    const int mine = split == BY_ROWS ? MY_ROWS : split == BY_COLUMNS ? MY_COLUMNS : MY_PANELS;
+    const Array reads = contracts[op->kind].reads, writes = contracts[op->kind].writes;
+    const Access access = contracts[op->kind].access;
+    Touched *in = touched + 4 * op->input, *out = touched + 4 * op->output, *weights = touched + 4 * run->n_values;
+    int conflict = 0;
+    if (op->kind == OP_UPDATE) { /* reads all activations and deltas; writes its weights */
+        for (int i = 0; i < 4 * run->n_values; i++)
+            if (i % 4 != L)
+                conflict |= touch(touched + i, 0, MORE);
+        for (int i = 0; i < run->n_weight_sets && run->mode == TRAIN; i++)
+            conflict |= touch(weights + i, 1, run->weights[i].by_columns ? MY_COLUMNS : MY_PANELS);
+        return conflict;
+    }
+    if (reads != NONE)
+        conflict |= touch(in + reads, 0, access == SAME || (access == WHOLE && split == BY_ROWS) ? mine : MORE);
+    if (writes != NONE)
+        conflict |= touch(out + writes, 1, mine);
+    if (op->kind == OP_LOSS)
+        conflict |= touch(touched + L, 1, mine); /* of value 0, as SUM_LOSSES reads it */
+    if (op->kind == OP_MIDDLE_UNIT)
+        conflict |= touch(out + A, 1, mine);
+    if (op->kind == OP_DENSE && run->values[op->output].halved)
+        conflict |= touch(out + D, 1, mine); /* the second sum */
+    if (contracts[op->kind].weights != NO) {
+        for (int i = 0; i < run->n_weight_sets; i++) {
+            const int my_own = contracts[op->kind].weights == MINE && op->by_columns && run->weights[i].by_columns;
+            if (i == op->weights || i == op->bias || op->kind == OP_TIES)
+                conflict |= touch(weights + i, 0, my_own ? MY_COLUMNS : MORE);
+        }
+    }
+    return conflict;
+}
+
+static void forget(Touched *touched, ptrdiff_t n) { memset(touched, 0, (size_t)n * sizeof(Touched)); }
+
+void find_phases(Run *run, int n_threads)
+{
+    const int n = 4 * run->n_values + run->n_weight_sets;
+    Touched *touched = run->touched;
+    int n_barriers = 0;
+    assemble(run);
+    forget(touched, n);
+    run->n_phases = 0;
+    run->commit = -1;
+    for (int i = 0; i < run->n_ops; i++) {
+        const Op *op = run->ops + i;
+        Phase *phase = run->phases + run->n_phases - 1;
+        const int conflict = touch_all(run, op, touched);
+        if (conflict) {
+            phase->barrier = 1;
+            n_barriers += run->commit < 0;
+            forget(touched, n);
+            touch_all(run, op, touched);
+        }
+        if (i == 0 || conflict || phase->split != split_of(op)) {
+            phase = run->phases + run->n_phases++;
+            *phase = (Phase){.split = split_of(op), .first = i};
+        }
+        phase->end = i + 1;
+        if (run->commit < 0 && (op->kind == OP_SUM_LOSSES || op->kind == OP_UPDATE))
+            run->commit = run->n_phases - 1;
+    }
+    if (run->commit < 0)
+        run->commit = run->n_phases;
+    /* Into the next step: its values may lie on the other side, its weights and losses are the same. Records of penalties need a
+     * second barrier. */
+    run->end_barrier = n_barriers < 2;
+    for (int i = 0; i < run->n_values; i++)
+        forget(touched + 4 * i, L);
+    for (int i = 0; i < run->n_phases && !run->end_barrier; i++) {
+        for (int j = run->phases[i].first; j < run->phases[i].end; j++)
+            run->end_barrier |= touch_all(run, run->ops + j, touched);
+        if (run->phases[i].barrier)
+            break;
+    }
+    run->sides = n_threads > 1 && !run->end_barrier && run->mode < FORWARD ? 2 : 1;
+}

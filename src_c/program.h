@@ -1,0 +1,98 @@
+/* A program: the ops of a network on values and weights, as data.
+ *
+ * fastbp/graph/ makes the ops of the passes forward and backward; assemble (phases.c) puts those of a run's mode in order, and finds
+ * the phases. Numbers are places in the arrays of a Run; value 0 is X. For the time of a run the weights lie in packed stripes
+ * (see kernels.def). */
+#ifndef FASTBP_PROGRAM_H
+#define FASTBP_PROGRAM_H
+
+#include "kernels.h"
+
+/* W (n_in, n_out), b (n_out): of a dense layer, or the centres and logarithms of beta of radial basis functions. A bias alone has
+ * n_in = 0. */
+typedef struct {
+    ptrdiff_t n_in, n_out;
+    ptrdiff_t offset; /* of W in the flat vector; b follows it */
+    int has_bias;     /* without one the packed form has a row of zeros in its place */
+    int radial;
+    double l1, l2;
+    double max_norm;     /* of columns of W; 0: none */
+    int first_use;       /* of W, by an op of Run.forward; -1: none. Op.next_use is the next */
+    int first_bias_use;  /* and of b */
+    int n_uses;
+    int by_columns;      /* a member owns columns of W; else panels */
+    int row_major;       /* W is used where it lies in the flat vector */
+    ptrdiff_t vectors;   /* stripes of W */
+    ptrdiff_t width;     /* columns of W with those that fill up the last stripe */
+    ptrdiff_t panel;     /* rows of W whose gradient is computed at once, */
+    ptrdiff_t group;     /*   and stripes */
+    ptrdiff_t n_panels;
+    ptrdiff_t half;      /* Z = H[:, :half] W[:half] + H[:, half:] W[half:]; n_in where Z is one sum */
+    ptrdiff_t slot;      /* of the first of its n_panels * vectors penalties, and so many norms */
+    ptrdiff_t bias_slot; /* of the first of its biases' `vectors` norms */
+    /* the workspace */
+    char *packed;            /* W (n_in, n_out) in stripes, then b; */
+    char *state[MAX_STATES]; /*   and, in the same form, the optimizer's state */
+    char *g;                 /*   and the gradient, NULL where it is consumed panel by panel, */
+    char *sum;               /*   and where it is added up over many rows, its sum so far and that sum's rounding error */
+    char *error;
+    char *tie_gradient; /* of the penalty for ties at the start of the step, as W lies; NULL where there are none */
+    int keeps_transpose;
+    char *wt; /* W^T (n_out, n_in) in stripes, kept up to date by the updates; NULL where no op reads it */
+} Weights;
+
+/* An array (rows, n) of a chunk, A = f(Z), and its gradient D. */
+typedef struct {
+    ptrdiff_t n;
+    ptrdiff_t vectors; /* stripes */
+    ptrdiff_t width;   /* columns that ops write: n, or with those that fill up the last stripe */
+    ptrdiff_t ld;      /* distance between rows of a and d */
+    Activation activation;
+    double parameter; /* of the activation */
+    int radial;       /* a = exp(-beta |h - c|^2), d becomes 2 beta a dC/da */
+    double dropout;   /* 0 outside of TRAIN */
+    uint32_t stream;  /* of dropout's random words */
+    int slot;         /* of PREDICT's buffers */
+    int is_output;
+    int by_columns; /* the product that makes it is split by columns */
+    int halved;     /* it is two sums, so that two members may share the middle stripe */
+    int keeps_transpose;
+    /* the workspace, on both sides */
+    char *a[2], *d[2]; /* of Z in two sums, the second is in d until it is added */
+    char *slope[2];    /* what derivative takes where a does not tell f'(z), or rbf's Y, else NULL */
+    char **a_rows[2];  /* pointers to the rows of a and d */
+    char **d_rows[2];
+    char *ht[2]; /* A^T (n, rows), where many products read it, else NULL */
+    char **ht_rows[2];
+} Value;
+
+typedef enum {
+#define OP(NUMBER, name, reads, access, writes, weights) OP_##NUMBER,
+#include "ops.def"
+    N_OPS
+} OpKind;
+
+typedef struct {
+    OpKind kind;
+    int input, output; /* values */
+    int weights, bias; /* whose W, whose b; -1: none */
+    ptrdiff_t column;
+    int accumulate; /* add to what is in the output's gradient */
+    int head;       /* OUTPUT, LOSS, OUTPUT_BACK: which of the outputs */
+    int next_use;   /* of the same weights, a DENSE, TRANSPOSED or RBF op forward; -1: none */
+    int next_bias_use;
+    int by_columns; /* split by columns of the output; else by rows, where an op can be */
+} Op;
+
+/* How the ops of a phase are shared among the members: blocks of rows, through all ops each; columns of the output, in windows of
+ * rows; each op once, which shares as it does; or parts of weights. */
+typedef enum { BY_ROWS, BY_COLUMNS, ALONE, BY_WEIGHTS } Split;
+
+/* Ops first..end, which members run without waiting for each other; then, perhaps, a barrier. */
+typedef struct {
+    Split split;
+    int first, end;
+    int barrier;
+} Phase;
+
+#endif

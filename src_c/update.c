@@ -1,0 +1,414 @@
+/* Gradients of the weights, and the optimizer's steps with them. */
+#include "run.h"
+
+#include <string.h>
+
+/* The update of step t (from 1) at learning rate eta, but for penalties, which are the layers' own. */
+Update step_of(const Settings *settings, double eta, int64_t t)
+{
+    Update u;
+    double root = sqrt(1 - pow(settings->beta_2, (double)t));
+    memset(&u, 0, sizeof(Update));
+    u.rule = settings->rule;
+    u.momentum = settings->momentum;
+    u.beta_1 = settings->beta_1;
+    u.beta_2 = settings->beta_2;
+    u.epsilon = settings->epsilon;
+    u.learning_rate = eta;
+    u.decay = eta * settings->weight_decay;
+    u.scale = 1;
+    u.clip = settings->clip_value > 0 ? settings->clip_value : INFINITY;
+    if (u.rule == MOMENTUM && t > 1)
+        u.learning_rate *= 1 - settings->dampening;
+    if (u.rule == ADAMW) /* epsilon is to stand beside sqrt(v / (1 - beta_2^t)) */
+        u.epsilon *= root;
+    if (settings->proximal)
+        u.proximal = u.rule == ADAM || u.rule == ADAMW ? eta * root : u.learning_rate;
+    if (u.rule == ADAM || u.rule == ADAMW)
+        u.learning_rate *= root / (1 - pow(u.beta_1, (double)t));
+    return u;
+}
+
+/* ---- a part of some weights ------------------------------------------------------------------------------------------------ */
+
+/* Sums of the columns of delta, of all uses of b, and the optimizer's step with them. */
+static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_t v0, ptrdiff_t v1, int accumulate)
+{
+    const Run *run = part->run;
+    const Kernels *k = run->k;
+    const ptrdiff_t n = MIN(v1 * k->lanes, w->width) - v0 * k->lanes;
+    const size_t offset = (w->n_in * w->width + v0 * k->lanes) * k->itemsize;
+    char *g = w->g != NULL ? w->g + offset : part->scratch;
+    char *states[MAX_STATES];
+    double none = 0;
+    if (!w->has_bias) {
+        for (ptrdiff_t v = v0; part->measuring && v < v1; v++)
+            run->norms[w->bias_slot + v] = 0;
+        return;
+    }
+    for (int i = part->rows ? w->first_bias_use : -1; i >= 0; i = run->forward[i].next_bias_use) {
+        const Value *z = part->values + run->forward[i].output;
+        const size_t at = (part->row * z->ld + v0 * k->lanes) * k->itemsize;
+        k->column_sums(part->rows, n, z->d[part->side] + at, w->radial ? z->slope[part->side] + at : NULL, z->ld, accumulate, g);
+        accumulate = 1;
+    }
+    if (part->folding)
+        k->fold(n, g, w->sum + offset, w->error + offset, part->first_fold, part->last_fold);
+    if (update == NULL)
+        return;
+    Update u = *update;
+    u.l1 = u.l2 = u.decay = 0;
+    if (part->measuring) {
+        for (ptrdiff_t v = v0; v < v1; v++) {
+            const ptrdiff_t at = (v - v0) * k->lanes;
+            run->norms[w->bias_slot + v] =
+                k->norm(&u, MIN(k->lanes, n - at), w->packed + offset + at * k->itemsize, g + at * k->itemsize);
+        }
+        return;
+    }
+    states_at(w->state, offset, states);
+    k->update(&u, n, w->packed + offset, g, (void **)states, &none);
+}
+
+/* A matrix in stripes. */
+typedef struct {
+    char *at;
+    ptrdiff_t ld, stripe;
+} Stripes;
+
+/* A use of W by an op forward: G = H^T D, of a transposed one G = D^T H; of radial basis functions C diag(sums) is subtracted. */
+typedef struct {
+    const Op *op;
+    Stripes right; /* D, or H */
+    char *sums;
+} Use;
+
+/* The columns of what G is multiplied from on the right, and their sums where they are needed; scratch may be used up to what is
+ * returned. Where many products read D its rows are put next to each other. */
+static char *prepare_use(Part *part, const Weights *w, Use *use, ptrdiff_t v0, ptrdiff_t n, char *scratch)
+{
+    const Kernels *k = part->run->k;
+    const int transposed = use->op->kind == OP_TRANSPOSED;
+    const Value *right = part->values + (transposed ? use->op->input : use->op->output);
+    const ptrdiff_t rows = part->rows;
+    char *at = transposed ? right->a[part->side] : right->d[part->side];
+    use->right = (Stripes){at + (part->row * right->ld + v0 * k->lanes) * k->itemsize, right->ld, k->lanes};
+    use->sums = NULL;
+    if (w->radial) {
+        use->sums = scratch;
+        k->column_sums(rows, n, use->right.at, NULL, right->ld, 0, use->sums);
+        scratch += n * k->itemsize;
+    }
+    if (rows >= 32 && w->n_in >= 256 && !w->row_major && w->n_uses == 1) {
+        k->pack(rows, n, use->right.at, right->ld, scratch, rows * k->lanes);
+        use->right = (Stripes){scratch, k->lanes, rows * k->lanes};
+        scratch += rows * n * k->itemsize;
+    }
+    return scratch;
+}
+
+/* G (some rows of W from `begin` on, n columns) (=|+=) what a use of W adds. */
+static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begin, ptrdiff_t size, ptrdiff_t v0, ptrdiff_t n,
+                    int accumulate, Stripes g)
+{
+    const Run *run = part->run;
+    const Kernels *k = run->k;
+    const Op *op = use->op;
+    const Stripes right = use->right;
+    if (op->input == 0 && run->listed) {
+        k->nonzeros_matmul(size, n, part->rows, &part->transposed, begin, right.at, right.ld, right.stripe, NULL, accumulate, g.at,
+                           g.ld, g.stripe);
+    } else {
+        char **const ht = part->values[op->input].ht_rows[part->side];
+        char **rows = op->kind == OP_TRANSPOSED ? part->values[op->output].d_rows[part->side] : rows_of(part, op->input);
+        const int by_rows = op->kind != OP_TRANSPOSED && ht != NULL;
+        k->matmul(size, n, part->rows, by_rows ? ht + begin : rows + part->row, by_rows ? part->row : begin,
+                  by_rows ? ROWS : COLUMNS, right.at, right.ld, right.stripe, NULL, accumulate, g.at, g.ld, g.stripe);
+    }
+    if (w->radial)
+        k->rbf_centres(size, n, w->packed + (v0 * w->n_in + begin) * k->lanes * k->itemsize, w->n_in * k->lanes, use->sums, g.at,
+                       g.stripe);
+}
+
+/* Stripe v of what lies as W does. */
+static inline char *stripe_at(const Kernels *k, const Weights *w, char *at, ptrdiff_t v)
+{
+    return at + v * k->lanes * (w->row_major ? 1 : w->n_in) * k->itemsize;
+}
+
+/* G of stripes v0..v1 and rows begin..begin+size = what ties add to it. */
+static void begin_with_ties(const Kernels *k, const Weights *w, ptrdiff_t v0, ptrdiff_t v1, ptrdiff_t begin, ptrdiff_t size, Stripes g)
+{
+    const ptrdiff_t row = (w->row_major ? w->n_out : k->lanes) * k->itemsize;
+    for (ptrdiff_t v = v0; v < (w->row_major ? v0 + 1 : v1); v++)
+        memcpy(g.at + (v - v0) * g.stripe * k->itemsize, stripe_at(k, w, w->tie_gradient, v) + begin * row, size * row);
+}
+
+/* The optimizer's step with G of a panel, or what comes before it: folding, the norm. */
+static void step_panel(Part *part, const Update *update, Weights *w, ptrdiff_t v0, ptrdiff_t v1, ptrdiff_t panel, Stripes g)
+{
+    const Run *run = part->run;
+    const Kernels *k = run->k;
+    const ptrdiff_t begin = panel * w->panel, size = MIN(w->panel, w->n_in - begin);
+    const ptrdiff_t count = size * (w->row_major ? w->n_out : k->lanes);
+    char *states[MAX_STATES];
+    for (ptrdiff_t v = v0; v < (w->row_major ? v0 + 1 : v1); v++) {
+        const size_t offset = (w->row_major ? begin * w->n_out : (v * w->n_in + begin) * k->lanes) * k->itemsize;
+        const ptrdiff_t slot = w->slot + v * w->n_panels + panel;
+        char *from = g.at + (v - v0) * g.stripe * k->itemsize;
+        if (part->folding)
+            k->fold(count, w->g + offset, w->sum + offset, w->error + offset, part->first_fold, part->last_fold);
+        if (update == NULL)
+            continue;
+        if (part->measuring) {
+            run->norms[slot] = k->norm(update, count, w->packed + offset, from);
+            continue;
+        }
+        run->penalties[slot] = 0;
+        states_at(w->state, offset, states);
+        k->update(update, count, w->packed + offset, from, (void **)states, run->penalties + slot);
+        if (w->wt != NULL)
+            update_transpose(k, w, v, begin, size);
+    }
+}
+
+/* G for stripes v0..v1 and panels p0..p1 of W over the chunk's rows from part->row on (unless there are none), and the optimizer's
+ * step with it (unless `update` is NULL), a panel at a time. */
+static void update_part(Part *part, const Update *update, Weights *w, ptrdiff_t v0, ptrdiff_t v1, ptrdiff_t p0, ptrdiff_t p1,
+                        int accumulate)
+{
+    const Run *run = part->run;
+    const Kernels *k = run->k;
+    const ptrdiff_t lanes = k->lanes, n = MIN(v1 * lanes, w->width) - v0 * lanes, rows = part->rows;
+    const int ties = w->tie_gradient != NULL && rows && part->first == part->start;
+    char *scratch = part->scratch;
+    Use use = {.op = NULL};
+    if (p0 == 0)
+        update_biases(part, update, w, v0, v1, accumulate);
+    if (rows && w->n_uses == 1) {
+        use.op = run->forward + w->first_use;
+        scratch = prepare_use(part, w, &use, v0, n, scratch);
+    }
+    if (w->row_major && rows) /* of all members only this one needs these rows of X^T */
+        k->transpose_nonzeros(rows, &part->nonzeros, part->row, p0 * w->panel, MIN(p1 * w->panel, w->n_in), &part->transposed);
+    for (ptrdiff_t panel = p0; panel < p1; panel++) {
+        const ptrdiff_t begin = panel * w->panel, size = MIN(w->panel, w->n_in - begin);
+        const ptrdiff_t at = w->row_major ? begin * n : (v0 * w->n_in + begin) * lanes;
+        Stripes g = {w->g == NULL ? scratch : w->g + at * k->itemsize, w->row_major ? n : lanes, lanes};
+        if (!w->row_major)
+            g.stripe = (w->g == NULL ? size : w->n_in) * lanes;
+        if (ties)
+            begin_with_ties(k, w, v0, v1, begin, size, g);
+        int there = accumulate || ties;
+        for (int i = rows ? w->first_use : -1; i >= 0; i = run->forward[i].next_use) {
+            if (w->n_uses > 1) {
+                use.op = run->forward + i;
+                prepare_use(part, w, &use, v0, n, scratch + size * n * k->itemsize);
+            }
+            add_use(part, w, &use, begin, size, v0, n, there, g);
+            there = 1;
+        }
+        step_panel(part, update, w, v0, v1, panel, g);
+    }
+}
+
+/* ---- a member's part of all weights ---------------------------------------------------------------------------------------- */
+
+/* The update with what pulls these weights towards 0, which nothing does to centres. */
+static Update update_of(const Update *update, const Weights *w, double S)
+{
+    Update u = *update;
+    u.l1 = w->l1 / S;
+    u.l2 = w->l2 / S;
+    if (w->radial)
+        u.l1 = u.l2 = u.decay = 0;
+    return u;
+}
+
+/* This member's columns, in groups of stripes; of halved weights also of the second half of their rows. */
+static void update_columns(Part *part, const Update *update, Weights *w, int accumulate)
+{
+    const int halved = is_halved(w);
+    for (int second = 0; second < 1 + halved; second++) {
+        const Range mine = stripes_of(part, w->vectors, halved, second);
+        const ptrdiff_t p0 = second ? w->half / w->panel : 0, p1 = halved && !second ? w->half / w->panel : w->n_panels;
+        for (ptrdiff_t v = mine.begin; v < mine.end; v += w->group)
+            update_part(part, update, w, v, MIN(v + w->group, mine.end), p0, p1, accumulate);
+    }
+}
+
+/* Gradients and updates of this member's weights: its columns of those shared by columns, and of the panels of all others its
+ * share by the number of weights. */
+void update_weights(Part *part, const Update *update, int accumulate)
+{
+    Run *run = part->run;
+    Update u;
+    ptrdiff_t total = 0, before = 0;
+    for (int i = 0; i < run->n_weight_sets; i++)
+        if (!run->weights[i].by_columns)
+            total += (run->weights[i].n_in + (run->weights[i].n_in == 0)) * run->weights[i].vectors;
+    for (int i = 0; i < run->n_weight_sets; i++) {
+        Weights *w = run->weights + i;
+        if (update != NULL)
+            u = update_of(update, w, part->penalty_scale);
+        if (w->by_columns) {
+            update_columns(part, update != NULL ? &u : NULL, w, accumulate);
+            continue;
+        }
+        for (ptrdiff_t v = 0; v < w->vectors; v += w->group) {
+            const ptrdiff_t end = MIN(v + w->group, w->vectors);
+            ptrdiff_t p0 = w->n_panels, p1 = 0;
+            for (ptrdiff_t p = 0; p < w->n_panels; p++) {
+                if (before * part->n_members / total == part->member) {
+                    p0 = MIN(p0, p);
+                    p1 = p + 1;
+                }
+                before += (MIN(w->panel, w->n_in - p * w->panel) + (w->n_in == 0)) * (end - v);
+            }
+            if (p0 < p1)
+                update_part(part, update != NULL ? &u : NULL, w, v, end, p0, p1, accumulate);
+        }
+    }
+}
+
+/* This member's weights' gradients over the rows at hand, added to those of the rows before, and the optimizer's step. */
+void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    (void)op, (void)row, (void)m;
+    const int more = part->unfolded > 0;
+    part->unfolded += part->rows;
+    part->folding = part->run->folds && (part->last || part->unfolded >= FOLDED_ROWS);
+    part->last_fold = part->last;
+    update_weights(part, part->update, more);
+    if (part->folding) {
+        part->folding = part->first_fold = 0;
+        part->unfolded = 0;
+    }
+}
+
+/* What ties add to the gradients, and their penalties: this member's stripes, while no weight changes. Once a batch. */
+void run_ties(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    (void)op, (void)row, (void)m;
+    Run *run = part->run;
+    const Kernels *k = run->k;
+    for (int i = 0; i < run->n_weight_sets && part->first == part->start; i++) {
+        Weights *w = run->weights + i;
+        if (w->tie_gradient == NULL)
+            continue;
+        const ptrdiff_t ld = w->row_major ? w->n_out : k->lanes;
+        const Range mine = share(w->vectors, part->member, part->n_members);
+        for (ptrdiff_t v = mine.begin; v < mine.end; v++) {
+            const ptrdiff_t n = MIN(k->lanes, w->n_out - v * k->lanes);
+            char *to = stripe_at(k, w, w->tie_gradient, v);
+            k->fill_rows(w->n_in, w->row_major ? n : k->lanes, NULL, to, ld);
+            for (const Tie *tie = run->ties; tie < run->ties + run->n_ties; tie++) {
+                if (tie->i != i && tie->j != i)
+                    continue;
+                const Weights *other = run->weights + (tie->i == i ? tie->j : tie->i);
+                const double strength = tie->strength / part->penalty_scale;
+                const double squares =
+                    k->tie(w->n_in, n, strength, stripe_at(k, w, w->packed, v), ld, stripe_at(k, other, other->packed, v),
+                           other->row_major ? other->n_out : k->lanes, to, ld);
+                if (tie->i == i)
+                    run->tie_penalties[tie->slot + v] = strength / 2 * squares;
+            }
+        }
+    }
+}
+
+/* Max-norm: this member's stripes of the weights that have it, whole columns, once all updates are made. */
+void bound_columns(Part *part)
+{
+    Run *run = part->run;
+    const Kernels *k = run->k;
+    barrier(part);
+    for (int i = 0; i < run->n_weight_sets; i++) {
+        Weights *w = run->weights + i;
+        if (w->max_norm == 0)
+            continue;
+        const Range mine = share(w->vectors, part->member, part->n_members);
+        for (ptrdiff_t v = mine.begin; v < mine.end; v++) {
+            const ptrdiff_t n = w->row_major ? MIN(k->lanes, w->n_out - v * k->lanes) : k->lanes;
+            const int bounded = k->bound_columns(w->n_in, n, stripe_at(k, w, w->packed, v), w->row_major ? w->n_out : k->lanes,
+                                                 w->max_norm);
+            if (bounded && w->wt != NULL)
+                update_transpose(k, w, v, 0, w->n_in);
+        }
+    }
+    barrier(part);
+}
+
+/* ---- the norm of the gradient, and updates of flat arrays -------------------------------------------------------------------- */
+
+/* The norm of a vector of whose parts these are the norms; their squares may overflow. */
+static double norm_of(const double *norms, ptrdiff_t n)
+{
+    double largest = 0, squares = 0;
+    ptrdiff_t i;
+    for (i = 0; i < n; i++)
+        if (!(norms[i] <= largest)) /* or NaN */
+            largest = norms[i];
+    if (!(0 < largest && largest < INFINITY))
+        return largest;
+    for (i = 0; i < n; i++)
+        squares += norms[i] / largest * (norms[i] / largest);
+    return largest * sqrt(squares);
+}
+
+/* What to multiply a gradient of this norm by, so that its norm is `most` at most. */
+static double clipping(double norm, double most)
+{
+    return norm > most ? most / norm : 1;
+}
+
+/* What to multiply the whole gradient by: all members find the norms of their weights' part, and each adds all of them. */
+double clip_norm(Part *part, const Update *update)
+{
+    Run *run = part->run;
+    part->measuring = 1;
+    update_weights(part, update, 0);
+    part->measuring = 0;
+    barrier(part);
+    return clipping(norm_of(run->norms, run->n_norms), run->settings.clip_norm);
+}
+
+double update_flat(Run *run, double eta, int64_t t)
+{
+    const Kernels *k = run->k;
+    const int squared = state_of_squares(run->settings.rule) >= 0;
+    Update u = step_of(&run->settings, eta, t);
+    const double decay = u.decay;
+    double norms[2] = {0, 0}, penalty = 0;
+    char *states[MAX_STATES];
+    for (int measuring = run->settings.clip_norm > 0 || squared; measuring >= 0; measuring--) {
+        for (int i = 0; i < 2 * run->n_weight_sets; i++) {
+            const Weights *w = run->weights + i / 2;
+            const int biases = i % 2;
+            const size_t offset = (w->offset + biases * w->n_in * w->n_out) * k->itemsize;
+            const ptrdiff_t n = biases ? w->has_bias * w->n_out : w->n_in * w->n_out;
+            u.l1 = biases ? 0 : w->l1;
+            u.l2 = biases ? 0 : w->l2;
+            u.decay = biases || w->radial ? 0 : decay;
+            if (measuring) {
+                norms[1] = k->norm(&u, n, run->parameters + offset, run->gradient + offset);
+                norms[0] = norm_of(norms, 2);
+            } else {
+                states_at(run->state, offset, states);
+                k->update(&u, n, run->parameters + offset, run->gradient + offset, (void **)states, &penalty);
+            }
+        }
+        if (measuring && run->settings.clip_norm > 0)
+            u.scale = clipping(norms[0], run->settings.clip_norm);
+        if (measuring && squared && run->settings.clip_value == 0 &&
+            !(norms[0] * u.scale < (k->itemsize == 4 ? 0x1p64 : 0x1p512)))
+            return norms[0];
+    }
+    for (int i = 0; i < run->n_weight_sets; i++) {
+        const Weights *w = run->weights + i;
+        for (ptrdiff_t n = 0; w->max_norm > 0 && n < w->n_out; n += k->lanes)
+            k->bound_columns(w->n_in, MIN(k->lanes, w->n_out - n), run->parameters + (w->offset + n) * k->itemsize, w->n_out,
+                             w->max_norm);
+    }
+    return 0;
+}
