@@ -170,8 +170,9 @@ class Graph:
         """Value of ``H W + b`` or radial basis functions with new weights, and their number; `finish` is to follow."""
         number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, radial)
         z = self.value(name, n_out)
-        self.forward.append(Op("rbf" if radial else "dense", h, z, number, number if has_bias else -1))
-        self.places.append((number, number, False))
+        bias = number if has_bias else -1
+        self.forward.append(Op("rbf" if radial else "dense", h, z, number, bias))
+        self.places.append((number, bias, False))
         return z, number
 
     def transposed(self, name, h, layer, number):

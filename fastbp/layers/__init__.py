@@ -1,6 +1,7 @@
 """Layers: immutable settings, of which `build` makes the graph of a network. A network owns the weights."""
 
 from .activations import ACTIVATIONS, CLASSES, ELU, LeakyReLU, unit_of
+from .as_json import from_json, to_json
 from .build import build
 from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
@@ -10,7 +11,7 @@ from .shared import Shared, Transposed
 
 __all__ = [
     "ACTIVATIONS", "CLASSES", "ELU", "RBF", "Activation", "Dense", "Dropout", "Layer", "LeakyReLU", "Parallel",
-    "Residual", "Shared", "Transposed", "build", "unit_of",
+    "Residual", "Shared", "Transposed", "build", "from_json", "to_json", "unit_of",
 ]  # fmt: skip
 
 # pickles name the package, as those of version 0.1.0 do, and not the file that a class happens to be in
