@@ -9,11 +9,14 @@ Layers write ops, one after the other, each of which makes a value from one that
     ``add``          ``Z[:, column:][:, :n] += H``
     ``unit``         ``A = f(Z)``, in place, and the dropout of A
 
-Every value has one ``unit``, after the last op that writes to it: the rows of Z are still in cache then. In ``gradient``
-there is a rule for each of them.
+Every value has one ``unit``, after the last op that writes to it: the rows of Z are still in cache then. In
+``gradient`` there is a rule for each of them.
 """
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+
+N_MAX = 2**31 - 1  # columns of a value, as BLAS counts them
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class Graph:
         Each use of weights by a layer, in the order of layers.
     outputs : dict
         Numbers of the values that are the network's outputs, by name; None is the name of a single one.
+    shared : dict
+        Layers that have one set of weights for all their places, by name.
     """
 
     n_inputs: int
@@ -82,22 +87,25 @@ class Graph:
     forward: list = field(default_factory=list)
     places: list = field(default_factory=list)
     outputs: dict = field(default_factory=dict)
+    shared: dict = field(default_factory=dict)
 
     def __post_init__(self):
         self.values.append(Value("X", self.n_inputs))
-        self._shared = {}  # weights by the name of what is shared and their number within it
-        self._scopes = []  # names of what is shared that is being built, with the number of weights so far
+        self._shared_weights = {}  # numbers of weights, by the name of what is shared and a count within it
+        self._scopes = []  # names of what is shared that is being built, with that count
         self._n_streams = 0
 
     @property
     def n_parameters(self):
         """Length of the flat vector of parameters."""
-        return sum(w.size for w in self.weights)
+        return self.weights[-1].offset + self.weights[-1].size if self.weights else 0
 
     # ---- for layers -------------------------------------------------------------------------------------------------
 
     def value(self, name, n):
         """A new value, for ops to write to; `finish` is to follow."""
+        if n > N_MAX:
+            raise ValueError(f"layers: {name} must have at most {N_MAX} units, got {n}")
         self.values.append(Value(name, n))
         return len(self.values) - 1
 
@@ -110,44 +118,72 @@ class Graph:
         self.forward.append(Op("unit", value, value, weights))
         return value
 
-    def new_weights(self, layer, n_in, n_out, has_bias=True, radial=False):
-        """Number of new weights; within `sharing`, of those that the same place has had before.
+    @contextmanager
+    def sharing(self, place, name, layer):
+        """While it lasts, new weights are those that were made under this name before, in their order, if any were.
+
+        Parameters
+        ----------
+        place : str
+            Where the layer is now, for errors.
+        name : str
+        layer : layer
 
         Raises
         ------
         ValueError
-            If what is shared had another shape before.
+            If another layer has this name.
         """
-        key = None
+        there = self.shared.setdefault(name, layer)
+        if there != layer:
+            raise ValueError(
+                f"layers: {place} is shared under the name {name!r}, all places of which must have one layer, got "
+                f"{there!r} and {layer!r}"
+            )
+        self._scopes.append([name, 0])
+        yield
+        self._scopes.pop()
+
+    def new_weights(self, name, layer, n_in, n_out, has_bias=True, radial=False):
+        """Number of new weights for a layer; within `sharing`, of those that its other places have.
+
+        Raises
+        ------
+        ValueError
+            If they have another shape there.
+        """
+        key, number = None, len(self.weights)
         if self._scopes:
             scope = self._scopes[-1]
             key, scope[1] = tuple(scope), scope[1] + 1
-            number = self._shared.get(key)
-            if number is not None:
-                there = self.weights[number]
-                if (there.n_in, there.n_out) != (n_in, n_out):
-                    raise ValueError(
-                        f"layers: shared weights must have one shape, got ({there.n_in}, {there.n_out}) and "
-                        f"({n_in}, {n_out}) for {layer!r}"
-                    )
-                return number
-        self.weights.append(Weights(layer, n_in, n_out, has_bias, radial, self.n_parameters))
-        if key is not None:
-            self._shared[key] = len(self.weights) - 1
-        return len(self.weights) - 1
+            number = self._shared_weights.setdefault(key, number)
+        if number == len(self.weights):
+            self.weights.append(Weights(layer, n_in, n_out, has_bias, radial, self.n_parameters))
+        elif (there := self.weights[number]).n_in != n_in or there.n_out != n_out:
+            raise ValueError(
+                f"layers: {name} is shared, and must have weights of the shape that it has elsewhere, "
+                f"({there.n_in}, {there.n_out}), got ({n_in}, {n_out}) for {layer!r}"
+            )
+        return number
 
     def dense(self, name, h, layer, n_out, has_bias=True, radial=False):
         """Value of ``H W + b`` or radial basis functions with new weights, and their number; `finish` is to follow."""
-        number = self.new_weights(layer, self.values[h].n, n_out, has_bias, radial)
+        number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, radial)
         z = self.value(name, n_out)
-        self.forward.append(Op("rbf" if radial else "dense", h, z, number, number if has_bias else -1))
-        self.places.append((number, number, False))
+        bias = number if has_bias else -1
+        self.forward.append(Op("rbf" if radial else "dense", h, z, number, bias))
+        self.places.append((number, bias, False))
         return z, number
 
     def transposed(self, name, h, layer, number):
         """Value of ``H W^T + b`` with weights that are there and a bias of its own; `finish` is to follow."""
         w = self.weights[number]
-        bias = self.new_weights(layer, 0, w.n_in)
+        if self.values[h].n != w.n_out:
+            raise ValueError(
+                f"layers: {name} must take the {w.n_out} units of the layer that it is the transposed of, got "
+                f"{self.values[h].n} for {layer!r}"
+            )
+        bias = self.new_weights(name, layer, 0, w.n_in)
         z = self.value(name, w.n_in)
         self.forward.append(Op("transposed", h, z, number, bias))
         self.places.append((number, bias, True))
@@ -158,5 +194,5 @@ class Graph:
         self.forward.append(Op("add" if add else "move", h, z, column=column))
 
     def shared_weights(self, name):
-        """Number of the first weights of what is shared under this name; None if it has not been built."""
-        return self._shared.get((name, 0))
+        """Number of the first weights of what is shared under this name; None if there are none yet."""
+        return self._shared_weights.get((name, 0))
