@@ -26,8 +26,8 @@ Counter counter_of(Part *part, ptrdiff_t row, uint32_t stream)
     return c;
 }
 
-/* The columns of a value that this member makes: of a halved one all but the middle stripe, which other members may have a part
- * of. Returns how many ranges there are. */
+/* The columns of a value that this member makes: one range; of a halved one two, all but the middle stripe, which other members may
+ * have a part of. Returns how many ranges there are. */
 static int columns_of(const Part *part, const Value *value, int by_columns, Range *ranges)
 {
     const ptrdiff_t lanes = part->run->k->lanes, middle = value->vectors / 2;
@@ -39,7 +39,8 @@ static int columns_of(const Part *part, const Value *value, int by_columns, Rang
     const Range second = stripes_of(part, value->vectors, value->halved, 1);
     const ptrdiff_t begin = MAX(first.begin, second.begin), end = MIN(first.end, second.end);
     ranges[0] = (Range){begin * lanes, MIN((value->halved ? MIN(end, middle) : end) * lanes, value->width)};
-    ranges[1] = (Range){MAX(begin, middle + 1) * lanes, MIN(end * lanes, value->width)};
+    if (value->halved)
+        ranges[1] = (Range){MAX(begin, middle + 1) * lanes, MIN(end * lanes, value->width)};
     return value->halved ? 2 : 1;
 }
 

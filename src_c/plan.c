@@ -172,7 +172,7 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     link_uses(run);
     find_row_major(run);
     cut_weights(run);
-    for (int i = 1; i < run->n_values; i++)
+    for (int i = 0; i < run->n_values; i++)
         run->values[i].width = run->values[i].vectors * lanes;
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;

@@ -3,5 +3,6 @@
 from .fused import fused
 from .gradient import backward_of
 from .graph import Graph, Op, Value, Weights
+from .program import Program, program_of
 
-__all__ = ["Graph", "Op", "Value", "Weights", "backward_of", "fused"]
+__all__ = ["Graph", "Op", "Program", "Value", "Weights", "backward_of", "fused", "program_of"]

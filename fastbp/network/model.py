@@ -13,12 +13,13 @@ from .. import threads
 from .._core import Data, Engine
 from ..checks import check_in_dtype, check_number, check_size
 from ..initializers import check_initializer
-from ..layers import RBF, Dense, unit_of
+from ..graph import fused, program_of
+from ..layers import RBF, Dense, build
 from ..losses import check_loss, check_targets, kernel_of
 from ..schedules import Schedule
 from .inputs import check_sample_weight, readable
 
-_NOT_PICKLED = ("_engine", "weights", "biases", "_linear")
+_NOT_PICKLED = ("_graph", "_engine", "weights", "biases", "_linear")
 
 
 class Model:
@@ -66,12 +67,9 @@ class Model:
 
     def _build(self, parameters=None):
         """The engine, and parameters (None: of zero) with their views."""
-        self._engine = Engine(
-            self.n_inputs,
-            [(layer.n_units, *unit_of(layer.activation), layer.max_norm) for layer in self.layers],
-            self.dtype.name,
-            kernel_of(self.loss),
-        )  # fmt: skip
+        self._graph = build(self.layers, self.n_inputs)
+        program = program_of(fused(self._graph), [(*kernel_of(self.loss), 1.0)])
+        self._engine = Engine(program, self.dtype.name)
         self._parameters = np.zeros(self._engine.n_parameters, self.dtype) if parameters is None else parameters
         self.weights, self.biases = self._views(self._parameters)
         self._optimizer_state = None
@@ -251,11 +249,11 @@ class Model:
 
     def _randomness(self, random_state, augmentation):
         """A seed and the settings of what is random, as the engine takes them; None where nothing is."""
-        rates = [self.input_dropout, *(layer.dropout for layer in self.layers)]
-        if not any(rates) and not self.input_noise and augmentation is None:
+        random_units = any(value.dropout for value in self._graph.values)
+        if not random_units and not self.input_dropout and not self.input_noise and augmentation is None:
             return None
         seed = random_state.randint(2**32, size=2, dtype=np.uint32).tolist()
-        return seed, rates, self.input_noise, augmentation and augmentation.settings
+        return seed, self.input_dropout, self.input_noise, augmentation and augmentation.settings
 
     def _evaluate(self, data, order=None, gradient=None, n_threads=None):
         """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`."""

@@ -1,0 +1,79 @@
+"""What the core runs: a graph with its gradients, in plain lists."""
+
+from dataclasses import dataclass
+
+from .gradient import backward_of
+
+
+@dataclass(frozen=True)
+class Program:
+    """The passes of a network as `Engine` of the core takes them; ops as in `graph`, all with numbers of places in lists.
+
+    Attributes
+    ----------
+    values : list of tuple (n, unit, parameter, dropout, stream, slot)
+        Values with the same slot are never needed at once in a pass forward.
+    weights : list of tuple (n_in, n_out, has_bias, radial, max_norm, offset)
+    forward, backward : list of tuple (kind, input, output, weights, bias, column, accumulate)
+        The gradient of X is among those backward.
+    outputs : list of int
+    costs : list of tuple (loss, parameter, levels, fixed_logit, weight)
+        Of each output, as `kernel_of` in losses.py gives them, and the factor of its loss.
+    """
+
+    values: list
+    weights: list
+    forward: list
+    backward: list
+    outputs: list
+    costs: list
+
+
+def program_of(graph, costs):
+    """The program of a graph whose outputs have these costs.
+
+    Parameters
+    ----------
+    graph : Graph
+    costs : list of tuple (loss, parameter, levels, fixed_logit, weight)
+
+    Returns
+    -------
+    program : Program
+    """
+    slots = _slots(graph)
+    return Program(
+        [
+            (v.n, v.unit, v.parameter, v.dropout, v.stream, slot)
+            for v, slot in zip(graph.values, slots, strict=True)
+        ],
+        [(w.n_in, w.n_out, w.has_bias, w.radial, w.layer.max_norm, w.offset) for w in graph.weights],
+        [_row(op) for op in graph.forward],
+        [_row(op) for op in backward_of(graph, inputs=True)],
+        list(graph.outputs.values()),
+        costs,
+    )
+
+
+def _row(op):
+    return op.kind, op.input, op.output, op.weights, op.bias, op.column, op.accumulate
+
+
+def _slots(graph):
+    """A slot for each value, as few as there may be: free again after the last op that reads the value."""
+    slots, free = [0] * len(graph.values), []
+    last_use = {}
+    for i, op in enumerate(graph.forward):
+        last_use[op.input] = last_use[op.output] = i
+    n_slots, there = 1, {0}
+    for i, op in enumerate(graph.forward):
+        if op.output not in there:
+            there.add(op.output)
+            if not free:
+                free.append(n_slots)
+                n_slots += 1
+            slots[op.output] = free.pop()
+        for value in {op.input, op.output}:
+            if last_use[value] == i and value not in graph.outputs.values():
+                free.append(slots[value])
+    return slots
