@@ -180,14 +180,13 @@ void find_phases(Run *run, int n_threads)
     assemble(run);
     forget(touched, n);
     run->n_phases = 0;
-    run->commit = -1;
     for (int i = 0; i < run->n_ops; i++) {
         const Op *op = run->ops + i;
         Phase *phase = run->phases + run->n_phases - 1;
         const int conflict = touch_all(run, op, touched);
         if (conflict) {
             phase->barrier = 1;
-            n_barriers += run->commit < 0;
+            n_barriers++;
             forget(touched, n);
             touch_all(run, op, touched);
         }
@@ -196,13 +195,9 @@ void find_phases(Run *run, int n_threads)
             *phase = (Phase){.split = split_of(op), .first = i};
         }
         phase->end = i + 1;
-        if (run->commit < 0 && (op->kind == OP_SUM_LOSSES || op->kind == OP_UPDATE))
-            run->commit = run->n_phases - 1;
     }
-    if (run->commit < 0)
-        run->commit = run->n_phases;
-    /* Into the next step: its values may lie on the other side, its weights and losses are the same. Records of penalties need a
-     * second barrier. */
+    /* Into the next step: its values may lie on the other side, its weights and losses are the same. The record of penalties needs
+     * a barrier after the update, and another one before the next. */
     run->end_barrier = n_barriers < 2;
     for (int i = 0; i < run->n_values; i++)
         forget(touched + 4 * i, L);

@@ -107,7 +107,6 @@ typedef struct Run {
     Phase *phases; /*   and as many of these, */
     Touched *touched; /* and four for each value and one for the weights */
     int n_ops, n_phases;
-    int commit;      /* the phase from which on a step is not dropped any more */
     int end_barrier; /* whether there is one after the last phase */
     int sides;       /* of the workspace */
     /* the data */
@@ -163,7 +162,7 @@ typedef struct Run {
     int stop;
     int failed;           /* stopped by a signal's handler that raised something else than KeyboardInterrupt */
     ptrdiff_t next_block; /* PREDICT: the first that nobody has taken yet */
-    int verdict[2];       /* whether chunks were stopped, in turn */
+    int verdict[2];       /* whether the chunk is stopped at a barrier, and at the next */
     int active;           /* members at work in this segment */
     ptrdiff_t segment_begin, segment_end;
     double segment_began;
@@ -191,8 +190,8 @@ typedef struct {
     const Update *update;      /* to be made once the gradients of the chunk are there; NULL: none yet */
     int last;                  /* whether the chunk is the batch's last */
     Total loss, ties;          /* of the batch's chunks so far (member 0) */
-    int turn;                  /* 0 and 1, chunk by chunk */
-    int side;                  /* of the workspace */
+    int side;                  /* of the workspace, in turn */
+    int n_barriers;            /* passed in this segment */
     int measuring;             /* update_weights is to find the gradient's norm, not to update */
     ptrdiff_t unfolded;        /* rows whose gradients have been added up since they were last folded into the sum */
     int folding;               /* update_weights is to fold them, */

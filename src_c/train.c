@@ -8,8 +8,7 @@ static void begin_chunk(Part *part, ptrdiff_t first, ptrdiff_t rows)
     const Run *run = part->run;
     part->first = first;
     part->rows = rows;
-    part->turn ^= 1;
-    part->side = part->n_members > 1 && run->sides == 2 ? part->turn : 0;
+    part->side = part->n_members > 1 && run->sides == 2 ? !part->side : 0;
     part->nonzeros = run->nonzeros[part->side];
     part->middle = run->middle[part->side];
     part->transposed = run->transposed[part->side];
@@ -42,23 +41,28 @@ static void record_penalty(Part *part)
     }
 }
 
-/* All phases of a chunk, as one of the members at work sees it; False if it was stopped before it changed anything. */
+/* A barrier at which member 0 says whether the chunk is stopped: all see the same, as no one is more than one barrier ahead. */
+static int stops_here(Part *part)
+{
+    int *verdict = part->run->verdict + part->n_barriers++ % 2;
+    if (part->member == 0)
+        *verdict = stopped(part->run);
+    barrier(part);
+    return *verdict;
+}
+
+/* All phases of a chunk, as one of the members at work sees it; False if it was stopped, at one of the barriers before the weights
+ * change: an unfinished step is dropped whole. */
 static int run_chunk(Part *part)
 {
     Run *run = part->run;
     interrupted(run, part->member); /* member 0 may have no block of its own */
-    for (int i = 0; i < run->n_phases; i++) {
-        const Phase *phase = run->phases + i;
+    for (const Phase *phase = run->phases; phase < run->phases + run->n_phases; phase++) {
         run_phase(part, phase);
-        if (i == run->commit - 1 && part->member == 0)
-            run->verdict[part->turn] = stopped(run);
-        if (phase->barrier) {
-            barrier(part);
-            if (i < run->commit - 1) /* there is another barrier before the next update */
-                record_penalty(part);
-        }
-        if (i == run->commit - 1 && run->verdict[part->turn]) /* an unfinished step is dropped whole */
+        if (phase->barrier && stops_here(part))
             return 0;
+        if (phase->barrier)
+            record_penalty(part);
     }
     if (run->end_barrier)
         barrier(part);
@@ -245,7 +249,7 @@ void train_member(void *arg, Team *team, int member, int n_members)
         end = run->segment_end;
         t = run->t;
         part.n_members = run->active;
-        part.turn = 0; /* those who did not work have not taken turns */
+        part.side = part.n_barriers = 0; /* those who did not work have not taken turns */
         if (member < run->active) {
             for (batch = run->segment_begin; batch < end; batch++)
                 if (!train_batch(&part, batch, &t))
@@ -280,7 +284,7 @@ void own_cost_member(void *arg, Team *team, int member, int n_members)
     move_shares(run, member, n_members, 0);
     team_barrier(team);
     begin_chunk(&part, 0, run->n_rows);
-    for (int i = 0; i < run->commit; i++) {
+    for (int i = 0; i < run->n_phases && run->phases[i].split != BY_WEIGHTS; i++) {
         run_phase(&part, run->phases + i);
         if (run->phases[i].barrier)
             team_barrier(team);

@@ -81,39 +81,67 @@ static void gemm(size_t itemsize, int transpose_a, int transpose_b, ptrdiff_t m,
 /* What a case trains on, and the run that it begins with. */
 typedef struct {
     Run run;
-    Layer layers[8];
+    size_t size;
     ptrdiff_t n_parameters;
     void *x, *y, *columns, *bounds;
     int64_t *labels;
     double *weights;
 } Network;
 
+static Op op(OpKind kind, int input, int output, int weights)
+{
+    return (Op){.kind = kind, .input = input, .output = output, .weights = weights, .bias = kind == OP_UNIT ? -1 : weights};
+}
+
+/* The chain of a case: value i + 1 is made by weights i. */
+static void build_program(Network *net, const Case *c, const Kernels *k)
+{
+    const int n_layers = c->n_layers;
+    Run *run = &net->run;
+    run->k = k, run->n_values = n_layers + 1, run->n_weight_sets = n_layers, run->n_heads = 1;
+    run->n_forward = run->n_backward = 2 * n_layers;
+    net->size = program_size(run);
+    place_program(run, memset(get(net->size), 0, net->size));
+    for (int i = 0; i <= n_layers; i++) {
+        Value *value = run->values + i;
+        value->n = c->units[i], value->vectors = (value->n + k->lanes - 1) / k->lanes, value->ld = row_distance(k, value->n);
+        value->slot = i % 2;
+    }
+    for (int i = 0; i < n_layers; i++) {
+        Weights *w = run->weights + i;
+        Value *out = run->values + i + 1;
+        w->n_in = w->half = c->units[i], w->n_out = c->units[i + 1], w->has_bias = 1;
+        w->radial = out->radial = c->radial && i == 0;
+        out->activation = out->radial ? EXP : i < n_layers - 1 ? c->activation : IDENTITY;
+        out->parameter = 0.5, w->max_norm = c->max_norm, out->stream = (uint32_t)i + 1;
+        out->dropout = i < n_layers - 1 ? c->dropout : 0;
+        w->offset = net->n_parameters, w->vectors = out->vectors;
+        net->n_parameters += (w->n_in + 1) * w->n_out;
+        run->n_weights += w->n_in * w->n_out;
+        run->forward[2 * i] = op(w->radial ? OP_RBF : OP_DENSE, i, i + 1, i);
+        run->forward[2 * i + 1] = op(OP_UNIT, i + 1, i + 1, w->radial ? i : -1);
+        Op *back = (Op *)run->backward + 2 * (n_layers - 1 - i);
+        back[0] = op(OP_UNIT_BACK, i + 1, i + 1, w->radial ? i : -1);
+        back[1] = op(w->radial ? OP_RBF_BACK : OP_DENSE_BACK, i + 1, i, i);
+    }
+    run->values[n_layers].is_output = 1;
+    run->heads[0] = (Head){.value = n_layers, .weight = 1, .cost = {.kind = c->loss, .parameter = 1}};
+    if (c->loss == SOFTMAX_CROSS_ENTROPY)
+        run->heads[0].cost.parameter = 0;
+}
+
 static void build(Network *net, const Case *c, const Kernels *k)
 {
     const ptrdiff_t n = c->n_rows, n_in = c->units[0], n_out = c->units[c->n_layers];
     Run *run = &net->run;
     memset(net, 0, sizeof *net);
-    run->k = k, run->layers = net->layers, run->n_layers = c->n_layers, run->cost.kind = c->loss, run->cost.parameter = 1;
-    if (c->loss == SOFTMAX_CROSS_ENTROPY)
-        run->cost.parameter = 0;
-    for (int i = 0; i < c->n_layers; i++) {
-        Layer *layer = net->layers + i;
-        layer->n_in = layer->half = c->units[i], layer->n_out = c->units[i + 1];
-        layer->radial = c->radial && i == 0;
-        layer->activation = layer->radial ? EXP : i < c->n_layers - 1 ? c->activation : IDENTITY;
-        layer->parameter = 0.5, layer->max_norm = c->max_norm;
-        layer->dropout = i < c->n_layers - 1 ? c->dropout : 0;
-        layer->w = net->n_parameters, layer->b = layer->w + layer->n_in * layer->n_out;
-        net->n_parameters = layer->b + layer->n_out;
-        run->n_weights += layer->n_in * layer->n_out;
-        layer->vectors = (layer->n_out + k->lanes - 1) / k->lanes;
-        layer->ld = row_distance(k, layer->n_out);
-    }
+    build_program(net, c, k);
+    Head *head = run->heads;
     net->x = get((size_t)(n * n_in) * k->itemsize);
     net->y = get((size_t)(n * n_out) * k->itemsize);
     run->x.data = net->x, run->x.row_stride = n_in * (ptrdiff_t)k->itemsize, run->x.column_stride = (ptrdiff_t)k->itemsize;
-    run->y.data = net->y, run->y.row_stride = n_out * (ptrdiff_t)k->itemsize, run->y.column_stride = (ptrdiff_t)k->itemsize;
-    run->x.dtype = run->y.dtype = k->itemsize == 4 ? FLOAT32 : FLOAT64;
+    head->y.data = net->y, head->y.row_stride = n_out * (ptrdiff_t)k->itemsize, head->y.column_stride = (ptrdiff_t)k->itemsize;
+    run->x.dtype = head->y.dtype = k->itemsize == 4 ? FLOAT32 : FLOAT64;
     ptrdiff_t found = 0;
     int64_t *bounds = net->bounds = get((size_t)(n + 1) * sizeof(int64_t));
     int32_t *columns = net->columns = get((size_t)(n * n_in) * sizeof(int32_t));
@@ -138,22 +166,22 @@ static void build(Network *net, const Case *c, const Kernels *k)
         run->most = n_in, run->n_nonzeros = n * n_in;
     }
     if (c->loss == SOFTMAX_CROSS_ENTROPY) {
-        run->labels = net->labels = get((size_t)n * sizeof(int64_t));
+        head->labels = net->labels = get((size_t)n * sizeof(int64_t));
         for (ptrdiff_t i = 0; i < n; i++)
             net->labels[i] = (int64_t)((uniform() + 1) / 2 * (double)n_out);
     }
     if (c->weighted) {
-        run->weights = net->weights = get((size_t)n * sizeof(double));
+        run->sample_weights = net->weights = get((size_t)n * sizeof(double));
         for (ptrdiff_t i = 0; i < n; i++)
             net->weights[i] = i % 7 ? uniform() + 1 : 0;
     }
-    run->has_y = !run->labels, run->n_rows = n;
+    head->has_y = !head->labels, run->n_rows = n;
     run->poll = poll, run->gemm = gemm;
 }
 
 static void drop(Network *net)
 {
-    free(net->x), free(net->y), free(net->columns), free(net->bounds), free(net->labels), free(net->weights);
+    free(net->run.values), free(net->x), free(net->y), free(net->columns), free(net->bounds), free(net->labels), free(net->weights);
 }
 
 static void go(Run *run, TeamTask task, int n_members)
@@ -162,15 +190,15 @@ static void go(Run *run, TeamTask task, int n_members)
         exit(5);
 }
 
-/* A run of the network in a workspace of its own, from these parameters. */
-static Run begin(const Network *net, Layer *layers, Mode mode, ptrdiff_t batch, char *parameters)
+/* A run of the network from these parameters, with a program of its own at `program`. */
+static Run begin(const Network *net, void *program, Mode mode, ptrdiff_t batch, char *parameters)
 {
     Run run = net->run;
-    memcpy(layers, net->layers, sizeof net->layers);
-    run.layers = layers, run.mode = mode, run.batch = batch, run.block = 48, run.parameters = parameters;
+    place_program(&run, memcpy(program, net->run.values, net->size));
+    run.mode = mode, run.batch = batch, run.block = 48, run.parameters = parameters;
     run.shared = 1, run.direct = !run.sparse;
-    for (int i = 0; mode != TRAIN && i < run.n_layers; i++)
-        layers[i].dropout = 0;
+    for (int i = 0; mode != TRAIN && i < run.n_values; i++)
+        run.values[i].dropout = 0;
     return run;
 }
 
@@ -192,7 +220,7 @@ static char *learn(const Network *net, const Case *c, int n_members, char *out)
     char *parameters = get(size), *gradient = get(size), *states[MAX_STATES] = {0};
     char *output = get((size_t)(n * n_out) * itemsize), *input_gradient = get((size_t)(n * n_in) * itemsize);
     double *record = get((size_t)(3 * n_batches) * sizeof(double)), *rates = get((size_t)n_batches * sizeof(double));
-    Layer layers[8];
+    void *program = get(net->size);
     Pace pace = {0};
     Tie tie = {1, 2, c->tie, 0};
     char *memory;
@@ -208,13 +236,13 @@ static char *learn(const Network *net, const Case *c, int n_members, char *out)
                                .clip_norm = c->clip_norm};
     int64_t t = 0;
     for (int epoch = 0; epoch < 2; epoch++) {
-        run = begin(net, layers, TRAIN, c->batch, parameters);
+        run = begin(net, program, TRAIN, c->batch, parameters);
         run.settings = settings, run.learning_rates = rates, run.record = record, run.pace = &pace, run.t = t;
         memcpy(run.state, states, sizeof states);
-        for (int i = 0; i < run.n_layers; i++)
-            layers[i].l2 = 0.01, layers[i].l1 = 0.001, run.bounded = c->max_norm > 0;
+        for (int i = 0; i < run.n_weight_sets; i++)
+            run.weights[i].l2 = 0.01, run.weights[i].l1 = 0.001, run.bounded = c->max_norm > 0;
         if (c->tie > 0) {
-            run.ties = &tie, run.n_ties = 1, run.n_tie_penalties = layers[1].vectors;
+            run.ties = &tie, run.n_ties = 1, run.n_tie_penalties = run.weights[1].vectors;
         }
         run.input_noise = c->noise, run.input_dropout = c->dropout, run.seed[0] = 5;
         run.direct = run.direct && !(c->noise > 0);
@@ -226,42 +254,43 @@ static char *learn(const Network *net, const Case *c, int n_members, char *out)
             exit(6);
     }
     memcpy(out, parameters, size), out += size;
-    run = begin(net, layers, GRADIENT, n, parameters);
+    run = begin(net, program, GRADIENT, n, parameters);
     run.gradient = gradient, run.record = record, run.pace = &pace;
     memory = work(&run, chunk_of(&run, n), n_members);
     go(&run, train_member, n_members);
     free(memory);
     memcpy(out, gradient, size), out += size;
-    run = begin(net, layers, FORWARD, n, parameters);
-    run.output = output;
+    run = begin(net, program, FORWARD, n, parameters);
+    run.heads[0].array = output;
     memory = work(&run, n, n_members);
     go(&run, own_cost_member, n_members);
     memcpy(out, output, (size_t)(n * n_out) * itemsize), out += (size_t)(n * n_out) * itemsize;
-    run = begin(net, layers, BACKWARD, n, parameters);
-    run.output = output, run.gradient = gradient, run.input_gradient = input_gradient;
+    run = begin(net, program, BACKWARD, n, parameters);
+    run.heads[0].array = output, run.gradient = gradient, run.input_gradient = input_gradient;
     plan(&run, n, n_members);
     lay_out(&run, n_members, memory);
     go(&run, own_cost_member, n_members);
     free(memory);
     memcpy(out, gradient, size), out += size;
     memcpy(out, input_gradient, (size_t)(n * n_in) * itemsize), out += (size_t)(n * n_in) * itemsize;
-    run = begin(net, layers, TRAIN, n, parameters);
+    run = begin(net, program, TRAIN, n, parameters);
     run.settings = settings, run.gradient = gradient;
     memcpy(run.state, states, sizeof states);
     if (update_flat(&run, 0.01, t + 1) == 0)
         memcpy(out, parameters, size), out += size;
     for (ptrdiff_t rows = n; rows > 0; rows = rows > 1 ? 1 : 0) {
-        run = begin(net, layers, PREDICT, n, parameters);
-        run.n_rows = rows, run.output = output, run.most = run.sparse ? run.most : 0;
+        run = begin(net, program, PREDICT, n, parameters);
+        run.n_rows = rows, run.heads[0].array = output, run.most = run.sparse ? run.most : 0;
         run.listed = run.sparse || lists_repay(&run, 32);
         run.most = run.listed && !run.sparse ? n_in : run.most;
-        memory = aligned_alloc(64, (size_t)aligned((ptrdiff_t)lay_out_prediction(&run, net->layers, n_members, NULL)));
-        lay_out_prediction(&run, net->layers, n_members, memory);
+        plan_prediction(&run);
+        memory = aligned_alloc(64, (size_t)aligned((ptrdiff_t)lay_out_prediction(&run, n_members, NULL)));
+        lay_out_prediction(&run, n_members, memory);
         go(&run, predict_member, n_members);
         free(memory);
         memcpy(out, output, (size_t)(rows * n_out) * itemsize), out += (size_t)(rows * n_out) * itemsize;
     }
-    free(parameters), free(gradient), free(output), free(input_gradient), free(record), free(rates);
+    free(program), free(parameters), free(gradient), free(output), free(input_gradient), free(record), free(rates);
     for (int j = 0; j < c->n_states; j++)
         free(states[j]);
     return out;
@@ -276,9 +305,9 @@ static void stop(const Network *net, const Case *c, int n_members)
     for (polls_left = 0; polls_left < 12; polls_left += 3) {
         const int polls = polls_left;
         char *parameters = memset(get(size), 0, size), *states[MAX_STATES] = {0};
-        Layer layers[8];
+        void *program = get(net->size);
         Pace pace = {0};
-        Run run = begin(net, layers, TRAIN, c->batch, parameters);
+        Run run = begin(net, program, TRAIN, c->batch, parameters);
         for (ptrdiff_t i = 0; i < n_batches; i++)
             rates[i] = 0.01;
         for (int j = 0; j < c->n_states; j++)
@@ -287,7 +316,7 @@ static void stop(const Network *net, const Case *c, int n_members)
         run.pace = &pace, run.next_check = -1e9;
         char *memory = work(&run, chunk_of(&run, c->batch), n_members);
         go(&run, train_member, n_members);
-        free(memory), free(parameters);
+        free(memory), free(parameters), free(program);
         for (int j = 0; j < c->n_states; j++)
             free(states[j]);
         polls_left = polls;
