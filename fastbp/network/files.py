@@ -8,32 +8,23 @@ import secrets
 import stat
 import zipfile
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from itertools import pairwise
 
 import numpy as np
 
 from .. import initializers, layers, losses
-from ..checks import check_size
 from ..initializers import from_json, to_json
 from ..layers import RBF, Dense
 from .model import SETTINGS, Model
 
-FORMAT = 1
 # settings that may be objects
-_CLASSES = {"activation": layers.CLASSES, "initializer": initializers.CLASSES, "loss": losses.CLASSES}
+_CLASSES = {"initializer": initializers.CLASSES, "loss": losses.CLASSES}
 
 
 def save(file, model):
     """Write a model to a file object, or to the file of this name: all of it, or what is there stays."""
     settings = {
-        "format": FORMAT,
-        "layers": [
-            to_json(layer)
-            if isinstance(layer, RBF)
-            else asdict(layer) | {name: to_json(getattr(layer, name)) for name in ("activation", "initializer")}
-            for layer in model.layers
-        ],
+        "format": _format_of(model.layers),
+        "layers": [layers.to_json(layer) for layer in model.layers],
         "n_inputs": model.n_inputs,
         "loss": to_json(model.loss),
         "l1": model.l1,
@@ -73,8 +64,7 @@ def load(file):
     try:
         with zipfile.ZipFile(file if hasattr(file, "read") else os.fsdecode(file)) as archive:
             settings = _settings(archive)
-            sizes = check_size("n_inputs", settings["n_inputs"]), *(layer.n_units for layer in settings["layers"])
-            n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
+            n_parameters = layers.build(settings["layers"], settings["n_inputs"]).n_parameters
             with _array(archive, "parameters") as (stream, shape, dtype):
                 if shape != (n_parameters,) or dtype != np.dtype(settings["dtype"]):
                     raise ValueError(f"parameters of {dtype} in shape {shape} do not fit the settings")
@@ -98,16 +88,19 @@ def _settings(archive):
         text = np.zeros(shape, dtype)
         _fill(text, stream)
     settings = json.loads(text.item())
-    if settings.pop("format") != FORMAT:
+    for name, classes in _CLASSES.items():
+        settings[name] = from_json(settings[name], classes)
+    settings["layers"] = [layers.from_json(layer) for layer in settings["layers"]]
+    if settings.pop("format") != _format_of(settings["layers"]):
         raise ValueError("unknown format")
     if settings.keys() != set(SETTINGS):
         raise ValueError(f"settings must be {SETTINGS}, got {tuple(settings)}")
-    for part in (settings, *settings["layers"]):
-        for name, classes in _CLASSES.items():
-            if name in part:
-                part[name] = from_json(part[name], classes)
-    settings["layers"] = [RBF(**layer["RBF"]) if "RBF" in layer else Dense(**layer) for layer in settings["layers"]]
     return settings
+
+
+def _format_of(sequence):
+    """1 for layers that version 0.1.0 has, which can read it; 2 for others."""
+    return 1 if all(isinstance(layer, Dense | RBF) for layer in sequence) else 2
 
 
 @contextmanager
