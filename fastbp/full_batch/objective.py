@@ -7,6 +7,9 @@ from scipy.sparse import issparse
 
 from .. import threads
 from .._core import Data
+from ..graph import Graph, backward_of
+from ..layers import unit_of
+from ..losses import kernel_of
 from .hessian import hessian, hessian_products
 
 
@@ -62,8 +65,7 @@ class Objective:
         def flat_product(v):
             v = np.asarray(v, self.parameters.dtype)
             with threads.team(1, True), np.errstate(all="ignore"):
-                parts = zip(*product(*self.net._views(v)), strict=True)
-                Hv = np.concatenate([part.ravel() for pair in parts for part in pair])
+                Hv = product(v)
                 if penalty:
                     Hv += (self.l2 * v).astype(v.dtype)
                     self.net._add_ties(v, Hv)
@@ -72,11 +74,25 @@ class Objective:
         return flat_product
 
     def _arguments(self, parameters):
-        activations = [layer.activation for layer in self.net.layers]
-        return *self.net._views(parameters), activations, self.net.loss, *self._rows_of_our_own
+        graph = _chain(self.net)
+        X, y, labels, sample_weight = self._rows_of_our_own
+        if labels is not None:
+            y = np.arange(self.net.layers[-1].n_units) == labels[:, None]
+        return graph, backward_of(graph), parameters, X, [y], [(*kernel_of(self.net.loss), 1.0)], sample_weight
 
     @cached_property
     def _rows_of_our_own(self):
         """`rows` for scipy, which does not look where indices of CSR lead to: another thread may write to X."""
         X, *others = self.rows
         return (self.net._check_X(X.copy()) if issparse(X) else X), *others
+
+
+def _chain(net):
+    """The graph of a network's layers."""
+    graph, h = Graph(net.n_inputs), 0
+    for i, layer in enumerate(net.layers):
+        name, parameter = unit_of(layer.activation)
+        z, number = graph.dense(f"layers[{i}]", h, layer, layer.n_units, radial=name == "rbf")
+        h = graph.finish(z, name, parameter, layer.dropout, number if name == "rbf" else -1)
+    graph.outputs[None] = h
+    return graph
