@@ -30,7 +30,7 @@ from ..graph.reference import converted, flattened, passes, split
 MAX_PARAMETERS = 5000
 
 # Its products are made for so many rows at once, and for as many directions as make arrays of so many elements.
-ROWS, ELEMENTS = 512, 2**16
+ROWS, ELEMENTS = 256, 2**15
 
 
 def _differentiable(graph, ops, parameters, X, targets, costs, s):

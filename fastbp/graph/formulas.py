@@ -88,6 +88,15 @@ UNITS = {
 # ---- losses ---------------------------------------------------------------------------------------------------------
 
 
+def _diagonal(h):
+    """The Hessian of a loss whose columns have nothing to do with each other."""
+    return lambda r: h * r
+
+
+def _flat(z, y, s):
+    return np.zeros_like
+
+
 def _sum(a):
     return a.sum(axis=-1, keepdims=True)
 
@@ -98,16 +107,22 @@ def _smoothed(y, smoothing):
 
 def _fix(z, fixed):
     """z with the last column 0, where it is fixed."""
-    return np.where(np.arange(z.shape[-1]) < z.shape[-1] - fixed, z, 0)
+    return np.where(np.arange(z.shape[-1]) < z.shape[-1] - 1, z, 0) if fixed else z
 
 
 def _softmax(z, y, s):
     return _fix(softmax(_fix(z, s[3]), axis=1) * _sum(y) - _smoothed(y, s[1]), s[3])
 
 
-def _softmax_product(z, y, r, s):
-    p, r = softmax(_fix(z, s[3]), axis=1), _fix(r, s[3])
-    return _fix(p * (r - _sum(p * r)) * _sum(y), s[3])
+def _softmax_hessian(z, y, s):
+    p = softmax(_fix(z, s[3]), axis=1)
+    times = p * _sum(y)
+
+    def product(r):
+        r = _fix(r, s[3])
+        return _fix(times * (r - _sum(p * r)), s[3])
+
+    return product
 
 
 def _levels(z, s):
@@ -120,10 +135,10 @@ def _quantile(z, y, s):
     return np.where(z > y, 1 - q, np.where(z < y, -q, 0))
 
 
-def _lp_product(z, y, r, s):
+def _lp_hessian(z, y, s):
     e, p = np.abs(z - y), s[1]
     e = np.where(e < np.finfo(e.dtype).tiny, 0, e)
-    return np.where(e == 0, p == 2, np.minimum((p - 1) * e ** (p - 2), most(e.dtype))) * r
+    return _diagonal(np.where(e == 0, p == 2, np.minimum((p - 1) * e ** (p - 2), most(e.dtype))))
 
 
 def _halves(a):
@@ -146,48 +161,49 @@ def _gaussian(z, y, s):
     return np.concatenate([e * inverse, (1 - e * e) / 2], axis=-1)
 
 
-def _gaussian_product(z, y, r, s):
+def _gaussian_hessian(z, y, s):
     inverse, e = _scaled(z, y)
-    r, r_log = _halves(r)
-    slope = e * inverse
-    return np.concatenate([bounded(inverse * inverse) * r - slope * r_log, e * e * r_log / 2 - slope * r], axis=-1)
+    precision, slope, square = bounded(inverse * inverse), e * inverse, e * e
 
+    def product(r):
+        r, r_log = _halves(r)
+        return np.concatenate([precision * r - slope * r_log, square * r_log / 2 - slope * r], axis=-1)
 
-def _flat(z, y, r, s):
-    return np.zeros_like(r)
+    return product
 
 
 # From a network's output z and targets y, with one for each column of z: the loss in the columns, whose sum is that of a
-# sample, its gradient by z, and its Hessian times r. s are the loss's settings as `kernel_of` gives them.
+# sample, its gradient by z, and its Hessian, a function of what it is multiplied by. s are the loss's settings as
+# `kernel_of` gives them.
 LOSSES = {
-    "squared_error": (lambda z, y, s: 0.5 * (z - y) ** 2, lambda z, y, s: z - y, lambda z, y, r, s: r),
+    "squared_error": (lambda z, y, s: 0.5 * (z - y) ** 2, lambda z, y, s: z - y, lambda z, y, s: lambda r: r),
     "absolute_error": (lambda z, y, s: abs(z - y), lambda z, y, s: np.sign(z - y), _flat),
     "lp": (
         lambda z, y, s: abs(z - y) ** s[1] / s[1],
         lambda z, y, s: np.sign(z - y) * np.abs(z - y) ** (s[1] - 1),
-        _lp_product,
+        _lp_hessian,
     ),
     "huber": (
         lambda z, y, s: np.where(abs(z - y) <= s[1], (z - y) ** 2 / 2, s[1] * (abs(z - y) - s[1] / 2)),
         lambda z, y, s: np.clip(z - y, -s[1], s[1]),
-        lambda z, y, r, s: np.where(np.abs(z - y) <= s[1], r, 0),
+        lambda z, y, s: _diagonal(abs(z - y) <= s[1]),
     ),
     "quantile": (lambda z, y, s: np.maximum(_levels(z, s) * (y - z), (1 - _levels(z, s)) * (z - y)), _quantile, _flat),
-    "gaussian": (_gaussian_loss, _gaussian, _gaussian_product),
+    "gaussian": (_gaussian_loss, _gaussian, _gaussian_hessian),
     "cross_entropy": (
         lambda z, y, s: np.logaddexp(0, z) - y * z,
         lambda z, y, s: expit(z) - y,
-        lambda z, y, r, s: expit(z) * expit(-z) * r,
+        lambda z, y, s: _diagonal(expit(z) * expit(-z)),
     ),
     "softmax_cross_entropy": (
         lambda z, y, s: -_smoothed(y, s[1]) * log_softmax(_fix(z, s[3]), axis=1),
         _softmax,
-        _softmax_product,
+        _softmax_hessian,
     ),
     "poisson": (
         lambda z, y, s: np.exp(z) - y * z + xlogy(y, y) - y,
         lambda z, y, s: np.exp(z) - y,
-        lambda z, y, r, s: np.exp(z) * r,
+        lambda z, y, s: _diagonal(np.exp(z)),
     ),
     "perceptron": (lambda z, y, s: np.maximum(0, (1 - 2 * y) * z), lambda z, y, s: np.heaviside(z, 0) - y, _flat),
 }

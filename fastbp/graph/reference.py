@@ -125,9 +125,9 @@ def loss_gradient(cost, z, y):
 
 def loss_back(cost, Z, y, s):
     """``dC/dA`` of an output, S being the weights of samples, ``(n_samples, 1)``."""
-    z, product = value(Z), LOSSES[cost[0]][2]
-    y = _for_each_column(z, y)
-    return joined(weighted(s, loss_gradient(cost, z, y)), (Z, lambda t: weighted(s, product(z, y, t, cost))))
+    z = value(Z)
+    hessian = LOSSES[cost[0]][2](z, _for_each_column(z, y), cost)
+    return joined(weighted(s, loss_gradient(cost, z, y)), (Z, lambda t: weighted(s, hessian(t))))
 
 
 def predicted(cost, z):
