@@ -1,7 +1,7 @@
 """The Hessian of a data cost and its products with vectors, exact, in plain NumPy.
 
-``R{.}`` is the derivative along a direction in the space of parameters. The forward and backward passes of a program are
-run on pairs, matrices that know their derivatives: differentiating each line of, say,
+``R{.}`` is the derivative along a direction in the space of parameters. The forward and backward passes of a program
+are run on pairs, matrices that know their derivatives: differentiating each line of, say,
 
     ``Z = H W + b``, ``A = f(Z)``; ``D = E * f'(Z)``, ``dC/dH = D W^T``, ``dC/dW = H^T D``
 
@@ -36,7 +36,7 @@ ROWS, ELEMENTS = 256, 2**15
 def _differentiable(graph, ops, parameters, X, targets, costs, s):
     """Parameters as pairs, and the gradients that know their derivatives, as lists of W and b one after the other."""
     weights = [[None if a is None else Pair(a) for a in part] for part in split(graph, parameters)]
-    gradients = passes(graph, ops, weights, X, targets, costs, s)[1]
+    gradients = passes(graph, ops, weights, X, targets, costs, s)[-1]
     return list(chain(*weights)), list(chain(*gradients))
 
 
@@ -62,8 +62,8 @@ def hessian_products(graph, ops, parameters, X, targets, costs, sample_weight=No
 def hessian(graph, ops, parameters, X, targets, costs, sample_weight=None):
     """The Hessian itself, from its products with unit vectors, many at once.
 
-    Those that belong to one of the graph's weights change nothing that comes before their use, and of the gradients only
-    those from there on are computed: the others follow from symmetry.
+    Those that belong to one of the graph's weights change nothing that comes before their use, and of the gradients
+    only those from there on are computed: the others follow from symmetry.
 
     Parameters
     ----------
@@ -83,12 +83,10 @@ def hessian(graph, ops, parameters, X, targets, costs, sample_weight=None):
         variables, gradients = _differentiable(graph, ops, parameters, *rows)
         n = max(1, ELEMENTS // (len(x) * widest))
         for i, w in enumerate(graph.weights):
-            along = differential(gradients[2 * i :], variables[2 * i : 2 * i + 2])
-            for first in range(0, w.size, n):
-                unit = np.eye(min(n, w.size - first), w.size, first, parameters.dtype)
-                V, c = np.split(unit, [w.n_in * w.n_out], axis=1)
-                directions = V.reshape(-1, w.n_in, w.n_out), c.reshape(len(c), -1, w.n_out)
-                found = along([a if a.any() else None for a in directions])
-                H[w.offset + first :][: len(unit)] += flattened(graph, [None] * (2 * i) + found, (len(unit),))
+            along = differential(gradients[2 * i :], variables)
+            for first in range(w.offset, w.offset + w.size, n):
+                unit = np.eye(min(n, w.offset + w.size - first), parameters.size, first, parameters.dtype)
+                found = along([a if a is not None and a.any() else None for a in chain(*split(graph, unit))])
+                H[first : first + len(unit)] += flattened(graph, [None] * (2 * i) + found, (len(unit),))
     H = H.astype(parameters.dtype, copy=False)
     return np.triu(H) + np.triu(H, 1).T

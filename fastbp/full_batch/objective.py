@@ -7,8 +7,8 @@ from scipy.sparse import issparse
 
 from .. import threads
 from .._core import Data
-from ..graph import Graph, backward_of
-from ..layers import unit_of
+from ..graph import backward_of, fused
+from ..layers import build
 from ..losses import kernel_of
 from .hessian import hessian, hessian_products
 
@@ -74,7 +74,7 @@ class Objective:
         return flat_product
 
     def _arguments(self, parameters):
-        graph = _chain(self.net)
+        graph = fused(build(self.net.layers, self.net.n_inputs))
         X, y, labels, sample_weight = self._rows_of_our_own
         if labels is not None:
             y = np.arange(self.net.layers[-1].n_units) == labels[:, None]
@@ -85,14 +85,3 @@ class Objective:
         """`rows` for scipy, which does not look where indices of CSR lead to: another thread may write to X."""
         X, *others = self.rows
         return (self.net._check_X(X.copy()) if issparse(X) else X), *others
-
-
-def _chain(net):
-    """The graph of a network's layers."""
-    graph, h = Graph(net.n_inputs), 0
-    for i, layer in enumerate(net.layers):
-        name, parameter = unit_of(layer.activation)
-        z, number = graph.dense(f"layers[{i}]", h, layer, layer.n_units, radial=name == "rbf")
-        h = graph.finish(z, name, parameter, layer.dropout, number if name == "rbf" else -1)
-    graph.outputs[None] = h
-    return graph

@@ -172,8 +172,8 @@ def _gaussian_hessian(z, y, s):
     return product
 
 
-# From a network's output z and targets y, with one for each column of z: the loss in the columns, whose sum is that of a
-# sample, its gradient by z, and its Hessian, a function of what it is multiplied by. s are the loss's settings as
+# From a network's output z and targets y, with one for each column of z: the loss in the columns, whose sum is that of
+# a sample, its gradient by z, and its Hessian, a function of what it is multiplied by. s are the loss's settings as
 # `kernel_of` gives them.
 LOSSES = {
     "squared_error": (lambda z, y, s: 0.5 * (z - y) ** 2, lambda z, y, s: z - y, lambda z, y, s: lambda r: r),

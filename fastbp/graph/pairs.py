@@ -1,8 +1,8 @@
 """Matrices that know their derivatives.
 
 A `Pair` is a matrix ``V`` that was computed from others, and ``R{V}``, its derivative along a direction in the space of
-those that it all began with. Formulas that are written for arrays work on pairs as they stand; `differential` then gives
-the derivatives of what came out, along any direction and many at once, and the matrices themselves are computed once.
+those that it all began with. Formulas that are written for arrays work on pairs as they stand; `differential` then
+gives the derivatives of what came out, along any direction and many at once; the matrices are computed only once.
 
 Everything is a matrix, biases ``(1, n)`` included; an ``R{V}`` may have an axis of directions before the two of ``V``.
 What a pair is computed from besides pairs is constant.
@@ -110,6 +110,7 @@ def placed(x, column, n):
     """A matrix of n columns that are x from this one on, and 0 elsewhere."""
 
     def f(a):
+        a = a.toarray() if issparse(a) else a
         whole = np.zeros((*a.shape[:-1], n), a.dtype)
         whole[..., column : column + a.shape[-1]] = a
         return whole

@@ -195,10 +195,10 @@ def backward(graph, ops, weights, Z, A, E):
 
 
 def gradients(graph, weights, Z, A, G):
-    """``dC/dW`` and ``dC/db`` of all weights, the sums over their uses in the program's order; None where there is none."""
+    """``dC/dW`` and ``dC/db`` of all weights, sums over their uses in the program's order; None is what has no use."""
     parts = [[None, None] for _ in weights]
     for op in graph.forward:
-        if op.kind in GRADIENTS and op.output in G:
+        if op.kind in GRADIENTS:
             made = GRADIENTS[op.kind](G[op.output], A[op.input], Z[op.output], *_operands(weights, op))
             for part, number, g in zip((0, 1), (op.weights, op.bias), made, strict=True):
                 if number >= 0:
@@ -212,14 +212,15 @@ def _operands(weights, op):
 
 
 def passes(graph, ops, weights, X, targets, costs, s):
-    """Forward and backward: outputs, and gradients as of `gradients`. The arguments are those of `converted`."""
+    """Forward and backward, of what `converted` returns: outputs, ``dC/dZ`` of all values, and `gradients`."""
     Z, A = forward(graph, weights, X)
     outputs = [A[number] for number in graph.outputs.values()]
     E = {
         number: loss_back(cost, a, y, cost[4] * s)
         for number, a, y, cost in zip(graph.outputs.values(), outputs, targets, costs, strict=True)
     }
-    return outputs, gradients(graph, weights, Z, A, backward(graph, ops, weights, Z, A, E))
+    G = backward(graph, ops, weights, Z, A, E)
+    return outputs, G, gradients(graph, weights, Z, A, G)
 
 
 def converted(dtype, X, targets, sample_weight=None):
@@ -254,7 +255,7 @@ def run(graph, ops, parameters, X, targets, costs, sample_weight=None):
     gradient : ndarray of shape (n_parameters,)
     """
     X, targets, s = converted(parameters.dtype, X, targets, sample_weight)
-    outputs, parts = passes(graph, ops, split(graph, parameters), X, targets, costs, s)
+    outputs, _, parts = passes(graph, ops, split(graph, parameters), X, targets, costs, s)
     cost = sum(
         cost[4] * float(weighted(s[:, 0], losses(cost, a, y)).sum(dtype=np.float64))
         for a, y, cost in zip(outputs, targets, costs, strict=True)
