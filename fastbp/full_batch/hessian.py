@@ -76,7 +76,7 @@ def hessian(graph, ops, parameters, X, targets, costs, sample_weight=None):
     """
     X, targets, s = converted(parameters.dtype, X, targets, sample_weight)
     H = np.zeros((parameters.size, parameters.size))  # sums over parts in double
-    widest = max(value.n for value in graph.values)
+    widest = max(value.n for value in graph.values[1:])
     for part in (slice(i, i + ROWS) for i in range(0, len(s), ROWS)):
         x = X[part].toarray() if issparse(X) else X[part]
         rows = x, [y[part] for y in targets], costs, s[part]

@@ -22,7 +22,6 @@ class Pair:
     """A matrix and the terms that its derivative is the sum of: pairs (operand, linear function of its derivative)."""
 
     __array_ufunc__ = None  # an array's operators leave it to those below
-    ndim = 2
 
     def __init__(self, value, *terms):
         self.value, self.terms, self.number = value, terms, next(_numbers)
@@ -133,8 +132,8 @@ def _product_over_rows(A, B):
     total = 0.0
     for i in range(0, n, 512):
         a, b = (A[i : i + 512] if A.ndim == 2 else A[:, i : i + 512]), B[..., i : i + 512, :]
-        total = total + _transposed(a) @ (b.astype(np.float64) if issparse(a) else b)  # SciPy adds up row by row
-        total = total.astype(np.float64, copy=False)
+        part = _transposed(a) @ (b.astype(np.float64) if issparse(a) else b)  # SciPy adds up row by row
+        total = total + part.astype(np.float64, copy=False)
     return total.astype(B.dtype)
 
 

@@ -56,6 +56,16 @@ def test_formulas(rng, name):
     assert along([None, None]) == [None]
 
 
+def test_many_rows_in_single_precision(rng):
+    """Products over them are as exact as a few of them, along several directions too."""
+    a, b = rng.random(size=(2, 100_000, 2), dtype="f")
+    A, B = Pair(a), Pair(b)
+    (t,) = differential([product_over_rows(A, B)], [A, B])([np.stack([a, b]), np.stack([b, a])])
+    assert t.dtype == np.float32
+    a, b = a.astype(float), b.astype(float)
+    assert_allclose(t, [a.T @ b + a.T @ b, b.T @ b + a.T @ a], rtol=3e-6)
+
+
 def test_constants_are_arrays_and_have_no_derivative(rng):
     a = rng.normal(size=(4, 3))
     assert isinstance(row_sums(a) + placed(a, 1, 6)[:, 1:2], np.ndarray)

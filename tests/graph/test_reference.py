@@ -12,7 +12,7 @@ from scipy import sparse
 
 from fastbp import Quantile
 from fastbp.full_batch.hessian import hessian, hessian_products
-from fastbp.graph import Graph, backward_of
+from fastbp.graph import Graph, backward_of, fused
 from fastbp.graph.reference import converted, losses, passes, run, split
 from fastbp.layers import unit_of
 from fastbp.losses import kernel_of, outputs_per_target
@@ -94,7 +94,7 @@ def graphs(draw):
         elif kind == "transposed" and transposable:
             finish(graph.transposed(f"{i}", h, layer, draw(st.sampled_from(transposable))))
         elif kind in ("add", "concatenate"):
-            read = [h, *draw(st.lists(st.sampled_from(alike if kind == "add" else present), min_size=1, max_size=2))]
+            read = [h, *draw(st.lists(st.sampled_from(alike if kind == "add" else present), max_size=2))]
             z = graph.value(f"{i}", n if kind == "add" else sum(graph.values[j].n for j in read))
             column = 0
             for k, j in enumerate(read):
@@ -126,6 +126,18 @@ def graphs(draw):
 def test_any_graph(drawn, seed):
     rng = np.random.default_rng(seed)
     check(rng, drawn[0], *problem(rng, *drawn), noise=1e-8)
+
+
+@settings(deadline=None, max_examples=150)
+@given(graphs(), st.integers(0, 100))
+def test_merged_units_give_the_same_numbers(drawn, seed):
+    graph, output_losses = drawn
+    parameters, *rest = problem(np.random.default_rng(seed), graph, output_losses)
+    results = [run(g, backward_of(g), parameters, *rest) for g in (graph, fused(graph))]
+    for a, b in zip(results[0][0], results[1][0], strict=True):
+        assert_array_equal(a, b)
+    assert results[0][1] == results[1][1]
+    assert_array_equal(results[0][2], results[1][2])
 
 
 def two_layers(unit, loss="squared_error", n_outputs=4, **settings):
