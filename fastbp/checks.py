@@ -1,11 +1,13 @@
 """Checks of arguments and single settings, shared by all modules that take them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.utils import assert_all_finite
 
 
 def check_number(name, value, interval):
@@ -34,6 +36,21 @@ def check_real(name, array, error=ValueError):
     if array.dtype.kind not in "biuf":
         raise error(f"{name} must hold real numbers, got dtype {array.dtype}")
     return array
+
+
+def check_finite(result, error=None, **inputs):
+    """The result of a computation with arrays, given as sequences of them by the names of their arguments.
+
+    If it is not finite, ValueError names an argument that is not either; else what `error`, a function, returns is
+    raised, unless it is None.
+    """
+    if not (math.isfinite(result) if isinstance(result, float) else np.isfinite(result).all()):
+        for name, arrays in inputs.items():
+            for array in arrays:
+                assert_all_finite(array, input_name=name)
+        if error is not None:
+            raise error()
+    return result
 
 
 def _is_number(value, kind):

@@ -25,7 +25,6 @@ from fastbp import (
     Rprop,
     SoftmaxCrossEntropy,
 )
-from fastbp._core import Data
 from fastbp.graph import backward_of
 from fastbp.graph.reference import forward, run, split
 from fastbp.layers import build
@@ -126,9 +125,10 @@ def check_hessian(rng, net, X, y, *args):
 def one_step(net, X, y, seed=3, batch_size=100, **settings):
     """Training cost of the one batch, and its gradient, as plain gradient descent takes it; net is as it was."""
     before = net.parameters.copy()
-    net._reset_optimizer()
-    record, _ = net._train_epoch(
-        Data(*net._rows(X, y)), None, batch_size, SGD(1.0), random_state=np.random.RandomState(seed), **settings
+    net._model.optimizer_state = None
+    record, _ = net._model.train_epoch(
+        net._model.check_rows(X, y).data(), None, batch_size, SGD(1.0), random_state=np.random.RandomState(seed),
+        **settings,
     )
     gradient = before - net.parameters
     net.parameters[:] = before

@@ -14,27 +14,28 @@ import numpy as np
 from .. import initializers, layers, losses
 from ..initializers import from_json, to_json
 from ..layers import RBF, Dense
+from .model import SETTINGS, Model
 
 # settings that may be objects
 _CLASSES = {"initializer": initializers.CLASSES, "loss": losses.CLASSES}
 
 
-def save(file, net):
-    """Write a network to a file object, or to the file of this name: all of it, or what is there stays."""
+def save(file, model):
+    """Write a model to a file object, or to the file of this name: all of it, or what is there stays."""
     settings = {
-        "format": _format_of(net.layers),
-        "layers": [layers.to_json(layer) for layer in net.layers],
-        "n_inputs": net.n_inputs,
-        "loss": to_json(net.loss),
-        "l1": net.l1,
-        "l2": net.l2,
-        "dtype": net.dtype.name,
-        "initializer": to_json(net.initializer),
-        "input_dropout": net.input_dropout,
-        "input_noise": net.input_noise,
-        "ties": net.ties,
+        "format": _format_of(model.layers),
+        "layers": [layers.to_json(layer) for layer in model.layers],
+        "n_inputs": model.n_inputs,
+        "loss": to_json(model.loss),
+        "l1": model.l1,
+        "l2": model.l2,
+        "dtype": model.dtype.name,
+        "initializer": to_json(model.initializer),
+        "input_dropout": model.input_dropout,
+        "input_noise": model.input_noise,
+        "ties": model.ties,
     }
-    arrays = {"settings": np.array(json.dumps(settings)), "parameters": net.parameters}
+    arrays = {"settings": np.array(json.dumps(settings)), "parameters": model.parameters}
     if hasattr(file, "write"):
         np.savez(file, **arrays)
     else:
@@ -42,20 +43,18 @@ def save(file, net):
             np.savez(stream, **arrays)
 
 
-def load(file, zeros):
-    """A network from what `save` wrote.
+def load(file):
+    """A model from what `save` wrote.
 
     Whatever the file says, no memory is taken before it is known to be in proportion to the file's length.
 
     Parameters
     ----------
     file : str, path or file object
-    zeros : callable
-        From the settings, makes a network whose parameters are 0.
 
     Returns
     -------
-    net : Network
+    model : Model
 
     Raises
     ------
@@ -69,9 +68,9 @@ def load(file, zeros):
             with _array(archive, "parameters") as (stream, shape, dtype):
                 if shape != (n_parameters,) or dtype != np.dtype(settings["dtype"]):
                     raise ValueError(f"parameters of {dtype} in shape {shape} do not fit the settings")
-                net = zeros(**settings)
-                _fill(net.parameters, stream)
-            return net
+                model = Model(**settings)
+                _fill(model.parameters, stream)
+            return model
     except MemoryError:
         raise
     except Exception as error:
@@ -94,6 +93,8 @@ def _settings(archive):
     settings["layers"] = [layers.from_json(layer) for layer in settings["layers"]]
     if settings.pop("format") != _format_of(settings["layers"]):
         raise ValueError("unknown format")
+    if settings.keys() != set(SETTINGS):
+        raise ValueError(f"settings must be {SETTINGS}, got {tuple(settings)}")
     return settings
 
 

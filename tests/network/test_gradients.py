@@ -101,7 +101,7 @@ def test_own_cost(rng, activation):
             own.step(own.backward((own.forward(X) - y) / len(X))[0], optimizer)
         built_in.fit(X, y, optimizer=optimizer, epochs=2, batch_size=len(X), shuffle=False)
         assert_allclose(own.parameters, built_in.parameters, rtol=1e-9, atol=1e-12)
-        own._reset_optimizer()
+        own._model.optimizer_state = None
 
 
 def test_forward_returns_logits_where_the_loss_has_the_unit(rng):

@@ -11,7 +11,6 @@ from scipy import sparse
 
 import fastbp
 from fastbp import SGD, Adam, Dense, ImageAugmentation, MLPClassifier, MLPRegressor, Network
-from fastbp._core import Data
 from fastbp.graph.reference import losses
 from fastbp.losses import kernel_of
 
@@ -55,8 +54,8 @@ def test_masks_are_those_of_the_reference(rng):
     X, y = data(rng)
     seed = np.random.RandomState(5).randint(2**32, size=2, dtype=np.uint32)
     parameters = net.parameters.copy()
-    record, _ = net._train_epoch(
-        Data(*net._rows(X, y)), None, 30, SGD(1e-300), random_state=np.random.RandomState(5)
+    record, _ = net._model.train_epoch(
+        net._model.check_rows(X, y).data(), None, 30, SGD(1e-300), random_state=np.random.RandomState(5)
     )
     assert_array_equal(net.parameters, parameters)
     H, rows = X[30:], np.arange(20)
@@ -184,7 +183,7 @@ def test_estimators(rng):
             estimator(solver="lbfgs", dropout=0.1).fit(X, target)
     clf = MLPClassifier(20, max_iter=1, random_state=0).fit(X, y)
     clf.set_params(dropout=0.5, warm_start=True).fit(X, y)
-    assert clf._network().layers[0].dropout == 0.5
+    assert clf._model().layers[0].dropout == 0.5
 
 
 # ---- input noise ----------------------------------------------------------------------------------------------------
@@ -229,8 +228,9 @@ def test_all_that_is_random_in_its_order(rng):
     images = ImageAugmentation((5, 7), shift=1, rotation=20, elastic_alpha=3, elastic_sigma=1)
     X, y = rng.integers(0, 255, size=(50, 35)).astype(np.uint8), rng.normal(size=(50, 2))
     seed = np.random.RandomState(5).randint(2**32, size=2, dtype=np.uint32)
-    record, _ = net._train_epoch(
-        Data(*net._rows(X, y)), None, 30, SGD(1e-300), random_state=np.random.RandomState(5), augmentation=images
+    record, _ = net._model.train_epoch(
+        net._model.check_rows(X, y).data(), None, 30, SGD(1e-300), random_state=np.random.RandomState(5),
+        augmentation=images,
     )
     H = [reference.distorted(x.reshape(5, 7), images, seed, 1, i).ravel() for i, x in enumerate(X[30:].astype(float))]
     H = H + 0.2 * reference.normal_numbers(seed, 1, np.arange(20), 35)
