@@ -6,6 +6,9 @@ import numpy as np
 from scipy.sparse import issparse
 
 from .. import threads
+from ..graph import backward_of, fused
+from ..layers import build
+from ..losses import kernel_of
 from .hessian import hessian, hessian_products
 
 
@@ -60,8 +63,7 @@ class Objective:
         def flat_product(v):
             v = np.asarray(v, self.parameters.dtype)
             with threads.team(1, True), np.errstate(all="ignore"):
-                parts = zip(*product(*self.model.views(v)), strict=True)
-                Hv = np.concatenate([part.ravel() for pair in parts for part in pair])
+                Hv = product(v)
                 if penalty:
                     Hv += (self.l2 * v).astype(v.dtype)
                     self.model.add_ties(v, Hv)
@@ -70,8 +72,11 @@ class Objective:
         return flat_product
 
     def _arguments(self, parameters):
-        activations = [layer.activation for layer in self.model.layers]
-        return *self.model.views(parameters), activations, self.model.loss, *self._rows_of_our_own
+        graph = fused(build(self.model.layers, self.model.n_inputs))
+        X, y, labels, sample_weight = self._rows_of_our_own
+        if labels is not None:
+            y = np.arange(self.model.layers[-1].n_units) == labels[:, None]
+        return graph, backward_of(graph), parameters, X, [y], [(*kernel_of(self.model.loss), 1.0)], sample_weight
 
     @cached_property
     def _rows_of_our_own(self):
