@@ -10,8 +10,8 @@ import numpy as np
 from .. import threads
 from .._core import Data, Engine
 from ..checks import check_in_dtype, check_number, check_size
-from ..initializers import check_initializer
 from ..graph import fused, program_of
+from ..initializers import check_initializer
 from ..layers import RBF, Dense, build
 from ..losses import HistogramLoss, check_loss, check_targets, kernel_of
 from .inputs import Rows, check_order, check_out, check_sample_weight, readable

@@ -98,7 +98,7 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
 {
     const int n_layers = c->n_layers;
     Run *run = &net->run;
-    run->k = k, run->n_values = n_layers + 1, run->n_weight_sets = n_layers, run->n_heads = 1;
+    run->k = k, run->n_values = n_layers + 1, run->n_weight_sets = n_layers, run->n_heads = 1, run->n_slots = 2;
     run->n_forward = run->n_backward = 2 * n_layers;
     net->size = program_size(run);
     place_program(run, memset(get(net->size), 0, net->size));
@@ -283,6 +283,7 @@ static char *learn(const Network *net, const Case *c, int n_members, char *out)
         run.n_rows = rows, run.heads[0].array = output, run.most = run.sparse ? run.most : 0;
         run.listed = run.sparse || lists_repay(&run, 32);
         run.most = run.listed && !run.sparse ? n_in : run.most;
+        prepare_prediction(&run);
         plan_prediction(&run);
         memory = aligned_alloc(64, (size_t)aligned((ptrdiff_t)lay_out_prediction(&run, n_members, NULL)));
         lay_out_prediction(&run, n_members, memory);
