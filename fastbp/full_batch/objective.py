@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from .. import threads
+from ..layers import RBF, Dense
 from .hessian import hessian, hessian_products
 
 
@@ -70,6 +71,8 @@ class Objective:
         return flat_product
 
     def _arguments(self, parameters):
+        if not all(isinstance(layer, Dense | RBF) for layer in self.model.layers):
+            raise ValueError(f"Hessians are those of networks of Dense and RBF, got {self.model.layers!r}")
         activations = [layer.activation for layer in self.model.layers]
         return *self.model.views(parameters), activations, self.model.loss, *self._rows_of_our_own
 

@@ -9,6 +9,7 @@ from ..full_batch import FullBatch, GradientRule, Objective
 from ..full_batch.hessian import MAX_PARAMETERS
 from ..optimizers import SGD
 from . import files, start, training
+from .heads import arrays_of
 from .inputs import contiguous
 from .model import SETTINGS, Model
 
@@ -124,10 +125,10 @@ class Network:
 
     def __init__(
         self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
-        initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(),
+        initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None,
     ):  # fmt: skip
         self._model = Model(
-            layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties
+            layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights
         )  # fmt: skip
         self._random_state = start.random_state_of(random_state)
         start.draw(self._model, self._random_state)
@@ -142,6 +143,7 @@ class Network:
     input_dropout = property(lambda self: self._model.input_dropout)
     input_noise = property(lambda self: self._model.input_noise)
     ties = property(lambda self: self._model.ties)
+    loss_weights = property(lambda self: self._model.loss_weights)
     parameters = property(lambda self: self._model.parameters)
     weights = property(lambda self: self._model.weights)
     biases = property(lambda self: self._model.biases)
@@ -151,7 +153,8 @@ class Network:
         return (
             f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, "
             f"dtype={self.dtype.name!r}, initializer={self.initializer!r}, input_dropout={self.input_dropout}, "
-            f"input_noise={self.input_noise}, ties={self.ties})"
+            f"input_noise={self.input_noise}, ties={self.ties}"
+            + (")" if self.loss_weights is None else f", loss_weights={self.loss_weights})")
         )
 
     def __getstate__(self):
@@ -162,7 +165,7 @@ class Network:
         model = state.pop("_model", None)
         if model is None:  # of version 0.1.0, where all this was the network's own
             names = (*SETTINGS, "parameters", "optimizer_state")
-            model = {name: state.pop(f"_{name}") for name in names}
+            model = {name: state.pop(f"_{name}") for name in names if f"_{name}" in state}
         vars(self).update(state)
         self._model = Model.__new__(Model)
         self._model.__setstate__(model)
@@ -388,7 +391,7 @@ class Network:
         model = self._model
         rows, gradient = model.check_rows(X, y, sample_weight), np.empty_like(model.parameters)
         cost = model.evaluate(rows.data(), None, gradient, n_threads)
-        check_finite(gradient if np.isfinite(cost) else cost, X=[X], y=[y])
+        check_finite(gradient if np.isfinite(cost) else cost, X=[X], y=arrays_of(y))
         return model.penalize(cost, gradient) if penalty else (cost, gradient)
 
     def hessian_vector_product(self, X, y, v, sample_weight=None, *, penalty=False):
@@ -427,7 +430,7 @@ class Network:
             )
         assert_all_finite(v, input_name="v")
         objective = Objective(self._model, self._model.check_rows(X, y, sample_weight))
-        return check_finite(objective.hessian_product(penalty)(v), X=[X], y=[y])
+        return check_finite(objective.hessian_product(penalty)(v), X=[X], y=arrays_of(y))
 
     def hessian(self, X, y, sample_weight=None, *, penalty=False):
         """The Hessian of the cost of the data, exact and symmetric. For small networks.
@@ -454,7 +457,7 @@ class Network:
                 "hessian_vector_product takes any"
             )
         objective = Objective(self._model, self._model.check_rows(X, y, sample_weight))
-        return check_finite(objective.hessian(penalty), X=[X], y=[y])
+        return check_finite(objective.hessian(penalty), X=[X], y=arrays_of(y))
 
     def _needs_loss(self, method):
         if self.loss is None:
@@ -513,10 +516,6 @@ class Network:
         data = self._model.engine.kept
         if data is None:
             raise RuntimeError("backward needs a call of forward before it, with nothing trained or evaluated between")
-        dz = contiguous(check_real("dz", dz), self.dtype)
-        shape = data.n_rows, self.layers[-1].n_units
-        if dz.shape != shape:
-            raise ValueError(f"dz must have the shape of what forward returned, {shape}, got {dz.shape}")
         return self._model.backward(data, dz, n_threads)
 
     def step(self, gradient, optimizer):
