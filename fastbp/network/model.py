@@ -75,7 +75,7 @@ class Model:
         self.input_noise = check_number("input_noise", input_noise, "[0, inf)")
         check_in_dtype(
             self.dtype, layers=layers, loss=self.loss, initializer=initializer, input_noise=input_noise,
-            loss_weights=self.loss_weights,
+            **{f"loss_weights[{output.name!r}]": output.weight for output in self.outputs},
         )  # fmt: skip
         self.fused = fused(self.graph)
         self.engine = Engine(program_of(self.fused, [output.cost for output in self.outputs]), self.dtype.name)
