@@ -13,6 +13,7 @@ from ..graph import fused, program_of
 from ..initializers import check_initializer
 from ..layers import Layer, build
 from ..losses import HistogramLoss
+from .activations import LayerActivations
 from .heads import check_outs, joined, output_gradients_of, outputs_of, settings_of, targets_of
 from .inputs import Rows, check_order, check_out, check_sample_weight, readable
 from .prediction import predicted
@@ -87,6 +88,7 @@ class Model:
             output.name is not None or isinstance(output.loss, HistogramLoss) for output in self.outputs
         )
         self._linear = None  # see before_output_unit
+        self._layer_activations = None
 
     @property
     def l1(self):
@@ -320,6 +322,12 @@ class Model:
             if array is not a:
                 array[:] = a
         return out
+
+    def activations(self, X, n_threads=None):
+        """What `Network.activations` returns."""
+        if self._layer_activations is None:
+            self._layer_activations = LayerActivations(self)
+        return self._layer_activations.of(X, n_threads)
 
     def forward(self, X, n_threads=None):
         """What `Network.forward` returns; the engine keeps the activations, and as `kept` whose they are."""

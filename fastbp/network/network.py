@@ -368,6 +368,43 @@ class Network(Derivatives):
         """
         return self._model.predict(X, order, out, n_threads)
 
+    def activations(self, X, *, n_threads=None):
+        """Weighted inputs and activations of every layer, as in `predict`: without dropout.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
+            As in `predict`.
+        n_threads : int, default=None
+
+        Returns
+        -------
+        activations : dict of Activations
+            Tuples ``(z, a)`` of arrays (n_samples, n_units) by the names of layers: of layer 2 "2", of the first layer
+            within it "2.0", of a projection "2.projection", of the first layer of head "kind" "2.kind.0"; layers
+            within a layer come before it. A layer that only connects others has what they make for both. An `RBF` has
+            ``z_j = -beta_j |h - c_j|^2`` and ``a = exp(z)``. The output layer's ``a`` has the unit that a loss from
+            logits brings along. Without a unit, ``a`` is ``z``, the same array.
+
+        Raises
+        ------
+        ValueError
+            If X does not fit.
+
+        Notes
+        -----
+        ``z^l = a^(l-1) W^l + b^l`` and ``a^l = f(z^l)`` of notes 001. What they are in training, with dropout, differs.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network([fastbp.Dense(3, "tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+        >>> z, a = net.activations([[0.5, 0.1]])["0"]
+        >>> a.shape
+        (1, 3)
+        """
+        return self._model.activations(X, n_threads)
+
     # ---- files ------------------------------------------------------------------------------------------------------
 
     def save(self, file):

@@ -176,7 +176,10 @@ HEADS = Parallel({"a": [Dense(1)]})
         ([HEADS, Dense(3)], "layers: several heads must be the network's last layer, got Parallel(branches={'a': "),
         ([Dense(3, dropout=0.5)], "layers: the output layer must have dropout=0, got 0.5 of 0 in Dense("),
         ([Dense(3), Dropout(0.5)], "layers: the output layer must have dropout=0, got 0.5 of 1 in Dropout(rate=0.5)"),
-        ([Parallel({"a": [Dense(1)], "b": [Dense(1, dropout=0.5)]})], "layers: the output layer must have dropout=0, got 0.5 of 0.b.0"),
+        (
+            [Parallel({"a": [Dense(1)], "b": [Dense(1, dropout=0.5)]})],
+            "layers: the output layer must have dropout=0, got 0.5 of 0.b.0",
+        ),
         ([Activation("relu")], "layers: at least one must have weights, which can learn, got (Activation("),
         ([Dense(5), Residual([Dense(4)])],
          "layers: 1 must have as many units at its end as it takes, 5, unless projection='linear', got 4 for "),
