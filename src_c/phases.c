@@ -13,7 +13,7 @@ const char *const fastbp_ops[] = {
     NULL};
 
 /* What ops.def says of each op. */
-typedef enum { A, D, T, L, NONE } Array;
+typedef enum { A, D, T, L, P, N_ARRAYS, NONE } Array;
 typedef enum { SAME, WHOLE, ALL } Access;
 typedef enum { NO, MINE, ANY } WeightAccess;
 static const struct {
@@ -34,6 +34,8 @@ enum { MY_ROWS = 1, MY_COLUMNS = 2, MY_PANELS = 4, MORE = 8 };
 /* Those of both passes and the heads, with GATHER, LIST_TRANSPOSE, TRANSPOSE of X, TIES, SUM_LOSSES, UPDATE, MIDDLE_UNIT; and a
  * TRANSPOSE for each value. */
 int most_ops(const Run *run) { return run->n_forward + run->n_backward + run->n_heads + run->n_values + 7; }
+
+int n_touched(const Run *run) { return N_ARRAYS * run->n_values + run->n_weight_sets; }
 
 static Op *append(Run *run, OpKind kind, int value)
 {
@@ -133,18 +135,19 @@ static int touch(Touched *t, int writes, int how)
     return (others & ~how) || (others && how == MORE);
 }
 
-/* Take down what an op touches. `touched` has four arrays for each value, then the weights. */
+/* Take down what an op touches. `touched` has all arrays of each value, then the weights. */
 static int touch_all(const Run *run, const Op *op, Touched *touched)
 {
     const Split split = split_of(op);
     const int mine = split == BY_ROWS ? MY_ROWS : split == BY_COLUMNS ? MY_COLUMNS : MY_PANELS;
     const Array reads = contracts[op->kind].reads, writes = contracts[op->kind].writes;
     const Access access = contracts[op->kind].access;
-    Touched *in = touched + 4 * op->input, *out = touched + 4 * op->output, *weights = touched + 4 * run->n_values;
+    Touched *in = touched + N_ARRAYS * op->input, *out = touched + N_ARRAYS * op->output;
+    Touched *weights = touched + N_ARRAYS * run->n_values;
     int conflict = 0;
     if (op->kind == OP_UPDATE) { /* reads all activations and deltas; writes its weights */
-        for (int i = 0; i < 4 * run->n_values; i++)
-            if (i % 4 != L)
+        for (int i = 0; i < N_ARRAYS * run->n_values; i++)
+            if (i % N_ARRAYS != L)
                 conflict |= touch(touched + i, 0, MORE);
         for (int i = 0; i < run->n_weight_sets && run->mode == TRAIN; i++)
             conflict |= touch(weights + i, 1, run->weights[i].by_columns ? MY_COLUMNS : MY_PANELS);
@@ -156,6 +159,8 @@ static int touch_all(const Run *run, const Op *op, Touched *touched)
         conflict |= touch(out + writes, 1, mine);
     if (op->kind == OP_LOSS)
         conflict |= touch(touched + L, 1, mine); /* of value 0, as SUM_LOSSES reads it */
+    if (op->kind == OP_SUM_LOSSES)
+        conflict |= touch(touched + P, 0, MORE);
     if (op->kind == OP_MIDDLE_UNIT)
         conflict |= touch(out + A, 1, mine);
     if (op->kind == OP_DENSE && run->values[op->output].halved)
@@ -174,7 +179,7 @@ static void forget(Touched *touched, ptrdiff_t n) { memset(touched, 0, (size_t)n
 
 void find_phases(Run *run, int n_threads)
 {
-    const int n = 4 * run->n_values + run->n_weight_sets;
+    const int n = n_touched(run);
     Touched *touched = run->touched;
     int n_barriers = 0;
     assemble(run);
@@ -200,7 +205,7 @@ void find_phases(Run *run, int n_threads)
      * a barrier after the update, and another one before the next. */
     run->end_barrier = n_barriers < 2;
     for (int i = 0; i < run->n_values; i++)
-        forget(touched + 4 * i, L);
+        forget(touched + N_ARRAYS * i, L);
     for (int i = 0; i < run->n_phases && !run->end_barrier; i++) {
         for (int j = run->phases[i].first; j < run->phases[i].end; j++)
             run->end_barrier |= touch_all(run, run->ops + j, touched);

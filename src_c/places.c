@@ -10,7 +10,7 @@ size_t program_size(const Run *run)
 {
     Run copy = *run;
     place_program(&copy, (char *)64);
-    return (size_t)((char *)(copy.touched + 4 * run->n_values + run->n_weight_sets) - (char *)64);
+    return (size_t)((char *)(copy.touched + n_touched(run)) - (char *)64);
 }
 
 void place_program(Run *run, char *p)

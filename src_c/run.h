@@ -104,8 +104,8 @@ typedef struct Run {
     ptrdiff_t n_tie_penalties;
     /* the program of this mode */
     Op *ops;       /* with room for most_ops(run), */
-    Phase *phases; /*   and as many of these, */
-    Touched *touched; /* and four for each value and one for the weights */
+    Phase *phases;    /*   as many of these, */
+    Touched *touched; /*   and n_touched(run) */
     int n_ops, n_phases;
     int end_barrier; /* whether there is one after the last phase */
     int sides;       /* of the workspace */
@@ -220,7 +220,7 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads);
 
 /* phases.c: the ops of the run's mode in order, and their phases. */
 extern const char *const fastbp_ops[];
-int most_ops(const Run *run);
+int most_ops(const Run *run), n_touched(const Run *run);
 void find_phases(Run *run, int n_threads);
 
 /* places.c. The arrays of a program, which lie at p one after the other. */

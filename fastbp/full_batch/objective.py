@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from .. import threads
-from ..layers import RBF, Dense
+from ..graph import backward_of
 from .hessian import hessian, hessian_products
 
 
@@ -44,9 +44,9 @@ class Objective:
             H = hessian(*self._arguments(self.parameters))
         if penalty:
             H[np.diag_indices_from(H)] += self.l2
-            places = self.model.views(np.arange(len(H)))[0]
-            for i, j, strength in self.model.ties:
-                a, b = places[i].ravel(), places[j].ravel()
+            places = self.model.sets(np.arange(len(H)))
+            for i, j, strength in self.model.tied_sets:
+                a, b = places[i][0].ravel(), places[j][0].ravel()
                 H[a, a] += strength
                 H[b, b] += strength
                 H[a, b] -= strength
@@ -61,8 +61,7 @@ class Objective:
         def flat_product(v):
             v = np.asarray(v, self.parameters.dtype)
             with threads.team(1, True), np.errstate(all="ignore"):
-                parts = zip(*product(*self.model.views(v)), strict=True)
-                Hv = np.concatenate([part.ravel() for pair in parts for part in pair])
+                Hv = product(v)
                 if penalty:
                     Hv += (self.l2 * v).astype(v.dtype)
                     self.model.add_ties(v, Hv)
@@ -71,10 +70,16 @@ class Objective:
         return flat_product
 
     def _arguments(self, parameters):
-        if not all(isinstance(layer, Dense | RBF) for layer in self.model.layers):
-            raise ValueError(f"Hessians are those of networks of Dense and RBF, got {self.model.layers!r}")
-        activations = [layer.activation for layer in self.model.layers]
-        return *self.model.views(parameters), activations, self.model.loss, *self._rows_of_our_own
+        graph, outputs = self.model.fused, self.model.outputs
+        X, y, labels, sample_weight = self._rows_of_our_own
+        if not isinstance(y, tuple):  # of one output
+            y, labels = (y,), (labels,)
+        targets = [
+            its if indices is None else np.arange(output.n) == indices[:, None]
+            for output, its, indices in zip(outputs, y, labels, strict=True)
+        ]
+        costs = [output.cost for output in outputs]
+        return graph, backward_of(graph), parameters, X, targets, costs, sample_weight
 
     @cached_property
     def _rows_of_our_own(self):

@@ -1,7 +1,7 @@
 """The gradients of a program: one rule for each op, applied in reverse order.
 
-Each value V has a gradient ``dC/dV``. A rule reads that of its op's output and writes that of its input, or adds to it if
-a later consumer of the input has written it: the order of the program is the order of the sums.
+Each value V has a gradient ``dC/dV``. A rule reads that of its op's output and writes that of its input, or adds to it
+if a later consumer of the input has written it: the order of the program is the order of the sums.
 
     ``dense``        ``dC/dH = dC/dZ W^T``
     ``transposed``   ``dC/dH = dC/dZ W``
@@ -9,8 +9,8 @@ a later consumer of the input has written it: the order of the program is the or
     ``move, add``    ``dC/dH = dC/dZ[:, column:][:, :n]``
     ``unit``         ``dC/dZ = dC/dA * mask * f'(Z)``, in place
 
-The gradients of weights are taken at the end from all their uses in the order of the program: ``dC/dW = H^T dC/dZ``, of a
-transposed use ``dC/dZ^T H``.
+The gradients of weights are taken at the end from all their uses in the order of the program: ``dC/dW = H^T dC/dZ``,
+of a transposed use ``dC/dZ^T H``.
 """
 
 from .graph import Op

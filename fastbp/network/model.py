@@ -208,14 +208,15 @@ class Model:
         """Add the gradient of the ties' penalty at these parameters, which is linear in them, to a flat array; returns
         the penalty."""
         penalty, sets, gradients = 0.0, self.sets(parameters), self.sets(gradient)
-        for i, j, strength in self._tied_sets():
+        for i, j, strength in self.tied_sets:
             difference = np.subtract(sets[i][0], sets[j][0], dtype=np.float64)
             gradients[i][0][:] += strength * difference
             gradients[j][0][:] -= strength * difference
             penalty += strength / 2 * float(np.square(difference).sum())
         return penalty
 
-    def _tied_sets(self):
+    @property
+    def tied_sets(self):
         """The ties, by numbers of the graph's weights."""
         places = self.graph.places
         return [(places[i][0], places[j][0], strength) for i, j, strength in self.ties]
@@ -253,7 +254,7 @@ class Model:
                 rates = np.full(len(record), learning_rate, dtype=np.float64)
             loss = self.engine.train(
                 self.parameters, data, order, batch_size, optimizer.settings, rates, state.arrays, state.t,
-                self.penalties, self._tied_sets(), penalty_over_weight, record, n_threads,
+                self.penalties, self.tied_sets, penalty_over_weight, record, n_threads,
                 self._randomness(random_state, augmentation), guarded,
             )  # fmt: skip
         return record, loss
