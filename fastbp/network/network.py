@@ -6,6 +6,7 @@ from ..optimizers import SGD
 from . import files, start, training
 from .derivatives import Derivatives
 from .model import SETTINGS, Model
+from .plan import plan_of
 
 
 class Network(Derivatives):
@@ -404,6 +405,45 @@ class Network(Derivatives):
         (1, 3)
         """
         return self._model.activations(X, n_threads)
+
+    def program(self, mode="train", *, batch_size=32, n_threads=1, X=None):
+        """What a call would run, to be read: ops, how threads share them, where they wait for each other, memory.
+
+        The bits of results do not depend on what is chosen for the number of threads.
+
+        Parameters
+        ----------
+        mode : {"train", "gradient", "loss", "predict", "forward", "backward"}, default="train"
+            "train" is a step of `fit`, but for what an optimizer's `clip_norm` and a layer's `max_norm` add; "gradient"
+            is `value_and_gradient`, "loss" that without the gradient.
+        batch_size : int, default=32
+            Rows of a batch; in modes other than "train" all rows, if X is None.
+        n_threads : int, default=1
+            As in `fit`, but not bounded by the number of processors.
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs), default=None
+            Data, whose layout, zeros and number of rows have a say. None is for dense data without zeros of the
+            network's dtype, enough of it for all threads.
+
+        Returns
+        -------
+        program : Plan
+            As a string it is all that. Its attributes are `phases`, each with `ops`, `split` and `barrier`, and
+            `n_barriers`, `listed`, `direct`, `halved`, `chunk`, `sides`, `n_threads` and `workspace_size`.
+
+        Raises
+        ------
+        ValueError
+            If an argument does not fit, or the network has no loss for the mode.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network([fastbp.Dense(100, "relu"), fastbp.Dense(10)], n_inputs=784, dtype="float32")
+        >>> program = net.program("train", n_threads=2)
+        >>> [(phase.split, len(phase.ops)) for phase in program.phases][-2:]
+        [('rows', 6), ('weights', 1)]
+        """
+        return plan_of(self._model, mode, batch_size, n_threads, X)
 
     # ---- files ------------------------------------------------------------------------------------------------------
 
