@@ -88,7 +88,7 @@ cdef extern from "program.h" nogil:
         int input, output, weights, bias, accumulate
         ptrdiff_t column
     ctypedef enum Split:
-        pass
+        BY_ROWS, BY_COLUMNS, ALONE, BY_WEIGHTS
     ctypedef struct Phase:
         Split split
         int first, end, barrier
@@ -204,6 +204,10 @@ LOSSES = numbered(fastbp_losses)
 LOSSES[None] = NO_LOSS
 RULES = numbered(fastbp_rules)
 OPS = numbered(fastbp_ops)
+MODES = {
+    "train": TRAIN, "loss": LOSS_ONLY, "gradient": GRADIENT, "forward": FORWARD, "backward": BACKWARD, "predict": PREDICT,
+}
+SPLITS = {BY_ROWS: "rows", BY_COLUMNS: "columns", ALONE: "alone", BY_WEIGHTS: "weights"}
 
 # ---- instruction sets -----------------------------------------------------------------------------------------------
 
@@ -677,6 +681,62 @@ cdef class Engine(Workspace):
                 "cost, or clip"
             )
         (<int64_t *>steps.pointer())[0] += 1
+
+    def describe(self, mode, parameters, Data data, Py_ssize_t batch_size, int n_threads, ties=(), states=(), randomness=None,
+                 bint whole=True):
+        """What a run would do, which is planned and not made. mode: one of MODES; the others as in `train`; `whole`: whether
+        data are all that there is to do, which may be too little for several threads.
+
+        Returns a dict of numbers, of "phases", tuples (split, barrier, ops), the ops as in a Program, and of "halved", the value
+        whose middle stripe may be shared, or None."""
+        cdef Run run
+        cdef Memory copy = Memory(), tied = Memory()
+        cdef Buffer p = Buffer(parameters)
+        cdef Py_ssize_t rows = data.n_rows if whole else 50000000, size
+        cdef int i
+        cdef Mode mode_ = MODES[mode]
+        cdef dict names = {number: name for name, number in OPS.items()}
+        self.begin(&run, copy, mode_, p, data, None, batch_size)
+        n_threads = self.team_size(batch_size, rows, n_threads)
+        if mode_ == PREDICT:
+            run.listed = run.sparse or lists_repay(&run, 32 if run.n_rows < 48 else 512)
+            if run.listed and not run.sparse:
+                run.most = run.values.n
+            plan_prediction(&run)
+            size = prediction_size(&run) + lay_out_prediction(&run, n_threads, NULL)
+            ops = [("gather", 0, 0, -1, -1, 0, False)] if run.listed or not run.direct else []
+            ops += [self.row(run.forward + i, names) for i in range(run.n_forward)]
+            phases, run.chunk, run.sides = [("rows", False, ops)], run.block, 1
+        else:
+            if mode_ == GRADIENT or mode_ == BACKWARD:
+                run.gradient = run.parameters  # any place, as nothing is written there
+            if ties:
+                run.n_ties = len(ties)
+                run.ties = <Tie *>tied.reserve(run.n_ties * sizeof(Tie))
+                for i, (first, second, _) in enumerate(ties):
+                    run.ties[i].i, run.ties[i].j = first, second
+                    run.n_tie_penalties += run.weights[run.ties[i].i].vectors
+            if randomness is not None:
+                _, run.input_dropout, run.input_noise, augmentation = randomness
+                run.direct = run.direct and run.input_dropout == 0 and run.input_noise == 0 and augmentation is None
+            buffers = borrow_states(states, run.state)
+            plan(&run, batch_size if mode_ >= FORWARD else chunk_of(&run, batch_size), n_threads)
+            size = lay_out(&run, n_threads, NULL)
+            phases = [
+                (
+                    SPLITS[run.phases[i].split], run.phases[i].barrier or (run.end_barrier and i == run.n_phases - 1),
+                    [self.row(run.ops + j, names) for j in range(run.phases[i].first, run.phases[i].end)],
+                )
+                for i in range(run.n_phases)
+            ]
+        halved = [i for i in range(run.n_values) if run.values[i].halved]
+        return {
+            "phases": phases, "halved": halved[0] if halved else None, "listed": bool(run.listed), "direct": bool(run.direct),
+            "chunk": min(run.chunk, run.n_rows), "sides": run.sides, "workspace_size": size, "n_threads": n_threads,
+        }
+
+    cdef tuple row(self, const Op *op, dict names):
+        return names[op.kind], op.input, op.output, op.weights, op.bias, op.column, bool(op.accumulate)
 
     def reads(self, X):
         """Whether X is an array that is read as it is: two-dimensional and of the right width, aligned, of float32,

@@ -14,8 +14,8 @@ from fastbp import Dense, Network
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and processes")
 
-# name: sizes, batch, rows: enough for several threads, and for several chunks of a gradient. Layers of the last one
-# keep the transpose of their input. 36 units are an odd number of vectors, whatever their width.
+# name: sizes, batch, rows: enough for several threads; see test_teams.py for the path that each of them takes. 36 units
+# are an odd number of vectors, whatever their width.
 NETWORKS = {
     "one hidden layer": ([120, 100, 10], 50, 1010),
     "narrow": ([300, 30, 3], 1000, 2100),
