@@ -73,6 +73,7 @@ print("counted", few)
 """
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform != "linux", reason="counts through the GNU C library")
 def test_no_allocation_and_no_python_within_an_epoch(tmp_path):
     """Twice as many steps make no more allocations and Python calls, for every rule, dtype and kind of input."""
