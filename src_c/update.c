@@ -115,7 +115,8 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
     const Kernels *k = run->k;
     const Op *op = use->op;
     const Stripes right = use->right;
-    if (op->input == 0 && run->listed) {
+    const ptrdiff_t there = MIN(n, w->n_out - v0 * k->lanes); /* columns; others fill up the last stripe */
+    if (op->input == 0 && run->listed && op->kind != OP_TRANSPOSED) {
         k->nonzeros_matmul(size, n, part->rows, &part->transposed, begin, right.at, right.ld, right.stripe, NULL, accumulate, g.at,
                            g.ld, g.stripe);
     } else {
@@ -125,6 +126,8 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
         k->matmul(size, n, part->rows, by_rows ? ht + begin : rows + part->row, by_rows ? part->row : begin,
                   by_rows ? ROWS : COLUMNS, right.at, right.ld, right.stripe, NULL, accumulate, g.at, g.ld, g.stripe);
     }
+    if (op->kind == OP_TRANSPOSED && there < n) /* where H may have f(0), or anything */
+        k->fill_rows(size, n - there, NULL, g.at + (there / k->lanes * g.stripe + there % k->lanes) * k->itemsize, g.ld);
     if (w->radial)
         k->rbf_centres(size, n, w->packed + (v0 * w->n_in + begin) * k->lanes * k->itemsize, w->n_in * k->lanes, use->sums, g.at,
                        g.stripe);
