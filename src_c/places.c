@@ -257,7 +257,7 @@ void plan_prediction(Run *run)
             continue;
         run->weights[op->weights].row_major = 0;
         run->weights[op->weights].width = run->weights[op->weights].vectors * run->k->lanes;
-        if (!out->is_output) /* whole vectors of A, which other ops skip */
+        if (!out->is_output && op->kind != OP_TRANSPOSED) /* whole vectors of A, which other ops skip, and of b, packed too */
             out->width = out->ld = out->vectors * run->k->lanes;
     }
     run->scratch_size = aligned(run->n_values * sizeof(Value));
