@@ -394,7 +394,7 @@ static int check(const Case *c, const Kernels *k)
 /* run [number of random networks] [names of instruction sets, of these alone] */
 int main(int argc, char **argv)
 {
-    const int counts = argc > 1 && '0' <= argv[1][0] && argv[1][0] <= '9', n_random = counts ? atoi(argv[1]) : 30;
+    const int counts = argc > 1 && '0' <= argv[1][0] && argv[1][0] <= '9', n_random = counts ? atoi(argv[1]) : 12;
     const char *const *isa = argc > 1 + counts ? (const char *const *)argv + 1 + counts : fastbp_isas_built;
     char name[32];
     for (; *isa; isa++)
