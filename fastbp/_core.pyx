@@ -88,7 +88,7 @@ cdef extern from "program.h" nogil:
         int input, output, weights, bias, accumulate
         ptrdiff_t column
     ctypedef enum Split:
-        pass
+        BY_ROWS, BY_COLUMNS, ALONE, BY_WEIGHTS
     ctypedef struct Phase:
         Split split
         int first, end, barrier
@@ -124,7 +124,7 @@ cdef extern from "run.h" nogil:
         Value *values
         Weights *weights
         Head *heads
-        int n_values, n_weight_sets, n_heads
+        int n_values, n_weight_sets, n_heads, n_slots
         ptrdiff_t n_weights
         Tie *ties
         int n_ties
@@ -173,6 +173,7 @@ cdef extern from "run.h" nogil:
     size_t lay_out(Run *, int, char *)
     size_t prediction_size(const Run *)
     void copy_for_prediction(Run *, char *)
+    void prepare_prediction(Run *)
     void plan_prediction(Run *)
     size_t lay_out_prediction(Run *, int, char *)
     double update_flat(Run *, double, int64_t)
@@ -203,6 +204,10 @@ LOSSES = numbered(fastbp_losses)
 LOSSES[None] = NO_LOSS
 RULES = numbered(fastbp_rules)
 OPS = numbered(fastbp_ops)
+MODES = {
+    "train": TRAIN, "loss": LOSS_ONLY, "gradient": GRADIENT, "forward": FORWARD, "backward": BACKWARD, "predict": PREDICT,
+}
+SPLITS = {BY_ROWS: "rows", BY_COLUMNS: "columns", ALONE: "alone", BY_WEIGHTS: "weights"}
 
 # ---- instruction sets -----------------------------------------------------------------------------------------------
 
@@ -425,8 +430,8 @@ cdef class Engine(Workspace):
     """
 
     cdef const Kernels *k
-    cdef Memory memory  # of what the pointers in `network` lead to
-    cdef Run network    # what all runs begin with
+    cdef Memory memory, predicting_memory  # of what the pointers in these lead to
+    cdef Run network, predicting           # what all runs, and predictions, begin with
     cdef list levels
     cdef Memory workspace
     cdef Pace pace
@@ -453,6 +458,7 @@ cdef class Engine(Workspace):
             value = run.values + i
             value.n, value.activation, value.parameter, value.radial = n, ACTIVATIONS[unit], parameter, unit == "rbf"
             value.dropout, value.stream, value.slot = dropout, stream, slot
+            run.n_slots = max(run.n_slots, value.slot + 1)
             value.vectors = (value.n + self.k.lanes - 1) // self.k.lanes
             value.ld = row_distance(self.k, n)
         for i, (n_in, n_out, has_bias, radial, max_norm, offset) in enumerate(program.weights):
@@ -475,6 +481,10 @@ cdef class Engine(Workspace):
         for i in range(run.n_forward):
             if run.forward[i].kind == OP_TRANSPOSED:
                 run.weights[run.forward[i].weights].keeps_transpose = True
+        memcpy(&self.predicting, run, sizeof(Run))
+        self.predicting_memory = Memory()
+        place_program(&self.predicting, <char *>memcpy(self.predicting_memory.reserve(size), self.memory.start, size))
+        prepare_prediction(&self.predicting)
 
     cdef int begin(self, Run *run, Memory copy, Mode mode, Buffer parameters, Data data, Buffer order, Py_ssize_t batch) except -1:
         """Fill in what all runs share, and give them their own values, weights and ops in `copy`."""
@@ -672,6 +682,62 @@ cdef class Engine(Workspace):
             )
         (<int64_t *>steps.pointer())[0] += 1
 
+    def describe(self, mode, parameters, Data data, Py_ssize_t batch_size, int n_threads, ties=(), states=(), randomness=None,
+                 bint whole=True):
+        """What a run would do, which is planned and not made. mode: one of MODES; the others as in `train`; `whole`: whether
+        data are all that there is to do, which may be too little for several threads.
+
+        Returns a dict of numbers, of "phases", tuples (split, barrier, ops), the ops as in a Program, and of "halved", the value
+        whose middle stripe may be shared, or None."""
+        cdef Run run
+        cdef Memory copy = Memory(), tied = Memory()
+        cdef Buffer p = Buffer(parameters)
+        cdef Py_ssize_t rows = data.n_rows if whole else 50000000, size
+        cdef int i
+        cdef Mode mode_ = MODES[mode]
+        cdef dict names = {number: name for name, number in OPS.items()}
+        self.begin(&run, copy, mode_, p, data, None, batch_size)
+        n_threads = self.team_size(batch_size, rows, n_threads)
+        if mode_ == PREDICT:
+            run.listed = run.sparse or lists_repay(&run, 32 if run.n_rows < 48 else 512)
+            if run.listed and not run.sparse:
+                run.most = run.values.n
+            plan_prediction(&run)
+            size = prediction_size(&run) + lay_out_prediction(&run, n_threads, NULL)
+            ops = [("gather", 0, 0, -1, -1, 0, False)] if run.listed or not run.direct else []
+            ops += [self.row(run.forward + i, names) for i in range(run.n_forward)]
+            phases, run.chunk, run.sides = [("rows", False, ops)], run.block, 1
+        else:
+            if mode_ == GRADIENT or mode_ == BACKWARD:
+                run.gradient = run.parameters  # any place, as nothing is written there
+            if ties:
+                run.n_ties = len(ties)
+                run.ties = <Tie *>tied.reserve(run.n_ties * sizeof(Tie))
+                for i, (first, second, _) in enumerate(ties):
+                    run.ties[i].i, run.ties[i].j = first, second
+                    run.n_tie_penalties += run.weights[run.ties[i].i].vectors
+            if randomness is not None:
+                _, run.input_dropout, run.input_noise, augmentation = randomness
+                run.direct = run.direct and run.input_dropout == 0 and run.input_noise == 0 and augmentation is None
+            buffers = borrow_states(states, run.state)
+            plan(&run, batch_size if mode_ >= FORWARD else chunk_of(&run, batch_size), n_threads)
+            size = lay_out(&run, n_threads, NULL)
+            phases = [
+                (
+                    SPLITS[run.phases[i].split], run.phases[i].barrier or (run.end_barrier and i == run.n_phases - 1),
+                    [self.row(run.ops + j, names) for j in range(run.phases[i].first, run.phases[i].end)],
+                )
+                for i in range(run.n_phases)
+            ]
+        halved = [i for i in range(run.n_values) if run.values[i].halved]
+        return {
+            "phases": phases, "halved": halved[0] if halved else None, "listed": bool(run.listed), "direct": bool(run.direct),
+            "chunk": min(run.chunk, run.n_rows), "sides": run.sides, "workspace_size": size, "n_threads": n_threads,
+        }
+
+    cdef tuple row(self, const Op *op, dict names):
+        return names[op.kind], op.input, op.output, op.weights, op.bias, op.column, bool(op.accumulate)
+
     def reads(self, X):
         """Whether X is an array that is read as it is: two-dimensional and of the right width, aligned, of float32,
         float64, uint8 or bool in native byte order, whatever its strides."""
@@ -696,8 +762,8 @@ cdef class Engine(Workspace):
         cdef Memory copy, memory
         cdef Data data
         cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE, i
-        memcpy(&run, &self.network, sizeof(Run))
-        run.mode, run.poll = PREDICT, poll
+        memcpy(&run, &self.predicting, sizeof(Run))
+        run.poll = poll
         run.parameters = PyArray_BYTES(parameters)
         if PyArray_Check(X):
             run.n_rows = PyArray_DIM(X, 0)

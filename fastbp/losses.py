@@ -230,15 +230,15 @@ def output_units(loss, n_targets):
     return len(loss.edges) - 1 if isinstance(loss, HistogramLoss) else outputs_per_target(loss) * n_targets
 
 
-def check_loss(loss, last_layer):
-    """Raise ValueError unless loss is known and fits the output layer."""
+def check_loss(loss, output):
+    """Raise ValueError unless loss is known and fits the output, a value of a network's graph."""
     if loss is not None and not isinstance(loss, tuple(CLASSES.values())) and loss not in LOSSES:
         raise ValueError(f"loss must be one of {LOSSES}, one of {tuple(CLASSES)} or None, got {loss!r}")
-    name, n_units = kernel_of(loss)[0], last_layer.n_units
-    if name in OUTPUT_UNITS and last_layer.activation != "identity":
+    name, n_units = kernel_of(loss)[0], output.n
+    if name in OUTPUT_UNITS and output.unit != "identity":
         raise ValueError(
             f"loss={loss!r} brings its own output unit ({OUTPUT_UNITS[name]}): the last layer's activation must be "
-            f"'identity', got {last_layer.activation!r}"
+            f"'identity', got {output.unit!r}"
         )
     if name == "softmax_cross_entropy" and n_units < 2:
         raise ValueError(f"loss={loss!r} needs at least two outputs, got 1")

@@ -98,6 +98,9 @@ typedef struct Run {
     Weights *weights;
     Head *heads;
     int n_values, n_weight_sets, n_heads;
+    int n_slots; /* PREDICT: buffers that values take in turn, */
+    ptrdiff_t slot_size, widest; /*   their bytes, and most columns; */
+    int transposes;              /*   some op needs W^T */
     ptrdiff_t n_weights; /* of all */
     Tie *ties;           /* TRAIN */
     int n_ties;
@@ -228,13 +231,14 @@ size_t program_size(const Run *run);
 void place_program(Run *run, char *p);
 /* The workspace of a plan: from `p` on, unless it is NULL; returns its size in bytes. */
 size_t lay_out(Run *run, int n_threads, char *p);
-/* The same for predictions, which have values, weights and heads of their own. */
+/* The same for predictions, all of which begin with what is prepared once, and have values, weights and heads of their own. */
+void prepare_prediction(Run *run);
 size_t prediction_size(const Run *run);
 void copy_for_prediction(Run *run, char *p);
 void plan_prediction(Run *run);
 size_t lay_out_prediction(Run *run, int n_threads, char *p);
-/* Values in places of the member's own, for blocks of rows; returns the end of them. */
-char *place_block(const Run *run, Value *values, Nonzeros *nonzeros, char *p);
+/* Values in places of the member's own, for blocks of rows. */
+void place_block(const Run *run, Value *values, Nonzeros *nonzeros, char *p);
 
 /* execute.c */
 void run_op(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m);

@@ -8,7 +8,9 @@ from threadpoolctl import threadpool_limits
 
 # The modules beside this file are for the tests in all folders; pytest shows the values in their assertions too.
 sys.path.insert(0, str(Path(__file__).parent))
-pytest.register_assert_rewrite("kernel_table", "kernel_cases", "network_cases", "estimator_cases", "runtime_cases")
+pytest.register_assert_rewrite(
+    "kernel_table", "kernel_cases", "graph_cases", "network_cases", "estimator_cases", "runtime_cases"
+)  # fmt: skip
 
 import fastbp  # noqa: E402
 from fastbp import threads  # noqa: E402

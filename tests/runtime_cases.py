@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -14,8 +15,8 @@ from fastbp import Dense, Network
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and processes")
 
-# name: sizes, batch, rows: enough for several threads, and for several chunks of a gradient. Layers of the last one
-# keep the transpose of their input. 36 units are an odd number of vectors, whatever their width.
+# name: sizes, batch, rows: enough for several threads; see test_teams.py for the path that each of them takes. 36 units
+# are an odd number of vectors, whatever their width.
 NETWORKS = {
     "one hidden layer": ([120, 100, 10], 50, 1010),
     "narrow": ([300, 30, 3], 1000, 2100),
@@ -42,6 +43,17 @@ def data(sizes, n, dtype="float32"):
 
 def blas_numbers():
     return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+def shared_library(folder, source):
+    """What this C source gives, to be loaded before the C library: its functions come before that one's."""
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("what it loads before the C library needs a C compiler to be built")
+    (folder / "shim.c").write_text(source)
+    library = folder / "shim.so"
+    subprocess.run([compiler, "-O1", "-shared", "-fPIC", folder / "shim.c", "-o", library], check=True)
+    return library
 
 
 def run_alone(code, *arguments):

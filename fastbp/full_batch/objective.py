@@ -6,9 +6,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from .. import threads
-from ..graph import backward_of, fused
-from ..layers import build
-from ..losses import kernel_of
+from ..graph import backward_of
 from .hessian import hessian, hessian_products
 
 
@@ -46,9 +44,9 @@ class Objective:
             H = hessian(*self._arguments(self.parameters))
         if penalty:
             H[np.diag_indices_from(H)] += self.l2
-            places = self.model.views(np.arange(len(H)))[0]
-            for i, j, strength in self.model.ties:
-                a, b = places[i].ravel(), places[j].ravel()
+            places = self.model.sets(np.arange(len(H)))
+            for i, j, strength in self.model.tied_sets:
+                a, b = places[i][0].ravel(), places[j][0].ravel()
                 H[a, a] += strength
                 H[b, b] += strength
                 H[a, b] -= strength
@@ -72,11 +70,16 @@ class Objective:
         return flat_product
 
     def _arguments(self, parameters):
-        graph = fused(build(self.model.layers, self.model.n_inputs))
+        graph, outputs = self.model.fused, self.model.outputs
         X, y, labels, sample_weight = self._rows_of_our_own
-        if labels is not None:
-            y = np.arange(self.model.layers[-1].n_units) == labels[:, None]
-        return graph, backward_of(graph), parameters, X, [y], [(*kernel_of(self.model.loss), 1.0)], sample_weight
+        if not isinstance(y, tuple):  # of one output
+            y, labels = (y,), (labels,)
+        targets = [
+            its if indices is None else np.arange(output.n) == indices[:, None]
+            for output, its, indices in zip(outputs, y, labels, strict=True)
+        ]
+        costs = [output.cost for output in outputs]
+        return graph, backward_of(graph), parameters, X, targets, costs, sample_weight
 
     @cached_property
     def _rows_of_our_own(self):

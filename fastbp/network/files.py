@@ -7,6 +7,7 @@ import os
 import secrets
 import stat
 import zipfile
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -16,9 +17,6 @@ from ..initializers import from_json, to_json
 from ..layers import RBF, Dense
 from .model import SETTINGS, Model
 
-# settings that may be objects
-_CLASSES = {"initializer": initializers.CLASSES, "loss": losses.CLASSES}
-
 
 def save(file, model):
     """Write a model to a file object, or to the file of this name: all of it, or what is there stays."""
@@ -26,7 +24,7 @@ def save(file, model):
         "format": _format_of(model.layers),
         "layers": [layers.to_json(layer) for layer in model.layers],
         "n_inputs": model.n_inputs,
-        "loss": to_json(model.loss),
+        "loss": _loss_to_json(model.loss),
         "l1": model.l1,
         "l2": model.l2,
         "dtype": model.dtype.name,
@@ -35,6 +33,8 @@ def save(file, model):
         "input_noise": model.input_noise,
         "ties": model.ties,
     }
+    if model.loss_weights is not None:
+        settings["loss_weights"] = dict(model.loss_weights)
     arrays = {"settings": np.array(json.dumps(settings)), "parameters": model.parameters}
     if hasattr(file, "write"):
         np.savez(file, **arrays)
@@ -88,14 +88,26 @@ def _settings(archive):
         text = np.zeros(shape, dtype)
         _fill(text, stream)
     settings = json.loads(text.item())
-    for name, classes in _CLASSES.items():
-        settings[name] = from_json(settings[name], classes)
+    settings["initializer"] = from_json(settings["initializer"], initializers.CLASSES)
+    settings["loss"] = _loss_from_json(settings["loss"])
     settings["layers"] = [layers.from_json(layer) for layer in settings["layers"]]
     if settings.pop("format") != _format_of(settings["layers"]):
         raise ValueError("unknown format")
+    settings.setdefault("loss_weights", None)
     if settings.keys() != set(SETTINGS):
         raise ValueError(f"settings must be {SETTINGS}, got {tuple(settings)}")
     return settings
+
+
+def _loss_to_json(loss):
+    """Of several heads a list of names and losses: a dict is one loss."""
+    return [[name, to_json(its)] for name, its in loss.items()] if isinstance(loss, Mapping) else to_json(loss)
+
+
+def _loss_from_json(loss):
+    if isinstance(loss, list):
+        return {name: from_json(its, losses.CLASSES) for name, its in loss}
+    return from_json(loss, losses.CLASSES)
 
 
 def _format_of(sequence):

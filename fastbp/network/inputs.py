@@ -11,7 +11,6 @@ from scipy.sparse import coo_array, csr_array, issparse
 
 from .._core import Data, checked_bounds
 from ..checks import check_real
-from ..layers import RBF
 
 _NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
 
@@ -20,8 +19,8 @@ class Rows(NamedTuple):
     """Rows to train on or to evaluate, checked: see `Model.check_rows`, which makes them."""
 
     X: object
-    y: np.ndarray | None
-    labels: np.ndarray | None
+    y: np.ndarray | tuple | None  # of a network with several heads, tuples
+    labels: np.ndarray | tuple | None
     sample_weight: np.ndarray | None
 
     def data(self):
@@ -29,14 +28,14 @@ class Rows(NamedTuple):
         return Data(*self)
 
 
-def readable(X, n_inputs, dtype, first_layer):
+def readable(X, n_inputs, dtype, dense_only):
     """X as the core reads it: unchanged if it is float32, float64, uint8 or bool, whatever its strides; else converted,
-    to the network's dtype if need be."""
+    to the network's dtype if need be. ValueError for CSR if there is something, a string, that needs dense X."""
     if issparse(X):
         if X.ndim != 2:
             raise ValueError(f"X must have two dimensions, got shape {X.shape}")
-        if isinstance(first_layer, RBF):
-            raise ValueError(f"X must be dense for a first layer {first_layer!r}, got a sparse matrix")
+        if dense_only:
+            raise ValueError(f"X must be dense for {dense_only}, got a sparse matrix")
         if X.dtype.kind not in "biuf":
             raise ValueError(f"X must hold real numbers, got dtype {X.dtype}")
         X = _readable_csr(_as_csr(X, dtype), dtype)

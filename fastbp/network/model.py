@@ -2,7 +2,6 @@
 work on."""
 
 from dataclasses import replace
-from itertools import pairwise
 from numbers import Integral
 
 import numpy as np
@@ -10,14 +9,20 @@ import numpy as np
 from .. import threads
 from .._core import Data, Engine
 from ..checks import check_in_dtype, check_number, check_size
-from ..initializers import check_initializer
 from ..graph import fused, program_of
-from ..layers import RBF, Dense, build
-from ..losses import HistogramLoss, check_loss, check_targets, kernel_of
+from ..initializers import check_initializer
+from ..layers import Layer, build
+from ..losses import HistogramLoss
+from .activations import LayerActivations
+from .heads import check_outs, joined, output_gradients_of, outputs_of, settings_of, targets_of
 from .inputs import Rows, check_order, check_out, check_sample_weight, readable
+from .prediction import predicted
 from .state import OptimizerState
 
-SETTINGS = ("layers", "n_inputs", "loss", "l1", "l2", "dtype", "initializer", "input_dropout", "input_noise", "ties")
+SETTINGS = (
+    "layers", "n_inputs", "loss", "l1", "l2", "dtype", "initializer", "input_dropout", "input_noise", "ties",
+    "loss_weights",
+)  # fmt: skip
 
 
 class Model:
@@ -27,19 +32,21 @@ class Model:
 
     Parameters
     ----------
-    layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties
+    layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights
         As of `Network`.
     parameters : ndarray of shape (n_parameters,), default=None
         Not copied; one that can't be written to is for prediction alone. None: zeros.
 
     Attributes
     ----------
-    layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties
+    layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights
         The settings, checked. `l1` and `l2` may be set.
     parameters, weights, biases : ndarray and tuples of its views
-        As of `Network`.
-    graph : Graph
-        Of the layers, with a value for each.
+        As of `Network`, one for each place of weights in the network.
+    graph, fused : Graph
+        Of the layers, with a value for each; and what the engine runs, with fewer.
+    outputs : tuple of Output
+        One, or one for each head, with its loss.
     optimizer_state : OptimizerState or None
         None before the first update. May be set.
     engine : Engine
@@ -49,34 +56,39 @@ class Model:
 
     def __init__(
         self, layers, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", initializer="sklearn",
-        input_dropout=0.0, input_noise=0.0, ties=(), parameters=None,
+        input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, parameters=None,
     ):  # fmt: skip
         layers = tuple(layers)
-        if not layers or not all(isinstance(layer, Dense | RBF) for layer in layers):
-            raise ValueError(f"layers must be a non-empty sequence of Dense and RBF, got {layers!r}")
+        if not layers or not all(isinstance(layer, Layer) for layer in layers):
+            raise ValueError(f"layers must be a non-empty sequence of Dense, RBF and other layers, got {layers!r}")
         if dtype not in ("float32", "float64", np.float32, np.float64):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-        check_loss(loss, layers[-1])
-        if layers[-1].dropout:
-            raise ValueError(f"layers: the output layer must have dropout=0, got {layers[-1]!r}")
         self.layers = layers
         self.n_inputs = check_size("n_inputs", n_inputs)
-        self.loss = loss
+        self.graph = build(layers, n_inputs)
+        self.outputs = outputs_of(self.graph, loss, loss_weights)
+        self.loss, self.loss_weights = settings_of(self.outputs)
         self.dtype = np.dtype(np.dtype(dtype).name)  # native byte order
         self.l1 = l1
         self.l2 = l2
         self.initializer = check_initializer(initializer)
         self.input_dropout = check_number("input_dropout", input_dropout, "[0, 1)")
         self.input_noise = check_number("input_noise", input_noise, "[0, inf)")
-        check_in_dtype(self.dtype, layers=layers, loss=loss, initializer=initializer, input_noise=input_noise)
-        self.graph = build(layers, n_inputs)
-        program = program_of(fused(self.graph), [(*kernel_of(loss), 1.0)])
-        self.engine = Engine(program, self.dtype.name)
-        self.parameters = np.zeros(self.engine.n_parameters, self.dtype) if parameters is None else parameters
+        check_in_dtype(
+            self.dtype, layers=layers, loss=self.loss, initializer=initializer, input_noise=input_noise,
+            **{f"loss_weights[{output.name!r}]": output.weight for output in self.outputs},
+        )  # fmt: skip
+        self.fused = fused(self.graph)
+        self.engine = Engine(program_of(self.fused, [output.cost for output in self.outputs]), self.dtype.name)
+        self.parameters = np.zeros(self.graph.n_parameters, self.dtype) if parameters is None else parameters
         self.weights, self.biases = self.views(self.parameters)
-        self.ties = _check_ties(ties, layers, self.weights)
+        self.ties = _check_ties(ties, self.graph, self.dtype)
         self.optimizer_state = None
+        self._predicts_by_output = any(
+            output.name is not None or isinstance(output.loss, HistogramLoss) for output in self.outputs
+        )
         self._linear = None  # see before_output_unit
+        self._layer_activations = None
 
     @property
     def l1(self):
@@ -101,14 +113,26 @@ class Model:
         return state | {"optimizer_state": self.optimizer_state and vars(self.optimizer_state)}
 
     def __setstate__(self, state):
-        self.__init__(**{name: state[name] for name in SETTINGS})
+        self.__init__(**{name: state[name] for name in SETTINGS if name in state})
         self.parameters[:] = state["parameters"]
         self.optimizer_state = OptimizerState.copy_of(state["optimizer_state"])
 
     def views(self, flat):
-        """Weights and biases as views of a flat array like `parameters`, in two tuples."""
-        units = [self.n_inputs, *(layer.n_units for layer in self.layers)]
-        return views_of(flat, pairwise(units))
+        """Weights and biases of all places as views of a flat array like `parameters`, in two tuples."""
+        sets = self.sets(flat)
+        return (
+            tuple(sets[w][0].T if transposed else sets[w][0] for w, _, transposed in self.graph.places),
+            tuple(None if b < 0 else sets[b][1] for _, b, _ in self.graph.places),
+        )
+
+    def sets(self, flat):
+        """Pairs of W and b, of length 0 where there is none, as views of a flat array: one for each of the graph's
+        weights, whatever the number of their places."""
+        sets = []
+        for w in self.graph.weights:
+            end = w.offset + w.n_in * w.n_out
+            sets.append((flat[w.offset : end].reshape(w.n_in, w.n_out), flat[end : w.offset + w.size]))
+        return sets
 
     def before_output_unit(self):
         """A model on the same parameters that predicts the last layer's z."""
@@ -121,7 +145,15 @@ class Model:
 
     def check_X(self, X):
         """X as the core reads it: unchanged if it is float32, float64, uint8 or bool, whatever its strides."""
-        return X if self.engine.reads(X) else readable(X, self.n_inputs, self.dtype, self.layers[0])
+        return X if self.engine.reads(X) else readable(X, self.n_inputs, self.dtype, self._dense_only())
+
+    def _dense_only(self):
+        """What takes X otherwise than by a product with weights, or None. All that takes it is in the first layer."""
+        for op in self.graph.forward:
+            if op.input == 0 and op.kind != "dense":
+                name = self.graph.values[op.output].name
+                return f"a first layer {self.layers[0]!r}" + (f", {name} in it" if name != "0" else "")
+        return None
 
     def check_rows(self, X, y, sample_weight=None):
         """X, y and weights as `Rows`, checked but for NaN and inf in X and y; nothing is copied that need not be."""
@@ -129,7 +161,7 @@ class Model:
         n = X.shape[0]
         if n == 0:
             raise ValueError("X must have at least one row, got 0")
-        y, labels = check_targets(self.loss, y, n, self.layers[-1].n_units)
+        y, labels = targets_of(y, n, self.outputs)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, n)
         return Rows(X, y, labels, sample_weight)
@@ -144,23 +176,24 @@ class Model:
 
     @property
     def penalties(self):
-        """Strengths of L1 and L2 as pairs, one a layer."""
+        """Strengths of L1 and L2 as pairs, one for each of the graph's weights."""
         return [
-            (self.l1 if layer.l1 is None else layer.l1, self.l2 if layer.l2 is None else layer.l2)
-            for layer in self.layers
+            (self.l1 if w.layer.l1 is None else w.layer.l1, self.l2 if w.layer.l2 is None else w.layer.l2)
+            for w in self.graph.weights
         ]
 
     def flat_penalties(self):
         """Strengths of L1 and L2 for each parameter, (2, n_parameters)."""
         flat = np.zeros((2, self.parameters.size))
         for kind, row in enumerate(flat):
-            for penalties, w in zip(self.penalties, self.views(row)[0], strict=True):
+            for penalties, (w, _) in zip(self.penalties, self.sets(row), strict=True):
                 w[:] = penalties[kind]
         return flat
 
     def penalize(self, cost, gradient, l1=True):
         """Cost and gradient with L2 and ties and, if asked for, L1; the gradient changes in place."""
-        for penalties, w, g in zip(self.penalties, self.weights, self.views(gradient)[0], strict=True):
+        sets = zip(self.penalties, self.sets(self.parameters), self.sets(gradient), strict=True)
+        for penalties, (w, _), (g, _) in sets:
             l1_, l2 = penalties[0] * l1, penalties[1]
             size = np.abs(w).sum(dtype=np.float64)
             cost += l1_ * float(size) + l2 / 2 * float(np.square(w, dtype=np.float64).sum())
@@ -174,13 +207,19 @@ class Model:
     def add_ties(self, parameters, gradient):
         """Add the gradient of the ties' penalty at these parameters, which is linear in them, to a flat array; returns
         the penalty."""
-        penalty, W, G = 0.0, self.views(parameters)[0], self.views(gradient)[0]
-        for i, j, strength in self.ties:
-            difference = np.subtract(W[i], W[j], dtype=np.float64)
-            G[i][:] += strength * difference
-            G[j][:] -= strength * difference
+        penalty, sets, gradients = 0.0, self.sets(parameters), self.sets(gradient)
+        for i, j, strength in self.tied_sets:
+            difference = np.subtract(sets[i][0], sets[j][0], dtype=np.float64)
+            gradients[i][0][:] += strength * difference
+            gradients[j][0][:] -= strength * difference
             penalty += strength / 2 * float(np.square(difference).sum())
         return penalty
+
+    @property
+    def tied_sets(self):
+        """The ties, by numbers of the graph's weights."""
+        places = self.graph.places
+        return [(places[i][0], places[j][0], strength) for i, j, strength in self.ties]
 
     # ---- updates ----------------------------------------------------------------------------------------------------
 
@@ -215,7 +254,7 @@ class Model:
                 rates = np.full(len(record), learning_rate, dtype=np.float64)
             loss = self.engine.train(
                 self.parameters, data, order, batch_size, optimizer.settings, rates, state.arrays, state.t,
-                self.penalties, self.ties, penalty_over_weight, record, n_threads,
+                self.penalties, self.tied_sets, penalty_over_weight, record, n_threads,
                 self._randomness(random_state, augmentation), guarded,
             )  # fmt: skip
         return record, loss
@@ -255,38 +294,55 @@ class Model:
         if order is not None:
             order = check_order(order, n)
             n = len(order)
-        histogram = isinstance(self.loss, HistogramLoss)
+        if self._predicts_by_output:
+            return self._predict_by_output(X, order, out, n, n_threads)
         if out is not None:
-            check_out(out, (n, 1 if histogram else self.layers[-1].n_units), self.dtype, X)
-        if not histogram:
-            return self._outputs(X, order, out, n, n_threads)
-        means = self.loss.means(self._outputs(X, order, None, n, n_threads))
+            check_out(out, (n, self.outputs[0].n), self.dtype, X)
+        return predicted(self.engine, self.parameters, X, order, out, n, n_threads)
+
+    def _predict_by_output(self, X, order, out, n, n_threads):
+        """Predictions of heads, and of distributions, whose means they are."""
+        places = None
+        if out is not None:
+            outs = check_outs(out, n, self.dtype, X, self.outputs)
+            places = tuple(
+                np.empty((n, output.n), self.dtype) if isinstance(output.loss, HistogramLoss) else array
+                for output, array in zip(self.outputs, outs, strict=True)
+            )
+        alone = len(self.outputs) == 1
+        found = predicted(
+            self.engine, self.parameters, X, order, places[0] if places and alone else places, n, n_threads
+        )
+        found = [
+            output.loss.means(a) if isinstance(output.loss, HistogramLoss) else a
+            for output, a in zip(self.outputs, (found,) if alone else found, strict=True)
+        ]
         if out is None:
-            return means
-        out[:] = means
+            return joined(found, self.outputs)
+        for array, a in zip(outs, found, strict=True):
+            if array is not a:
+                array[:] = a
         return out
 
-    def _outputs(self, X, order, out, n, n_threads):
-        """Activations of the output layer for n rows."""
-        engine = self.engine
-        if engine.predicts_alone(n):
-            threads.check_n_threads(n_threads)
-            return engine.predict(self.parameters, X, order, out, 1)
-        with threads.team(n_threads, False) as n_threads:
-            return engine.predict(self.parameters, X, order, out, n_threads)
+    def activations(self, X, n_threads=None):
+        """What `Network.activations` returns."""
+        if self._layer_activations is None:
+            self._layer_activations = LayerActivations(self)
+        return self._layer_activations.of(X, n_threads)
 
     def forward(self, X, n_threads=None):
         """What `Network.forward` returns; the engine keeps the activations, and as `kept` whose they are."""
         data = Data(self.check_X(X))
         if data.n_rows == 0:
             raise ValueError("X must have at least one row, got 0")
-        out = np.empty((data.n_rows, self.layers[-1].n_units), self.dtype)
+        outs = tuple(np.empty((data.n_rows, output.n), self.dtype) for output in self.outputs)
         with threads.exclusive(self.engine), threads.team(n_threads, uses_blas=False) as n_threads:
-            self.engine.forward(self.parameters, data, out, n_threads)
-        return out
+            self.engine.forward(self.parameters, data, outs, n_threads)
+        return joined(outs, self.outputs)
 
     def backward(self, data, dz, n_threads=None):
         """What `Network.backward` returns; the data are those that the engine has kept."""
+        dz = output_gradients_of(dz, data.n_rows, self.dtype, self.outputs)
         gradient = np.empty_like(self.parameters)
         input_gradient = np.empty((data.n_rows, self.n_inputs), self.dtype)
         # the input gradient's product goes to BLAS
@@ -306,9 +362,9 @@ def views_of(flat, shapes):
     return tuple(weights), tuple(biases)
 
 
-def _check_ties(ties, layers, weights):
-    """The ties as tuples; ValueError unless each names two layers of the same shape and kind."""
-    checked = []
+def _check_ties(ties, graph, dtype):
+    """The ties as tuples; ValueError unless each names two places whose weights have the same shape and kind."""
+    checked, places = [], graph.places
     if not isinstance(ties, tuple | list):
         raise ValueError(f"ties must be a sequence of tuples (i, j, strength), got {ties!r}")
     for tie in ties:
@@ -316,15 +372,20 @@ def _check_ties(ties, layers, weights):
             raise ValueError(f"ties must be tuples (i, j, strength), got {tie!r}")
         i, j, strength = tie
         for place in (i, j):
-            if not isinstance(place, Integral) or isinstance(place, bool) or not 0 <= place < len(layers):
-                raise ValueError(f"ties must name layers from 0 to {len(layers) - 1}, got {tie!r}")
-        if i == j or weights[i].shape != weights[j].shape or type(layers[i]) is not type(layers[j]):
+            if not isinstance(place, Integral) or isinstance(place, bool) or not 0 <= place < len(places):
+                raise ValueError(f"ties must name layers from 0 to {len(places) - 1}, got {tie!r}")
+        if i != j and places[i][0] == places[j][0]:
+            raise ValueError(f"ties must name two layers that don't share their weights anyway, got {tie!r}")
+        a, b = (graph.weights[places[place][0]] for place in (i, j))
+        alike = (a.n_in, a.n_out, a.radial, places[i][2]) == (b.n_in, b.n_out, b.radial, places[j][2])
+        if i == j or not alike:
+            shapes = [(w.n_in, w.n_out) for w in (a, b)]
             raise ValueError(
-                f"ties must name two layers with weights of the same shape and kind, got {tie!r}: {layers[i]!r} with "
-                f"{weights[i].shape} and {layers[j]!r} with {weights[j].shape}"
+                f"ties must name two layers with weights of the same shape and kind, got {tie!r}: {a.layer!r} with "
+                f"{shapes[0]} and {b.layer!r} with {shapes[1]}"
             )
         strength = check_number("strength of ties", strength, "[0, inf)")
-        check_in_dtype(weights[i].dtype, **{"strength of ties": strength})
+        check_in_dtype(dtype, **{"strength of ties": strength})
         checked.append((int(i), int(j), strength))
     return tuple(checked)
 

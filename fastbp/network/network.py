@@ -1,29 +1,27 @@
 """The network as its users see it."""
 
-import numpy as np
-from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils import check_random_state
 
-from .. import threads
-from ..checks import check_finite, check_real
-from ..full_batch import FullBatch, GradientRule, Objective
-from ..full_batch.hessian import MAX_PARAMETERS
 from ..optimizers import SGD
 from . import files, start, training
-from .inputs import contiguous
+from .derivatives import Derivatives
 from .model import SETTINGS, Model
+from .plan import plan_of
 
 
-class Network:
+class Network(Derivatives):
     """A multilayer perceptron.
 
     Parameters
     ----------
-    layers : sequence of Dense and RBF
-        From the first hidden layer to the output layer. Each place in the list has weights of its own.
+    layers : sequence of layers
+        From the first hidden layer to the output layer: `Dense`, `RBF`, `Activation`, `Dropout`, `Residual`,
+        `Parallel`, `Shared` and `Transposed`. Each place in the list has weights of its own but for `Shared` ones.
     n_inputs : int
         Number of features.
-    loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss or None, default="squared_error"
-        The cost, averaged over samples (with their weights) and summed over outputs ``j``:
+    loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss, dict of them or None, default="squared_error"
+        The cost, averaged over samples (with their weights) and summed over outputs ``j``; of several heads, which the
+        last layer has if it is a `Parallel` of a dict, a dict with one for each:
 
         - "squared_error": ``1/2 (y_j - a_j)^2``;
         - "absolute_error": ``|y_j - a_j|``; the derivative at 0 is taken as 0;
@@ -42,7 +40,7 @@ class Network:
           without a mistake if a plane separates the classes.
 
         From "cross_entropy" on, a cost brings its own output unit and is computed from the last layer's ``z``, which
-        must have the activation "identity". None is for costs of one's own, see `backward`.
+        must have the activation "identity". None is for costs of one's own, see `backward`, of all heads.
     l1, l2 : float, default=0.0
         Penalty ``l1 sum|w| + l2/2 sum w^2`` on weights, not biases. The notes' ``lambda/n`` is ``l2 = lambda/n``.
     dtype : {"float32", "float64"}, default="float64"
@@ -72,20 +70,25 @@ class Network:
         "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7, 1995).
     ties : sequence of tuple (i, j, strength), default=()
         Parameter tying (Notes 004): each tie adds ``strength/2 ||W_i - W_j||^2``, squares of all elements, to the
-        penalty, for the weights of two layers of the same shape and kind, counted from 0. The notes' formula, which has
-        no factor, is strength 2. Biases are free. A step takes all weights as they were before it.
+        penalty, for the weights of two layers of the same shape and kind, counted from 0 as `weights` are. The notes'
+        formula, which has no factor, is strength 2. Biases are free. A step takes all weights as they were before it.
+    loss_weights : dict or None, default=None
+        The cost of several heads is the sum of their losses times these weights, in [0, inf): ``C = sum_k w_k C_k``.
+        Those that are not in it are 1.
 
     Attributes
     ----------
     parameters : ndarray of shape (n_parameters,)
         All parameters; layer by layer, weights then biases. Writing to it changes the network.
     weights : tuple of ndarray of shape (n_in, n_out)
-        Views of `parameters`. Of an `RBF`, its centres.
-    biases : tuple of ndarray of shape (n_out,)
-        Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``.
+        Views of `parameters`, one for each place where the network has weights, in the order of layers. Of an `RBF`,
+        its centres. All places of a `Shared` layer have views of the same weights, a `Transposed` one of their
+        transpose.
+    biases : tuple of ndarray of shape (n_out,) or None
+        Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``; None of a projection, which has no bias.
     l1, l2 : float
         May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype`, `initializer`,
-        `input_dropout`, `input_noise` and `ties`.
+        `input_dropout`, `input_noise`, `ties` and `loss_weights`.
 
     Raises
     ------
@@ -124,10 +127,10 @@ class Network:
 
     def __init__(
         self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
-        initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(),
+        initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None,
     ):  # fmt: skip
         self._model = Model(
-            layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties
+            layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights
         )  # fmt: skip
         self._random_state = start.random_state_of(random_state)
         start.draw(self._model, self._random_state)
@@ -142,6 +145,7 @@ class Network:
     input_dropout = property(lambda self: self._model.input_dropout)
     input_noise = property(lambda self: self._model.input_noise)
     ties = property(lambda self: self._model.ties)
+    loss_weights = property(lambda self: self._model.loss_weights)
     parameters = property(lambda self: self._model.parameters)
     weights = property(lambda self: self._model.weights)
     biases = property(lambda self: self._model.biases)
@@ -151,7 +155,8 @@ class Network:
         return (
             f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, "
             f"dtype={self.dtype.name!r}, initializer={self.initializer!r}, input_dropout={self.input_dropout}, "
-            f"input_noise={self.input_noise}, ties={self.ties})"
+            f"input_noise={self.input_noise}, ties={self.ties}"
+            + (")" if self.loss_weights is None else f", loss_weights={self.loss_weights})")
         )
 
     def __getstate__(self):
@@ -162,7 +167,7 @@ class Network:
         model = state.pop("_model", None)
         if model is None:  # of version 0.1.0, where all this was the network's own
             names = (*SETTINGS, "parameters", "optimizer_state")
-            model = {name: state.pop(f"_{name}") for name in names}
+            model = {name: state.pop(f"_{name}") for name in names if f"_{name}" in state}
         vars(self).update(state)
         self._model = Model.__new__(Model)
         self._model.__setstate__(model)
@@ -174,7 +179,7 @@ class Network:
 
         Orthonormal weights and biases of 0; then each layer's weights, from the first to the last, are divided by the
         standard deviation of its ``z = H W + b`` over all samples and units. Since ``b = 0`` that makes it 1 at once.
-        The optimizer's state is dropped.
+        `Shared` weights are those of their first place. The optimizer's state is dropped.
 
         Parameters
         ----------
@@ -249,7 +254,7 @@ class Network:
             Class indices (n_samples,) or probabilities (n_samples, n_outputs), which sum to 1 in each row up to the
             rounding of half precision, for "softmax_cross_entropy"; else
             (n_samples, n_targets), or (n_samples,) for one target. There are as many targets as outputs, but for
-            "gaussian" (half as many), several quantiles, and `HistogramLoss` (one).
+            "gaussian" (half as many), several quantiles, and `HistogramLoss` (one). A dict of such for several heads.
         optimizer : UpdateRule or full-batch rule, default=SGD()
             SGD, Adam, AdamW, RMSProp and Adagrad go through mini-batches; Rprop, Quickprop, Newton, NewtonCG, BFGS and
             LBFGS are full-batch rules, one iteration on all rows an epoch, which end training before `epochs` when
@@ -335,10 +340,12 @@ class Network:
             validation_data, early_stopping, callback, verbose, n_threads, then, augmentation,
         )  # fmt: skip
 
-    # ---- prediction and gradients -----------------------------------------------------------------------------------
+    # ---- prediction -------------------------------------------------------------------------------------------------
 
     def predict(self, X, *, order=None, out=None, n_threads=None):
         """Activations of the output layer; with `HistogramLoss` the means of its distributions, one column.
+
+        Of several heads all arrays are in dicts by their names.
 
         Parameters
         ----------
@@ -347,13 +354,13 @@ class Network:
             it is not certain that zero times a weight that is not finite is NaN.
         order : int64 array, default=None
             Rows to predict; None: all of them.
-        out : ndarray of shape (n_samples, n_outputs), default=None
+        out : ndarray of shape (n_samples, n_outputs) or dict of them, default=None
             For the result: C-contiguous, of the network's dtype.
         n_threads : int, default=None
 
         Returns
         -------
-        a : ndarray of shape (n_samples, n_outputs)
+        a : ndarray of shape (n_samples, n_outputs) or dict of them
 
         Raises
         ------
@@ -362,206 +369,81 @@ class Network:
         """
         return self._model.predict(X, order, out, n_threads)
 
-    def value_and_gradient(self, X, y, sample_weight=None, *, penalty=False, n_threads=None):
-        """The cost of the data and its gradient.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in `fit`.
-        penalty : bool, default=False
-            Whether to add the L1 and L2 penalties, and that of ties, to both.
-        n_threads : int, default=None
-
-        Returns
-        -------
-        cost : float
-        gradient : ndarray of shape (n_parameters,)
-            In the order of `parameters`. The subgradient of ``|w|`` at 0 is 0.
-
-        Raises
-        ------
-        ValueError
-            If an argument has the wrong shape, dtype or values, or the network has no loss.
-        """
-        self._needs_loss("value_and_gradient")
-        model = self._model
-        rows, gradient = model.check_rows(X, y, sample_weight), np.empty_like(model.parameters)
-        cost = model.evaluate(rows.data(), None, gradient, n_threads)
-        check_finite(gradient if np.isfinite(cost) else cost, X=[X], y=[y])
-        return model.penalize(cost, gradient) if penalty else (cost, gradient)
-
-    def hessian_vector_product(self, X, y, v, sample_weight=None, *, penalty=False):
-        """The Hessian of the cost of the data times a vector, exact, by Pearlmutter's R-operator.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in `fit`.
-        v : array-like of shape (n_parameters,)
-            In the order of `parameters`.
-        penalty : bool, default=False
-            Whether to add the Hessian of the L2 penalty, ``l2`` on the diagonal for weights, and that of ties. That of
-            ``|w|`` is 0.
-
-        Returns
-        -------
-        Hv : ndarray of shape (n_parameters,)
-            ``d/dr gradient(parameters + r v)`` at ``r = 0``. The second derivative of ReLU and the like is taken as 0.
-
-        Raises
-        ------
-        ValueError
-            If an argument has the wrong shape, dtype or values, or the network has no loss.
-
-        References
-        ----------
-        B. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6, 1994. The equations are in
-        fastbp/full_batch/hessian.py.
-        """
-        self._needs_loss("hessian_vector_product")
-        v = np.asarray(v)
-        if v.dtype.kind not in "biuf" or v.shape != self.parameters.shape:
-            raise ValueError(
-                f"v must hold real numbers in shape {self.parameters.shape}, got dtype {v.dtype}, shape {v.shape}"
-            )
-        assert_all_finite(v, input_name="v")
-        objective = Objective(self._model, self._model.check_rows(X, y, sample_weight))
-        return check_finite(objective.hessian_product(penalty)(v), X=[X], y=[y])
-
-    def hessian(self, X, y, sample_weight=None, *, penalty=False):
-        """The Hessian of the cost of the data, exact and symmetric. For small networks.
-
-        Parameters
-        ----------
-        X, y, sample_weight, penalty
-            As in `hessian_vector_product`.
-
-        Returns
-        -------
-        H : ndarray of shape (n_parameters, n_parameters)
-            In the order of `parameters`.
-
-        Raises
-        ------
-        ValueError
-            As in `hessian_vector_product`, and if there are more than 5000 parameters.
-        """
-        self._needs_loss("hessian")
-        if self.parameters.size > MAX_PARAMETERS:
-            raise ValueError(
-                f"hessian is for networks of at most {MAX_PARAMETERS} parameters, got {self.parameters.size}; "
-                "hessian_vector_product takes any"
-            )
-        objective = Objective(self._model, self._model.check_rows(X, y, sample_weight))
-        return check_finite(objective.hessian(penalty), X=[X], y=[y])
-
-    def _needs_loss(self, method):
-        if self.loss is None:
-            raise ValueError(f"{method} needs a network with a loss, this one has loss=None")
-
-    def forward(self, X, *, n_threads=None):
-        """Activations of the last layer, remembered together with all others for `backward`.
-
-        They are kept in the network's one workspace, so that forward, backward, training and evaluation are for one
-        thread at a time. `predict` and `save` are for any number of threads, also meanwhile, and for signal handlers.
+    def activations(self, X, *, n_threads=None):
+        """Weighted inputs and activations of every layer, as in `predict`: without dropout.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
-            Not to be changed before `backward`.
+            As in `predict`.
         n_threads : int, default=None
 
         Returns
         -------
-        a : ndarray of shape (n_samples, n_outputs)
-            Without the output unit that a loss from logits brings along.
+        activations : dict of Activations
+            Tuples ``(z, a)`` of arrays (n_samples, n_units) by the names of layers: of layer 2 "2", of the first layer
+            within it "2.0", of a projection "2.projection", of the first layer of head "kind" "2.kind.0"; layers
+            within a layer come before it. A layer that only connects others has what they make for both. An `RBF` has
+            ``z_j = -beta_j |h - c_j|^2`` and ``a = exp(z)``. The output layer's ``a`` has the unit that a loss from
+            logits brings along. Without a unit, ``a`` is ``z``, the same array.
 
         Raises
         ------
-        RuntimeError
-            If the network is being trained or evaluated, or in `forward` or `backward`: by another thread, or by a call
-            that a signal's handler has interrupted to call this one.
         ValueError
             If X does not fit.
-        """
-        return self._model.forward(X, n_threads)
 
-    def backward(self, dz, *, n_threads=None):
-        """Backpropagate the gradient of one's own cost.
+        Notes
+        -----
+        ``z^l = a^(l-1) W^l + b^l`` and ``a^l = f(z^l)`` of notes 001. What they are in training, with dropout, differs.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network([fastbp.Dense(3, "tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+        >>> z, a = net.activations([[0.5, 0.1]])["0"]
+        >>> a.shape
+        (1, 3)
+        """
+        return self._model.activations(X, n_threads)
+
+    def program(self, mode="train", *, batch_size=32, n_threads=1, X=None):
+        """What a call would run, to be read: ops, how threads share them, where they wait for each other, memory.
+
+        The bits of results do not depend on what is chosen for the number of threads.
 
         Parameters
         ----------
-        dz : array-like of shape (n_samples, n_outputs)
-            ``dC/da``, where ``a`` is what the last `forward` returned.
-        n_threads : int, default=None
+        mode : {"train", "gradient", "loss", "predict", "forward", "backward"}, default="train"
+            "train" is a step of `fit`, but for what an optimizer's `clip_norm` and a layer's `max_norm` add; "gradient"
+            is `value_and_gradient`, "loss" that without the gradient.
+        batch_size : int, default=32
+            Rows of a batch; in modes other than "train" all rows, if X is None.
+        n_threads : int, default=1
+            As in `fit`, but not bounded by the number of processors.
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs), default=None
+            Data, whose layout, zeros and number of rows have a say. None is for dense data without zeros of the
+            network's dtype, enough of it for all threads.
 
         Returns
         -------
-        gradient : ndarray of shape (n_parameters,)
-            ``dC/d(parameters)``, without penalties.
-        input_gradient : ndarray of shape (n_samples, n_inputs)
-            ``dC/dX``.
+        program : Plan
+            As a string it is all that. Its attributes are `phases`, each with `ops`, `split` and `barrier`, and
+            `n_barriers`, `listed`, `direct`, `halved`, `chunk`, `sides`, `n_threads` and `workspace_size`.
 
         Raises
         ------
-        RuntimeError
-            Without a `forward` since the last call of anything that trains or evaluates; as in `forward`.
         ValueError
-            If dz does not have the shape of what `forward` returned.
+            If an argument does not fit, or the network has no loss for the mode.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network([fastbp.Dense(100, "relu"), fastbp.Dense(10)], n_inputs=784, dtype="float32")
+        >>> program = net.program("train", n_threads=2)
+        >>> [phase.split for phase in program.phases], program.n_barriers
+        (['columns', 'rows', 'alone', 'weights'], 2)
         """
-        data = self._model.engine.kept
-        if data is None:
-            raise RuntimeError("backward needs a call of forward before it, with nothing trained or evaluated between")
-        dz = contiguous(check_real("dz", dz), self.dtype)
-        shape = data.n_rows, self.layers[-1].n_units
-        if dz.shape != shape:
-            raise ValueError(f"dz must have the shape of what forward returned, {shape}, got {dz.shape}")
-        return self._model.backward(data, dz, n_threads)
-
-    def step(self, gradient, optimizer):
-        """One update of the parameters from a gradient of one's own.
-
-        Parameters
-        ----------
-        gradient : array-like of shape (n_parameters,)
-            Of the cost without penalties, which the update adds.
-        optimizer : SGD, Adam, AdamW, RMSProp, Adagrad, Rprop or Quickprop
-            Its state goes on from the last step, if that was by the same rule, and with it the position in a learning
-            rate's schedule, which must be one that moves per step: there are no epochs here.
-
-        Raises
-        ------
-        TypeError
-            If optimizer is a rule that needs more than a gradient.
-        ValueError
-            If gradient does not have the shape of `parameters` or is not finite, or the schedule moves per epoch.
-        """
-        training.check_optimizer(optimizer, self.dtype)
-        if isinstance(optimizer, FullBatch) and not isinstance(optimizer, GradientRule):
-            raise TypeError(
-                "optimizer must be an SGD, Adam, AdamW, RMSProp, Adagrad, Rprop or Quickprop for step: "
-                f"{type(optimizer).__name__} needs the cost too, which fit has, got {optimizer!r}"
-            )
-        if getattr(getattr(optimizer, "learning_rate", None), "per", "step") != "step":
-            raise ValueError(
-                f"step knows no epochs: learning_rate must be a number or a schedule with per='step', got "
-                f"{optimizer.learning_rate!r}"
-            )
-        if isinstance(optimizer, FullBatch):
-            optimizer.check(self._model)
-        gradient = contiguous(check_real("gradient", gradient), self.dtype)
-        if gradient.shape != self.parameters.shape:
-            raise ValueError(f"gradient must have shape {self.parameters.shape}, got {gradient.shape}")
-        assert_all_finite(gradient, input_name="gradient")
-        model = self._model
-        if not isinstance(optimizer, FullBatch):
-            model.step(gradient, optimizer)
-            return
-        with threads.exclusive(model.engine):
-            model.engine.forget()  # its activations are of other parameters
-            state = model.state_of(optimizer)
-            optimizer.update(model.parameters, model.penalize(0.0, gradient.copy())[1], *state.arrays, state.t)
+        return plan_of(self._model, mode, batch_size, n_threads, X)
 
     # ---- files ------------------------------------------------------------------------------------------------------
 

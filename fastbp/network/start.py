@@ -7,9 +7,8 @@ from sklearn.utils import assert_all_finite, check_random_state
 
 from .. import threads
 from ..initializers import initialize
-from ..layers import RBF, Dense
 from ..undo import Undo
-from .model import Model
+from .prediction import engine_of, predicted
 
 
 def random_state_of(random_state):
@@ -26,52 +25,56 @@ def random_state_of(random_state):
 
 
 def draw(model, random_state):
-    """Draw the parameters, layer by layer, as the layers' rules or the network's say."""
-    for layer, W, b in zip(model.layers, model.weights, model.biases, strict=True):
-        if isinstance(layer, RBF):
+    """Draw the parameters, weights by weights, as the layers' rules or the network's say."""
+    graph = model.fused
+    first = next(op for op in graph.forward if op.weights >= 0)
+    for weights, (W, b) in zip(graph.weights, model.sets(model.parameters), strict=True):
+        if weights.radial:
             W[:] = random_state.normal(size=W.shape)
             b[:] = -np.log(2 * len(W))
         else:
-            initialize(layer.initializer or model.initializer, random_state, W, b, model.layers[0].activation)
+            rule = weights.layer.initializer or model.initializer
+            initialize(rule, random_state, W, b, graph.values[first.output].unit)
 
 
 def lsuv(model, random_state, X, n_threads):
     """What `Network.init_lsuv` does."""
-    if not all(isinstance(layer, Dense) for layer in model.layers):
+    if any(weights.radial for weights in model.graph.weights):
         raise ValueError(f"init_lsuv is for networks of Dense, init_centres for RBF, got {model.layers!r}")
-    H = _check_samples(model, X, n_threads)
+    X = _check_samples(model, X, n_threads)
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
-        parameters = np.empty_like(model.parameters)
-        for i, (layer, W, b) in enumerate(zip(model.layers, *model.views(parameters), strict=True)):
-            initialize("orthogonal", random_state, W, b, layer.activation)
-            deviation = _outputs(Dense(layer.n_units), W, b, H, n_threads).std(dtype=np.float64)
+        parameters = np.zeros_like(model.parameters)
+        for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
+            initialize("orthogonal", random_state, W, b, "identity")
+            deviation = _value(model, parameters, X, op.output, "z", n_threads).std(dtype=np.float64)
             if not np.finfo(model.dtype).tiny < deviation < np.inf:
-                raise ValueError(f"X must make every z vary; its variance is {deviation**2} in layer {i}")
+                name = model.graph.values[op.output].name
+                raise ValueError(f"X must make every z vary; its variance is {deviation**2} in layer {name}")
             W /= deviation
-            H = _outputs(layer, W, b, H, n_threads)
         model.start_from(parameters)
 
 
 def centres(model, random_state, X, n_threads):
     """What `Network.init_centres` does."""
-    H = _check_samples(model, X, n_threads)
+    X = _check_samples(model, X, n_threads)
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
         parameters = model.parameters.copy()
-        for i, (layer, W, b) in enumerate(zip(model.layers, *model.views(parameters), strict=True)):
-            if isinstance(layer, RBF):
-                H = np.asarray(H, model.dtype)  # as the core sees it
-                few = len(H) < layer.n_units
-                W[:] = H[random_state.choice(len(H), layer.n_units, replace=few)].T
-                distance = cdist(H, W.T, "sqeuclidean").mean()
-                if not np.finfo(model.dtype).tiny < distance < np.inf:
-                    raise ValueError(
-                        f"X must make the inputs of an RBF vary; their mean squared distance from the centres is "
-                        f"{distance} in layer {i}"
-                    )
-                b[:] = -np.log(distance)
-            H = _outputs(layer, W, b, H, n_threads)
+        for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
+            if op.kind != "rbf":
+                continue
+            H = np.asarray(_value(model, parameters, X, op.input, "a", n_threads), model.dtype)  # as the core sees it
+            n_units = len(b)
+            W[:] = H[random_state.choice(len(H), n_units, replace=len(H) < n_units)].T
+            distance = cdist(H, W.T, "sqeuclidean").mean()
+            if not np.finfo(model.dtype).tiny < distance < np.inf:
+                name = model.graph.values[op.output].name
+                raise ValueError(
+                    f"X must make the inputs of an RBF vary; their mean squared distance from the centres is "
+                    f"{distance} in layer {name}"
+                )
+            b[:] = -np.log(distance)
         model.start_from(parameters)
 
 
@@ -85,8 +88,18 @@ def _check_samples(model, X, n_threads):
     return X
 
 
-def _outputs(layer, W, b, H, n_threads):
-    """What a layer with these parameters makes of its inputs H."""
-    bare = RBF(layer.n_units) if isinstance(layer, RBF) else Dense(layer.n_units, layer.activation)
-    parameters = np.concatenate([W.ravel(), b])
-    return Model([bare], len(W), dtype=W.dtype, parameters=parameters).predict(H, n_threads=n_threads)
+def _first_uses(graph, sets):
+    """The op that first uses W, and W and b, for each of the graph's weights but biases alone, in their order."""
+    seen = set()
+    for op in graph.forward:
+        if op.kind in ("dense", "rbf") and op.weights not in seen:
+            seen.add(op.weights)
+            yield op, sets[op.weights]
+
+
+def _value(model, parameters, X, value, part, n_threads):
+    """What a value of the graph, its z or its a, is with these parameters."""
+    if value == 0:
+        return X
+    engine = engine_of(model.graph, [(value, part)], model.dtype)
+    return predicted(engine, parameters, X, None, None, X.shape[0], n_threads)

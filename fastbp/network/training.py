@@ -19,6 +19,7 @@ from ..full_batch import FullBatch, Objective
 from ..optimizers import UpdateRule
 from ..schedules import Schedule
 from ..undo import Undo
+from .heads import arrays_of
 from .inputs import Rows
 from .model import Model
 from .state import OptimizerState
@@ -66,7 +67,7 @@ def fit(
     rows = model.check_rows(X, y, sample_weight)
     _check_randomness(model, optimizer, X, augmentation)
     validation = None if validation_data is None else _validation_rows(model, validation_data)
-    if then is not None and (rows.labels is None) != (validation.labels is None):
+    if then is not None and _are_indices(rows) != _are_indices(validation):
         raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
     # one epoch alone is guarded by the engine, and nothing of ours that may fail comes after it
     alone = (
@@ -74,8 +75,8 @@ def fit(
         and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
     )  # fmt: skip
     training = Training(
-        model, random_state, rows, {"X": [X], "y": [y]}, optimizer, epochs, batch_size, shuffle, callbacks, verbose,
-        n_threads, augmentation, alone, validation, early_stopping,
+        model, random_state, rows, {"X": [X], "y": arrays_of(y)}, optimizer, epochs, batch_size, shuffle, callbacks,
+        verbose, n_threads, augmentation, alone, validation, early_stopping,
     )  # fmt: skip
 
     def keep(error):
@@ -111,7 +112,7 @@ def fit(
         else:
             model.optimizer_state = best.optimizer_state
             limit = {"cost_limit": model.penalized_cost(rows.data(), n_threads)}
-        given = {"X": [X, validation_data[0]], "y": [y, validation_data[1]]}
+        given = {"X": [X, validation_data[0]], "y": [*arrays_of(y), *arrays_of(validation_data[1])]}
         rows = _joined(model, rows, validation)
         history.second = replace(training, rows=rows, given=given, validation=None, early_stopping=None, **limit).run()
         return history
@@ -260,9 +261,23 @@ def _joined(model, *parts):
         X = np.concatenate(X)
     if any(w is not None for w in weights):
         weights = [np.ones(x.shape[0]) if w is None else w for (x, *_), w in zip(parts, weights, strict=True)]
-    y = [a if a is None else a.reshape(len(a), -1) for a in y]
-    y, labels, weights = (None if a[0] is None else np.concatenate(a) for a in (y, labels, weights))
-    return Rows(X, y, labels, weights)
+    return Rows(X, _concatenated(y), _concatenated(labels), _concatenated(weights))
+
+
+def _concatenated(parts):
+    """Arrays, None, or tuples of them, as one of their kind; a vector and a matrix of one column are a matrix."""
+    if isinstance(parts[0], tuple):
+        return tuple(map(_concatenated, zip(*parts, strict=True)))
+    if parts[0] is None:
+        return None
+    if any(part.ndim == 2 for part in parts):
+        parts = [part.reshape(len(part), -1) for part in parts]
+    return np.concatenate(parts)
+
+
+def _are_indices(rows):
+    """Whether targets are class indices; of several heads a list."""
+    return [labels is not None for labels in (rows.labels if isinstance(rows.labels, tuple) else [rows.labels])]
 
 
 def _rows_of_steps(n_steps, order, batch_size, sample_weight):
@@ -328,7 +343,7 @@ def _check_randomness(model, optimizer, X, augmentation):
             f"{augmentation.image_shape}"
         )
     of_inputs = {"input_dropout": model.input_dropout, "input_noise": model.input_noise, "augmentation": augmentation}
-    dropouts = {f"dropout of layers[{i}]": layer.dropout for i, layer in enumerate(model.layers)}
+    dropouts = {f"dropout of layers[{value.name}]": value.dropout for value in model.graph.values}
     used = [f"{name}={value}" for name, value in (of_inputs | dropouts).items() if value]
     if used and isinstance(optimizer, FullBatch):
         raise ValueError(
@@ -344,7 +359,7 @@ def _validation_rows(model, validation_data):
     if not isinstance(validation_data, tuple) or len(validation_data) not in (2, 3):
         raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
     try:
-        for part in validation_data[:2]:
+        for part in (validation_data[0], *arrays_of(validation_data[1])):
             assert_all_finite(part)
         return model.check_rows(*validation_data)
     except ValueError as error:

@@ -79,6 +79,11 @@ def test_wide_layers_against_the_reference(rng, layer):
     """Layers that are shared by columns and keep the transpose of their input, in a batch of several chunks."""
     net = make([layer(300), layer(280), Dense(3)])
     X, y = problem(rng, 700)
+    for batch_size in (64, 700):
+        program = net.program("train", batch_size=batch_size)
+        assert [phase.split for phase in program.phases].count("columns") > 1
+        assert sum(op.kind == "transpose" for phase in program.phases for op in phase.ops) == 2
+    assert program.chunk < 700
     expected = expected_gradient(net, X, y)
     before = net.parameters.copy()
     value, gradient = net.value_and_gradient(X, y)
@@ -158,7 +163,8 @@ def test_full_batch_rules(rng, rule):
 
 def test_large_batch_in_chunks(rng):
     net = make([RBF(4000), RBF(20), Dense(3)], n_inputs=4)
-    X, y = problem(rng, 700)  # chunks are of 256 rows at least
+    X, y = problem(rng, 700)
+    assert net.program("gradient", batch_size=700).chunk < 700
     whole = net.value_and_gradient(X, y)
     parts = [net.value_and_gradient(X[i : i + 100], y[i : i + 100]) for i in range(0, 700, 100)]
     assert_allclose(whole[0], np.mean([value for value, _ in parts]))

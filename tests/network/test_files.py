@@ -29,7 +29,9 @@ from fastbp import (
     LeakyReLU,
     Network,
     Orthogonal,
+    Parallel,
     ReduceOnPlateau,
+    Residual,
     SoftmaxCrossEntropy,
     VarianceScaling,
 )
@@ -38,7 +40,11 @@ from fastbp.losses import Lp
 pytestmark = pytest.mark.once
 
 
-def make(n_inputs=3, n_units=4, seed=0):
+def make(n_inputs=3, n_units=4, seed=0, heads=False):
+    if heads:
+        layers = [Residual([Dense(n_inputs, "tanh")]), Parallel({"a": [Dense(1)], "b": [Dense(2)]})]
+        loss, loss_weights = {"a": "huber", "b": Lp(3)}, {"b": 0.5}
+        return Network(layers, n_inputs=n_inputs, loss=loss, loss_weights=loss_weights, random_state=seed)
     return Network([Dense(n_units, "tanh"), Dense(1)], n_inputs=n_inputs, random_state=seed)
 
 
@@ -311,10 +317,29 @@ def test_settings_that_lead_nowhere(tmp_path):
         refused(file)
 
 
-def test_damaged_files(tmp_path):
+def test_settings_of_heads_that_lead_nowhere(tmp_path):
+    net = make(heads=True)
+    file, (settings, parameters) = tmp_path / "bad.npz", parts(net)
+    write(file, settings, parameters)
+    assert repr(Network.load(file)) == repr(net)
+    for bad in (
+        settings | {"loss": [["a", "huber"]]}, settings | {"loss": {"a": "huber", "b": "huber"}},
+        settings | {"loss": [["a", "huber"], ["b", {"Lp": {"q": 1}}]]}, settings | {"loss": [[["a"], "huber"]]},
+        settings | {"loss": ["ab", "cd"]}, settings | {"loss": "huber"}, settings | {"loss_weights": {"c": 1}},
+        settings | {"loss_weights": [1, 2]}, settings | {"loss_weights": {"a": None}}, settings | {"format": 1},
+    ):  # fmt: skip
+        write(file, bad, parameters)
+        refused(file)
+
+
+@pytest.mark.parametrize("heads", [False, True])
+def test_damaged_files(tmp_path, heads):
     """Bytes changed, left out or added: a ValueError, or a network."""
     file, stream, draw = tmp_path / "bad.npz", io.BytesIO(), random.Random(0)
-    Network([Dense(2, "tanh"), Dense(1)], n_inputs=2, loss=Lp(3), random_state=0).save(stream)
+    if heads:
+        make(heads=True).save(stream)
+    else:
+        Network([Dense(2, "tanh"), Dense(1)], n_inputs=2, loss=Lp(3), random_state=0).save(stream)
     whole = stream.getvalue()
     outcomes = {ValueError: 0, Network: 0}
     for i in range(1500):

@@ -74,6 +74,7 @@ def test_large_batch_in_chunks(rng):
     """A batch beyond the workspace's limit is worked on in chunks; the sum of their gradients is the gradient."""
     net = make([50, 4000, 30, 3], "relu", "softmax_cross_entropy")
     X, y, Y = problem(rng, 1000, 50, 3, "softmax_cross_entropy")
+    assert all(net.program(mode, batch_size=1000).chunk < 1000 for mode in ("gradient", "train"))
     value, gradient = net.value_and_gradient(X, y)
     expected = expected_gradient(net, X, Y)
     assert_allclose(value, expected[0])

@@ -52,6 +52,9 @@ def test_gradient_of_many_rows_of_all_kinds(dtype, weighted, rng):
         [net.value_and_gradient(X[p], y[p], None if w is None else w[p])[1] for p in parts], axis=0, weights=shares
     )
     for x in (X, csr_array(X)):
+        program = net.program("gradient", X=x, n_threads=2)
+        assert program.listed and program.chunk < n
+        assert {phase.split for phase in program.phases} == {"rows", "columns", "alone", "weights"}
         gradients = [net.value_and_gradient(x, y, w, n_threads=n_threads)[1] for n_threads in (1, 2)]
         assert_array_equal(*gradients)
         assert_allclose(gradients[0], exact, rtol=1e-3, atol=30 * np.finfo(dtype).eps * abs(exact).max())

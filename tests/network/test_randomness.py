@@ -120,7 +120,8 @@ def test_a_batch_of_many_chunks_has_the_masks_of_one(rng, monkeypatch):
     net = Network(
         [Dense(40, "tanh", dropout=0.4), Dense(3)], n_inputs=6, loss="softmax_cross_entropy", random_state=0
     )
-    cost, gradient = one_step(net, X, y, batch_size=70000)  # in chunks of some hundred rows
+    assert net.program(batch_size=70000).chunk < 10000
+    cost, gradient = one_step(net, X, y, batch_size=70000)
     seed = np.random.RandomState(3).randint(2**32, size=2, dtype=np.uint32)
     H = np.tanh(X @ net.weights[0] + net.biases[0]) * reference.dropout_mask(seed, 0, np.arange(70000), 1, 40, 0.4)
     Z = H @ net.weights[1] + net.biases[1]

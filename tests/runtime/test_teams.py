@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from runtime_cases import NETWORKS, data, make
 from scipy import sparse
 
+import fastbp
 from fastbp import RBF, SGD, Adam, Dense, Network, RMSProp, threads
 from fastbp.threads import n_processors  # the tests' own fixture replaces it in its module
 
@@ -36,6 +37,26 @@ def test_same_bits_for_any_number_of_threads(name, optimizer, kind):
                 assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_paths(name):
+    """What each of the networks is there for."""
+    sizes, batch, n = NETWORKS[name]
+    net, (X, _) = make(sizes), data(sizes, n)
+    train, gradient = (net.program(mode, batch_size=batch, n_threads=2, X=X) for mode in ("train", "gradient"))
+    ops = [(phase.split, op.kind) for phase in gradient.phases for op in phase.ops]
+    by_columns, halves = {"wide", "many inputs", "wide, then halves"}, {"middle stripe in halves": "0"}
+    if fastbp.ISA != "baseline":  # where the second layer's 100 columns are more stripes than repay it
+        halves["wide, then halves"] = "1"
+    assert (("columns", "dense") in ops) == (name in by_columns or name in halves)
+    assert (("columns", "transpose") in ops) == (name in by_columns)
+    assert (("columns", "dense_back") in ops) == (name in ("wide", "wide, then halves"))
+    assert train.halved == gradient.halved == halves.get(name)
+    assert (train.chunk < batch) == (name == "narrow") and (gradient.chunk < n) == (name != "many inputs")
+    assert train.n_threads == 2 and train.n_barriers >= 2
+    X *= X > 1.3
+    assert not train.listed and net.program("train", batch_size=batch, X=X).listed
+
+
 def everything(X, y, sizes, batch, optimizer, n_threads):
     """What training and its parts compute."""
     net = make(sizes, max_norm=0.7 if optimizer.clip_norm else None)
@@ -57,10 +78,12 @@ STACKS = {
     "softmax first": [Dense(301, "softmax", dropout=0.2), Dense(300, "relu"), Dense(7)],
 }
 
+BY_COLUMNS = {"softmax": 1, "RBF": 3, "RBF by rows": 1, "halves": 1, "softmax first": 0}  # layers
+
 
 @pytest.mark.parametrize("name", STACKS)
 def test_same_bits_and_the_reference_with_other_layers(rng, name):
-    X, y = rng.normal(size=(430, 300)), rng.integers(0, 7, 430)  # enough for several threads; two chunks
+    X, y = rng.normal(size=(430, 300)), rng.integers(0, 7, 430)  # enough for several threads
     results = []
     for n_threads in (1, 2, 3):
         net = Network(STACKS[name], n_inputs=300, loss="softmax_cross_entropy", random_state=0)
@@ -74,6 +97,9 @@ def test_same_bits_and_the_reference_with_other_layers(rng, name):
         for a, b in zip(results[0], other, strict=True):
             assert_array_equal(a, b)
     net = Network(STACKS[name], n_inputs=300, loss="softmax_cross_entropy", random_state=0)
+    program = net.program("gradient", X=X, n_threads=2)
+    columns = [op.kind for phase in program.phases if phase.split == "columns" for op in phase.ops]
+    assert columns.count("dense") + columns.count("rbf") == BY_COLUMNS[name] and program.chunk < 430
     expected = expected_gradient(net, X, np.eye(7)[y])
     assert_allclose(cost, expected[0], rtol=1e-12)
     assert_allclose(gradient, expected[1], rtol=1e-9, atol=1e-12 * np.abs(expected[1]).max())

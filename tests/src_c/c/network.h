@@ -106,6 +106,7 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
     }
     for (int i = 0; i < run->n_values; i++)
         run->n_heads += n_reads[i] == 0;
+    run->n_slots = run->n_values;
     run->n_forward = run->n_backward = n_steps + run->n_values - 1;
     net->size = program_size(run);
     place_program(run, memset(get(net->size), 0, net->size));

@@ -256,6 +256,7 @@ static void predict(const Network *net, void *program, char *parameters, const O
     run.listed = run.sparse || lists_repay(&run, 32);
     run.most = run.listed && !run.sparse ? run.values->n : run.most;
     point_to(outputs, &run);
+    prepare_prediction(&run);
     plan_prediction(&run);
     char *memory = reserve(lay_out_prediction(&run, n_members, NULL));
     lay_out_prediction(&run, n_members, memory);

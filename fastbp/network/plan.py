@@ -1,0 +1,196 @@
+"""What the core does in a run, to be read: ops, how members of the team share them, barriers, memory."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import threads
+from .._core import MODES, Data
+from ..checks import check_size
+
+_SPLITS = {
+    "rows": "blocks of rows", "columns": "columns", "alone": "each op shares as it does", "weights": "parts of weights",
+}  # fmt: skip
+
+
+class PlannedOp(NamedTuple):
+    """One op of a phase: its kind, as in src_c/ops.def, and what it works on in words."""
+
+    kind: str
+    details: str
+
+    def __str__(self):
+        return f"{self.kind:<16}{self.details}".rstrip()
+
+
+class Phase(NamedTuple):
+    """Ops that the members of the team run without waiting for each other.
+
+    Attributes
+    ----------
+    split : {"rows", "columns", "alone", "weights"}
+        What each member has a share of.
+    ops : tuple of PlannedOp
+    barrier : bool
+        Whether all wait for all at its end.
+    """
+
+    split: str
+    ops: tuple
+    barrier: bool
+
+    def __str__(self):
+        lines = [f"{_SPLITS[self.split]}:", *(f"    {op}" for op in self.ops)]
+        return "\n".join(lines + ["---- barrier"] * self.barrier)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `Network.program` returns; as a string, all of it in words.
+
+    Attributes
+    ----------
+    mode : str
+    dtype : dtype
+    n_rows : int
+        Of a batch.
+    n_threads : int
+        At most; 1 where the work does not repay more.
+    phases : tuple of Phase
+        One after the other for each chunk of a batch.
+    listed : bool
+        Whether products with X take lists of its nonzeros.
+    direct : bool
+        Whether rows of X are used where they lie, without a copy to the workspace.
+    halved : str or None
+        The layer whose middle stripe of columns two members may share, as its sum is made in two halves.
+    chunk : int
+        Rows that are worked on at once.
+    sides : int
+        Of the workspace, which chunks take in turn.
+    workspace_size : int
+        Bytes; without the optimizer's state, unless the network has one.
+    """
+
+    mode: str
+    dtype: np.dtype
+    n_rows: int
+    n_threads: int
+    phases: tuple
+    listed: bool
+    direct: bool
+    halved: str | None
+    chunk: int
+    sides: int
+    workspace_size: int
+
+    @property
+    def n_barriers(self):
+        """Barriers for each chunk."""
+        return sum(phase.barrier for phase in self.phases)
+
+    def __str__(self):
+        chunks = "at once" if self.chunk == self.n_rows else f"in chunks of {self.chunk}"
+        rows = "used where they lie" if self.direct else "copied"
+        lines = [
+            f"{self.mode} of {self.n_rows} rows, {chunks}, in {self.dtype.name}",
+            f"threads: {self.n_threads}, barriers: {self.n_barriers}",
+            f"rows of X are {rows}{', products take their nonzeros' if self.listed else ''}",
+            f"workspace: {self.workspace_size:,} bytes, on {self.sides} side{'s'[: self.sides - 1]}",
+        ]
+        if self.halved is not None:
+            lines.append(f"middle stripe of {self.halved} as two sums")
+        return "\n".join([*lines, "", *map(str, self.phases)])
+
+    __repr__ = __str__
+
+
+def plan_of(model, mode, batch_size, n_threads, X):
+    """What `Network.program` returns."""
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {tuple(MODES)}, got {mode!r}")
+    if mode in ("train", "gradient", "loss") and model.loss is None:
+        raise ValueError(f"mode {mode!r} needs a network with a loss, this one has loss=None")
+    batch_size = check_size("batch_size", batch_size)
+    n_threads = threads.check_n_threads(n_threads) or threads.default_n_threads()
+    whole = X is not None
+    X = model.check_X(X) if whole else np.ones((batch_size, model.n_inputs), model.dtype)
+    if X.shape[0] == 0:
+        raise ValueError("X must have at least one row, got 0")
+    n_rows = min(batch_size, X.shape[0]) if mode == "train" else X.shape[0]
+    ties, states, randomness = (), (), None
+    if mode == "train":
+        ties, randomness = model.tied_sets, (None, model.input_dropout, model.input_noise, None)
+        states = () if model.optimizer_state is None else model.optimizer_state.arrays
+    none = (None,) * len(model.outputs)
+    found = model.engine.describe(
+        mode, model.parameters, Data(X, none, none), n_rows, n_threads, ties, states, randomness, whole
+    )
+    words = _Words(model, mode, min(n_rows, found["chunk"]))
+    phases = tuple(
+        Phase(split, tuple(map(words.op, ops)), bool(barrier) and found["n_threads"] > 1)
+        for split, barrier, ops in found.pop("phases")
+    )
+    halved = found.pop("halved")
+    return Plan(
+        mode=mode, dtype=model.dtype, n_rows=n_rows, phases=phases,
+        halved=None if halved is None else model.fused.values[halved].name, **found,
+    )  # fmt: skip
+
+
+class _Words:
+    """Ops in words: values by the names of layers, with the shapes that they have for a chunk of rows."""
+
+    def __init__(self, model, mode, n_rows):
+        self.graph, self.outputs, self.mode, self.n_rows = model.fused, model.outputs, mode, n_rows
+        self.sets = " ".join(f"W{i}" for i in range(len(self.graph.weights)))
+
+    def op(self, row):
+        """The op, of those of a Program."""
+        kind, input_, output, weights, bias, column, accumulate = row
+        return PlannedOp(kind, self._details(kind, input_, output, weights, bias, column, accumulate))
+
+    def _details(self, kind, input_, output, weights, bias, column, accumulate):
+        match kind:
+            case "gather" | "output":
+                return self._value(input_)
+            case "list_transpose" | "transpose":
+                return f"{self._value(input_)} -> transposed"
+            case "loss" | "output_back":
+                return f"{self._value(input_)} -> {self._gradient(output)}"
+            case "unit" | "middle_unit":
+                return f"{self._value(output)} = {self._unit(output)}"
+            case "unit_back":
+                return f"{self._gradient(output)} *= {self._unit(output)}'"
+            case "dense" | "transposed" | "rbf":
+                b = f", b{bias} {self._shape(bias, False)}" if bias >= 0 else ""
+                return f"{self._value(input_)} -> {self._value(output)}    W{weights} {self._shape(weights)}{b}"
+            case "dense_back" | "transposed_back" | "rbf_back":
+                W = f"W{weights} {self._shape(weights)}"
+                return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}    {W}"
+            case "move" | "add":
+                return f"{self._value(input_)} -> {self._columns(self._value(output), column)}"
+            case "move_back":
+                return f"{self._columns(self._gradient(input_), column)} -> {self._gradient(output, accumulate)}"
+            case _:  # ties, sum_losses, update
+                return self.sets if kind == "update" else ""
+
+    def _value(self, number):
+        value = self.graph.values[number]
+        return f"{value.name} ({self.n_rows}, {value.n})"
+
+    def _gradient(self, number, accumulate=False):
+        return ("+= " if accumulate else "") + f"d {self._value(number)}"
+
+    def _unit(self, number):
+        value = self.graph.values[number]
+        dropout = f"dropout {value.dropout:g} of " if value.dropout and self.mode == "train" else ""
+        return f"{dropout}{value.unit}" + (f"({value.parameter:g})" if value.parameter else "")
+
+    def _shape(self, number, whole=True):
+        w = self.graph.weights[number]
+        return f"({w.n_in}, {w.n_out})" if whole else f"({w.n_out},)"
+
+    def _columns(self, text, column):
+        return f"{text} from column {column}" if column else text

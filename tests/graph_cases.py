@@ -1,0 +1,38 @@
+"""Networks that are no chains, and data for them."""
+
+import numpy as np
+
+from fastbp import RBF, Activation, Dense, LeakyReLU, Network, Parallel, Residual, Shared
+
+N_INPUTS = 5
+CODE = Shared(Dense(4, "tanh", l2=0.3))
+SQUARE = Shared(Residual([Dense(5, "silu", l2=0.2), Dense(5)]), name="square")
+NETWORKS = {
+    "activation": [Dense(6), Activation("tanh"), Dense(3), Activation(LeakyReLU(0.3))],
+    "residual": [Dense(6, "tanh"), Residual([Dense(8, "gelu"), Dense(6)]), Activation("softplus"), Dense(2)],
+    "projection": [Residual([Dense(6, "tanh"), Residual([Dense(4, "elu"), Dense(3)], "linear")], "linear"), Dense(2)],
+    "concatenated": [Parallel([[], [Dense(3, "tanh"), Dense(2, "silu")], [Activation("softmax")]]), Dense(2)],
+    "added": [Parallel([[Dense(4, "tanh")], [RBF(4)], [Dense(4), Activation("softmax")]], "add"), Dense(2)],
+    "shared": [Dense(5, "tanh"), SQUARE, Activation("tanh"), SQUARE, SQUARE, Dense(1)],
+    "transposed": [CODE, CODE.transposed("tanh"), CODE, CODE.transposed()],
+    "siamese": [Parallel([[CODE], [Activation("tanh"), CODE]]), Dense(2)],
+    "radial": [Dense(4), Residual([RBF(4)]), Parallel([[RBF(3)], []]), Shared(RBF(6)), Dense(2)],
+    "no weights first": [Activation("silu"), Residual([Activation("tanh")]), Dense(3)],
+    "output of parts": [Dense(3, "tanh"), Parallel([[Dense(2)], [], [Dense(1, "tanh")]])],
+    "everything": [
+        Parallel([[CODE], [Dense(3, "silu")], []]),
+        Residual([Dense(5), SQUARE, Activation("tanh"), Dense(6)], projection="linear"),
+        Dense(4), CODE.transposed(), Activation("tanh"), SQUARE, Activation("tanh"), SQUARE,
+        Parallel([[Residual([RBF(5)])], [Dense(5)]], "add"), Dense(2),
+    ],
+}  # fmt: skip
+
+
+def network(layers, seed=0, **settings):
+    net = Network(layers, n_inputs=N_INPUTS, random_state=seed, **settings)
+    net.parameters[:] += np.random.default_rng(seed).normal(scale=0.1, size=net.parameters.size)
+    return net
+
+
+def data(rng, net, n=11):
+    return rng.normal(size=(n, N_INPUTS)), rng.random((n, net.predict(np.zeros((1, N_INPUTS))).shape[1]))

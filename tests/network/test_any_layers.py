@@ -1,0 +1,131 @@
+"""Networks of any layers, drawn at random: the core does what the twins in plain NumPy do, with the same bits for any
+number of threads."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+from fastbp import RBF, Activation, Adam, Dense, Dropout, Network, Parallel, Residual, Shared
+from fastbp.graph import backward_of
+from fastbp.graph.reference import run
+
+UNITS = "identity", "tanh", "logistic", "relu", "gelu", "softmax", "elu"
+SIZES = 1, 2, 3, 7, 15, 16, 17, 33, 64, 130, 150  # around widths of vectors; large ones are shared by columns
+
+
+class Draw:
+    """Draws layers that fit together; `shared` are those that may come again, with their columns and units."""
+
+    def __init__(self, draw):
+        self.draw, self.shared = draw, []
+
+    def one(self, of):
+        return self.draw(st.sampled_from(of))
+
+    def layers(self, n, depth, least=1, most=3):
+        """Layers one after the other, and the number of units of the last."""
+        layers = []
+        for _ in range(self.draw(st.integers(least, most))):
+            layer, n = self.layer(n, depth)
+            layers.append(layer)
+        return layers, n
+
+    def dense(self, n_units):
+        return Dense(n_units, self.one(UNITS), dropout=self.one([0, 0, 0.3]))
+
+    def layer(self, n, depth):
+        kinds = ["dense", "dense", "dense", "rbf", "activation", "dropout", "shared"]
+        kinds += ["again"] * any(n == n_in for _, n_in, _ in self.shared)
+        kinds += ["transposed"] * any(n == n_out for _, _, n_out in self.shared)
+        kinds += ["residual", "residual", "projection", "concatenate", "add"] * (depth > 0)
+        kind, n_units = self.one(kinds), self.one(SIZES)
+        if kind == "dense":
+            return self.dense(n_units), n_units
+        if kind == "rbf":
+            return RBF(n_units), n_units
+        if kind == "activation":
+            return Activation(self.one(UNITS)), n
+        if kind == "dropout":
+            return Dropout(0.2), n
+        if kind == "shared":
+            layer = Shared(self.dense(n_units))
+            self.shared.append((layer, n, n_units))
+            return layer, n_units
+        if kind == "again":
+            layer, _, n_units = self.one([item for item in self.shared if item[1] == n])
+            return layer, n_units
+        if kind == "transposed":
+            layer, n_in, _ = self.one([item for item in self.shared if item[2] == n])
+            return layer.transposed(self.one(UNITS)), n_in
+        if kind == "residual":
+            return Residual([*self.layers(n, depth - 1, 0, 2)[0], self.dense(n)]), n
+        if kind == "projection":
+            layers, n_units = self.layers(n, depth - 1)
+            return Residual(layers, projection="linear"), n_units
+        if kind == "add":
+            branches = [[*self.layers(n, depth - 1, 0, 1)[0], self.dense(n_units)] for _ in range(2)]
+            return Parallel(branches, combine="add"), n_units
+        branches, sizes = zip(*(self.layers(n, depth - 1, 0, 2) for _ in range(self.one([2, 3]))), strict=True)
+        return Parallel(branches), sum(sizes)
+
+
+@st.composite
+def networks(draw):
+    """Layers, number of inputs, and the loss: of one output, or of two heads."""
+    drawing, n_inputs = Draw(draw), draw(st.sampled_from(SIZES))
+    layers, _ = drawing.layers(n_inputs, 2, 0, 4)
+    if draw(st.booleans()):
+        return [*layers, Dense(draw(st.sampled_from([1, 2, 20])))], n_inputs, "huber", None
+    heads = {"a": [Dense(3)], "b": [drawing.dense(17), Dense(2)]}
+    return [*layers, Parallel(heads)], n_inputs, {"a": "poisson", "b": "softmax_cross_entropy"}, {"a": 0.5}
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    drawn=networks(), n=st.sampled_from([1, 5, 47, 64, 150, 300]), dtype=st.sampled_from(["float32", "float64"]),
+    zeros=st.booleans(), kind=st.sampled_from([np.asarray, np.asfortranarray, sparse.csr_array]),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_the_core_does_what_the_twins_do(drawn, n, dtype, zeros, kind, seed):
+    layers, n_inputs, loss, loss_weights = drawn
+    rng, single = np.random.default_rng(seed), dtype == "float32"
+    settings = {"n_inputs": n_inputs, "loss": loss, "loss_weights": loss_weights, "dtype": dtype, "random_state": seed}
+    net = Network(layers, **settings)
+    net.parameters[:] += 0.1 * rng.normal(size=net.parameters.size)
+    model = net._model
+    X = rng.normal(size=(n, n_inputs)).astype(dtype)
+    X *= rng.random(X.shape) < (0.1 if zeros else 1)
+    weight = rng.integers(1, 4, n).astype(float)
+    y = [rng.random((n, output.n)) for output in model.outputs]
+    y = {name: part / part.sum(1, keepdims=True) for name, part in zip("ab", y, strict=True)} if loss_weights else y[0]
+    if kind is sparse.csr_array and any(op.input == 0 and op.kind != "dense" for op in model.graph.forward):
+        with pytest.raises(ValueError, match="X must be dense for a first layer"):
+            net.predict(kind(X))
+        return
+    targets, costs = list(y.values()) if loss_weights else [y], [output.cost for output in model.outputs]
+    outputs, cost, gradient = run(
+        model.graph, backward_of(model.graph), net.parameters.astype(float), X.astype(float), targets, costs, weight
+    )
+    results = []
+    for n_threads in (1, 2, 3):
+        parts = net.value_and_gradient(kind(X), y, weight, n_threads=n_threads)
+        a = net.forward(kind(X), n_threads=n_threads)
+        dz = {name: np.ones_like(part) for name, part in a.items()} if loss_weights else np.ones_like(a)
+        back = net.backward(dz, n_threads=n_threads)
+        one = Network(layers, **settings, l2=0.1)
+        one.fit(kind(X), y, optimizer=Adam(), epochs=2, batch_size=64, n_threads=n_threads)
+        a = list(a.values()) if loss_weights else [a]
+        predicted = net.predict(kind(X), n_threads=n_threads)
+        results.append([*parts, *a, *back, one.parameters, *(predicted.values() if loss_weights else [predicted])])
+    for other in results[1:]:
+        for found, expected in zip(other, results[0], strict=True):
+            assert_array_equal(found, expected)
+    found = results[0]
+    assert_allclose(found[0], cost, rtol=1e-4 if single else 1e-10)
+    scale = max(np.linalg.norm(gradient), 1e-3)
+    assert np.linalg.norm(found[1] - gradient) < (1e-3 if single else 1e-9) * scale
+    for a, expected in zip(found[2:], outputs, strict=False):
+        assert_allclose(a, expected, 1e-3 if single else 1e-9, 1e-4 if single else 1e-11)
