@@ -251,7 +251,7 @@ static void choose_packed(Run *run)
             continue;
         w->row_major = 0;
         w->width = w->vectors * run->k->lanes;
-        if (!out->is_output) /* whole vectors of A, which other ops skip */
+        if (!out->is_output && op->kind != OP_TRANSPOSED) /* whole vectors of A, which other ops skip, and of b, packed too */
             out->width = out->ld = out->vectors * run->k->lanes;
     }
 }
