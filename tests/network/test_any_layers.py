@@ -83,7 +83,7 @@ def networks(draw):
     return [*layers, Parallel(heads)], n_inputs, {"a": "poisson", "b": "softmax_cross_entropy"}, {"a": 0.5}
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     drawn=networks(), n=st.sampled_from([1, 5, 47, 64, 150, 300]), dtype=st.sampled_from(["float32", "float64"]),
     zeros=st.booleans(), kind=st.sampled_from([np.asarray, np.asfortranarray, sparse.csr_array]),
