@@ -7,14 +7,17 @@ own; src_c/dispatch.c picks one of them at import. All of src_c is linked into o
 import os
 import platform
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-g0"]
+KERNELS = "src_c/kernels.c"
 HEADERS = [str(path) for pattern in ("*.h", "*.def") for path in sorted(Path("src_c").rglob(pattern))]
 # name: (vector width in bytes, compiler flags)
 BASELINE = {"baseline": (16, [])}
@@ -36,28 +39,33 @@ class BuildExt(build_ext):
     def build_extension(self, ext):
         if ext is core:
             isas = instruction_sets()
-            ext.extra_objects = [self.compile_kernels(isa, *isas[isa]) for isa in isas]
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                ext.extra_objects = list(pool.map(lambda isa: self.compile_kernels(isa, *isas[isa]), isas))
             ext.define_macros += [(f"HAVE_{isa.upper()}", None) for isa in isas]
         super().build_extension(ext)
 
     def compile_kernels(self, isa, width, flags):
-        (compiled,) = self.compiler.compile(
-            ["src_c/kernels.c"],
-            output_dir=os.path.join(self.build_temp, isa),
+        """The object file, made anew unless it is newer than what it is made of."""
+        folder = os.path.join(self.build_temp, isa)
+        (compiled,) = self.compiler.object_filenames([KERNELS], output_dir=folder)
+        if not (self.force or newer_group([KERNELS, "setup.py", *HEADERS], compiled, "newer")):
+            return compiled
+        self.compiler.compile(
+            [KERNELS],
+            output_dir=folder,
             macros=[("ISA", isa), ("VEC_BYTES", str(width))],
             include_dirs=["src_c"],
             extra_postargs=FLAGS + flags,
-            depends=HEADERS,
         )
         return compiled
 
 
 core = Extension(
     "fastbp._core",
-    ["fastbp/_core.pyx", *sorted(str(path) for path in Path("src_c").glob("*.c") if path.name != "kernels.c")],
+    ["fastbp/_core.pyx", *sorted(str(path) for path in Path("src_c").glob("*.c") if str(path) != KERNELS)],
     include_dirs=["src_c", numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-    depends=HEADERS,
+    depends=[KERNELS, "setup.py", *HEADERS],
     libraries=[] if sys.platform == "win32" else ["m"],
     extra_compile_args=["-O2", "-g0"],
     extra_link_args=[] if sys.platform == "win32" else ["-pthread"],

@@ -124,7 +124,7 @@ cdef extern from "run.h" nogil:
         Value *values
         Weights *weights
         Head *heads
-        int n_values, n_weight_sets, n_heads
+        int n_values, n_weight_sets, n_heads, n_slots
         ptrdiff_t n_weights
         Tie *ties
         int n_ties
@@ -173,6 +173,7 @@ cdef extern from "run.h" nogil:
     size_t lay_out(Run *, int, char *)
     size_t prediction_size(const Run *)
     void copy_for_prediction(Run *, char *)
+    void prepare_prediction(Run *)
     void plan_prediction(Run *)
     size_t lay_out_prediction(Run *, int, char *)
     double update_flat(Run *, double, int64_t)
@@ -429,8 +430,8 @@ cdef class Engine(Workspace):
     """
 
     cdef const Kernels *k
-    cdef Memory memory  # of what the pointers in `network` lead to
-    cdef Run network    # what all runs begin with
+    cdef Memory memory, predicting_memory  # of what the pointers in these lead to
+    cdef Run network, predicting           # what all runs, and predictions, begin with
     cdef list levels
     cdef Memory workspace
     cdef Pace pace
@@ -457,6 +458,7 @@ cdef class Engine(Workspace):
             value = run.values + i
             value.n, value.activation, value.parameter, value.radial = n, ACTIVATIONS[unit], parameter, unit == "rbf"
             value.dropout, value.stream, value.slot = dropout, stream, slot
+            run.n_slots = max(run.n_slots, value.slot + 1)
             value.vectors = (value.n + self.k.lanes - 1) // self.k.lanes
             value.ld = row_distance(self.k, n)
         for i, (n_in, n_out, has_bias, radial, max_norm, offset) in enumerate(program.weights):
@@ -479,6 +481,10 @@ cdef class Engine(Workspace):
         for i in range(run.n_forward):
             if run.forward[i].kind == OP_TRANSPOSED:
                 run.weights[run.forward[i].weights].keeps_transpose = True
+        memcpy(&self.predicting, run, sizeof(Run))
+        self.predicting_memory = Memory()
+        place_program(&self.predicting, <char *>memcpy(self.predicting_memory.reserve(size), self.memory.start, size))
+        prepare_prediction(&self.predicting)
 
     cdef int begin(self, Run *run, Memory copy, Mode mode, Buffer parameters, Data data, Buffer order, Py_ssize_t batch) except -1:
         """Fill in what all runs share, and give them their own values, weights and ops in `copy`."""
@@ -756,8 +762,8 @@ cdef class Engine(Workspace):
         cdef Memory copy, memory
         cdef Data data
         cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE, i
-        memcpy(&run, &self.network, sizeof(Run))
-        run.mode, run.poll = PREDICT, poll
+        memcpy(&run, &self.predicting, sizeof(Run))
+        run.poll = poll
         run.parameters = PyArray_BYTES(parameters)
         if PyArray_Check(X):
             run.n_rows = PyArray_DIM(X, 0)

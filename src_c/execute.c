@@ -2,7 +2,7 @@
 #include "run.h"
 
 static void (*const run_kind[])(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) = {
-#define OP(NUMBER, name, reads, access, writes, weights) run_##name,
+#define OP(NUMBER, name, reads, access, writes, weights) [OP_##NUMBER] = run_##name,
 #include "ops.def"
 };
 
@@ -18,7 +18,8 @@ static void run_rows(Part *part, const Op *ops, const Op *end)
         run_op(part, ops, rows * mine.begin / blocks, rows * mine.end / blocks - rows * mine.begin / blocks);
         return;
     }
-    for (ptrdiff_t b = mine.begin; b < mine.end && !interrupted(part->run, part->member); b++) {
+    for (ptrdiff_t i = 0; i < mine.end - mine.begin && !interrupted(part->run, part->member); i++) {
+        const ptrdiff_t b = mine.begin + nth(i, mine.end - mine.begin);
         const ptrdiff_t row = rows * b / blocks, m = rows * (b + 1) / blocks - row;
         part->block = b;
         for (const Op *op = ops; op < end; op++)
@@ -29,9 +30,12 @@ static void run_rows(Part *part, const Op *ops, const Op *end)
 /* This member's columns of each op, a window of rows after the other. */
 static void run_columns(Part *part, const Op *ops, const Op *end)
 {
-    for (ptrdiff_t row = 0; row < part->rows && !interrupted(part->run, part->member); row += part->run->window)
+    const ptrdiff_t window = part->run->window, windows = (part->rows + window - 1) / window;
+    for (ptrdiff_t i = 0; i < windows && !interrupted(part->run, part->member); i++) {
+        const ptrdiff_t row = nth(i, windows) * window;
         for (const Op *op = ops; op < end; op++)
-            run_op(part, op, row, MIN(part->run->window, part->rows - row));
+            run_op(part, op, row, MIN(window, part->rows - row));
+    }
 }
 
 void run_phase(Part *part, const Phase *phase)

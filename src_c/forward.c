@@ -97,18 +97,19 @@ void run_list_transpose(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 
 /* ---- products -------------------------------------------------------------------------------------------------------------- */
 
-/* Z = H W + b for some columns; or H[:, half:] W[half:], which goes to the deltas' place. */
-static void half_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, Range columns, int second)
+/* Z = H W + b for some stripes; or H[:, half:] W[half:], which goes to the deltas' place. */
+static void half_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, Range stripes, int second)
 {
     Run *run = part->run;
     const Kernels *k = run->k;
     const Weights *w = run->weights + op->weights;
     const Value *z = part->values + op->output;
-    const ptrdiff_t n = columns.end - columns.begin, begin = second ? w->half : 0, end = second ? w->n_in : w->half;
+    const ptrdiff_t column = stripes.begin * k->lanes, n = MIN(stripes.end * k->lanes, z->width) - column;
+    const ptrdiff_t begin = second ? w->half : 0, end = second ? w->n_in : w->half;
     const ptrdiff_t ldw = w->row_major ? w->n_out : k->lanes, stripe = w->row_major ? k->lanes : w->n_in * k->lanes;
-    const char *from = w->packed + columns.begin / k->lanes * stripe * k->itemsize;
-    const char *b = second || op->bias < 0 ? NULL : biases_of(k, run->weights + op->bias, columns.begin);
-    char *to = (second ? z->d[part->side] : z->a[part->side]) + (row * z->ld + columns.begin) * k->itemsize;
+    const char *from = w->packed + stripes.begin * stripe * k->itemsize;
+    const char *b = second || op->bias < 0 ? NULL : biases_of(k, run->weights + op->bias, column);
+    char *to = (second ? z->d[part->side] : z->a[part->side]) + (row * z->ld + column) * k->itemsize;
     if (op->input == 0 && run->listed) {
         Nonzeros x = part->nonzeros;
         if (second)
@@ -128,16 +129,10 @@ static void half_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, R
 void run_dense(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
     const Value *z = part->values + op->output;
-    const Weights *w = part->run->weights + op->weights;
-    const ptrdiff_t lanes = part->run->k->lanes;
-    for (int second = 0; second < (is_halved(w) ? 2 : 1); second++) {
-        Range columns = {0, z->width};
-        if (op->by_columns) {
-            const Range mine = stripes_of(part, z->vectors, z->halved, second);
-            columns = (Range){mine.begin * lanes, MIN(mine.end * lanes, z->width)};
-        }
-        half_product(part, op, row, m, columns, second);
-    }
+    const int halved = is_halved(part->run->weights + op->weights);
+    const Range all = {0, z->vectors};
+    for (int second = 0; second < 1 + halved; second++)
+        half_product(part, op, row, m, op->by_columns ? stripes_of(part, z->vectors, z->halved, second) : all, second);
 }
 
 /* Z = H W^T + b */
@@ -217,8 +212,8 @@ static void unit_columns(Part *part, const Value *value, ptrdiff_t row, ptrdiff_
 void run_unit(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
     const Value *value = part->values + op->output;
-    Range columns[2];
-    const int n = columns_of(part, value, op->by_columns, columns);
+    Range columns[2] = {{0, value->width}};
+    const int n = op->by_columns ? columns_of(part, value, 1, columns) : 1;
     for (int i = 0; i < n; i++)
         unit_columns(part, value, row, m, columns[i]);
 }

@@ -8,9 +8,9 @@
 #include <string.h>
 
 const char *const fastbp_ops[] = {
-#define OP(NUMBER, name, reads, access, writes, weights) #name,
+#define OP(NUMBER, name, reads, access, writes, weights) [OP_##NUMBER] = #name,
 #include "ops.def"
-    NULL};
+    [N_OPS] = NULL};
 
 /* What ops.def says of each op. */
 typedef enum { A, D, T, L, P, N_ARRAYS, NONE } Array;
@@ -22,7 +22,7 @@ static const struct {
     Array writes;
     WeightAccess weights;
 } contracts[] = {
-#define OP(NUMBER, name, reads, access, writes, weights) {reads, access, writes, weights},
+#define OP(NUMBER, name, reads, access, writes, weights) [OP_##NUMBER] = {reads, access, writes, weights},
 #include "ops.def"
 };
 
@@ -161,8 +161,6 @@ static int touch_all(const Run *run, const Op *op, Touched *touched)
         conflict |= touch(touched + L, 1, mine); /* of value 0, as SUM_LOSSES reads it */
     if (op->kind == OP_SUM_LOSSES)
         conflict |= touch(touched + P, 0, MORE);
-    if (op->kind == OP_MIDDLE_UNIT)
-        conflict |= touch(out + A, 1, mine);
     if (op->kind == OP_DENSE && run->values[op->output].halved)
         conflict |= touch(out + D, 1, mine); /* the second sum */
     if (contracts[op->kind].weights != NO) {

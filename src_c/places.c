@@ -195,30 +195,36 @@ static ptrdiff_t packed_size(const Run *run, const Weights *w)
 
 /* Places for a block of rows: buffers that values take in turn, pointers to their rows, and lists of the nonzeros of X. Outputs lie
  * in the caller's arrays. */
-char *place_block(const Run *run, Value *values, Nonzeros *nonzeros, char *p)
+void place_block(const Run *run, Value *values, Nonzeros *nonzeros, char *p)
 {
-    const int fill = p != NULL;
-    p = p ? p : (char *)64; /* any place will do for the size */
-    const ptrdiff_t itemsize = (ptrdiff_t)run->k->itemsize;
-    ptrdiff_t widest = 0, n_slots = 0;
-    for (int i = run->direct || run->sparse; i < run->n_values; i++) {
-        if (!values[i].is_output) {
-            widest = MAX(widest, values[i].width);
-            n_slots = MAX(n_slots, values[i].slot + 1);
-        }
-    }
-    const ptrdiff_t size = aligned(run->block * widest * itemsize);
+    const size_t itemsize = run->k->itemsize;
+    char **rows = (char **)(p + run->n_slots * run->slot_size);
     for (int i = 0; i < run->n_values; i++) {
         Value *value = values + i;
-        if (value->is_output)
-            continue;
-        value->a[0] = p + value->slot * size;
-        value->a_rows[0] = (char **)(p + n_slots * size) + i * run->block;
-        for (ptrdiff_t r = 0; fill && i > 0 && r < run->block; r++)
-            value->a_rows[0][r] = value->a[0] + r * value->ld * itemsize;
+        value->a[0] = p + value->slot * run->slot_size;
+        value->a_rows[0] = rows;
+        for (ptrdiff_t r = 0; r < run->block; r++)
+            *rows++ = value->a[0] + r * value->ld * itemsize;
     }
-    p += n_slots * size + aligned(run->n_values * run->block * sizeof(char *));
-    return run->listed ? place_nonzeros(nonzeros, p, run->block, run->block * run->most, itemsize) : p;
+    if (run->listed)
+        place_nonzeros(nonzeros, (char *)rows, run->block, run->block * run->most, itemsize);
+}
+
+/* What all predictions of a network begin with: weights where they lie, values without what fills up vectors. */
+void prepare_prediction(Run *run)
+{
+    run->mode = PREDICT;
+    for (Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++) {
+        w->row_major = 1;
+        w->width = w->n_out;
+        run->transposes |= w->keeps_transpose;
+    }
+    for (Value *value = run->values; value < run->values + run->n_values; value++) {
+        value->width = value->ld = value->n;
+        value->dropout = 0;
+        if (!value->is_output)
+            run->widest = MAX(run->widest, value->vectors * run->k->lanes);
+    }
 }
 
 /* Predictions change their values, weights and heads only. */
@@ -235,40 +241,42 @@ void copy_for_prediction(Run *run, char *p)
     run->heads = (Head *)(run->weights + run->n_weight_sets);
 }
 
-void plan_prediction(Run *run)
+/* Which weights are packed. */
+static void choose_packed(Run *run)
 {
-    Nonzeros nonzeros;
-    /* rows enough to use a weight often while it is in cache, few enough that activations stay there and all have work */
-    run->block = MIN(run->n_rows, MAX(24, MIN(96, run->n_rows / 16)));
-    for (int i = 0; i < run->n_weight_sets; i++) {
-        Weights *w = run->weights + i;
-        w->row_major = 1;
-        w->width = w->n_out;
-        w->packed = run->parameters + w->offset * run->k->itemsize;
-    }
-    for (int i = 0; i < run->n_values; i++) {
-        run->values[i].width = run->values[i].ld = run->values[i].n;
-        run->values[i].dropout = 0;
-    }
-    for (int i = 0; i < run->n_forward; i++) {
-        const Op *op = run->forward + i;
+    for (const Op *op = run->forward; op < run->forward + run->n_forward; op++) {
+        Weights *w = run->weights + op->weights;
         Value *out = run->values + op->output;
-        if (op->weights < 0 || op->kind == OP_UNIT || !is_packed(run, run->weights + op->weights, op))
+        if (op->kind == OP_UNIT || op->weights < 0 || !is_packed(run, w, op))
             continue;
-        run->weights[op->weights].row_major = 0;
-        run->weights[op->weights].width = run->weights[op->weights].vectors * run->k->lanes;
+        w->row_major = 0;
+        w->width = w->vectors * run->k->lanes;
         if (!out->is_output) /* whole vectors of A, which other ops skip */
             out->width = out->ld = out->vectors * run->k->lanes;
     }
-    run->scratch_size = aligned(run->n_values * sizeof(Value));
-    run->scratch_size += (size_t)(place_block(run, run->values, &nonzeros, NULL) - (char *)64);
+}
+
+void plan_prediction(Run *run)
+{
+    const ptrdiff_t itemsize = (ptrdiff_t)run->k->itemsize;
+    Nonzeros nonzeros;
+    /* rows enough to use a weight often while it is in cache, few enough that activations stay there and all have work */
+    run->block = MIN(run->n_rows, MAX(24, MIN(96, run->n_rows / 16)));
+    for (Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++)
+        w->packed = run->parameters + w->offset * itemsize;
+    if (run->n_rows >= 48 || run->transposes)
+        choose_packed(run);
+    run->slot_size = aligned(run->block * run->widest * itemsize);
+    run->scratch_size = aligned(run->n_values * sizeof(Value)) + run->n_slots * run->slot_size;
+    run->scratch_size += aligned(run->n_values * run->block * sizeof(char *));
+    if (run->listed)
+        run->scratch_size += (size_t)(place_nonzeros(&nonzeros, (char *)64, run->block, run->block * run->most, itemsize) - (char *)64);
 }
 
 size_t lay_out_prediction(Run *run, int n_threads, char *p)
 {
     size_t size = 0;
-    for (int i = 0; i < run->n_weight_sets; i++) {
-        Weights *w = run->weights + i;
+    for (Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++) {
         if (w->row_major)
             continue;
         if (p) {

@@ -9,13 +9,13 @@ int lists_repay(Run *run, ptrdiff_t samples)
     const ptrdiff_t n = run->values->n;
     ptrdiff_t found = 0, vectors = 0;
     uint32_t walk = 0;
+    if (n < 64)
+        return 0;
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;
         if (op->input == 0 && op->kind == OP_DENSE)
             vectors = MAX(vectors, run->values[op->output].vectors);
     }
-    if (n < 64 || vectors == 0)
-        return 0;
     for (ptrdiff_t i = 0; i < samples; i++) {
         walk += 2654435769; /* 2^32 over the golden ratio: no period that X may have */
         const char *x = row_of_x(run, i * run->n_rows / samples) + (ptrdiff_t)((walk * (uint64_t)n) >> 32) * run->x.column_stride;

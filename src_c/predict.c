@@ -20,7 +20,7 @@ static void output_unit(const Kernels *k, const Cost *cost, ptrdiff_t m, ptrdiff
     }
 }
 
-/* Outputs of all rows, a block at a time. Who is free takes the next. */
+/* Outputs of all rows, a block at a time. Who is free takes the next. Without a team the one member needs no values of its own. */
 void predict_member(void *arg, Team *team, int member, int n_members)
 {
     Run *run = (Run *)arg;
@@ -29,7 +29,7 @@ void predict_member(void *arg, Team *team, int member, int n_members)
     Part part;
     part.run = run;
     part.team = team;
-    part.values = memcpy(scratch, run->values, run->n_values * sizeof(Value));
+    part.values = team == NULL ? run->values : memcpy(scratch, run->values, run->n_values * sizeof(Value));
     part.side = 0;
     part.middle = NULL;
     place_block(run, part.values, &part.nonzeros, scratch + aligned(run->n_values * sizeof(Value)));

@@ -98,6 +98,9 @@ typedef struct Run {
     Weights *weights;
     Head *heads;
     int n_values, n_weight_sets, n_heads;
+    int n_slots; /* PREDICT: buffers that values take in turn, */
+    ptrdiff_t slot_size, widest; /*   their bytes, and most columns; */
+    int transposes;              /*   some op needs W^T */
     ptrdiff_t n_weights; /* of all */
     Tie *ties;           /* TRAIN */
     int n_ties;
@@ -228,13 +231,14 @@ size_t program_size(const Run *run);
 void place_program(Run *run, char *p);
 /* The workspace of a plan: from `p` on, unless it is NULL; returns its size in bytes. */
 size_t lay_out(Run *run, int n_threads, char *p);
-/* The same for predictions, which have values, weights and heads of their own. */
+/* The same for predictions, all of which begin with what is prepared once, and have values, weights and heads of their own. */
+void prepare_prediction(Run *run);
 size_t prediction_size(const Run *run);
 void copy_for_prediction(Run *run, char *p);
 void plan_prediction(Run *run);
 size_t lay_out_prediction(Run *run, int n_threads, char *p);
-/* Values in places of the member's own, for blocks of rows; returns the end of them. */
-char *place_block(const Run *run, Value *values, Nonzeros *nonzeros, char *p);
+/* Values in places of the member's own, for blocks of rows. */
+void place_block(const Run *run, Value *values, Nonzeros *nonzeros, char *p);
 
 /* execute.c */
 void run_op(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m);
@@ -320,35 +324,43 @@ static inline char *place_nonzeros(Nonzeros *x, char *p, ptrdiff_t rows, ptrdiff
     return p + aligned(size * itemsize);
 }
 
+/* Who does what. Whatever the answer, the bits are the same, as long as
+ *
+ *     all members hold to the same answer, in which each thing belongs to one of them;
+ *     what members touch without a barrier between belongs to them alike: rows of a chunk are shared by the number of their row
+ *         blocks, and columns by that of their stripes, in all phases, which is what MY_ROWS and MY_COLUMNS of phases.c mean;
+ *     for as long as the members at work are the same: weights by columns have their owners over many steps.
+ *
+ * The C test (tests/src_c/c) has other answers, drawn at random. */
+#ifdef FASTBP_RANDOM_SCHEDULE
+Range share(ptrdiff_t n, int member, int n_members);
+ptrdiff_t nth(ptrdiff_t i, ptrdiff_t n);
+#else
 /* The member's share of n things. */
 static inline Range share(ptrdiff_t n, int member, int n_members)
 {
-    Range r;
-    r.begin = n * member / n_members;
-    r.end = n * (member + 1) / n_members;
-    return r;
+    return (Range){n * member / n_members, n * (member + 1) / n_members};
 }
+
+/* Which of n things that don't depend on each other is the i-th that a member does. */
+static inline ptrdiff_t nth(ptrdiff_t i, ptrdiff_t n)
+{
+    (void)n;
+    return i;
+}
+#endif
 
 /* Whether Z = H W is two sums, so that two members may share the middle stripe of W. */
 static inline int is_halved(const Weights *w) { return w->half < w->n_in; }
 
-/* Where the member's share of the columns begins, in half stripes: of those that are halved two members cut the middle one. */
-static inline ptrdiff_t cut_of(ptrdiff_t vectors, int halved, int member, int n_members)
-{
-    if (halved && n_members == 2 && member == 1)
-        return vectors;
-    return 2 * (vectors * member / n_members);
-}
-
-/* Stripes of which the member has the first or the second half of the rows of W. */
+/* Stripes of which the member has the first or the second half of the rows of W: of those that are halved two members have one half
+ * of the middle one each. */
 static inline Range stripes_of(const Part *part, ptrdiff_t vectors, int halved, int half)
 {
-    ptrdiff_t begin = cut_of(vectors, halved, part->member, part->n_members);
-    ptrdiff_t end = cut_of(vectors, halved, part->member + 1, part->n_members);
-    Range r;
-    r.begin = (begin + 1 - half) / 2;
-    r.end = (end + 1 - half) / 2;
-    return r;
+    const ptrdiff_t middle = (vectors + 1 - half) / 2;
+    if (halved && part->n_members == 2)
+        return part->member == 0 ? (Range){0, middle} : (Range){middle, vectors};
+    return share(vectors, part->member, part->n_members);
 }
 
 /* Pointers to the rows of a value (X: dense). */

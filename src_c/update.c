@@ -115,7 +115,8 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
     const Kernels *k = run->k;
     const Op *op = use->op;
     const Stripes right = use->right;
-    if (op->input == 0 && run->listed) {
+    const ptrdiff_t there = MIN(n, w->n_out - v0 * k->lanes); /* columns; others fill up the last stripe */
+    if (op->input == 0 && run->listed && op->kind != OP_TRANSPOSED) {
         k->nonzeros_matmul(size, n, part->rows, &part->transposed, begin, right.at, right.ld, right.stripe, NULL, accumulate, g.at,
                            g.ld, g.stripe);
     } else {
@@ -125,6 +126,8 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
         k->matmul(size, n, part->rows, by_rows ? ht + begin : rows + part->row, by_rows ? part->row : begin,
                   by_rows ? ROWS : COLUMNS, right.at, right.ld, right.stripe, NULL, accumulate, g.at, g.ld, g.stripe);
     }
+    if (op->kind == OP_TRANSPOSED && there < n) /* where H may have f(0), or anything */
+        k->fill_rows(size, n - there, NULL, g.at + (there / k->lanes * g.stripe + there % k->lanes) * k->itemsize, g.ld);
     if (w->radial)
         k->rbf_centres(size, n, w->packed + (v0 * w->n_in + begin) * k->lanes * k->itemsize, w->n_in * k->lanes, use->sums, g.at,
                        g.stripe);
@@ -191,7 +194,8 @@ static void update_part(Part *part, const Update *update, Weights *w, ptrdiff_t 
     }
     if (w->row_major && rows) /* of all members only this one needs these rows of X^T */
         k->transpose_nonzeros(rows, &part->nonzeros, part->row, p0 * w->panel, MIN(p1 * w->panel, w->n_in), &part->transposed);
-    for (ptrdiff_t panel = p0; panel < p1; panel++) {
+    for (ptrdiff_t j = 0; j < p1 - p0; j++) {
+        const ptrdiff_t panel = p0 + nth(j, p1 - p0);
         const ptrdiff_t begin = panel * w->panel, size = MIN(w->panel, w->n_in - begin);
         const ptrdiff_t at = w->row_major ? begin * n : (v0 * w->n_in + begin) * lanes;
         Stripes g = {w->g == NULL ? scratch : w->g + at * k->itemsize, w->row_major ? n : lanes, lanes};
@@ -232,8 +236,11 @@ static void update_columns(Part *part, const Update *update, Weights *w, int acc
     for (int second = 0; second < 1 + halved; second++) {
         const Range mine = stripes_of(part, w->vectors, halved, second);
         const ptrdiff_t p0 = second ? w->half / w->panel : 0, p1 = halved && !second ? w->half / w->panel : w->n_panels;
-        for (ptrdiff_t v = mine.begin; v < mine.end; v += w->group)
+        const ptrdiff_t groups = (mine.end - mine.begin + w->group - 1) / w->group;
+        for (ptrdiff_t i = 0; i < groups; i++) {
+            const ptrdiff_t v = mine.begin + nth(i, groups) * w->group;
             update_part(part, update, w, v, MIN(v + w->group, mine.end), p0, p1, accumulate);
+        }
     }
 }
 
@@ -247,6 +254,7 @@ void update_weights(Part *part, const Update *update, int accumulate)
     for (int i = 0; i < run->n_weight_sets; i++)
         if (!run->weights[i].by_columns)
             total += (run->weights[i].n_in + (run->weights[i].n_in == 0)) * run->weights[i].vectors;
+    const Range mine = share(total, part->member, part->n_members);
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
         if (update != NULL)
@@ -259,7 +267,7 @@ void update_weights(Part *part, const Update *update, int accumulate)
             const ptrdiff_t end = MIN(v + w->group, w->vectors);
             ptrdiff_t p0 = w->n_panels, p1 = 0;
             for (ptrdiff_t p = 0; p < w->n_panels; p++) {
-                if (before * part->n_members / total == part->member) {
+                if (mine.begin <= before && before < mine.end) {
                     p0 = MIN(p0, p);
                     p1 = p + 1;
                 }

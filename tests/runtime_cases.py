@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -42,6 +43,17 @@ def data(sizes, n, dtype="float32"):
 
 def blas_numbers():
     return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+def shared_library(folder, source):
+    """What this C source gives, to be loaded before the C library: its functions come before that one's."""
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("what it loads before the C library needs a C compiler to be built")
+    (folder / "shim.c").write_text(source)
+    library = folder / "shim.so"
+    subprocess.run([compiler, "-O1", "-shared", "-fPIC", folder / "shim.c", "-o", library], check=True)
+    return library
 
 
 def run_alone(code, *arguments):

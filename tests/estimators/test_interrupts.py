@@ -16,7 +16,7 @@ from estimator_cases import X_iris, classifier, parameters, regressor, y_iris
 from fastbp import LBFGS, NewtonCG, Rprop
 from fastbp.network import Model
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")]
 
 
 @pytest.fixture
@@ -162,7 +162,6 @@ print("done")
 """
 
 
-@pytest.mark.once
 def test_rollback_without_memory(tmp_path):
     pytest.importorskip("_testcapi")
     command = [sys.executable, "-P", "-c", OUT_OF_MEMORY]

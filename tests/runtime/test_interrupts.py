@@ -149,6 +149,7 @@ INTERRUPTS = """
 """
 
 
+@pytest.mark.once
 @posix
 @pytest.mark.parametrize("work", ["backward", "product", "gradient", "estimator"])
 def test_interrupts_leave_nothing_behind(work):
@@ -156,6 +157,7 @@ def test_interrupts_leave_nothing_behind(work):
     assert int(run_alone(INTERRUPTS, work)) > 300
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.gettrace() is not None, reason="traces")
 @pytest.mark.parametrize("work", ["evaluate", "fit", "backward", "product", "step", "estimator"])
 def test_an_exception_at_any_bytecode_leaves_nothing_behind(work):
@@ -268,6 +270,7 @@ HANDLER_IN_A_RUN = """
 """
 
 
+@pytest.mark.once
 @posix
 @pytest.mark.parametrize("n_threads", ["1", "2"])
 @pytest.mark.parametrize("what", ["fit", "evaluate"])
@@ -275,6 +278,7 @@ def test_a_handler_in_a_run_can_only_predict_and_save(n_threads, what):
     assert int(run_alone(HANDLER_IN_A_RUN, n_threads, what)) >= 7
 
 
+@pytest.mark.once
 def test_a_callback_may_evaluate():
     X, y = data([4, 2], 50)
     net, seen = make([4, 3, 2]), []
@@ -282,6 +286,7 @@ def test_a_callback_may_evaluate():
     assert len(seen) == 3
 
 
+@pytest.mark.once
 def test_backward_needs_what_the_workspace_has():
     """However its data were come by: a signal's handler may evaluate between `forward` and `backward`."""
     X, y = data([4, 2], 50)

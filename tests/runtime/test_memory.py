@@ -2,13 +2,13 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from runtime_cases import shared_library
 
 SHIM = r"""
 #define _GNU_SOURCE
@@ -73,15 +73,11 @@ print("counted", few)
 """
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform != "linux", reason="counts through the GNU C library")
 def test_no_allocation_and_no_python_within_an_epoch(tmp_path):
     """Twice as many steps make no more allocations and Python calls, for every rule, dtype and kind of input."""
-    compiler = shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        pytest.skip("the counter needs a C compiler to be built")
-    (tmp_path / "shim.c").write_text(SHIM)
-    shim = tmp_path / "shim.so"
-    subprocess.run([compiler, "-O1", "-shared", "-fPIC", tmp_path / "shim.c", "-o", shim], check=True)
+    shim = shared_library(tmp_path, SHIM)
     run = subprocess.run(
         [sys.executable, "-c", COUNTER, shim], env={**os.environ, "LD_PRELOAD": str(shim)}, cwd=tmp_path,
         capture_output=True, text=True, check=False,

@@ -1,187 +1,43 @@
-/* The core without Python: networks that train and predict in arrays of just their size, for sanitizers to watch.
+/* The core without Python: networks that train and predict, for sanitizers to watch.
  *
- * Each network learns twice from the same start, with one member and with several: the same bits. Exits with 0 if all is well. */
-#include "run.h"
+ * Each network learns from the same start with one member and with several, and with work shared at random: the same bits. Its
+ * gradients are those of its cost. Exits with 0 if all is well. */
+#include "random_case.h"
+#include "schedule.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-typedef struct {
-    const char *name;
-    int n_layers;
-    int units[8]; /* inputs first */
-    Activation activation;
-    Loss loss;
-    int radial; /* the first layer */
-    ptrdiff_t n_rows, batch;
-    double zeros; /* share of X */
-    int csr, weighted;
-    Rule rule;
-    int n_states;
-    double clip_norm, max_norm, dropout, noise, tie;
-} Case;
-
-static const Case CASES[] = {
-    {"online", 2, {4, 8, 1}, LOGISTIC, SQUARED_ERROR, 0, 60, 1, 0, 0, 0, GRADIENT_DESCENT, 0, 0, 0, 0, 0, 0},
-    {"wide", 2, {784, 100, 10}, RELU, SOFTMAX_CROSS_ENTROPY, 0, 400, 64, 0, 0, 0, NESTEROV, 1, 0, 0, 0, 0, 0},
-    {"zeros", 3, {300, 130, 40, 5}, TANH, SOFTMAX_CROSS_ENTROPY, 0, 300, 50, 0.9, 0, 1, ADAM, 2, 0, 0, 0, 0, 0},
-    {"csr", 2, {500, 70, 3}, GELU, CROSS_ENTROPY, 0, 200, 33, 0.95, 1, 0, ADAMW, 2, 0.1, 0, 0, 0, 0},
-    {"csr in place", 2, {40000, 33, 2}, RELU, SQUARED_ERROR, 0, 50, 20, 0.999, 1, 0, MOMENTUM, 1, 0, 0, 0, 0, 0},
-    {"chunks", 2, {60, 256, 7}, SILU, HUBER, 0, 3000, 3000, 0, 0, 1, RMSPROP_CENTERED, 3, 0, 0, 0, 0, 0},
-    {"folds", 2, {3, 9, 2}, SOFTPLUS, POISSON, 0, 20000, 20000, 0, 0, 0, ADAGRAD, 1, 0.5, 0, 0, 0, 0},
-    {"ties", 4, {80, 80, 80, 80, 4}, ELU, SQUARED_ERROR, 0, 256, 64, 0, 0, 0, MOMENTUM, 1, 0, 0.7, 0.3, 0.1, 0.2},
-    {"radial", 3, {12, 50, 20, 3}, SOFTMAX, ABSOLUTE_ERROR, 1, 250, 40, 0, 0, 0, RMSPROP_MOMENTUM, 2, 0, 0, 0, 0, 0},
-    {"linear", 1, {1, 1}, IDENTITY, SQUARED_ERROR, 0, 17, 5, 0, 0, 0, GRADIENT_DESCENT, 0, 0, 0, 0, 0, 0},
-};
-
-static uint64_t seed = 1;
-static double uniform(void) /* in [-1, 1) */
-{
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (double)(seed >> 11) * 0x1p-52 - 1;
-}
-
-static void *get(size_t size) /* bytes that are all NaN */
-{
-    void *p = malloc(size ? size : 1);
-    if (!p)
-        exit(3);
-    memset(p, 0xff, size);
-    return p;
-}
-
-static void put(void *array, size_t itemsize, ptrdiff_t i, double x)
-{
-    if (itemsize == 4)
-        ((float *)array)[i] = (float)x;
-    else
-        ((double *)array)[i] = x;
-}
-
-static int polls_left;
+static int polls_left = -1;
 static int poll(Run *run) { return run->t >= 0 && polls_left-- == 0; }
 
-/* C (m, n) = A (m, k) B^T, which is all that is asked for */
+/* C (m, n) = A (m, k) op(B) + beta C, which is all that is asked for */
 static void gemm(size_t itemsize, int transpose_a, int transpose_b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *a,
                  ptrdiff_t lda, const void *b, ptrdiff_t ldb, double beta, void *c, ptrdiff_t ldc)
 {
-    if (transpose_a || !transpose_b || beta != 0)
+#define AT(array, i) (itemsize == 4 ? (double)((const float *)(array))[i] : ((const double *)(array))[i])
+    if (transpose_a)
         exit(4);
     for (ptrdiff_t i = 0; i < m; i++)
         for (ptrdiff_t j = 0; j < n; j++) {
-            double sum = 0;
+            double sum = beta != 0 ? beta * AT(c, i * ldc + j) : 0;
             for (ptrdiff_t p = 0; p < k; p++)
-                sum += itemsize == 4 ? (double)((const float *)a)[i * lda + p] * (double)((const float *)b)[j * ldb + p]
-                                     : ((const double *)a)[i * lda + p] * ((const double *)b)[j * ldb + p];
+                sum += AT(a, i * lda + p) * AT(b, transpose_b ? j * ldb + p : p * ldb + j);
             put(c, itemsize, i * ldc + j, sum);
         }
+#undef AT
 }
 
-/* What a case trains on, and the run that it begins with. */
+/* What a network has computed, one result after the other. */
 typedef struct {
-    Run run;
+    char *bytes;
     size_t size;
-    ptrdiff_t n_parameters;
-    void *x, *y, *columns, *bounds;
-    int64_t *labels;
-    double *weights;
-} Network;
+} Results;
 
-static Op op(OpKind kind, int input, int output, int weights)
+static void keep(Results *results, const void *array, size_t size)
 {
-    return (Op){.kind = kind, .input = input, .output = output, .weights = weights, .bias = kind == OP_UNIT ? -1 : weights};
-}
-
-/* The chain of a case: value i + 1 is made by weights i. */
-static void build_program(Network *net, const Case *c, const Kernels *k)
-{
-    const int n_layers = c->n_layers;
-    Run *run = &net->run;
-    run->k = k, run->n_values = n_layers + 1, run->n_weight_sets = n_layers, run->n_heads = 1;
-    run->n_forward = run->n_backward = 2 * n_layers;
-    net->size = program_size(run);
-    place_program(run, memset(get(net->size), 0, net->size));
-    for (int i = 0; i <= n_layers; i++) {
-        Value *value = run->values + i;
-        value->n = c->units[i], value->vectors = (value->n + k->lanes - 1) / k->lanes, value->ld = row_distance(k, value->n);
-        value->slot = i % 2;
-    }
-    for (int i = 0; i < n_layers; i++) {
-        Weights *w = run->weights + i;
-        Value *out = run->values + i + 1;
-        w->n_in = w->half = c->units[i], w->n_out = c->units[i + 1], w->has_bias = 1;
-        w->radial = out->radial = c->radial && i == 0;
-        out->activation = out->radial ? EXP : i < n_layers - 1 ? c->activation : IDENTITY;
-        out->parameter = 0.5, w->max_norm = c->max_norm, out->stream = (uint32_t)i + 1;
-        out->dropout = i < n_layers - 1 ? c->dropout : 0;
-        w->offset = net->n_parameters, w->vectors = out->vectors;
-        net->n_parameters += (w->n_in + 1) * w->n_out;
-        run->n_weights += w->n_in * w->n_out;
-        run->forward[2 * i] = op(w->radial ? OP_RBF : OP_DENSE, i, i + 1, i);
-        run->forward[2 * i + 1] = op(OP_UNIT, i + 1, i + 1, w->radial ? i : -1);
-        Op *back = (Op *)run->backward + 2 * (n_layers - 1 - i);
-        back[0] = op(OP_UNIT_BACK, i + 1, i + 1, w->radial ? i : -1);
-        back[1] = op(w->radial ? OP_RBF_BACK : OP_DENSE_BACK, i + 1, i, i);
-    }
-    run->values[n_layers].is_output = 1;
-    run->heads[0] = (Head){.value = n_layers, .weight = 1, .cost = {.kind = c->loss, .parameter = 1}};
-    if (c->loss == SOFTMAX_CROSS_ENTROPY)
-        run->heads[0].cost.parameter = 0;
-}
-
-static void build(Network *net, const Case *c, const Kernels *k)
-{
-    const ptrdiff_t n = c->n_rows, n_in = c->units[0], n_out = c->units[c->n_layers];
-    Run *run = &net->run;
-    memset(net, 0, sizeof *net);
-    build_program(net, c, k);
-    Head *head = run->heads;
-    net->x = get((size_t)(n * n_in) * k->itemsize);
-    net->y = get((size_t)(n * n_out) * k->itemsize);
-    run->x.data = net->x, run->x.row_stride = n_in * (ptrdiff_t)k->itemsize, run->x.column_stride = (ptrdiff_t)k->itemsize;
-    head->y.data = net->y, head->y.row_stride = n_out * (ptrdiff_t)k->itemsize, head->y.column_stride = (ptrdiff_t)k->itemsize;
-    run->x.dtype = head->y.dtype = k->itemsize == 4 ? FLOAT32 : FLOAT64;
-    ptrdiff_t found = 0;
-    int64_t *bounds = net->bounds = get((size_t)(n + 1) * sizeof(int64_t));
-    int32_t *columns = net->columns = get((size_t)(n * n_in) * sizeof(int32_t));
-    bounds[0] = 0;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        for (ptrdiff_t j = 0; j < n_in; j++) {
-            const double x = (uniform() + 1) / 2 < c->zeros ? 0 : uniform();
-            if (!c->csr)
-                put(net->x, k->itemsize, i * n_in + j, x);
-            else if (x != 0)
-                columns[found] = (int32_t)j, put(net->x, k->itemsize, found++, x);
-        }
-        bounds[i + 1] = found;
-        run->most = run->most > bounds[i + 1] - bounds[i] ? run->most : bounds[i + 1] - bounds[i];
-    }
-    for (ptrdiff_t i = 0; i < n * n_out; i++)
-        put(net->y, k->itemsize, i, uniform() > 0);
-    if (c->csr) {
-        run->sparse = 1, run->n_nonzeros = found;
-        run->csr = (Csr){net->x, net->columns, net->bounds, n_in, run->x.dtype, 0};
-    } else {
-        run->most = n_in, run->n_nonzeros = n * n_in;
-    }
-    if (c->loss == SOFTMAX_CROSS_ENTROPY) {
-        head->labels = net->labels = get((size_t)n * sizeof(int64_t));
-        for (ptrdiff_t i = 0; i < n; i++)
-            net->labels[i] = (int64_t)((uniform() + 1) / 2 * (double)n_out);
-    }
-    if (c->weighted) {
-        run->sample_weights = net->weights = get((size_t)n * sizeof(double));
-        for (ptrdiff_t i = 0; i < n; i++)
-            net->weights[i] = i % 7 ? uniform() + 1 : 0;
-    }
-    head->has_y = !head->labels, run->n_rows = n;
-    run->poll = poll, run->gemm = gemm;
-}
-
-static void drop(Network *net)
-{
-    free(net->run.values), free(net->x), free(net->y), free(net->columns), free(net->bounds), free(net->labels), free(net->weights);
+    results->bytes = realloc(results->bytes, results->size + size + 1);
+    if (!results->bytes)
+        exit(3);
+    memcpy(results->bytes + results->size, array, size);
+    results->size += size;
 }
 
 static void go(Run *run, TeamTask task, int n_members)
@@ -197,157 +53,361 @@ static Run begin(const Network *net, void *program, Mode mode, ptrdiff_t batch, 
     place_program(&run, memcpy(program, net->run.values, net->size));
     run.mode = mode, run.batch = batch, run.block = 48, run.parameters = parameters;
     run.shared = 1, run.direct = !run.sparse;
+    run.poll = poll, run.gemm = gemm;
     for (int i = 0; mode != TRAIN && i < run.n_values; i++)
         run.values[i].dropout = 0;
     return run;
 }
 
+/* Memory of just the size that a plan asks for, all NaN. */
+static char *reserve(size_t size)
+{
+    char *memory = aligned_alloc(64, (size_t)aligned((ptrdiff_t)size));
+    if (!memory)
+        exit(3);
+    return memset(memory, 0xff, size);
+}
+
 static char *work(Run *run, ptrdiff_t chunk, int n_members)
 {
     plan(run, chunk, n_members);
-    char *memory = aligned_alloc(64, (size_t)aligned((ptrdiff_t)lay_out(run, n_members, NULL)));
-    if (!memory)
-        exit(3);
+    char *memory = reserve(lay_out(run, n_members, NULL));
     lay_out(run, n_members, memory);
     return memory;
 }
 
-/* Two epochs, gradients of two kinds, an update by hand and predictions, one after the other into `out`; its end. */
-static char *learn(const Network *net, const Case *c, int n_members, char *out)
+/* The arrays of a network's outputs, or of gradients with respect to them. */
+typedef struct {
+    char *at[MOST_VALUES];
+    size_t size[MOST_VALUES];
+} Outputs;
+
+static Outputs get_outputs(const Network *net)
+{
+    Outputs outputs;
+    for (int i = 0; i < net->run.n_heads; i++) {
+        outputs.size[i] = (size_t)(net->run.n_rows * net->run.values[net->run.heads[i].value].n) * net->run.k->itemsize;
+        outputs.at[i] = get(outputs.size[i]);
+    }
+    return outputs;
+}
+
+static void point_to(const Outputs *outputs, Run *run)
+{
+    for (int i = 0; i < run->n_heads; i++)
+        run->heads[i].array = outputs->at[i];
+}
+
+static void drop_outputs(Outputs *outputs, int n)
+{
+    for (int i = 0; i < n; i++)
+        free(outputs->at[i]);
+}
+
+/* ---- training -------------------------------------------------------------------------------------------------------------- */
+
+/* What training begins with and changes. */
+typedef struct {
+    char *parameters, *states[MAX_STATES];
+    double *record, *rates;
+    int64_t t;
+    Settings settings;
+    Pace pace;
+} Learner;
+
+static Learner start(const Network *net, const Case *c)
 {
     const size_t itemsize = net->run.k->itemsize, size = (size_t)net->n_parameters * itemsize;
-    const ptrdiff_t n = c->n_rows, n_in = c->units[0], n_out = c->units[c->n_layers], n_batches = (n + c->batch - 1) / c->batch;
-    char *parameters = get(size), *gradient = get(size), *states[MAX_STATES] = {0};
-    char *output = get((size_t)(n * n_out) * itemsize), *input_gradient = get((size_t)(n * n_in) * itemsize);
-    double *record = get((size_t)(3 * n_batches) * sizeof(double)), *rates = get((size_t)n_batches * sizeof(double));
-    void *program = get(net->size);
-    Pace pace = {0};
-    Tie tie = {1, 2, c->tie, 0};
-    char *memory;
-    Run run;
+    const ptrdiff_t n_batches = (c->n_rows + c->batch - 1) / c->batch;
+    Learner l = {.parameters = get(size), .record = get((size_t)(3 * n_batches) * sizeof(double)),
+                 .rates = get((size_t)n_batches * sizeof(double)),
+                 .settings = {.rule = c->rule, .momentum = 0.9, .beta_1 = 0.9, .beta_2 = 0.99, .epsilon = 1e-8,
+                              .clip_norm = c->clip_norm}};
     seed = 7;
     for (ptrdiff_t i = 0; i < net->n_parameters; i++)
-        put(parameters, itemsize, i, uniform() / 4);
+        put(l.parameters, itemsize, i, uniform() / 8);
     for (int j = 0; j < c->n_states; j++)
-        states[j] = memset(get(size), 0, size);
+        l.states[j] = memset(get(size), 0, size);
     for (ptrdiff_t i = 0; i < n_batches; i++)
-        rates[i] = 0.01;
-    const Settings settings = {.rule = c->rule, .momentum = 0.9, .beta_1 = 0.9, .beta_2 = 0.99, .epsilon = 1e-8,
-                               .clip_norm = c->clip_norm};
-    int64_t t = 0;
-    for (int epoch = 0; epoch < 2; epoch++) {
-        run = begin(net, program, TRAIN, c->batch, parameters);
-        run.settings = settings, run.learning_rates = rates, run.record = record, run.pace = &pace, run.t = t;
-        memcpy(run.state, states, sizeof states);
-        for (int i = 0; i < run.n_weight_sets; i++)
-            run.weights[i].l2 = 0.01, run.weights[i].l1 = 0.001, run.bounded = c->max_norm > 0;
-        if (c->tie > 0) {
-            run.ties = &tie, run.n_ties = 1, run.n_tie_penalties = run.weights[1].vectors;
-        }
-        run.input_noise = c->noise, run.input_dropout = c->dropout, run.seed[0] = 5;
-        run.direct = run.direct && !(c->noise > 0);
-        memory = work(&run, chunk_of(&run, c->batch), n_members);
-        go(&run, train_member, n_members);
-        free(memory);
-        t = run.t;
-        if (run.n_not_finite || t == 0)
-            exit(6);
+        l.rates[i] = 0.01;
+    return l;
+}
+
+static void end(Learner *l)
+{
+    free(l->parameters), free(l->record), free(l->rates);
+    for (int j = 0; j < MAX_STATES; j++)
+        free(l->states[j]);
+}
+
+static Run begin_training(const Network *net, void *program, const Case *c, Learner *l)
+{
+    Run run = begin(net, program, TRAIN, c->batch, l->parameters);
+    run.settings = l->settings, run.learning_rates = l->rates, run.record = l->record, run.pace = &l->pace, run.t = l->t;
+    memcpy(run.state, l->states, sizeof l->states);
+    run.bounded = c->max_norm > 0;
+    for (int i = 0; i < run.n_weight_sets; i++)
+        if (run.weights[i].n_in > 0)
+            run.weights[i].l2 = 0.01, run.weights[i].l1 = 0.001;
+    return run;
+}
+
+/* What fills up the last stripe of weights is 0, or norms and penalties would have it. */
+static int is_filled_with_zeros(const Run *run)
+{
+    const size_t itemsize = run->k->itemsize;
+    for (int i = 0; i < run->n_weight_sets; i++) {
+        const Weights *w = run->weights + i;
+        const ptrdiff_t last = (w->vectors - 1) * run->k->lanes;
+        for (ptrdiff_t r = 0; r <= w->n_in && !w->row_major; r++)
+            for (ptrdiff_t j = w->n_out - last; j < run->k->lanes; j++) {
+                const ptrdiff_t at = r < w->n_in ? last * w->n_in + r * run->k->lanes + j : w->n_in * w->width + last + j;
+                const double x = itemsize == 4 ? (double)((float *)w->packed)[at] : ((double *)w->packed)[at];
+                if (x != 0)
+                    return 0;
+            }
     }
-    memcpy(out, parameters, size), out += size;
-    run = begin(net, program, GRADIENT, n, parameters);
-    run.gradient = gradient, run.record = record, run.pace = &pace;
-    memory = work(&run, chunk_of(&run, n), n_members);
+    return 1;
+}
+
+/* An epoch; its losses and penalties, and the parameters. */
+static void train(const Network *net, void *program, const Case *c, Learner *l, int n_members, Results *results)
+{
+    Run run = begin_training(net, program, c, l);
+    Tie tie = {1, 2, c->tie, 0};
+    if (c->tie > 0)
+        run.ties = &tie, run.n_ties = 1, run.n_tie_penalties = run.weights[1].vectors;
+    run.input_noise = c->noise, run.input_dropout = c->noise > 0 ? c->dropout : 0, run.seed[0] = 5;
+    run.direct = run.direct && !(c->noise > 0);
+    char *memory = work(&run, chunk_of(&run, c->batch), n_members);
     go(&run, train_member, n_members);
+    const int filled = is_filled_with_zeros(&run);
     free(memory);
-    memcpy(out, gradient, size), out += size;
-    run = begin(net, program, FORWARD, n, parameters);
-    run.heads[0].array = output;
-    memory = work(&run, n, n_members);
-    go(&run, own_cost_member, n_members);
-    memcpy(out, output, (size_t)(n * n_out) * itemsize), out += (size_t)(n * n_out) * itemsize;
-    run = begin(net, program, BACKWARD, n, parameters);
-    run.heads[0].array = output, run.gradient = gradient, run.input_gradient = input_gradient;
-    plan(&run, n, n_members);
-    lay_out(&run, n_members, memory);
-    go(&run, own_cost_member, n_members);
-    free(memory);
-    memcpy(out, gradient, size), out += size;
-    memcpy(out, input_gradient, (size_t)(n * n_in) * itemsize), out += (size_t)(n * n_in) * itemsize;
-    run = begin(net, program, TRAIN, n, parameters);
-    run.settings = settings, run.gradient = gradient;
-    memcpy(run.state, states, sizeof states);
-    if (update_flat(&run, 0.01, t + 1) == 0)
-        memcpy(out, parameters, size), out += size;
-    for (ptrdiff_t rows = n; rows > 0; rows = rows > 1 ? 1 : 0) {
-        run = begin(net, program, PREDICT, n, parameters);
-        run.n_rows = rows, run.heads[0].array = output, run.most = run.sparse ? run.most : 0;
-        run.listed = run.sparse || lists_repay(&run, 32);
-        run.most = run.listed && !run.sparse ? n_in : run.most;
-        plan_prediction(&run);
-        memory = aligned_alloc(64, (size_t)aligned((ptrdiff_t)lay_out_prediction(&run, n_members, NULL)));
-        lay_out_prediction(&run, n_members, memory);
-        go(&run, predict_member, n_members);
-        free(memory);
-        memcpy(out, output, (size_t)(rows * n_out) * itemsize), out += (size_t)(rows * n_out) * itemsize;
+    l->t = run.t;
+    if (run.n_not_finite || !filled) {
+        printf("%s: %s\n", c->name, run.n_not_finite ? "not finite" : "weights are not filled up with zeros");
+        exit(6);
     }
-    free(program), free(parameters), free(gradient), free(output), free(input_gradient), free(record), free(rates);
-    for (int j = 0; j < c->n_states; j++)
-        free(states[j]);
-    return out;
+    keep(results, &run.loss, sizeof run.loss);
+    keep(results, l->record, (size_t)(3 * ((c->n_rows + c->batch - 1) / c->batch)) * sizeof(double));
+    keep(results, l->parameters, (size_t)net->n_parameters * run.k->itemsize);
 }
 
 /* A run that is stopped at the n-th look: the members leave together, whatever n is. */
-static void stop(const Network *net, const Case *c, int n_members)
+static void stop(const Network *net, void *program, const Case *c, int n_members)
 {
-    const size_t size = (size_t)net->n_parameters * net->run.k->itemsize;
-    const ptrdiff_t n_batches = (c->n_rows + c->batch - 1) / c->batch;
-    double *record = get((size_t)(3 * n_batches) * sizeof(double)), *rates = get((size_t)n_batches * sizeof(double));
-    for (polls_left = 0; polls_left < 12; polls_left += 3) {
-        const int polls = polls_left;
-        char *parameters = memset(get(size), 0, size), *states[MAX_STATES] = {0};
-        void *program = get(net->size);
-        Pace pace = {0};
-        Run run = begin(net, program, TRAIN, c->batch, parameters);
-        for (ptrdiff_t i = 0; i < n_batches; i++)
-            rates[i] = 0.01;
-        for (int j = 0; j < c->n_states; j++)
-            run.state[j] = states[j] = memset(get(size), 0, size);
-        run.settings.rule = c->rule, run.settings.epsilon = 1e-8, run.learning_rates = rates, run.record = record;
-        run.pace = &pace, run.next_check = -1e9;
+    for (int n = 0; n < 12; n += 3) {
+        Learner l = start(net, c);
+        Run run = begin_training(net, program, c, &l);
+        polls_left = n;
+        run.next_check = -1e9;
         char *memory = work(&run, chunk_of(&run, c->batch), n_members);
         go(&run, train_member, n_members);
-        free(memory), free(parameters), free(program);
-        for (int j = 0; j < c->n_states; j++)
-            free(states[j]);
-        polls_left = polls;
+        polls_left = -1;
+        free(memory), end(&l);
     }
-    polls_left = -1;
-    free(record), free(rates);
 }
 
-/* With the names of instruction sets, of these alone. */
+/* ---- costs, and predictions ------------------------------------------------------------------------------------------------ */
+
+/* The mean loss of all rows, and its gradient unless that is NULL. */
+static double evaluate(const Network *net, void *program, char *parameters, char *gradient, int n_members)
+{
+    double record[3];
+    Pace pace = {.next_trial = INFINITY};
+    Run run = begin(net, program, gradient ? GRADIENT : LOSS_ONLY, net->run.n_rows, parameters);
+    run.gradient = gradient, run.record = record, run.pace = &pace;
+    char *memory = work(&run, chunk_of(&run, run.batch), n_members);
+    go(&run, train_member, n_members);
+    free(memory);
+    return record[0];
+}
+
+/* Outputs, and half the sum of their squares; with the gradients of that unless they are NULL. */
+static double half_squares(const Network *net, void *program, char *parameters, const Outputs *outputs, char *gradient,
+                           char *input_gradient, int n_members)
+{
+    double sum = 0;
+    Run run = begin(net, program, FORWARD, net->run.n_rows, parameters);
+    point_to(outputs, &run);
+    char *memory = work(&run, run.n_rows, n_members);
+    go(&run, own_cost_member, n_members);
+    if (gradient) {
+        run = begin(net, program, BACKWARD, net->run.n_rows, parameters);
+        point_to(outputs, &run);
+        run.gradient = gradient, run.input_gradient = input_gradient;
+        plan(&run, run.n_rows, n_members);
+        lay_out(&run, n_members, memory);
+        go(&run, own_cost_member, n_members);
+    }
+    free(memory);
+    for (int i = 0; i < run.n_heads; i++)
+        for (size_t j = 0; j < outputs->size[i] / run.k->itemsize; j++) {
+            const double a = run.k->itemsize == 4 ? (double)((float *)outputs->at[i])[j] : ((double *)outputs->at[i])[j];
+            sum += a * a / 2;
+        }
+    return sum;
+}
+
+static void predict(const Network *net, void *program, char *parameters, const Outputs *outputs, ptrdiff_t rows, int n_members)
+{
+    Run run = begin(net, program, PREDICT, rows, parameters);
+    run.n_rows = rows;
+    run.listed = run.sparse || lists_repay(&run, 32);
+    run.most = run.listed && !run.sparse ? run.values->n : run.most;
+    point_to(outputs, &run);
+    prepare_prediction(&run);
+    plan_prediction(&run);
+    char *memory = reserve(lay_out_prediction(&run, n_members, NULL));
+    lay_out_prediction(&run, n_members, memory);
+    go(&run, predict_member, n_members);
+    free(memory);
+}
+
+static void keep_outputs(Results *results, const Network *net, const Outputs *outputs, ptrdiff_t rows)
+{
+    for (int i = 0; i < net->run.n_heads; i++)
+        keep(results, outputs->at[i], outputs->size[i] / (size_t)net->run.n_rows * (size_t)rows);
+}
+
+/* ---- what is asked of each case -------------------------------------------------------------------------------------------- */
+
+/* Two epochs, gradients of two kinds, an update by hand and predictions, one after the other. */
+static Results learn(const Network *net, const Case *c, int n_members)
+{
+    const size_t itemsize = net->run.k->itemsize, size = (size_t)net->n_parameters * itemsize;
+    const size_t input_size = (size_t)(c->n_rows * c->units[0]) * itemsize;
+    char *gradient = get(size), *input_gradient = get(input_size);
+    void *program = get(net->size);
+    Outputs outputs = get_outputs(net);
+    Learner l = start(net, c);
+    Results results = {NULL, 0};
+    l.pace.next_trial = n_members == 2 ? INFINITY : 0; /* two: always both; three: sometimes one does the work of all */
+    train(net, program, c, &l, n_members, &results);
+    train(net, program, c, &l, n_members, &results);
+    const double loss = evaluate(net, program, l.parameters, gradient, n_members);
+    keep(&results, &loss, sizeof loss);
+    keep(&results, gradient, size);
+    half_squares(net, program, l.parameters, &outputs, gradient, input_gradient, n_members);
+    keep_outputs(&results, net, &outputs, c->n_rows);
+    keep(&results, gradient, size);
+    keep(&results, input_gradient, input_size);
+    Run run = begin_training(net, program, c, &l);
+    run.gradient = gradient;
+    if (update_flat(&run, 0.01, l.t + 1) == 0)
+        keep(&results, l.parameters, size);
+    for (ptrdiff_t rows = c->n_rows; rows > 0; rows = rows > 1 ? 1 : 0) {
+        predict(net, program, l.parameters, &outputs, rows, n_members);
+        keep_outputs(&results, net, &outputs, rows);
+    }
+    stop(net, program, c, n_members);
+    drop_outputs(&outputs, net->run.n_heads);
+    free(program), free(gradient), free(input_gradient), end(&l);
+    return results;
+}
+
+static void walk(double *x, const double *direction, ptrdiff_t n, double h)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        x[i] += h * direction[i];
+}
+
+/* Whether the derivative along a direction is a difference quotient, but for rounding errors. */
+static int agree(double quotient, const double *gradient, const double *direction, ptrdiff_t n)
+{
+    double sum = 0, absolute = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        sum += direction[i] * gradient[i], absolute += fabs(gradient[i]);
+    return fabs(quotient - sum) <= 1e-5 * absolute + 1e-7;
+}
+
+/* Gradients in float64, in a random direction: of the loss, and of half the sum of the outputs' squares, also with respect to X. */
+static int gradients_are_right(const Network *net, const Case *c)
+{
+    const ptrdiff_t n = net->n_parameters, n_x = c->n_rows * c->units[0];
+    const double h = 1e-6;
+    double *gradient = get((size_t)n * sizeof(double)), *input_gradient = get((size_t)n_x * sizeof(double));
+    double *direction = get((size_t)MAX(n, n_x) * sizeof(double));
+    void *program = get(net->size);
+    Outputs outputs = get_outputs(net);
+    Learner l = start(net, c);
+    double *const parameters = (double *)l.parameters;
+    double cost[2];
+    int right;
+    for (ptrdiff_t i = 0; i < MAX(n, n_x); i++)
+        direction[i] = uniform() > 0 ? 1 : -1;
+    evaluate(net, program, l.parameters, (char *)gradient, 1);
+    for (int side = 0; side < 2; side++) {
+        walk(parameters, direction, n, side ? -2 * h : h);
+        cost[side] = evaluate(net, program, l.parameters, NULL, 1);
+    }
+    walk(parameters, direction, n, h);
+    right = agree((cost[0] - cost[1]) / (2 * h), gradient, direction, n);
+    half_squares(net, program, l.parameters, &outputs, (char *)gradient, (char *)input_gradient, 1);
+    for (int side = 0; side < 2; side++) {
+        walk(parameters, direction, n, side ? -2 * h : h);
+        cost[side] = half_squares(net, program, l.parameters, &outputs, NULL, NULL, 1);
+    }
+    walk(parameters, direction, n, h);
+    right = right && agree((cost[0] - cost[1]) / (2 * h), gradient, direction, n);
+    if (!c->csr) {
+        for (ptrdiff_t i = 0; i < n_x; i++)
+            direction[i] *= ((double *)net->x)[i] != 0; /* units that take X as it is may have no derivative at 0 */
+        for (int side = 0; side < 2; side++) {
+            walk(net->x, direction, n_x, side ? -2 * h : h);
+            cost[side] = half_squares(net, program, l.parameters, &outputs, NULL, NULL, 1);
+        }
+        walk(net->x, direction, n_x, h);
+        right = right && agree((cost[0] - cost[1]) / (2 * h), input_gradient, direction, n_x);
+    }
+    drop_outputs(&outputs, net->run.n_heads);
+    free(program), free(gradient), free(input_gradient), free(direction), end(&l);
+    return right;
+}
+
+static int check(const Case *c, const Kernels *k)
+{
+    const char *const dtype = k->itemsize == 4 ? "float32" : "float64";
+    Network net;
+    build(&net, c, k);
+    schedule = 0;
+    Results one = learn(&net, c, 1);
+    for (int n_members = 2; n_members < 4; n_members++)
+        for (schedule = 0; schedule <= N_SCHEDULES; schedule++) {
+            Results several = learn(&net, c, n_members);
+            if (several.size != one.size || memcmp(one.bytes, several.bytes, one.size)) {
+                printf("%s, %s, %s: %d members give other bits (schedule %d)\n", k->isa, dtype, c->name, n_members, (int)schedule);
+                return 0;
+            }
+            free(several.bytes);
+        }
+    schedule = 0;
+    if (k->itemsize == 8 && !gradients_are_right(&net, c)) {
+        printf("%s, %s, %s: a gradient is wrong\n", k->isa, dtype, c->name);
+        return 0;
+    }
+    free(one.bytes), drop(&net);
+    return 1;
+}
+
+/* run [number of random networks] [names of instruction sets, of these alone] */
 int main(int argc, char **argv)
 {
-    polls_left = -1;
-    for (const char *const *isa = argc > 1 ? (const char *const *)argv + 1 : fastbp_isas_built; *isa; isa++)
-        for (int dtype = 0; dtype < 2 && fastbp_kernels(*isa); dtype++)
-            for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
-                const Case *c = CASES + i;
-                Network net;
-                build(&net, c, fastbp_kernels(*isa) + dtype);
-                const ptrdiff_t n_out = c->units[c->n_layers];
-                const size_t most = (size_t)(4 * net.n_parameters + c->n_rows * (2 * n_out + c->units[0]) + n_out) *
-                                    net.run.k->itemsize;
-                char *one = get(most), *several = get(most);
-                const size_t size = (size_t)(learn(&net, c, 1, one) - one);
-                for (int n_members = 2; n_members < 4; n_members++)
-                    if ((size_t)(learn(&net, c, n_members, several) - several) != size || memcmp(one, several, size)) {
-                        printf("%s, %s, %s: %d members give other bits\n", *isa, dtype ? "float64" : "float32", c->name, n_members);
-                        return 1;
-                    }
-                stop(&net, c, 1 + (int)(i % 3));
-                free(one), free(several), drop(&net);
+    const int counts = argc > 1 && '0' <= argv[1][0] && argv[1][0] <= '9', n_random = counts ? atoi(argv[1]) : 30;
+    const char *const *isa = argc > 1 + counts ? (const char *const *)argv + 1 + counts : fastbp_isas_built;
+    char name[32];
+    for (; *isa; isa++)
+        for (int dtype = 0; dtype < 2 && fastbp_kernels(*isa); dtype++) {
+            const Kernels *k = fastbp_kernels(*isa) + dtype;
+            for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
+                if (!check(CASES + i, k))
+                    return 1;
+            for (int i = 0; i < n_random; i++) {
+                const Case c = random_case(i, k->lanes, name);
+                if (!check(&c, k))
+                    return 1;
             }
+        }
     puts("the same bits for one, two and three members");
     return 0;
 }

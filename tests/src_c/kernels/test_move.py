@@ -61,6 +61,54 @@ def test_moves(k, dtype, rng, n):
             check()
 
 
+def widths(k):
+    return sorted({0, 1, 5, k.lanes - 1, k.lanes, k.lanes + 1, 3 * k.lanes - 1, 3 * k.lanes + 2})
+
+
+@pytest.mark.parametrize("accumulate", [0, 1])
+@pytest.mark.parametrize("m", [0, 1, 4])
+def test_move(k, dtype, rng, m, accumulate):
+    """Columns `offset` of the source to any of the target's, aligned or not; zeros behind them; all else stays."""
+    for n in widths(k):
+        for offset, column, zeros in ((0, 0, 0), (1, 0, 3), (k.lanes, 3, 1), (2, k.lanes + 1, k.lanes + 1)):
+            source = rng.normal(size=(m, offset + n + 2)).astype(dtype)
+            special = rng.choice([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40], size=source.shape)
+            source = np.where(rng.random(source.shape) < 0.2, special, source).astype(dtype)
+            order = rng.permutation(m)  # the rows may lie anywhere
+            target, check = guarded((m, column + n + zeros + 2), dtype)
+            target[:] = rng.normal(size=target.shape)
+            moved = source[order, offset : offset + n]
+            expected = target.copy()
+            expected[:, column : column + n] = expected[:, column : column + n] + moved if accumulate else moved
+            expected[:, column + n : column + n + zeros] = 0
+            k.move(
+                m, n, pointer(kt.rows(source)[order]), offset, accumulate, zeros, pointer(target[:, column:]),
+                target.shape[1],
+            )  # fmt: skip
+            assert_array_equal(target, expected)
+            where = np.isfinite(expected)  # and the signs of zeros
+            assert_array_equal(np.signbit(target[where]), np.signbit(expected[where]))
+            check()
+
+
+def test_move_within_one_array(k, dtype, rng):
+    """From some columns of an array to others of it; added to themselves; from one row to all."""
+    for n in widths(k):
+        a, check = guarded((5, 2 * n + 1), dtype)
+        a[:] = rng.normal(size=a.shape)
+        expected = a.copy()
+        expected[:, n + 1 :] += expected[:, :n]
+        k.move(5, n, pointer(kt.rows(a)), 0, 1, 0, pointer(a[:, n + 1 :]), a.shape[1])
+        assert_array_equal(a, expected)
+        expected[:, :n] *= 2
+        k.move(5, n, pointer(kt.rows(a)), 0, 1, 0, pointer(a), a.shape[1])
+        assert_array_equal(a, expected)
+        expected[:, :n] = expected[0, n + 1 :]
+        k.move(5, n, pointer(kt.rows(a)[[0] * 5]), n + 1, 0, 0, pointer(a), a.shape[1])
+        assert_array_equal(a, expected)
+        check()
+
+
 @pytest.mark.parametrize("source", ["float32", "float64", "uint8", "bool"])
 @pytest.mark.parametrize("layout", ["C", "F", "strided", "reversed", "broadcast"])
 def test_gather(k, dtype, rng, source, layout):

@@ -1,0 +1,144 @@
+/* The networks that run.c trains, as data. */
+#ifndef FASTBP_CASES_H
+#define FASTBP_CASES_H
+
+#include "program.h"
+
+enum { MOST_VALUES = 12, MOST_STEPS = 20 };
+
+/* An op forward but for UNIT, which follows the last step that writes to a value; {0} ends a list. */
+typedef struct {
+    OpKind kind; /* DENSE, TRANSPOSED, RBF, MOVE, ADD */
+    int input, output;
+    int weights, bias; /* of DENSE or TRANSPOSED; their numbers begin with 0 and have no gaps */
+    ptrdiff_t column;
+} Step;
+
+#define DENSE(input, output, w) {OP_DENSE, input, output, w, w, 0}
+#define BARE(input, output, w) {OP_DENSE, input, output, w, -1, 0} /* without bias */
+#define RADIAL(input, output, w) {OP_RBF, input, output, w, w, 0}
+#define TRANSPOSED(input, output, w, b) {OP_TRANSPOSED, input, output, w, b, 0}
+#define MOVE(input, output, column) {OP_MOVE, input, output, -1, -1, column}
+#define ADD(input, output) {OP_ADD, input, output, -1, -1, 0}
+
+/* Values that no step reads are the outputs. */
+typedef struct {
+    const char *name;
+    int units[MOST_VALUES]; /* of values, X first */
+    Step steps[MOST_STEPS]; /* none: dense layers one after the other */
+    Activation activation;  /* of all values but outputs and radial ones */
+    Loss loss, second_loss; /* of the first output, of the others */
+    ptrdiff_t n_rows, batch;
+    double zeros; /* share of X */
+    int csr, weighted;
+    Rule rule;
+    int n_states;
+    double clip_norm, max_norm, dropout, noise, tie; /* tie: of the second and third weights */
+} Case;
+
+static const Case CASES[] = {
+    /* chains */
+    {.name = "online", .units = {4, 8, 1}, .activation = LOGISTIC, .loss = SQUARED_ERROR, .n_rows = 60, .batch = 1},
+    {.name = "wide", .units = {784, 100, 10}, .activation = RELU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 200, .batch = 64,
+     .rule = NESTEROV, .n_states = 1},
+    {.name = "zeros", .units = {300, 130, 40, 5}, .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 130, .batch = 50,
+     .zeros = 0.9, .weighted = 1, .rule = ADAM, .n_states = 2},
+    {.name = "csr", .units = {500, 70, 3}, .activation = GELU, .loss = CROSS_ENTROPY, .n_rows = 200, .batch = 33, .zeros = 0.95,
+     .csr = 1, .rule = ADAMW, .n_states = 2, .clip_norm = 0.1},
+    {.name = "csr in place", .units = {33000, 33, 2}, .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 50, .batch = 20,
+     .zeros = 0.999, .csr = 1, .rule = MOMENTUM, .n_states = 1},
+    {.name = "chunks", .units = {60, 256, 7}, .activation = SILU, .loss = HUBER, .n_rows = 700, .batch = 700, .weighted = 1,
+     .rule = RMSPROP_CENTERED, .n_states = 3},
+    {.name = "folds", .units = {3, 9, 2}, .activation = SOFTPLUS, .loss = POISSON, .n_rows = 9000, .batch = 9000,
+     .rule = ADAGRAD, .n_states = 1, .clip_norm = 0.5},
+    {.name = "ties", .units = {80, 80, 80, 80, 4}, .activation = ELU, .loss = SQUARED_ERROR, .n_rows = 256, .batch = 64,
+     .rule = MOMENTUM, .n_states = 1, .max_norm = 0.7, .dropout = 0.3, .noise = 0.1, .tie = 0.2},
+    {.name = "radial", .units = {12, 50, 20, 3}, .steps = {RADIAL(0, 1, 0), DENSE(1, 2, 1), DENSE(2, 3, 2)},
+     .activation = SOFTMAX, .loss = ABSOLUTE_ERROR, .n_rows = 250, .batch = 40, .rule = RMSPROP_MOMENTUM, .n_states = 2},
+    {.name = "linear", .units = {1, 1}, .loss = SQUARED_ERROR, .n_rows = 17, .batch = 5},
+    {.name = "large, one after the other", .units = {130, 520, 260, 130, 12}, .activation = TANH, .loss = SQUARED_ERROR,
+     .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.2},
+    {.name = "large, with ties", .units = {135, 135, 135, 135, 4}, .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 100,
+     .batch = 40, .rule = MOMENTUM, .n_states = 1, .tie = 0.5},
+
+    /* A = f(H + F(H)) */
+    {.name = "residual", .units = {20, 24, 24, 24, 24, 3},
+     .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), DENSE(2, 3, 2), MOVE(1, 4, 0), ADD(3, 4), DENSE(4, 5, 3)},
+     .activation = LOGISTIC, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 120, .batch = 32, .rule = MOMENTUM, .n_states = 1},
+    {.name = "large residual of odd width", .units = {131, 259, 259, 259, 259, 3},
+     .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), BARE(2, 3, 2), MOVE(1, 4, 0), ADD(3, 4), DENSE(4, 5, 3)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.25},
+    {.name = "residual around a large halved layer", .units = {300, 112, 300, 300, 5},
+     .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), MOVE(0, 3, 0), ADD(2, 3), DENSE(3, 4, 2)},
+     .activation = SILU, .loss = SQUARED_ERROR, .n_rows = 150, .batch = 40, .rule = NESTEROV, .n_states = 1, .clip_norm = 0.3},
+    {.name = "residual of X, with zeros", .units = {200, 200, 200, 4},
+     .steps = {DENSE(0, 1, 0), MOVE(0, 2, 0), ADD(1, 2), DENSE(2, 3, 1)},
+     .activation = SOFTPLUS, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 150, .batch = 40, .zeros = 0.95, .weighted = 1},
+
+    /* branches side by side */
+    {.name = "two branches", .units = {9, 5, 18, 23, 2},
+     .steps = {DENSE(0, 1, 0), DENSE(0, 2, 1), MOVE(1, 3, 0), MOVE(2, 3, 5), DENSE(3, 4, 2)},
+     .activation = ELU, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 30, .rule = ADAM, .n_states = 2, .dropout = 0.2},
+    {.name = "three branches, one of them X", .units = {7, 3, 33, 43, 19, 1},
+     .steps = {DENSE(0, 1, 0), BARE(0, 2, 1), MOVE(1, 3, 0), MOVE(0, 3, 3), MOVE(2, 3, 10), DENSE(3, 4, 2), DENSE(4, 5, 3)},
+     .activation = GELU, .loss = CROSS_ENTROPY, .n_rows = 100, .batch = 30, .rule = ADAGRAD, .n_states = 1, .noise = 0.1},
+    {.name = "large branches", .units = {140, 261, 133, 394, 270, 6},
+     .steps = {DENSE(0, 1, 0), DENSE(0, 2, 1), MOVE(1, 3, 0), MOVE(2, 3, 261), DENSE(3, 4, 2), DENSE(4, 5, 3)},
+     .activation = LEAKY_RELU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = MOMENTUM, .n_states = 1},
+    {.name = "large branches that are added", .units = {520, 130, 130, 130, 4},
+     .steps = {DENSE(0, 1, 0), DENSE(0, 2, 1), MOVE(1, 3, 0), ADD(2, 3), DENSE(3, 4, 2)},
+     .activation = TANH, .loss = HUBER, .n_rows = 100, .batch = 70, .rule = ADAMW, .n_states = 2, .clip_norm = 0.2},
+    {.name = "branches of csr", .units = {400, 65, 31, 96, 3},
+     .steps = {DENSE(0, 1, 0), DENSE(0, 2, 1), MOVE(1, 3, 0), MOVE(2, 3, 65), DENSE(3, 4, 2)},
+     .activation = RELU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 150, .batch = 40, .zeros = 0.96, .csr = 1, .rule = ADAM,
+     .n_states = 2},
+    {.name = "radial beside dense, with zeros", .units = {130, 140, 150, 290, 4},
+     .steps = {RADIAL(0, 1, 0), DENSE(0, 2, 1), MOVE(1, 3, 0), MOVE(2, 3, 140), DENSE(3, 4, 2)},
+     .activation = LOGISTIC, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 30, .zeros = 0.95, .rule = MOMENTUM, .n_states = 1},
+    {.name = "X moved", .units = {150, 150, 200, 3}, .steps = {MOVE(0, 1, 0), DENSE(1, 2, 0), DENSE(2, 3, 1)},
+     .activation = HARD_TANH, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .dropout = 0.3},
+
+    /* weights that have several uses */
+    {.name = "tied autoencoder", .units = {13, 5, 13}, .steps = {DENSE(0, 1, 0), TRANSPOSED(1, 2, 0, 1)},
+     .activation = LOGISTIC, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 32, .rule = MOMENTUM, .n_states = 1,
+     .clip_norm = 0.05},
+    {.name = "large tied autoencoder", .units = {300, 135, 261, 135, 300},
+     .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), TRANSPOSED(2, 3, 1, 2), TRANSPOSED(3, 4, 0, 3)},
+     .activation = SOFTPLUS, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.2},
+    {.name = "transposed only, of X too", .units = {70, 70, 70, 70, 2},
+     .steps = {DENSE(0, 1, 0), TRANSPOSED(0, 2, 0, 1), MOVE(1, 3, 0), ADD(2, 3), DENSE(3, 4, 2)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .zeros = 0.95},
+    {.name = "transposed of X alone", .units = {5, 9, 5, 9, 2},
+     .steps = {TRANSPOSED(0, 1, 0, 1), DENSE(1, 2, 0), TRANSPOSED(2, 3, 0, 1), DENSE(3, 4, 2)},
+     .activation = LOGISTIC, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = MOMENTUM, .n_states = 1},
+    {.name = "one layer three times", .units = {6, 21, 21, 21, 21, 1},
+     .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), DENSE(2, 3, 1), DENSE(3, 4, 1), DENSE(4, 5, 2)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAM, .n_states = 2},
+    {.name = "large layer three times", .units = {131, 263, 263, 263, 263, 2},
+     .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), DENSE(2, 3, 1), DENSE(3, 4, 1), DENSE(4, 5, 2)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .rule = MOMENTUM, .n_states = 1, .max_norm = 0.9,
+     .dropout = 0.1},
+    {.name = "one radial layer twice", .units = {14, 14, 14, 14, 2},
+     .steps = {DENSE(0, 1, 0), RADIAL(1, 2, 1), RADIAL(2, 3, 1), DENSE(3, 4, 2)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAM, .n_states = 2},
+    {.name = "one large radial layer on two branches", .units = {260, 131, 131, 262, 3},
+     .steps = {RADIAL(0, 1, 0), RADIAL(0, 2, 0), MOVE(1, 3, 0), MOVE(2, 3, 131), DENSE(3, 4, 1)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAM, .n_states = 2},
+
+    /* several outputs */
+    {.name = "two heads", .units = {11, 20, 3, 1}, .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), DENSE(1, 3, 2)},
+     .activation = RELU, .loss = SOFTMAX_CROSS_ENTROPY, .second_loss = SQUARED_ERROR, .n_rows = 90, .batch = 32, .weighted = 1,
+     .rule = ADAM, .n_states = 2},
+    {.name = "three large heads", .units = {210, 270, 150, 130, 9, 2},
+     .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), DENSE(1, 3, 2), BARE(2, 4, 3), DENSE(1, 5, 4)},
+     .activation = ELU, .loss = CROSS_ENTROPY, .second_loss = HUBER, .n_rows = 100, .batch = 70, .rule = MOMENTUM, .n_states = 1,
+     .clip_norm = 0.3, .dropout = 0.2},
+    {.name = "heads of many chunks", .units = {40, 256, 5, 7}, .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), DENSE(1, 3, 2)},
+     .activation = SILU, .loss = SOFTMAX_CROSS_ENTROPY, .second_loss = ABSOLUTE_ERROR, .n_rows = 900, .batch = 900,
+     .rule = MOMENTUM, .n_states = 1},
+    {.name = "all without biases", .units = {150, 130, 130, 4}, .steps = {BARE(0, 1, 0), BARE(1, 2, 1), BARE(2, 3, 2)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAM, .n_states = 2,
+     .clip_norm = 0.2},
+};
+
+#endif

@@ -1,0 +1,228 @@
+/* A case's program and data, in arrays of just their size, for sanitizers to watch. */
+#ifndef FASTBP_NETWORK_H
+#define FASTBP_NETWORK_H
+
+#include "cases.h"
+#include "run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t seed = 1;
+static double uniform(void) /* in [-1, 1) */
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (double)(seed >> 11) * 0x1p-52 - 1;
+}
+
+static void *get(size_t size) /* bytes that are all NaN */
+{
+    void *p = malloc(size ? size : 1);
+    if (!p)
+        exit(3);
+    return memset(p, 0xff, size);
+}
+
+static void put(void *array, size_t itemsize, ptrdiff_t i, double x)
+{
+    if (itemsize == 4)
+        ((float *)array)[i] = (float)x;
+    else
+        ((double *)array)[i] = x;
+}
+
+/* What a case trains on, and what all its runs begin with. */
+typedef struct {
+    Run run;
+    size_t size; /* of the program */
+    ptrdiff_t n_parameters;
+    void *x, *columns, *bounds;
+    void *y[MOST_VALUES]; /* targets of the heads, or */
+    int64_t *labels[MOST_VALUES];
+    double *weights;
+} Network;
+
+/* The steps of a case, those of a chain made; returns how many there are. */
+static int steps_of(const Case *c, Step *steps)
+{
+    int n = 0;
+    for (; n < MOST_STEPS && c->steps[n].kind; n++)
+        steps[n] = c->steps[n];
+    for (; !c->steps[0].kind && n + 1 < MOST_VALUES && c->units[n + 1]; n++)
+        steps[n] = (Step)DENSE(n, n + 1, n);
+    return n;
+}
+
+static void set_value(Value *value, const Kernels *k, ptrdiff_t n, Activation activation)
+{
+    value->n = n, value->vectors = (n + k->lanes - 1) / k->lanes, value->ld = row_distance(k, n);
+    value->activation = activation, value->parameter = 0.5;
+}
+
+static void set_weights(Weights *w, const Kernels *k, ptrdiff_t n_in, ptrdiff_t n_out)
+{
+    w->n_in = w->half = n_in, w->n_out = n_out, w->vectors = (n_out + k->lanes - 1) / k->lanes;
+}
+
+static void append_op(Run *run, const Step *step)
+{
+    run->forward[run->n_forward++] = (Op){.kind = step->kind, .input = step->input, .output = step->output,
+                                          .weights = step->weights, .bias = step->bias, .column = step->column};
+}
+
+/* The pass back, by the rules of fastbp/graph/gradient.py. */
+static void append_rules(Run *run)
+{
+    static const OpKind rules[N_OPS] = {
+        [OP_DENSE] = OP_DENSE_BACK, [OP_TRANSPOSED] = OP_TRANSPOSED_BACK, [OP_RBF] = OP_RBF_BACK, [OP_MOVE] = OP_MOVE_BACK,
+        [OP_ADD] = OP_MOVE_BACK, [OP_UNIT] = OP_UNIT_BACK,
+    };
+    int written[MOST_VALUES] = {0};
+    for (int i = 0; i < run->n_heads; i++)
+        written[run->heads[i].value] = 1;
+    for (int i = run->n_forward - 1; i >= 0; i--) {
+        Op *back = (Op *)run->backward + run->n_backward++;
+        *back = run->forward[i];
+        back->kind = rules[back->kind];
+        back->input = run->forward[i].output, back->output = run->forward[i].input;
+        if (back->kind != OP_UNIT_BACK)
+            back->accumulate = written[back->output], written[back->output] = 1;
+    }
+}
+
+/* Values, weights, ops and heads of a case. */
+static void build_program(Network *net, const Case *c, const Kernels *k)
+{
+    Step steps[MOST_STEPS];
+    Run *run = &net->run;
+    const int n_steps = steps_of(c, steps);
+    int n_reads[MOST_VALUES] = {0}, last_write[MOST_VALUES] = {0};
+    run->k = k;
+    for (int i = 0; i < n_steps; i++) {
+        run->n_values = MAX(run->n_values, steps[i].output + 1);
+        run->n_weight_sets = MAX(run->n_weight_sets, MAX(steps[i].weights, steps[i].bias) + 1);
+        last_write[steps[i].output] = i;
+        n_reads[steps[i].input]++;
+    }
+    for (int i = 0; i < run->n_values; i++)
+        run->n_heads += n_reads[i] == 0;
+    run->n_slots = run->n_values;
+    run->n_forward = run->n_backward = n_steps + run->n_values - 1;
+    net->size = program_size(run);
+    place_program(run, memset(get(net->size), 0, net->size));
+    run->n_forward = run->n_backward = run->n_heads = 0;
+
+    for (int i = 0; i < run->n_values; i++)
+        set_value(run->values + i, k, c->units[i], c->activation);
+    for (int i = 0; i < n_steps; i++) {
+        const Step *step = steps + i;
+        Value *out = run->values + step->output;
+        const ptrdiff_t n_in = run->values[step->input].n;
+        if (step->kind == OP_TRANSPOSED) {
+            run->weights[step->weights].keeps_transpose = 1;
+            if (step->bias >= 0)
+                set_weights(run->weights + step->bias, k, 0, out->n);
+        } else if (step->weights >= 0) {
+            set_weights(run->weights + step->weights, k, n_in, out->n);
+        }
+        if (step->bias >= 0)
+            run->weights[step->bias].has_bias = 1;
+        if (step->kind == OP_RBF)
+            run->weights[step->weights].radial = out->radial = 1, out->activation = EXP;
+        append_op(run, step);
+        if (last_write[step->output] != i)
+            continue;
+        out->stream = (uint32_t)step->output, out->slot = step->output, out->dropout = c->dropout;
+        append_op(run, &(Step){OP_UNIT, step->output, step->output, out->radial ? step->weights : -1, -1, 0});
+        if (n_reads[step->output] > 0)
+            continue;
+        const Loss loss = run->n_heads ? c->second_loss : c->loss;
+        out->is_output = 1, out->activation = out->radial ? EXP : IDENTITY, out->dropout = 0;
+        run->heads[run->n_heads] = (Head){.value = step->output, .weight = 1 - 0.4 * run->n_heads,
+                                          .cost = {.kind = loss, .parameter = loss == SOFTMAX_CROSS_ENTROPY ? 0 : 1}};
+        run->n_heads++;
+    }
+    append_rules(run);
+    for (int i = 0; i < run->n_weight_sets; i++) {
+        Weights *w = run->weights + i;
+        w->max_norm = c->max_norm;
+        w->offset = net->n_parameters;
+        net->n_parameters += (w->n_in + w->has_bias) * w->n_out;
+        run->n_weights += w->n_in * w->n_out;
+    }
+}
+
+/* X of uniform numbers and zeros, dense or CSR. */
+static void build_inputs(Network *net, const Case *c)
+{
+    Run *run = &net->run;
+    const size_t itemsize = run->k->itemsize;
+    const ptrdiff_t n = c->n_rows, n_in = run->values->n;
+    ptrdiff_t found = 0;
+    int64_t *bounds = net->bounds = get((size_t)(n + 1) * sizeof(int64_t));
+    int32_t *columns = net->columns = get((size_t)(n * n_in) * sizeof(int32_t));
+    net->x = get((size_t)(n * n_in) * itemsize);
+    run->x = (Strided){net->x, n_in * (ptrdiff_t)itemsize, (ptrdiff_t)itemsize, itemsize == 4 ? FLOAT32 : FLOAT64};
+    bounds[0] = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        for (ptrdiff_t j = 0; j < n_in; j++) {
+            const double x = (uniform() + 1) / 2 < c->zeros ? 0 : uniform();
+            if (!c->csr)
+                put(net->x, itemsize, i * n_in + j, x);
+            else if (x != 0)
+                columns[found] = (int32_t)j, put(net->x, itemsize, found++, x);
+        }
+        bounds[i + 1] = found;
+        run->most = MAX(run->most, bounds[i + 1] - bounds[i]);
+    }
+    run->n_rows = n;
+    run->sparse = c->csr;
+    run->n_nonzeros = c->csr ? found : n * n_in;
+    if (c->csr)
+        run->csr = (Csr){net->x, net->columns, net->bounds, n_in, run->x.dtype, 0};
+    else
+        run->most = n_in;
+}
+
+/* Targets of an output: 0 and 1, or labels. */
+static void build_targets(Network *net, int i)
+{
+    Run *run = &net->run;
+    Head *head = run->heads + i;
+    const size_t itemsize = run->k->itemsize;
+    const ptrdiff_t n = run->n_rows, n_out = run->values[head->value].n;
+    if (head->cost.kind == SOFTMAX_CROSS_ENTROPY) {
+        head->labels = net->labels[i] = get((size_t)n * sizeof(int64_t));
+        for (ptrdiff_t j = 0; j < n; j++)
+            net->labels[i][j] = (int64_t)((uniform() + 1) / 2 * (double)n_out);
+        return;
+    }
+    net->y[i] = get((size_t)(n * n_out) * itemsize);
+    for (ptrdiff_t j = 0; j < n * n_out; j++)
+        put(net->y[i], itemsize, j, uniform() > 0);
+    head->y = (Strided){net->y[i], n_out * (ptrdiff_t)itemsize, (ptrdiff_t)itemsize, run->x.dtype};
+    head->has_y = 1;
+}
+
+static void build(Network *net, const Case *c, const Kernels *k)
+{
+    memset(net, 0, sizeof *net);
+    build_program(net, c, k);
+    build_inputs(net, c);
+    for (int i = 0; i < net->run.n_heads; i++)
+        build_targets(net, i);
+    if (c->weighted) {
+        net->run.sample_weights = net->weights = get((size_t)c->n_rows * sizeof(double));
+        for (ptrdiff_t i = 0; i < c->n_rows; i++)
+            net->weights[i] = i % 7 ? uniform() + 1 : 0;
+    }
+}
+
+static void drop(Network *net)
+{
+    free(net->run.values), free(net->x), free(net->columns), free(net->bounds), free(net->weights);
+    for (int i = 0; i < MOST_VALUES; i++)
+        free(net->y[i]), free(net->labels[i]);
+}
+
+#endif

@@ -1,0 +1,144 @@
+/* Networks drawn at random: any graph of the ops of ops.def. */
+#ifndef FASTBP_RANDOM_CASE_H
+#define FASTBP_RANDOM_CASE_H
+
+#include "network.h"
+
+#include <stdio.h>
+
+static int below(int n) { return (int)((uniform() + 1) / 2 * n); }
+
+static int pick(const int *from, int n) { return from[below(n)]; }
+#define PICK(...) pick((const int[]){__VA_ARGS__}, (int)(sizeof((const int[]){__VA_ARGS__}) / sizeof(int)))
+
+/* A case on its way. */
+typedef struct {
+    Case c;
+    int n_values, n_steps, n_weights;
+    int n_in[MOST_STEPS], n_out[MOST_STEPS], kind[MOST_STEPS]; /* of weights: shape, and the op that made them */
+    int n_reads[MOST_VALUES];
+} Draft;
+
+static void add_step(Draft *d, Step step)
+{
+    d->c.steps[d->n_steps++] = step;
+    d->n_reads[step.input]++;
+}
+
+static int new_value(Draft *d, int n)
+{
+    d->c.units[d->n_values] = n;
+    return d->n_values++;
+}
+
+static int new_weights(Draft *d, int kind, int n_in, int n_out)
+{
+    d->kind[d->n_weights] = kind, d->n_in[d->n_weights] = n_in, d->n_out[d->n_weights] = n_out;
+    return d->n_weights++;
+}
+
+/* A layer with new weights. */
+static void add_layer(Draft *d, int input, int n)
+{
+    const int kind = below(6) == 0 ? OP_RBF : OP_DENSE, w = new_weights(d, kind, d->c.units[input], n);
+    add_step(d, (Step){(OpKind)kind, input, new_value(d, n), w, kind == OP_DENSE && below(4) == 0 ? -1 : w, 0});
+}
+
+/* A layer with weights that are there, if any fit the input. */
+static void share_weights(Draft *d, int input)
+{
+    for (int w = 0; w < d->n_weights; w++) {
+        const int fits = d->n_in[w] == d->c.units[input], transposed = d->n_out[w] == d->c.units[input];
+        if (below(2) || d->n_in[w] == 0 || (!fits && (!transposed || d->kind[w] == OP_RBF)))
+            continue;
+        const int n = fits ? d->n_out[w] : d->n_in[w];
+        int bias = w; /* which another place of the same layer may have, or none */
+        if (!fits)
+            bias = new_weights(d, OP_TRANSPOSED, 0, n);
+        for (int i = 0; i < d->n_steps; i++)
+            if (d->c.steps[i].weights == w && (d->c.steps[i].kind == OP_TRANSPOSED) == !fits)
+                bias = d->c.steps[i].bias;
+        add_step(d, (Step){fits ? (OpKind)d->kind[w] : OP_TRANSPOSED, input, new_value(d, n), w, bias, 0});
+        if (!fits && bias != d->n_weights - 1)
+            d->n_weights--;
+        return;
+    }
+}
+
+/* Two values or three, added where they are of one width, else side by side. */
+static void combine(Draft *d, int many)
+{
+    int from[3], n = 0, alike = 1;
+    for (int i = 0; i < many; i++) {
+        from[i] = below(d->n_values);
+        for (int other = 0; below(2) && other < d->n_values; other++)
+            if (i > 0 && d->c.units[other] == d->c.units[from[0]])
+                from[i] = other;
+        n += d->c.units[from[i]], alike = alike && d->c.units[from[i]] == d->c.units[from[0]];
+    }
+    const int add = alike && below(4) > 0, z = new_value(d, add ? d->c.units[from[0]] : n);
+    for (int i = 0, column = 0; i < many; i++) {
+        add_step(d, (Step){add && i > 0 ? OP_ADD : OP_MOVE, from[i], z, -1, -1, column});
+        column += add ? 0 : d->c.units[from[i]];
+    }
+}
+
+/* No more outputs than three: all that nothing reads side by side, if there are more. */
+static void join_outputs(Draft *d)
+{
+    int n = 0, width = 0, column = 0;
+    for (int i = 0; i < d->n_values; i++)
+        n += d->n_reads[i] == 0, width += d->n_reads[i] == 0 ? d->c.units[i] : 0;
+    if (n <= 3)
+        return;
+    const int z = new_value(d, width);
+    for (int i = 0; i < z; i++)
+        if (d->n_reads[i] == 0) {
+            add_step(d, (Step){OP_MOVE, i, z, -1, -1, column});
+            column += d->c.units[i];
+        }
+}
+
+static int dense_reads_x(const Draft *d)
+{
+    for (int i = 0; i < d->n_steps; i++)
+        if (d->c.steps[i].input == 0 && d->c.steps[i].kind != OP_DENSE)
+            return 0;
+    return 1;
+}
+
+static Case random_case(int number, ptrdiff_t lanes_, char *name)
+{
+    const int lanes = (int)lanes_;
+    Draft d = {.n_values = 1};
+    seed = (uint64_t)number * 0x9e3779b97f4a7c15 + 1;
+    below(2);
+    sprintf(name, "random %d", number);
+    Case *c = &d.c;
+    c->name = name;
+    c->units[0] = PICK(3, lanes, 2 * lanes + 1, 100, 140, 300, 500);
+    add_layer(&d, 0, PICK(5, lanes, 3 * lanes, 100, 7 * lanes, 140, 270));
+    for (int most = 3 + below(6); d.n_values < most && d.n_steps < MOST_STEPS - 9;) {
+        const int input = below(2) ? d.n_values - 1 : below(d.n_values);
+        switch (below(5)) {
+        case 0: combine(&d, 2 + below(2)); break;
+        case 1: case 2: share_weights(&d, input); break;
+        default: add_layer(&d, input, PICK(1, 5, lanes - 1, lanes, 3 * lanes, 7 * lanes, 33, 130, 135, 260)); break;
+        }
+    }
+    join_outputs(&d);
+    c->activation = (Activation)PICK(LOGISTIC, TANH, RELU, SOFTPLUS, ELU, GELU, SILU, SOFTMAX, IDENTITY);
+    c->loss = (Loss)PICK(SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, HUBER);
+    c->second_loss = (Loss)PICK(SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, HUBER);
+    c->n_rows = 20 + below(120), c->batch = PICK(3, 20, 64, 70, 200), c->weighted = below(3) == 0;
+    c->zeros = below(2) ? 0 : 0.95, c->csr = c->zeros > 0 && below(2) && dense_reads_x(&d);
+    c->rule = (Rule)PICK(ADAM, GRADIENT_DESCENT, NESTEROV);
+    c->n_states = c->rule == ADAM ? 2 : c->rule == NESTEROV;
+    c->clip_norm = below(3) ? 0 : 0.3, c->max_norm = below(4) ? 0 : 0.8, c->dropout = below(3) ? 0 : 0.3;
+    c->noise = !c->csr && below(4) == 0 ? 0.1 : 0;
+    c->tie = d.n_weights > 2 && d.kind[1] == OP_DENSE && d.kind[2] == OP_DENSE && d.n_in[1] == d.n_in[2] &&
+             d.n_out[1] == d.n_out[2] ? 0.2 : 0;
+    return d.c;
+}
+
+#endif
