@@ -20,7 +20,18 @@ from .augmentation import ImageAugmentation  # noqa: E402
 from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
 from .full_batch import BFGS, LBFGS, Newton, NewtonCG, Quickprop, Rprop  # noqa: E402
 from .initializers import Orthogonal, VarianceScaling  # noqa: E402
-from .layers import ELU, RBF, Dense, LeakyReLU  # noqa: E402
+from .layers import (  # noqa: E402
+    ELU,
+    RBF,
+    Activation,
+    Dense,
+    Dropout,
+    LeakyReLU,
+    Parallel,
+    Residual,
+    Shared,
+    Transposed,
+)
 from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # noqa: E402
 from .network import Network  # noqa: E402
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp  # noqa: E402
@@ -37,11 +48,11 @@ from .schedules import (  # noqa: E402
 )
 
 __all__ = [
-    "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Adagrad", "Adam", "AdamW", "CosineWarmRestarts", "Cyclical", "Dense",
-    "Exponential", "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling", "LeakyReLU", "Lp", "MLPClassifier",
-    "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "Quantile", "Quickprop", "RMSProp",
-    "ReduceOnPlateau", "Rprop", "SoftmaxCrossEntropy", "StepDecay", "VarianceScaling", "WarmUp", "Whitening",
-    "show_config",
+    "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "CosineWarmRestarts",
+    "Cyclical", "Dense", "Dropout", "Exponential", "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling",
+    "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal",
+    "Parallel", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Shared",
+    "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 
 

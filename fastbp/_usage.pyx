@@ -182,8 +182,8 @@ cdef class exclusive:
     cdef Workspace workspace
     cdef Calls calls  # None outside
 
-    def __init__(self, network):
-        self.workspace = network._engine
+    def __init__(self, Workspace workspace not None):
+        self.workspace = workspace
 
     def __enter__(self):
         cdef long thread = PyThread_get_thread_ident()

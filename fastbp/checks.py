@@ -1,10 +1,13 @@
 """Checks of arguments and single settings, shared by all modules that take them."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.utils import assert_all_finite
 
 
 def check_number(name, value, interval):
@@ -35,6 +38,21 @@ def check_real(name, array, error=ValueError):
     return array
 
 
+def check_finite(result, error=None, **inputs):
+    """The result of a computation with arrays, given as sequences of them by the names of their arguments.
+
+    If it is not finite, ValueError names an argument that is not either; else what `error`, a function, returns is
+    raised, unless it is None.
+    """
+    if not (math.isfinite(result) if isinstance(result, float) else np.isfinite(result).all()):
+        for name, arrays in inputs.items():
+            for array in arrays:
+                assert_all_finite(array, input_name=name)
+        if error is not None:
+            raise error()
+    return result
+
+
 def _is_number(value, kind):
     """Whether it is a number of that kind, among which Python counts bool, and NumPy spans of time."""
     return isinstance(value, kind) and not isinstance(value, bool | np.timedelta64)
@@ -61,8 +79,8 @@ def _plain(value):
 def check_in_dtype(dtype, **settings):
     """Raise ValueError unless all settings, by their names, are in their intervals as numbers of a network's dtype too.
 
-    A setting is a number that may be 0, an immutable object, a tuple of them, or something to pass over. If an object
-    has the names ``in_dtype``, a network computes with these alone of its settings in its dtype, else with all of them.
+    A setting is a number that may be 0, an immutable object, a tuple or dict of them, or something to pass over. If an
+    object has the names ``in_dtype``, a network computes with these alone of its settings in its dtype, else with all.
     """
     if dtype != np.float64:
         for name, setting in settings.items():
@@ -81,6 +99,8 @@ def _rounded(setting, dtype):
     """The setting, with 0, 1 and infinity, where intervals end, for all numbers that become so in this dtype."""
     if isinstance(setting, tuple):
         return tuple(_rounded(part, dtype) for part in setting)
+    if isinstance(setting, Mapping):
+        return type(setting)({name: _rounded(part, dtype) for name, part in setting.items()})
     if isinstance(setting, Real):
         number = float(dtype.type(setting))
         return number if abs(number) in (0, 1, np.inf) else setting

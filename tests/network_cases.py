@@ -25,7 +25,9 @@ from fastbp import (
     Rprop,
     SoftmaxCrossEntropy,
 )
-from fastbp._core import Data
+from fastbp.graph import backward_of
+from fastbp.graph.reference import forward, run, split
+from fastbp.layers import build
 from fastbp.losses import kernel_of
 
 LOSSES = [
@@ -71,10 +73,16 @@ def problem(rng, n, n_in, n_out, loss):
 
 
 def expected_gradient(net, X, Y, sample_weight=None):
-    return reference.value_and_gradient(
-        X, Y, [w.astype(float) for w in net.weights], [b.astype(float) for b in net.biases],
-        [layer.activation for layer in net.layers], net.loss, sample_weight,
-    )  # fmt: skip
+    """Cost and gradient by the twins, in double precision."""
+    graph, cost = build(net.layers, net.n_inputs), (*kernel_of(net.loss), 1.0)
+    return run(graph, backward_of(graph), net.parameters.astype(float), X, [Y], [cost], sample_weight)[1:]
+
+
+def expected_output(net, X):
+    """What `forward` returns, by the twins, in double precision."""
+    graph = build(net.layers, net.n_inputs)
+    _, A = forward(graph, split(graph, net.parameters.astype(float)), X.astype(float))
+    return A[graph.outputs[None]]
 
 
 def central_differences(f, parameters, step=1e-6):
@@ -117,9 +125,10 @@ def check_hessian(rng, net, X, y, *args):
 def one_step(net, X, y, seed=3, batch_size=100, **settings):
     """Training cost of the one batch, and its gradient, as plain gradient descent takes it; net is as it was."""
     before = net.parameters.copy()
-    net._reset_optimizer()
-    record, _ = net._train_epoch(
-        Data(*net._rows(X, y)), None, batch_size, SGD(1.0), random_state=np.random.RandomState(seed), **settings
+    net._model.optimizer_state = None
+    record, _ = net._model.train_epoch(
+        net._model.check_rows(X, y).data(), None, batch_size, SGD(1.0), random_state=np.random.RandomState(seed),
+        **settings,
     )
     gradient = before - net.parameters
     net.parameters[:] = before

@@ -6,10 +6,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 
 from .. import threads
-from .._core import Data
+from ..checks import check_finite
 from ..settings import changed
 from .callbacks import CallbackSupportMixin, Tasks
-from .fitted import FittedNetworkMixin
+from .fitted import FittedModelMixin
 from .held_out import hold_out, validation_set
 from .inputs import check_weight, check_X, check_X_y
 from .parameters import CONSTRAINTS, check_parameters, hidden_units, is_stochastic
@@ -18,7 +18,7 @@ from .training import fit_full_batch, fit_lbfgs, fit_stochastic
 from .undo import undone_on_error
 
 
-class _BaseMLP(CallbackSupportMixin, FittedNetworkMixin, BaseEstimator):
+class BaseMLP(CallbackSupportMixin, FittedModelMixin, BaseEstimator):
     """What classifier and regressor share. Subclasses encode y, decode outputs and score them.
 
     They have ``_y_numeric``, whether y holds numbers, and the methods
@@ -157,31 +157,30 @@ class _BaseMLP(CallbackSupportMixin, FittedNetworkMixin, BaseEstimator):
         self._random_state = check_random_state(self.random_state)
         self.out_activation_, self._loss = self._output()
         self.n_outputs_ = self._n_outputs(target)
-        net = self._network_to_train(X, hidden, first)
-        rows = net._rows(X, target, weight)
+        model = self._model_to_train(X, hidden, first)
+        rows = model.check_rows(X, target, weight)
         strength = self.alpha
         if not stochastic:  # the kernels of the other solvers divide by the weight of the batch
             strength /= X.shape[0] if weight is None else weight.sum()
-        net.l1 = strength * self.l1_ratio
-        net.l2 = strength * (1 - self.l1_ratio)
+        model.l1 = strength * self.l1_ratio
+        model.l2 = strength * (1 - self.l1_ratio)
 
-        data, order, held_out = Data(*rows), np.arange(X.shape[0]), None
+        data, order, held_out = rows.data(), np.arange(X.shape[0]), None
         if stochastic and self.early_stopping:
             if validation[0] is None:
                 order, held_out = hold_out(self, X, target, weight, data)
             else:
-                held_out = validation_set(self, net, *validation, weigh)
+                held_out = validation_set(self, model, *validation, weigh)
 
         tasks = Tasks(self, *given, max_subtasks=1 if incremental else self.max_iter)
-        with threads.exclusive(net):
+        with threads.exclusive(model.engine):
             if stochastic:
-                fit_stochastic(self, net, data, order, held_out, incremental, tasks, X if shown else None)
+                fit_stochastic(self, model, data, order, held_out, incremental, tasks, X if shown else None)
             elif self.solver == "lbfgs":
-                fit_lbfgs(self, net, data, tasks)
+                fit_lbfgs(self, model, data, tasks)
             else:
-                fit_full_batch(self, net, rows, tasks)
-        if not np.isfinite(net.parameters).all():
-            raise ValueError(NOT_FINITE)
+                fit_full_batch(self, model, rows, tasks)
+        check_finite(model.parameters, lambda: ValueError(NOT_FINITE))
         tasks.close()
         return self
 
@@ -193,4 +192,4 @@ class _BaseMLP(CallbackSupportMixin, FittedNetworkMixin, BaseEstimator):
 
     def _outputs(self, X):
         X = check_X(self, X)
-        return self._network().predict(X, n_threads=self.n_threads)
+        return self._model().predict(X, n_threads=self.n_threads)

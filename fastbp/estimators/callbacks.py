@@ -56,8 +56,8 @@ class Tasks:
 class ReportedObjective(Objective):
     """An objective that begins an iteration for scikit-learn's callbacks when it is evaluated."""
 
-    def __init__(self, net, rows, n_threads, tasks):
-        super().__init__(net, rows, n_threads)
+    def __init__(self, model, rows, n_threads, tasks):
+        super().__init__(model, rows, n_threads)
         self.tasks = tasks
 
     def value_and_gradient(self, l1=True):

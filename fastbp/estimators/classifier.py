@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from ..checks import check_real
 from ..losses import SoftmaxCrossEntropy
-from .base import _BaseMLP
+from .base import BaseMLP
 from .docstrings import AGREEMENT, ATTRIBUTES, DROPOUT, PARAMETERS
 from .inputs import check_numeric, check_X
 from .parameters import set_parameters
@@ -24,7 +24,7 @@ def _log_softmax(z):
     return z
 
 
-class MLPClassifier(ClassifierMixin, _BaseMLP):
+class MLPClassifier(ClassifierMixin, BaseMLP):
     __doc__ = f"""Multilayer perceptron classifier, a drop-in for scikit-learn's.
 
     By default it minimizes the cross-entropy: of softmax outputs for more than two classes, of one
@@ -76,7 +76,7 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
 
     _y_numeric = False
     _parameter_constraints: dict = {
-        **_BaseMLP._parameter_constraints,
+        **BaseMLP._parameter_constraints,
         "loss": [StrOptions({"log_loss", "cross_entropy", "squared_error"}), SoftmaxCrossEntropy],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
@@ -329,10 +329,10 @@ class MLPClassifier(ClassifierMixin, _BaseMLP):
             Of the probabilities, computed from the last layer's ``z``: finite also where `predict_proba` rounds to 0.
         """
         X = check_X(self, X)
-        net = self._network()
-        z = net._before_output_unit().predict(X, n_threads=self.n_threads)
+        model = self._model()
+        z = model.before_output_unit().predict(X, n_threads=self.n_threads)
         if self.out_activation_ == "softmax":
-            if getattr(net.loss, "fixed_logit", False):
+            if getattr(model.loss, "fixed_logit", False):
                 z[:, -1] = 0
             return _log_softmax(z)
         if self.n_outputs_ == 1:

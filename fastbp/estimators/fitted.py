@@ -1,6 +1,5 @@
 """The network behind the attributes `coefs_` and `intercepts_`."""
 
-import copy
 import operator
 from numbers import Real
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from ..layers import Dense
 from ..losses import OUTPUT_UNITS, kernel_of
-from ..network import Network, views_of
+from ..network import Model, draw, views_of
 
 # The network's loss by output activation, for estimators whose attributes were set by hand.
 _LOSSES = {
@@ -19,37 +18,37 @@ _LOSSES = {
 }
 
 
-class FittedNetworkMixin:
+class FittedModelMixin:
     """Makes and keeps the network, whose parameters the attributes are views of, and pickles it."""
 
-    def _bind(self, net):
-        """Make the parameters of `net` the fitted attributes."""
-        weights, biases = list(net.weights), list(net.biases)
-        bound = net, self._network_settings(), [*weights, *biases], net.parameters
+    def _bind(self, model):
+        """Make the parameters of `model` the fitted attributes."""
+        weights, biases = list(model.weights), list(model.biases)
+        bound = model, self._model_settings(), [*weights, *biases], model.parameters
         vars(self).update(coefs_=weights, intercepts_=biases, _bound=bound)
-        return net
+        return model
 
-    def _network_settings(self):
+    def _model_settings(self):
         """What a network has to be made anew for when it changes."""
         return self.activation, self.dropout, self._fitted_loss()
 
-    def _network(self, train=False):
+    def _model(self, train=False):
         """Network that holds what `coefs_` and `intercepts_` hold; one whose parameters can be written to if `train`.
 
         They are views of its parameters, except when the user has put other arrays in their place; those are copied,
         and give way to views with the same values. What can't be written to, as a memory map of a file that several
         processes predict from, is not copied before it is to be trained.
         """
-        net, settings, views, flat = vars(self).get("_bound", (None, None, [], None))
+        model, settings, views, flat = vars(self).get("_bound", (None, None, [], None))
         arrays = [*self.coefs_, *self.intercepts_]
         same = len(arrays) == len(views) and all(map(operator.is_, arrays, views))
-        if same and settings == self._network_settings() and not (train and not flat.flags.writeable):
-            return net
+        if same and settings == self._model_settings() and not (train and not flat.flags.writeable):
+            return model
         n_layers = len(self.coefs_)
         pairs = list(zip(arrays[:n_layers], arrays[n_layers:], strict=True))
         n_inputs = len(arrays[0])
         if same:
-            ours = net is not None or not flat.flags.writeable
+            ours = model is not None or not flat.flags.writeable
             flat = flat.copy() if not ours or (train and not flat.flags.writeable) else flat
         else:
             n_in = n_inputs
@@ -63,14 +62,16 @@ class FittedNetworkMixin:
             dtype = np.float32 if getattr(arrays[0], "dtype", None) == np.float32 else np.float64
             flat = np.concatenate([np.asarray(array, dtype).ravel() for pair in pairs for array in pair])
         fits = same or [(v.shape, v.dtype) for v in views] == [(np.shape(a), flat.dtype) for a in arrays]
-        state = copy.deepcopy(net._optimizer_state) if net is not None and fits else None
-        net = Network._plain(flat, self._layers([len(b) for _, b in pairs]), n_inputs, self._fitted_loss())
-        net._optimizer_state = state
-        return self._bind(net)
+        state = model.optimizer_state if model is not None and fits else None
+        layers = self._layers([len(b) for _, b in pairs])
+        model = Model(layers, n_inputs, self._fitted_loss(), dtype=flat.dtype, parameters=flat)
+        model.optimizer_state = state and state.copy()
+        return self._bind(model)
 
-    def _new_network(self, n_inputs, units, dtype, random_state):
-        loss = self._fitted_loss()
-        return Network(self._layers(units), n_inputs=n_inputs, loss=loss, dtype=dtype, random_state=random_state)
+    def _new_model(self, n_inputs, units, dtype, random_state):
+        model = Model(self._layers(units), n_inputs, self._fitted_loss(), dtype=dtype)
+        draw(model, random_state)
+        return model
 
     def _layers(self, units):
         unit = "identity" if kernel_of(self._fitted_loss())[0] in OUTPUT_UNITS else self.out_activation_
@@ -91,7 +92,7 @@ class FittedNetworkMixin:
             )
         return [Dense(n, self.activation, dropout=p) for n, p in zip(units, rates, strict=True)]
 
-    def _network_to_train(self, X, hidden, first):
+    def _model_to_train(self, X, hidden, first):
         """A new network if `first`, else the one to go on from; ValueError if X, y or parameters need another one."""
         if first:
             self.n_iter_ = self.t_ = 0
@@ -99,35 +100,35 @@ class FittedNetworkMixin:
             self._fitted_hidden = hidden
             dtype = np.float32 if X.dtype == np.float32 else np.float64
             units = [*hidden, self.n_outputs_]
-            net = self._new_network(X.shape[1], units, dtype, self._random_state)
-            if self.activation == "logistic" != net.layers[0].activation:
-                net.parameters[:] *= np.sqrt(2 / 6)  # scikit-learn's range, though no unit has it
-            self._bind(net)
+            model = self._new_model(X.shape[1], units, dtype, self._random_state)
+            if self.activation == "logistic" != model.layers[0].activation:
+                model.parameters[:] *= np.sqrt(2 / 6)  # scikit-learn's range, though no unit has it
+            self._bind(model)
         if len(self.intercepts_[-1]) != self.n_outputs_:
             raise ValueError(
                 f"y and loss need {self.n_outputs_} outputs, but the network was fitted with"
                 f" {len(self.intercepts_[-1])}."
             )
-        net = self._network(train=True)
+        model = self._model(train=True)
         fitted = getattr(self, "_fitted_hidden", [len(b) for b in self.intercepts_[:-1]])
         if hidden != fitted:
             raise ValueError(
                 f"hidden_layer_sizes is {hidden}, but the network to go on from was fitted with {fitted}; only a fit"
                 " with warm_start=False makes a new one."
             )
-        if X.dtype == np.float64 and net.dtype == np.float32:
+        if X.dtype == np.float64 and model.dtype == np.float32:
             raise ValueError(
                 "X is float64, but the network to go on from was fitted in float32, to which X would be rounded;"
                 " convert X, or fit a new network with warm_start=False."
             )
-        return net
+        return model
 
     def __getstate__(self):
         """The parameters are one array, so that a memory map of it is what a network can work on."""
         state = dict(super().__getstate__())
-        net, _, views, flat = state.pop("_bound", (None, None, [], None))
-        if net is not None and "_optimizer" in state and "_optimizer_state" not in state:
-            state["_optimizer_state"] = net._optimizer_state
+        model, _, views, flat = state.pop("_bound", (None, None, [], None))
+        if model is not None and "_optimizer" in state and "_optimizer_state" not in state:
+            state["_optimizer_state"] = model.optimizer_state and vars(model.optimizer_state)
         arrays = [*state.get("coefs_", []), *state.get("intercepts_", [])]
         if views and len(arrays) == len(views) and all(map(operator.is_, arrays, views)):
             state["_parameters"] = flat, [W.shape for W in state.pop("coefs_")]

@@ -18,7 +18,7 @@ class HeldOut(NamedTuple):
     weight: np.ndarray | None
 
 
-def validation_set(mlp, net, X, y, sample_weight, weigh):
+def validation_set(mlp, model, X, y, sample_weight, weigh):
     """The validation set that was given."""
     try:
         X, y = check_X_y(mlp, X, y, reset=False)
@@ -26,7 +26,7 @@ def validation_set(mlp, net, X, y, sample_weight, weigh):
         weight = weigh(target, check_weight(sample_weight, X, "sample_weight_val"))
         if X.shape[0] < 2:
             raise ValueError("at least 2 rows are needed, got 1.")
-        return HeldOut(X, None, net._data(X, target, weight), target, weight)
+        return HeldOut(X, None, model.check_rows(X, target, weight).data(), target, weight)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"X_val, y_val, sample_weight_val: {error}") from error

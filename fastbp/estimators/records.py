@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..checks import check_finite
+
 # Attributes that record the training of stochastic solvers; those that grow first.
 CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
 RECORDS = (*CURVES, "best_loss_", "best_validation_score_", "_no_improvement_count")
@@ -34,20 +36,20 @@ def begin_curves(mlp, fresh, early_stopping):
         mlp.best_validation_score_ = None
 
 
-def end_epoch(mlp, net, loss, held_out=None, n_samples=0):
+def end_epoch(mlp, model, loss, held_out=None, n_samples=0):
     """Record the loss and the validation score of an epoch, and whether it improved."""
     if held_out is None:
-        check_finite(net, loss)
+        check_loss(model, loss)
         improved = not loss > mlp.best_loss_ - mlp.tol
         mlp.best_loss_ = min(mlp.best_loss_, loss)
     else:
         X, rows, data, target, weight = held_out
-        validation_loss = net._evaluate(data, rows, n_threads=mlp.n_threads) / mlp._loss_scale()
-        outputs = net.predict(X, order=rows, n_threads=mlp.n_threads)
+        validation_loss = model.evaluate(data, rows, n_threads=mlp.n_threads) / mlp._loss_scale()
+        outputs = model.predict(X, order=rows, n_threads=mlp.n_threads)
         score = mlp._score_outputs(target, outputs, weight)
         improved = not score < mlp.best_validation_score_ + mlp.tol
         if score > mlp.best_validation_score_:
-            mlp._best_parameters = net.parameters.copy()
+            mlp._best_parameters = model.parameters.copy()
             mlp.best_validation_score_ = score
         mlp.validation_loss_curve_.append(validation_loss)
         mlp.validation_scores_.append(score)
@@ -62,8 +64,11 @@ def end_epoch(mlp, net, loss, held_out=None, n_samples=0):
             print(f"Validation score: {score:f}")
 
 
-def check_finite(net, loss):
-    """Raise ValueError unless the loss is finite."""
-    if not np.isfinite(loss):
-        finite = np.isfinite(net.parameters).all()
-        raise ValueError(_LOSS_NOT_FINITE.format(net.dtype) if finite else NOT_FINITE)
+def check_loss(model, loss):
+    """Raise ValueError unless the loss is finite; it says whether the parameters are."""
+
+    def error():
+        finite = np.isfinite(model.parameters).all()
+        return ValueError(_LOSS_NOT_FINITE.format(model.dtype) if finite else NOT_FINITE)
+
+    check_finite(loss, error)

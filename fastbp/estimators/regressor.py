@@ -7,13 +7,13 @@ from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.utils._param_validation import StrOptions
 
 from ..losses import OUTPUT_UNITS, HistogramLoss, Huber, Lp, Quantile, kernel_of, output_units, outputs_per_target
-from .base import _BaseMLP
+from .base import BaseMLP
 from .docstrings import AGREEMENT, ATTRIBUTES, DROPOUT, PARAMETERS
 from .inputs import check_numeric
 from .parameters import set_parameters
 
 
-class MLPRegressor(RegressorMixin, _BaseMLP):
+class MLPRegressor(RegressorMixin, BaseMLP):
     __doc__ = f"""Multilayer perceptron regressor, a drop-in for scikit-learn's.
 
 {AGREEMENT}
@@ -50,7 +50,7 @@ class MLPRegressor(RegressorMixin, _BaseMLP):
 
     _y_numeric = True
     _parameter_constraints: dict = {
-        **_BaseMLP._parameter_constraints,
+        **BaseMLP._parameter_constraints,
         "loss": [
             StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile", "gaussian"}),
             Huber,

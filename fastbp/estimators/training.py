@@ -1,6 +1,5 @@
 """The training loops: mini-batches, full-batch rules, and 'lbfgs'."""
 
-import copy
 import warnings
 
 import numpy as np
@@ -10,22 +9,23 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from ..checks import check_in_dtype
 from ..full_batch import GradientRule, minimize_lbfgs
+from ..network import OptimizerState
 from .callbacks import ReportedObjective
 from .optimizer import _Optimizer
-from .records import OPTIMIZER, RECORDS, begin_curves, check_finite, end_epoch
+from .records import OPTIMIZER, RECORDS, begin_curves, check_loss, end_epoch
 from .undo import USER
 
 
-def fit_stochastic(mlp, net, data, order, held_out, incremental, tasks, unseen):
+def fit_stochastic(mlp, model, data, order, held_out, incremental, tasks, unseen):
     """Train in epochs. `unseen` is X if nobody has looked yet whether it is finite, else None."""
     fresh = not incremental and not mlp.warm_start
     if not incremental or not hasattr(mlp, "_optimizer"):
         mlp._optimizer = _Optimizer(mlp)
-        check_in_dtype(net.dtype, solver=mlp._optimizer.rule)
+        check_in_dtype(model.dtype, solver=mlp._optimizer.rule)
         mlp.__dict__.pop("_optimizer_state", None)
-        net._reset_optimizer()
+        model.optimizer_state = None
     elif "_optimizer_state" in vars(mlp):
-        net._optimizer_state = copy.deepcopy(vars(mlp).pop("_optimizer_state"))
+        model.optimizer_state = OptimizerState.copy_of(vars(mlp).pop("_optimizer_state"))
     begin_curves(mlp, fresh, held_out is not None)
     best = vars(mlp).pop("_best_parameters", None)
     best = best if incremental else None
@@ -33,7 +33,7 @@ def fit_stochastic(mlp, net, data, order, held_out, incremental, tasks, unseen):
         # As in scikit-learn, a warm start that never beats the best score of earlier fits keeps
         # the parameters it ends with: that score may be from other data.
         warm = not incremental and mlp.validation_scores_
-        mlp._best_parameters = net.parameters.copy() if best is None and not warm else best
+        mlp._best_parameters = model.parameters.copy() if best is None and not warm else best
 
     n_samples = len(order)
     if mlp.batch_size == "auto":
@@ -57,12 +57,12 @@ def fit_stochastic(mlp, net, data, order, held_out, incremental, tasks, unseen):
             tasks.begin("epoch")
             if mlp.shuffle:
                 order = order[mlp._random_state.permutation(n_samples)]
-            record, loss = net._train_epoch(
+            record, loss = model.train_epoch(
                 data,
                 order,
                 batch_size,
                 optimizer.rule,
-                optimizer.learning_rate,
+                learning_rate=optimizer.learning_rate,
                 penalty_over_weight=True,
                 n_threads=mlp.n_threads,
                 random_state=mlp._random_state,
@@ -70,10 +70,10 @@ def fit_stochastic(mlp, net, data, order, held_out, incremental, tasks, unseen):
             if unseen is not None and np.isnan(loss):
                 assert_all_finite(unseen, estimator_name=type(mlp).__name__, input_name="X")
             losses = record[:, 0] / mlp._loss_scale() + record[:, 1]
-            end_epoch(mlp, net, float(losses @ lengths) / n_samples, held_out, n_samples)
+            end_epoch(mlp, model, float(losses @ lengths) / n_samples, held_out, n_samples)
             optimizer.end_epoch(mlp.t_)
             watched_loss = mlp.loss_ if held_out is None else mlp.validation_loss_curve_[-1]
-            net._end_epoch(optimizer.rule, watched_loss)
+            model.optimizer_state.end_epoch(optimizer.rule, watched_loss)
             stop = tasks.end()
             if mlp._no_improvement_count > mlp.n_iter_no_change:
                 mlp.converged_ = optimizer.stop(message, mlp.verbose)
@@ -91,37 +91,37 @@ def fit_stochastic(mlp, net, data, order, held_out, incremental, tasks, unseen):
                 )
     except KeyboardInterrupt as interrupt:
         if incremental:  # one of a loop of calls, which is to end too
-            interrupt.leaves_usable_model = bool(np.isfinite(net.parameters).all())
+            interrupt.leaves_usable_model = bool(np.isfinite(model.parameters).all())
             raise
         warnings.warn("Training interrupted by user.", stacklevel=USER)
 
     losses = mlp.loss_curve_[len(mlp.loss_curve_) - mlp.n_iter_ :]
     if losses and not np.isfinite(losses).any():  # with early stopping some may have been
-        check_finite(net, losses[-1])
+        check_loss(model, losses[-1])
     if held_out is not None and (mlp.converged_ or not incremental):
         best = vars(mlp).pop("_best_parameters")
         if best is not None:
-            net.parameters[:] = best
+            model.parameters[:] = best
         if incremental:
             mlp._no_improvement_count = 0
-            if not all(np.isfinite(moments).all() for moments in net._optimizer_state["arrays"]):
-                net._reset_optimizer()  # training diverged after the best epoch
+            if not all(np.isfinite(moments).all() for moments in model.optimizer_state.arrays):
+                model.optimizer_state = None  # training diverged after the best epoch
 
 
-def fit_full_batch(mlp, net, rows, tasks):
+def fit_full_batch(mlp, model, rows, tasks):
     """An iteration of the solver's rule, which ends by itself or without progress, for each epoch."""
     for name in OPTIMIZER:
         vars(mlp).pop(name, None)  # of another solver's fit
     rule, fresh, stopped = mlp.solver, not mlp.warm_start, False
-    rule.check(net)
-    net._reset_optimizer()
+    rule.check(model)
+    model.optimizer_state = None
     begin_curves(mlp, fresh, early_stopping=False)
     mlp.n_iter_, mlp.converged_ = 0, False
 
     def end_iteration(loss):
         nonlocal stopped
         tasks.begin("iteration")  # one without an evaluation has not begun yet
-        end_epoch(mlp, net, float(loss))
+        end_epoch(mlp, model, float(loss))
         stopped = tasks.end()
         if isinstance(rule, GradientRule) and mlp._no_improvement_count > mlp.n_iter_no_change:
             mlp.converged_ = True
@@ -129,7 +129,7 @@ def fit_full_batch(mlp, net, rows, tasks):
                 print(f"{_no_progress(mlp)} Stopping.")
         return stopped or mlp.converged_
 
-    objective = ReportedObjective(net, rows, mlp.n_threads, tasks)
+    objective = ReportedObjective(model, rows, mlp.n_threads, tasks)
     try:
         rule.train(objective, mlp.max_iter, end_iteration)
         if mlp.n_iter_ < mlp.max_iter and not stopped:
@@ -143,27 +143,27 @@ def fit_full_batch(mlp, net, rows, tasks):
             )
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=USER)
-    net._reset_optimizer()
+    model.optimizer_state = None
 
 
-def fit_lbfgs(mlp, net, data, tasks):
+def fit_lbfgs(mlp, model, data, tasks):
     """Minimize mean loss plus penalty."""
     for name in (*RECORDS, *OPTIMIZER):
         vars(mlp).pop(name, None)  # of another solver's fit
-    l1, l2 = net._flat_penalties()
+    l1, l2 = model.flat_penalties()
     # scikit-learn's value, unlike its gradient, averages squared errors over outputs. That is
     # kept for equal results; L1, which it lacks, has the value that belongs to the gradient.
     scale = 1 if l1.any() else mlp._loss_scale()
-    gradient = np.empty_like(net.parameters)
-    start = net.parameters.astype(np.float64)
+    gradient = np.empty_like(model.parameters)
+    start = model.parameters.astype(np.float64)
     lowest = np.inf, start
     mlp.n_iter_ = 0
 
     def cost(x):
         nonlocal lowest
         tasks.begin("iteration")
-        net.parameters[:] = x
-        value = net._evaluate(data, gradient=gradient, n_threads=mlp.n_threads) / scale
+        model.parameters[:] = x
+        value = model.evaluate(data, gradient=gradient, n_threads=mlp.n_threads) / scale
         value += (l2 * x) @ x / 2
         total = value + l1 @ np.abs(x)
         if total < lowest[0]:
@@ -171,7 +171,7 @@ def fit_lbfgs(mlp, net, data, tasks):
         return value, gradient + l2 * x
 
     def end_iteration(intermediate_result):
-        net.parameters[:] = intermediate_result.x
+        model.parameters[:] = intermediate_result.x
         mlp.n_iter_ += 1
         if mlp.verbose:
             print(f"Iteration {mlp.n_iter_}, loss = {lowest[0]:.8f}")
@@ -185,12 +185,12 @@ def fit_lbfgs(mlp, net, data, tasks):
         if result.status != stopped:
             mlp.n_iter_ = _check_optimize_result("lbfgs", result, mlp.max_iter)
         mlp.loss_, mlp.converged_ = float(result.fun), result.status == 0
-        net.parameters[:] = result.x
-        check_finite(net, mlp.loss_)
+        model.parameters[:] = result.x
+        check_loss(model, mlp.loss_)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=USER)
         mlp.loss_, mlp.converged_ = float(lowest[0]), False
-        net.parameters[:] = lowest[1]
+        model.parameters[:] = lowest[1]
 
 
 def _no_progress(mlp, watched="Training loss"):

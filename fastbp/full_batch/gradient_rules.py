@@ -16,8 +16,9 @@ class GradientRule(FullBatch):
     def minimize(self, objective, epochs, end_epoch):
         for _ in range(epochs):
             cost, gradient = objective.value_and_gradient()
+            state = objective.model.state_of(self)
             with np.errstate(all="ignore"):
-                self.update(objective.parameters, gradient, *objective.net._state_of(self))
+                self.update(objective.parameters, gradient, *state.arrays, state.t)
             if end_epoch(cost) or not gradient.any():
                 return
 

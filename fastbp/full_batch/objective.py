@@ -6,7 +6,9 @@ import numpy as np
 from scipy.sparse import issparse
 
 from .. import threads
-from .._core import Data
+from ..graph import backward_of, fused
+from ..layers import build
+from ..losses import kernel_of
 from .hessian import hessian, hessian_products
 
 
@@ -15,29 +17,28 @@ class Objective:
 
     Parameters
     ----------
-    net : Network
-    rows : tuple
-        X, y, labels and sample weights, as `Network._rows` returns them.
+    model : Model
+    rows : Rows
     n_threads : int or None
 
     Attributes
     ----------
     parameters : ndarray of shape (n_parameters,)
-        The network's own.
+        The model's own.
     l1, l2 : ndarray of shape (n_parameters,)
         Strength of the penalties on each parameter.
     """
 
-    def __init__(self, net, rows, n_threads=None):
-        self.net, self.rows, self.data, self.n_threads = net, rows, Data(*rows), n_threads
-        self.parameters = net.parameters
-        self.l1, self.l2 = net._flat_penalties()
+    def __init__(self, model, rows, n_threads=None):
+        self.model, self.rows, self.data, self.n_threads = model, rows, rows.data(), n_threads
+        self.parameters = model.parameters
+        self.l1, self.l2 = model.flat_penalties()
 
     def value_and_gradient(self, l1=True):
         """Penalized cost and its flat gradient; without `l1`, those of the differentiable part."""
         gradient = np.empty_like(self.parameters)
-        value = self.net._evaluate(self.data, None, gradient, self.n_threads)
-        return self.net._penalize(value, gradient, l1)
+        value = self.model.evaluate(self.data, None, gradient, self.n_threads)
+        return self.model.penalize(value, gradient, l1)
 
     def hessian(self, penalty=True):
         """The Hessian at the present parameters."""
@@ -45,8 +46,8 @@ class Objective:
             H = hessian(*self._arguments(self.parameters))
         if penalty:
             H[np.diag_indices_from(H)] += self.l2
-            places = self.net._views(np.arange(len(H)))[0]
-            for i, j, strength in self.net.ties:
+            places = self.model.views(np.arange(len(H)))[0]
+            for i, j, strength in self.model.ties:
                 a, b = places[i].ravel(), places[j].ravel()
                 H[a, a] += strength
                 H[b, b] += strength
@@ -62,21 +63,23 @@ class Objective:
         def flat_product(v):
             v = np.asarray(v, self.parameters.dtype)
             with threads.team(1, True), np.errstate(all="ignore"):
-                parts = zip(*product(*self.net._views(v)), strict=True)
-                Hv = np.concatenate([part.ravel() for pair in parts for part in pair])
+                Hv = product(v)
                 if penalty:
                     Hv += (self.l2 * v).astype(v.dtype)
-                    self.net._add_ties(v, Hv)
+                    self.model.add_ties(v, Hv)
                 return Hv
 
         return flat_product
 
     def _arguments(self, parameters):
-        activations = [layer.activation for layer in self.net.layers]
-        return *self.net._views(parameters), activations, self.net.loss, *self._rows_of_our_own
+        graph = fused(build(self.model.layers, self.model.n_inputs))
+        X, y, labels, sample_weight = self._rows_of_our_own
+        if labels is not None:
+            y = np.arange(self.model.layers[-1].n_units) == labels[:, None]
+        return graph, backward_of(graph), parameters, X, [y], [(*kernel_of(self.model.loss), 1.0)], sample_weight
 
     @cached_property
     def _rows_of_our_own(self):
         """`rows` for scipy, which does not look where indices of CSR lead to: another thread may write to X."""
         X, *others = self.rows
-        return (self.net._check_X(X.copy()) if issparse(X) else X), *others
+        return (self.model.check_X(X.copy()) if issparse(X) else X), *others

@@ -2,6 +2,7 @@
 
 from ..checks import check_in_dtype
 from ..settings import Settings
+from ..undo import Undo
 from .hessian import MAX_PARAMETERS
 
 
@@ -17,20 +18,20 @@ class FullBatch(Settings):
     has_matrix = False  # of n_parameters x n_parameters
     in_dtype = ()  # see `check_in_dtype`
 
-    def check(self, net):
+    def check(self, model):
         """Raise ValueError if the rule cannot train this network."""
-        check_in_dtype(net.dtype, optimizer=self)
-        name, n = type(self).__name__, net.parameters.size
-        bounds = [layer.max_norm for layer in net.layers]
+        check_in_dtype(model.dtype, optimizer=self)
+        name, n = type(self).__name__, model.parameters.size
+        bounds = [layer.max_norm for layer in model.layers]
         if any(bounds):
             raise ValueError(
                 f"{name} knows no constraints, max_norm of all layers must be None, got {bounds}; SGD, Adam, AdamW, "
                 "RMSProp and Adagrad take any"
             )
-        if self.needs_derivative and any(l1 for l1, _ in net._penalties):
+        if self.needs_derivative and any(l1 for l1, _ in model.penalties):
             raise ValueError(
-                f"{name} needs a differentiable penalty, l1 must be 0, got {net._penalties} as (l1, l2) of the layers; "
-                "LBFGS takes any"
+                f"{name} needs a differentiable penalty, l1 must be 0, got {model.penalties} as (l1, l2) of the "
+                "layers; LBFGS takes any"
             )
         if self.has_matrix and n > MAX_PARAMETERS:
             raise ValueError(
@@ -39,15 +40,14 @@ class FullBatch(Settings):
 
     def train(self, objective, epochs, end_epoch):
         """Minimize; whatever ends it, the parameters are those after the last whole iteration."""
-        whole = objective.parameters.copy()
+        with Undo() as undo:
+            undo.save_values(objective.parameters)
 
-        def end_iteration(cost):
-            whole[:] = objective.parameters
-            stop = end_epoch(cost)
-            whole[:] = objective.parameters  # a callback may have changed them
-            return stop
+            def end_iteration(cost):
+                undo.renew_values()
+                stop = end_epoch(cost)
+                undo.renew_values()  # a callback may have changed them
+                return stop
 
-        try:
             self.minimize(objective, epochs, end_iteration)
-        finally:
-            objective.parameters[:] = whole
+            undo.put_back()

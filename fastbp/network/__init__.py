@@ -1,7 +1,9 @@
-"""The network: its parameters, and the training loop as Python sees it."""
+"""The network. Users call `Network`; other packages work on the `Model` in it, by what has no underscore there."""
 
-from .model import views_of
+from .model import Model, views_of
 from .network import Network
+from .start import draw
+from .state import OptimizerState
 from .training import History
 
-__all__ = ["History", "Network", "views_of"]
+__all__ = ["History", "Model", "Network", "OptimizerState", "draw", "views_of"]

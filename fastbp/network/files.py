@@ -8,42 +8,34 @@ import secrets
 import stat
 import zipfile
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from itertools import pairwise
 
 import numpy as np
 
 from .. import initializers, layers, losses
-from ..checks import check_size
 from ..initializers import from_json, to_json
 from ..layers import RBF, Dense
+from .model import SETTINGS, Model
 
-FORMAT = 1
 # settings that may be objects
-_CLASSES = {"activation": layers.CLASSES, "initializer": initializers.CLASSES, "loss": losses.CLASSES}
+_CLASSES = {"initializer": initializers.CLASSES, "loss": losses.CLASSES}
 
 
-def save(file, net):
-    """Write a network to a file object, or to the file of this name: all of it, or what is there stays."""
+def save(file, model):
+    """Write a model to a file object, or to the file of this name: all of it, or what is there stays."""
     settings = {
-        "format": FORMAT,
-        "layers": [
-            to_json(layer)
-            if isinstance(layer, RBF)
-            else asdict(layer) | {name: to_json(getattr(layer, name)) for name in ("activation", "initializer")}
-            for layer in net.layers
-        ],
-        "n_inputs": net.n_inputs,
-        "loss": to_json(net.loss),
-        "l1": net.l1,
-        "l2": net.l2,
-        "dtype": net.dtype.name,
-        "initializer": to_json(net.initializer),
-        "input_dropout": net.input_dropout,
-        "input_noise": net.input_noise,
-        "ties": net.ties,
+        "format": _format_of(model.layers),
+        "layers": [layers.to_json(layer) for layer in model.layers],
+        "n_inputs": model.n_inputs,
+        "loss": to_json(model.loss),
+        "l1": model.l1,
+        "l2": model.l2,
+        "dtype": model.dtype.name,
+        "initializer": to_json(model.initializer),
+        "input_dropout": model.input_dropout,
+        "input_noise": model.input_noise,
+        "ties": model.ties,
     }
-    arrays = {"settings": np.array(json.dumps(settings)), "parameters": net.parameters}
+    arrays = {"settings": np.array(json.dumps(settings)), "parameters": model.parameters}
     if hasattr(file, "write"):
         np.savez(file, **arrays)
     else:
@@ -51,20 +43,18 @@ def save(file, net):
             np.savez(stream, **arrays)
 
 
-def load(file, zeros):
-    """A network from what `save` wrote.
+def load(file):
+    """A model from what `save` wrote.
 
     Whatever the file says, no memory is taken before it is known to be in proportion to the file's length.
 
     Parameters
     ----------
     file : str, path or file object
-    zeros : callable
-        From the settings, makes a network whose parameters are 0.
 
     Returns
     -------
-    net : Network
+    model : Model
 
     Raises
     ------
@@ -74,14 +64,13 @@ def load(file, zeros):
     try:
         with zipfile.ZipFile(file if hasattr(file, "read") else os.fsdecode(file)) as archive:
             settings = _settings(archive)
-            sizes = check_size("n_inputs", settings["n_inputs"]), *(layer.n_units for layer in settings["layers"])
-            n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
+            n_parameters = layers.build(settings["layers"], settings["n_inputs"]).n_parameters
             with _array(archive, "parameters") as (stream, shape, dtype):
                 if shape != (n_parameters,) or dtype != np.dtype(settings["dtype"]):
                     raise ValueError(f"parameters of {dtype} in shape {shape} do not fit the settings")
-                net = zeros(**settings)
-                _fill(net.parameters, stream)
-            return net
+                model = Model(**settings)
+                _fill(model.parameters, stream)
+            return model
     except MemoryError:
         raise
     except Exception as error:
@@ -99,14 +88,19 @@ def _settings(archive):
         text = np.zeros(shape, dtype)
         _fill(text, stream)
     settings = json.loads(text.item())
-    if settings.pop("format") != FORMAT:
+    for name, classes in _CLASSES.items():
+        settings[name] = from_json(settings[name], classes)
+    settings["layers"] = [layers.from_json(layer) for layer in settings["layers"]]
+    if settings.pop("format") != _format_of(settings["layers"]):
         raise ValueError("unknown format")
-    for part in (settings, *settings["layers"]):
-        for name, classes in _CLASSES.items():
-            if name in part:
-                part[name] = from_json(part[name], classes)
-    settings["layers"] = [RBF(**layer["RBF"]) if "RBF" in layer else Dense(**layer) for layer in settings["layers"]]
+    if settings.keys() != set(SETTINGS):
+        raise ValueError(f"settings must be {SETTINGS}, got {tuple(settings)}")
     return settings
+
+
+def _format_of(sequence):
+    """1 for layers that version 0.1.0 has, which can read it; 2 for others."""
+    return 1 if all(isinstance(layer, Dense | RBF) for layer in sequence) else 2
 
 
 @contextmanager

@@ -4,15 +4,29 @@ Targets depend on the loss: see `check_targets` in losses.py.
 """
 
 import copy
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array, issparse
 
-from .._core import checked_bounds
+from .._core import Data, checked_bounds
 from ..checks import check_real
 from ..layers import RBF
 
 _NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}
+
+
+class Rows(NamedTuple):
+    """Rows to train on or to evaluate, checked: see `Model.check_rows`, which makes them."""
+
+    X: object
+    y: np.ndarray | None
+    labels: np.ndarray | None
+    sample_weight: np.ndarray | None
+
+    def data(self):
+        """The rows for the engine."""
+        return Data(*self)
 
 
 def readable(X, n_inputs, dtype, first_layer):

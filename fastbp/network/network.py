@@ -1,25 +1,19 @@
 """The network as its users see it."""
 
-import functools
-from dataclasses import replace
-
 import numpy as np
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, check_random_state
 
 from .. import threads
-from .._core import Data
-from ..checks import check_real
+from ..checks import check_finite, check_real
 from ..full_batch import FullBatch, GradientRule, Objective
 from ..full_batch.hessian import MAX_PARAMETERS
-from ..layers import RBF, Dense
-from ..losses import HistogramLoss
 from ..optimizers import SGD
 from . import files, start, training
-from .inputs import check_order, check_out, contiguous
-from .model import Model
+from .inputs import contiguous
+from .model import SETTINGS, Model
 
 
-class Network(Model):
+class Network:
     """A multilayer perceptron.
 
     Parameters
@@ -132,22 +126,46 @@ class Network(Model):
         self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
         initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(),
     ):  # fmt: skip
-        self._set_up(None, layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties)
+        self._model = Model(
+            layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties
+        )  # fmt: skip
         self._random_state = start.random_state_of(random_state)
-        start.draw(self)
+        start.draw(self._model, self._random_state)
 
-    def _before_output_unit(self):
-        """A network on the same parameters that predicts the last layer's z."""
-        if self._linear is None:
-            layers = [*self.layers[:-1], replace(self.layers[-1], activation="identity")]
-            self._linear = Network._plain(self._parameters, layers, self.n_inputs, None)
-        return self._linear
+    layers = property(lambda self: self._model.layers)
+    n_inputs = property(lambda self: self._model.n_inputs)
+    loss = property(lambda self: self._model.loss)
+    l1 = property(lambda self: self._model.l1, lambda self, value: setattr(self._model, "l1", value))
+    l2 = property(lambda self: self._model.l2, lambda self, value: setattr(self._model, "l2", value))
+    dtype = property(lambda self: self._model.dtype)
+    initializer = property(lambda self: self._model.initializer)
+    input_dropout = property(lambda self: self._model.input_dropout)
+    input_noise = property(lambda self: self._model.input_noise)
+    ties = property(lambda self: self._model.ties)
+    parameters = property(lambda self: self._model.parameters)
+    weights = property(lambda self: self._model.weights)
+    biases = property(lambda self: self._model.biases)
 
-    @staticmethod
-    def _of_one_layer(layer, W, b):
-        """A network for prediction, of one layer with these parameters."""
-        bare = RBF(layer.n_units) if isinstance(layer, RBF) else Dense(layer.n_units, layer.activation)
-        return Network._plain(np.concatenate([W.ravel(), b]), [bare], len(W), "squared_error")
+    def __repr__(self):
+        layers = ", ".join(map(repr, self.layers))
+        return (
+            f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, "
+            f"dtype={self.dtype.name!r}, initializer={self.initializer!r}, input_dropout={self.input_dropout}, "
+            f"input_noise={self.input_noise}, ties={self.ties})"
+        )
+
+    def __getstate__(self):
+        return {**vars(self), "_model": self._model.__getstate__()}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        model = state.pop("_model", None)
+        if model is None:  # of version 0.1.0, where all this was the network's own
+            names = (*SETTINGS, "parameters", "optimizer_state")
+            model = {name: state.pop(f"_{name}") for name in names}
+        vars(self).update(state)
+        self._model = Model.__new__(Model)
+        self._model.__setstate__(model)
 
     # ---- training ---------------------------------------------------------------------------------------------------
 
@@ -174,7 +192,7 @@ class Network(Model):
         ----------
         D. Mishkin and J. Matas, "All you need is a good init", ICLR 2016.
         """
-        start.lsuv(self, X, n_threads)
+        start.lsuv(self._model, self._random_state, X, n_threads)
 
     def init_centres(self, X, *, n_threads=None):
         """New centres and widths for all `RBF` layers, from data; the other layers keep their parameters.
@@ -200,7 +218,7 @@ class Network(Model):
         D. Broomhead and D. Lowe, "Multivariable functional interpolation and adaptive networks", Complex Systems 2,
         1988.
         """
-        start.centres(self, X, n_threads)
+        start.centres(self._model, self._random_state, X, n_threads)
 
     def fit(
         self,
@@ -286,8 +304,8 @@ class Network(Model):
             As in `forward`; the network is as the other call has it.
         """
         return training.fit(
-            self, X, y, True, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
-            callback, verbose, n_threads, then, augmentation,
+            self._model, self._random_state, X, y, True, optimizer, epochs, batch_size, sample_weight, shuffle,
+            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation,
         )  # fmt: skip
 
     def partial_fit(
@@ -313,8 +331,8 @@ class Network(Model):
         Newton, NewtonCG, BFGS and LBFGS have no state and start anew. Arguments, results and errors as in `fit`.
         """
         return training.fit(
-            self, X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping,
-            callback, verbose, n_threads, then, augmentation,
+            self._model, self._random_state, X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle,
+            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation,
         )  # fmt: skip
 
     # ---- prediction and gradients -----------------------------------------------------------------------------------
@@ -342,21 +360,7 @@ class Network(Model):
         ValueError
             If X, order or out does not fit.
         """
-        X = self._check_X(X)
-        n = X.shape[0]
-        if order is not None:
-            order = check_order(order, n)
-            n = len(order)
-        if out is not None:
-            n_outputs = 1 if isinstance(self.loss, HistogramLoss) else self.layers[-1].n_units
-            check_out(out, (n, n_outputs), self.dtype, X)
-        if isinstance(self.loss, HistogramLoss):
-            means = self.loss.means(self._outputs(X, order, None, n, n_threads))
-            if out is None:
-                return means
-            out[:] = means
-            return out
-        return self._outputs(X, order, out, n, n_threads)
+        return self._model.predict(X, order, out, n_threads)
 
     def value_and_gradient(self, X, y, sample_weight=None, *, penalty=False, n_threads=None):
         """The cost of the data and its gradient.
@@ -381,11 +385,11 @@ class Network(Model):
             If an argument has the wrong shape, dtype or values, or the network has no loss.
         """
         self._needs_loss("value_and_gradient")
-        data = self._data(X, y, sample_weight)
-        gradient = np.empty_like(self._parameters)
-        cost = self._evaluate(data, None, gradient, n_threads)
-        self._finite(gradient if np.isfinite(cost) else cost, X, y)
-        return self._penalize(cost, gradient) if penalty else (cost, gradient)
+        model = self._model
+        rows, gradient = model.check_rows(X, y, sample_weight), np.empty_like(model.parameters)
+        cost = model.evaluate(rows.data(), None, gradient, n_threads)
+        check_finite(gradient if np.isfinite(cost) else cost, X=[X], y=[y])
+        return model.penalize(cost, gradient) if penalty else (cost, gradient)
 
     def hessian_vector_product(self, X, y, v, sample_weight=None, *, penalty=False):
         """The Hessian of the cost of the data times a vector, exact, by Pearlmutter's R-operator.
@@ -417,13 +421,13 @@ class Network(Model):
         """
         self._needs_loss("hessian_vector_product")
         v = np.asarray(v)
-        if v.dtype.kind not in "biuf" or v.shape != self._parameters.shape:
+        if v.dtype.kind not in "biuf" or v.shape != self.parameters.shape:
             raise ValueError(
-                f"v must hold real numbers in shape {self._parameters.shape}, got dtype {v.dtype}, shape {v.shape}"
+                f"v must hold real numbers in shape {self.parameters.shape}, got dtype {v.dtype}, shape {v.shape}"
             )
         assert_all_finite(v, input_name="v")
-        rows = self._rows(X, y, sample_weight)
-        return self._finite(Objective(self, rows).hessian_product(penalty)(v), X, y)
+        objective = Objective(self._model, self._model.check_rows(X, y, sample_weight))
+        return check_finite(objective.hessian_product(penalty)(v), X=[X], y=[y])
 
     def hessian(self, X, y, sample_weight=None, *, penalty=False):
         """The Hessian of the cost of the data, exact and symmetric. For small networks.
@@ -444,24 +448,17 @@ class Network(Model):
             As in `hessian_vector_product`, and if there are more than 5000 parameters.
         """
         self._needs_loss("hessian")
-        if self._parameters.size > MAX_PARAMETERS:
+        if self.parameters.size > MAX_PARAMETERS:
             raise ValueError(
-                f"hessian is for networks of at most {MAX_PARAMETERS} parameters, got {self._parameters.size}; "
+                f"hessian is for networks of at most {MAX_PARAMETERS} parameters, got {self.parameters.size}; "
                 "hessian_vector_product takes any"
             )
-        rows = self._rows(X, y, sample_weight)
-        return self._finite(Objective(self, rows).hessian(penalty), X, y)
+        objective = Objective(self._model, self._model.check_rows(X, y, sample_weight))
+        return check_finite(objective.hessian(penalty), X=[X], y=[y])
 
     def _needs_loss(self, method):
         if self.loss is None:
             raise ValueError(f"{method} needs a network with a loss, this one has loss=None")
-
-    def _finite(self, result, X, y):
-        """The result; ValueError if it is not finite because X or y is not."""
-        if not np.isfinite(result).all():
-            assert_all_finite(X, input_name="X")
-            assert_all_finite(y, input_name="y")
-        return result
 
     def forward(self, X, *, n_threads=None):
         """Activations of the last layer, remembered together with all others for `backward`.
@@ -488,13 +485,7 @@ class Network(Model):
         ValueError
             If X does not fit.
         """
-        data = Data(self._check_X(X))
-        if data.n_rows == 0:
-            raise ValueError("X must have at least one row, got 0")
-        out = np.empty((data.n_rows, self.layers[-1].n_units), self.dtype)
-        with threads.exclusive(self), threads.team(n_threads, uses_blas=False) as n_threads:
-            self._engine.forward(self._parameters, data, out, n_threads)
-        return out
+        return self._model.forward(X, n_threads)
 
     def backward(self, dz, *, n_threads=None):
         """Backpropagate the gradient of one's own cost.
@@ -519,19 +510,14 @@ class Network(Model):
         ValueError
             If dz does not have the shape of what `forward` returned.
         """
-        data = self._engine.kept
+        data = self._model.engine.kept
         if data is None:
             raise RuntimeError("backward needs a call of forward before it, with nothing trained or evaluated between")
         dz = contiguous(check_real("dz", dz), self.dtype)
         shape = data.n_rows, self.layers[-1].n_units
         if dz.shape != shape:
             raise ValueError(f"dz must have the shape of what forward returned, {shape}, got {dz.shape}")
-        gradient = np.empty_like(self._parameters)
-        input_gradient = np.empty((data.n_rows, self.n_inputs), self.dtype)
-        # the input gradient's product goes to BLAS
-        with threads.exclusive(self), threads.team(n_threads, uses_blas=True) as n_threads:
-            self._engine.backward(self._parameters, data, dz, gradient, input_gradient, n_threads)
-        return gradient, input_gradient
+        return self._model.backward(data, dz, n_threads)
 
     def step(self, gradient, optimizer):
         """One update of the parameters from a gradient of one's own.
@@ -563,22 +549,19 @@ class Network(Model):
                 f"{optimizer.learning_rate!r}"
             )
         if isinstance(optimizer, FullBatch):
-            optimizer.check(self)
+            optimizer.check(self._model)
         gradient = contiguous(check_real("gradient", gradient), self.dtype)
-        if gradient.shape != self._parameters.shape:
-            raise ValueError(f"gradient must have shape {self._parameters.shape}, got {gradient.shape}")
+        if gradient.shape != self.parameters.shape:
+            raise ValueError(f"gradient must have shape {self.parameters.shape}, got {gradient.shape}")
         assert_all_finite(gradient, input_name="gradient")
-        with threads.exclusive(self):
-            *states, t = self._state_of(optimizer)
-            if isinstance(optimizer, FullBatch):
-                self._engine.forget()  # its activations are of other parameters
-                optimizer.update(self._parameters, self._penalize(0.0, gradient.copy())[1], *states, t)
-                return
-            rate = self._learning_rates(optimizer, 1)[0]
-            if self.ties:
-                gradient = gradient.copy()
-                self._add_ties(self._parameters, gradient)
-            self._engine.step(self._parameters, gradient, optimizer.settings, rate, states, t, self._penalties)
+        model = self._model
+        if not isinstance(optimizer, FullBatch):
+            model.step(gradient, optimizer)
+            return
+        with threads.exclusive(model.engine):
+            model.engine.forget()  # its activations are of other parameters
+            state = model.state_of(optimizer)
+            optimizer.update(model.parameters, model.penalize(0.0, gradient.copy())[1], *state.arrays, state.t)
 
     # ---- files ------------------------------------------------------------------------------------------------------
 
@@ -591,7 +574,7 @@ class Network(Model):
             A file that has this name is replaced when all is written: if that fails, or the process is killed, it is
             what it was.
         """
-        files.save(file, self)
+        files.save(file, self._model)
 
     @classmethod
     def load(cls, file):
@@ -610,4 +593,7 @@ class Network(Model):
         ValueError
             If the file is not one that `save` wrote.
         """
-        return files.load(file, functools.partial(cls._undrawn, None))
+        net = cls.__new__(cls)
+        net._model = files.load(file)
+        net._random_state = check_random_state(None)
+        return net

@@ -8,6 +8,8 @@ from sklearn.utils import assert_all_finite, check_random_state
 from .. import threads
 from ..initializers import initialize
 from ..layers import RBF, Dense
+from ..undo import Undo
+from .model import Model
 
 
 def random_state_of(random_state):
@@ -23,60 +25,59 @@ def random_state_of(random_state):
         ) from error
 
 
-def draw(net):
+def draw(model, random_state):
     """Draw the parameters, layer by layer, as the layers' rules or the network's say."""
-    for layer, W, b in zip(net.layers, net.weights, net.biases, strict=True):
+    for layer, W, b in zip(model.layers, model.weights, model.biases, strict=True):
         if isinstance(layer, RBF):
-            W[:] = net._random_state.normal(size=W.shape)
+            W[:] = random_state.normal(size=W.shape)
             b[:] = -np.log(2 * len(W))
         else:
-            initialize(layer.initializer or net.initializer, net._random_state, W, b, net.layers[0].activation)
+            initialize(layer.initializer or model.initializer, random_state, W, b, model.layers[0].activation)
 
 
-def lsuv(net, X, n_threads):
+def lsuv(model, random_state, X, n_threads):
     """What `Network.init_lsuv` does."""
-    if not all(isinstance(layer, Dense) for layer in net.layers):
-        raise ValueError(f"init_lsuv is for networks of Dense, init_centres for RBF, got {net.layers!r}")
-    H = _check_samples(net, X, n_threads)
-    with threads.exclusive(net):
-        draws, parameters = net._random_state.get_state(), np.empty_like(net.parameters)
-        for i, (layer, W, b) in enumerate(zip(net.layers, *net._views(parameters), strict=True)):
-            initialize("orthogonal", net._random_state, W, b, layer.activation)
-            linear = net._of_one_layer(Dense(layer.n_units), W, b)
-            deviation = linear.predict(H, n_threads=n_threads).std(dtype=np.float64)
-            if not np.finfo(net.dtype).tiny < deviation < np.inf:
-                net._random_state.set_state(draws)
+    if not all(isinstance(layer, Dense) for layer in model.layers):
+        raise ValueError(f"init_lsuv is for networks of Dense, init_centres for RBF, got {model.layers!r}")
+    H = _check_samples(model, X, n_threads)
+    with threads.exclusive(model.engine), Undo() as undo:
+        undo.save_draws(random_state)
+        parameters = np.empty_like(model.parameters)
+        for i, (layer, W, b) in enumerate(zip(model.layers, *model.views(parameters), strict=True)):
+            initialize("orthogonal", random_state, W, b, layer.activation)
+            deviation = _outputs(Dense(layer.n_units), W, b, H, n_threads).std(dtype=np.float64)
+            if not np.finfo(model.dtype).tiny < deviation < np.inf:
                 raise ValueError(f"X must make every z vary; its variance is {deviation**2} in layer {i}")
             W /= deviation
-            H = net._of_one_layer(layer, W, b).predict(H, n_threads=n_threads)
-        _start_from(net, parameters)
+            H = _outputs(layer, W, b, H, n_threads)
+        model.start_from(parameters)
 
 
-def centres(net, X, n_threads):
+def centres(model, random_state, X, n_threads):
     """What `Network.init_centres` does."""
-    H = _check_samples(net, X, n_threads)
-    with threads.exclusive(net):
-        draws, parameters = net._random_state.get_state(), net.parameters.copy()
-        for i, (layer, W, b) in enumerate(zip(net.layers, *net._views(parameters), strict=True)):
+    H = _check_samples(model, X, n_threads)
+    with threads.exclusive(model.engine), Undo() as undo:
+        undo.save_draws(random_state)
+        parameters = model.parameters.copy()
+        for i, (layer, W, b) in enumerate(zip(model.layers, *model.views(parameters), strict=True)):
             if isinstance(layer, RBF):
-                H = np.asarray(H, net.dtype)  # as the core sees it
+                H = np.asarray(H, model.dtype)  # as the core sees it
                 few = len(H) < layer.n_units
-                W[:] = H[net._random_state.choice(len(H), layer.n_units, replace=few)].T
+                W[:] = H[random_state.choice(len(H), layer.n_units, replace=few)].T
                 distance = cdist(H, W.T, "sqeuclidean").mean()
-                if not np.finfo(net.dtype).tiny < distance < np.inf:
-                    net._random_state.set_state(draws)
+                if not np.finfo(model.dtype).tiny < distance < np.inf:
                     raise ValueError(
                         f"X must make the inputs of an RBF vary; their mean squared distance from the centres is "
                         f"{distance} in layer {i}"
                     )
                 b[:] = -np.log(distance)
-            H = net._of_one_layer(layer, W, b).predict(H, n_threads=n_threads)
-        _start_from(net, parameters)
+            H = _outputs(layer, W, b, H, n_threads)
+        model.start_from(parameters)
 
 
-def _check_samples(net, X, n_threads):
+def _check_samples(model, X, n_threads):
     """X as the core reads it, for new parameters from data."""
-    X = net._check_X(X)
+    X = model.check_X(X)
     assert_all_finite(X.data if issparse(X) else X, input_name="X")
     if X.shape[0] == 0:
         raise ValueError("X must have at least one row, got 0")
@@ -84,8 +85,8 @@ def _check_samples(net, X, n_threads):
     return X
 
 
-def _start_from(net, parameters):
-    """Give the network these parameters, and drop what belongs to those before."""
-    net.parameters[:] = parameters
-    net._engine.forget()
-    net._reset_optimizer()
+def _outputs(layer, W, b, H, n_threads):
+    """What a layer with these parameters makes of its inputs H."""
+    bare = RBF(layer.n_units) if isinstance(layer, RBF) else Dense(layer.n_units, layer.activation)
+    parameters = np.concatenate([W.ravel(), b])
+    return Model([bare], len(W), dtype=W.dtype, parameters=parameters).predict(H, n_threads=n_threads)

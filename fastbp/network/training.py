@@ -1,9 +1,9 @@
-"""Training: epochs with early stopping, what `then` asks for after it, and undoing when something goes wrong."""
+"""Training: epochs with early stopping, and what `then` asks for after it."""
 
 import math
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import NamedTuple
 
@@ -13,13 +13,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import assert_all_finite
 
 from .. import threads
-from .._core import Data
 from ..augmentation import ImageAugmentation
-from ..checks import check_in_dtype
+from ..checks import check_finite, check_in_dtype
 from ..full_batch import FullBatch, Objective
 from ..optimizers import UpdateRule
 from ..schedules import Schedule
-from .model import copied_state
+from ..undo import Undo
+from .inputs import Rows
+from .model import Model
+from .state import OptimizerState
 
 
 @dataclass
@@ -45,184 +47,222 @@ class History:
     second: "History | None" = None
 
 
-class _Best(NamedTuple):
+class Best(NamedTuple):
     """The epoch with the least validation loss: what to return to."""
 
+    loss: float
     n_steps: int
     parameters: np.ndarray
-    optimizer_state: dict | None
+    optimizer_state: OptimizerState | None
 
 
 def fit(
-    net, X, y, fresh, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data, early_stopping, callback,
-    verbose, n_threads, then, augmentation,
+    model, random_state, X, y, fresh, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data,
+    early_stopping, callback, verbose, n_threads, then, augmentation,
 ):  # fmt: skip
     """What `Network.fit` does, and `Network.partial_fit` with the optimizer's state that there is (not `fresh`)."""
-    _check_settings(net, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then)
+    _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then)
     callbacks = _callbacks_of(callback)
-    rows = net._rows(X, y, sample_weight)
-    _check_randomness(net, optimizer, X, augmentation)
-    validation = None if validation_data is None else _validation_rows(net, validation_data)
-    if then is not None and (rows[2] is None) != (validation[2] is None):
+    rows = model.check_rows(X, y, sample_weight)
+    _check_randomness(model, optimizer, X, augmentation)
+    validation = None if validation_data is None else _validation_rows(model, validation_data)
+    if then is not None and (rows.labels is None) != (validation.labels is None):
         raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
+    # one epoch alone is guarded by the engine, and nothing of ours that may fail comes after it
+    alone = (
+        epochs == 1 and validation is None and not callbacks and not verbose and not issparse(X)
+        and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
+    )  # fmt: skip
+    training = Training(
+        model, random_state, rows, {"X": [X], "y": [y]}, optimizer, epochs, batch_size, shuffle, callbacks, verbose,
+        n_threads, augmentation, alone, validation, early_stopping,
+    )  # fmt: skip
 
-    with threads.exclusive(net):
-        # one epoch alone is guarded by the engine, and nothing of ours that may fail comes after it
-        alone = (
-            epochs == 1 and validation is None and not callbacks and not verbose and not issparse(X)
-            and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
-        )  # fmt: skip
-        parameters = None if alone else net._parameters.copy()
-        state, draws = net._optimizer_state, net._random_state.get_state()
-        n_steps = int(state["t"][0]) if state else 0
-        net._optimizer_state = None if fresh else state if alone else copied_state(state)
-        arguments = optimizer, batch_size, shuffle, callbacks, verbose, n_threads, augmentation, alone
-        try:
-            history, best = _train(net, X, y, rows, validation, early_stopping, epochs, *arguments)
-            if early_stopping is not None and best is None and not np.isfinite(history.validation_loss).any():
-                skipped = "" if then is None else f", and then={then!r} was skipped"
-                warnings.warn(
-                    "no epoch had a finite validation loss: there are no best parameters for early_stopping to "
-                    f"return to, those of the last epoch stay{skipped}",
-                    ConvergenceWarning,
-                    stacklevel=3,  # the caller of fit or partial_fit
-                )
-            if then is None or best is None:
-                return history
-            X, y = (X, validation_data[0]), (y, validation_data[1])
-            limit = {"below": _cost(net, Data(*rows), n_threads)} if then == "continue" else {}
-            rows = _joined(net, rows, validation)
-            net._optimizer_state = best.optimizer_state
-            if then == "retrain":
-                net._parameters[:] = parameters
-                net._optimizer_state = None if fresh else copied_state(state)
-                limit = {"n_steps": best.n_steps}
-            history.second, _ = _train(net, X, y, rows, None, None, epochs, *arguments, **limit)
-            return history
-        except BaseException as error:
-            # Ctrl-C leaves what was learnt, anything else the network as it was; an epoch alone has been written
-            # back, or not, when an error arrives.
-            if alone:
-                now = net._optimizer_state
-                keep = now is not None and now["t"][0] != (n_steps if now is state else 0)
-            else:
-                keep = isinstance(error, KeyboardInterrupt) and np.isfinite(net._parameters).all()
-                if not keep:
-                    net._parameters[:] = parameters
-            if not keep:
-                net._optimizer_state = state
-                net._random_state.set_state(draws)
-            raise
+    def keep(error):
+        """Whether what was learnt stays. An epoch alone has been written back, or not, when an error arrives."""
+        if alone:
+            return training.n_steps > 0
+        return isinstance(error, KeyboardInterrupt) and np.isfinite(model.parameters).all()
 
-
-def _train(
-    net, X, y, rows, validation, early_stopping, epochs, optimizer, batch_size, shuffle, callbacks, verbose, n_threads,
-    augmentation, guarded, n_steps=None, below=None,
-):  # fmt: skip
-    """Train for so many epochs or steps, or until the cost of all rows is below the one given, or the rule, early
-    stopping or a callback ends it. X and y are what `rows` were made from, for messages.
-
-    Returns the history, and the best epoch if there was early stopping and no callback ended it.
-    """
-    losses, validation_losses, seconds = [], [], []
-    best, best_loss, since_best, ended = None, np.inf, 0, False
-    validation = None if validation is None else Data(*validation)
-    start = time.perf_counter()
-
-    def end_epoch(loss):
-        """Take down an epoch that had this loss; whether to stop. Raises if it is not finite."""
-        nonlocal start, best, best_loss, since_best, ended
-        epoch = len(losses)
-        seconds.append(time.perf_counter() - start)
-        losses.append(float(loss))
-        _check_finite(losses[-1], epoch, X, y)
-        if validation is not None:
-            validation_losses.append(net._evaluate(validation, n_threads=n_threads))
-        if not isinstance(optimizer, FullBatch):
-            net._end_epoch(optimizer, losses[-1] if validation is None else validation_losses[-1])
-        if early_stopping is not None:
-            since_best += 1
-            if validation_losses[-1] < best_loss:
-                state = copied_state(net._optimizer_state)
-                best, since_best = _Best(steps_made(), net._parameters.copy(), state), 0
-                best_loss = validation_losses[-1]
-        if verbose:
-            tail = f", validation loss {validation_losses[-1]:.6f}" if validation is not None else ""
-            of = f"/{epochs}" if n_steps is None else ""
-            print(f"epoch {epoch + 1}{of}: loss {losses[-1]:.6f}{tail}, {seconds[-1]:.3f} s")
-        if callbacks:
-            now = history()
-            results = [callback(epoch, now) for callback in callbacks]  # all of them, whichever ends it
-            ended = any(isinstance(result, bool | np.bool_) and bool(result) for result in results)
-        start = time.perf_counter()
-        if ended or since_best == early_stopping:
-            return True
-        return below is not None and _cost(net, data, n_threads) < below
-
-    def history():
-        return History(np.array(losses), np.array(validation_losses), np.array(seconds))
-
-    def steps_made():
-        """Updates since the beginning; a batch without weight makes none."""
-        return len(losses) if isinstance(optimizer, FullBatch) else int(net._optimizer_state["t"][0]) - t_0
-
-    n_rows, data = rows[0].shape[0], Data(*rows)
-    if n_steps is not None:
-        epochs = n_steps  # at most: each makes a step
-    if isinstance(optimizer, FullBatch):
-        optimizer.train(
-            Objective(net, rows, n_threads), epochs,
-            lambda loss: end_epoch(loss if np.isfinite(net._parameters).all() else np.nan),
-        )  # fmt: skip
-    else:
-        batch_size = min(batch_size or 32, n_rows)
-        t_0 = int(net._state_of(optimizer)[-1][0])
-        order = np.arange(n_rows, dtype=np.int64) if shuffle or n_steps is not None else None
-        for _ in range(epochs):
-            if shuffle:
-                net._random_state.shuffle(order)
-            if n_steps is not None:  # the last epoch may be a part of one
-                order = order[: _rows_of_steps(n_steps - steps_made(), order, batch_size, rows[3])]
-            _, loss = net._train_epoch(
-                data, order, batch_size, optimizer, n_threads=n_threads, augmentation=augmentation, guarded=guarded
+    with threads.exclusive(model.engine), Undo(keep) as undo:
+        state = model.optimizer_state
+        undo.save_draws(random_state)
+        undo.save_attribute(model, "optimizer_state")
+        if not alone:
+            undo.save_values(model.parameters)
+            state = state and state.copy()
+        start = (model.parameters.copy(), state and state.copy()) if then == "retrain" else None
+        model.optimizer_state = None if fresh else state
+        history = training.run()
+        best = training.best
+        if early_stopping is not None and best is None and not np.isfinite(history.validation_loss).any():
+            skipped = "" if then is None else f", and then={then!r} was skipped"
+            warnings.warn(
+                "no epoch had a finite validation loss: there are no best parameters for early_stopping to "
+                f"return to, those of the last epoch stay{skipped}",
+                ConvergenceWarning,
+                stacklevel=3,  # the caller of fit or partial_fit
             )
-            if end_epoch(loss) or (n_steps is not None and steps_made() == n_steps):
-                break
-    if best is not None:
-        net._parameters[:] = best.parameters
-    return history(), None if ended else best
+        if then is None or best is None or training.ended:
+            return history
+        if then == "retrain":
+            model.parameters[:], model.optimizer_state = start[0], None if fresh else start[1]
+            limit = {"step_limit": best.n_steps}
+        else:
+            model.optimizer_state = best.optimizer_state
+            limit = {"cost_limit": model.penalized_cost(rows.data(), n_threads)}
+        given = {"X": [X, validation_data[0]], "y": [y, validation_data[1]]}
+        rows = _joined(model, rows, validation)
+        history.second = replace(training, rows=rows, given=given, validation=None, early_stopping=None, **limit).run()
+        return history
 
 
-def _check_finite(loss, epoch, X, y):
-    """Raise unless the epoch's loss is finite: ValueError if X or y, or a part of them, is not."""
-    if np.isfinite(loss):
-        return
-    for name, parts in (("X", X), ("y", y)):
-        for part in parts if isinstance(parts, tuple) else (parts,):
-            assert_all_finite(part, input_name=name)
-    raise FloatingPointError(
-        f"the training loss, a parameter or a square that the rule divides by is not finite after epoch {epoch}; the "
-        "parameters are those before the call. A smaller learning_rate or scaled inputs may help."
-    )
+@dataclass
+class Training:
+    """Training of a model, until so many epochs or steps are done, or the cost is low enough, or the rule, early
+    stopping or a callback ends it.
+
+    The settings are those of `Network.fit`, checked, and
+
+    - ``given``: what the rows were made from, sequences of arrays by argument, for messages;
+    - ``guarded``: as of `Model.train_epoch`;
+    - ``step_limit``: ends it instead of ``epochs``;
+    - ``cost_limit``: ends it after an epoch with a cost of all rows, penalties included, below this.
+
+    After `run`, ``best`` is the best epoch if there was early stopping, and ``ended`` whether a callback ended it.
+    """
+
+    model: Model
+    random_state: np.random.RandomState
+    rows: Rows
+    given: dict
+    optimizer: UpdateRule | FullBatch
+    epochs: int
+    batch_size: int | None
+    shuffle: bool
+    callbacks: tuple
+    verbose: bool
+    n_threads: int | None
+    augmentation: ImageAugmentation | None
+    guarded: bool
+    validation: Rows | None
+    early_stopping: int | None
+    step_limit: int | None = None
+    cost_limit: float | None = None
+
+    def __post_init__(self):
+        self.losses, self.validation_losses, self.seconds = [], [], []
+        self.best, self.since_best, self.ended = None, 0, False
+        self.data, self.validation_data = self.rows.data(), self.validation and self.validation.data()
+        self.state = None  # the optimizer's, once it is a rule for mini-batches that has begun
+
+    def run(self):
+        """Train; returns the history."""
+        self.started = time.perf_counter()
+        if isinstance(self.optimizer, FullBatch):
+            self._run_full_batch()
+        else:
+            self._run_batches()
+        if self.best is not None:
+            self.model.parameters[:] = self.best.parameters
+        return self.history()
+
+    def history(self):
+        """What has happened so far."""
+        return History(np.array(self.losses), np.array(self.validation_losses), np.array(self.seconds))
+
+    @property
+    def n_steps(self):
+        """Updates since the beginning; a batch without weight makes none."""
+        if isinstance(self.optimizer, FullBatch):
+            return len(self.losses)
+        return 0 if self.state is None else int(self.state.t[0]) - self.first_step
+
+    def _run_full_batch(self):
+        def end_iteration(loss):
+            return self._end_epoch(loss if np.isfinite(self.model.parameters).all() else np.nan)
+
+        objective = Objective(self.model, self.rows, self.n_threads)
+        self.optimizer.train(objective, self.step_limit or self.epochs, end_iteration)
+
+    def _run_batches(self):
+        state = self.model.state_of(self.optimizer)
+        self.first_step, self.state = int(state.t[0]), state
+        n_rows, limit = self.data.n_rows, self.step_limit
+        batch_size = min(self.batch_size or 32, n_rows)
+        order = np.arange(n_rows, dtype=np.int64) if self.shuffle or limit is not None else None
+        for _ in range(limit or self.epochs):  # each makes a step at least
+            if self.shuffle:
+                self.random_state.shuffle(order)
+            if limit is not None:  # the last epoch may be a part of one
+                weight = self.rows.sample_weight
+                order = order[: _rows_of_steps(limit - self.n_steps, order, batch_size, weight)]
+            _, loss = self.model.train_epoch(
+                self.data, order, batch_size, self.optimizer, n_threads=self.n_threads,
+                random_state=self.random_state, augmentation=self.augmentation, guarded=self.guarded,
+            )  # fmt: skip
+            if self._end_epoch(loss) or self.n_steps == limit:
+                return
+
+    def _end_epoch(self, loss):
+        """Take down an epoch that had this loss; whether to stop. Raises if it is not finite."""
+        self.seconds.append(time.perf_counter() - self.started)
+        self.losses.append(float(loss))
+        check_finite(loss, self._divergence, **self.given)
+        if self.validation is not None:
+            self.validation_losses.append(self.model.evaluate(self.validation_data, n_threads=self.n_threads))
+        if self.state is not None:
+            self.state.end_epoch(self.optimizer, (self.validation_losses or self.losses)[-1])
+        if self.early_stopping is not None:
+            self._look_for_best(self.validation_losses[-1])
+        if self.verbose:
+            self._print_epoch()
+        if self.callbacks:
+            self._call_back()
+        self.started = time.perf_counter()
+        if self.ended or self.since_best == self.early_stopping:
+            return True
+        return self.cost_limit is not None and (
+            self.model.penalized_cost(self.data, self.n_threads) < self.cost_limit
+        )
+
+    def _divergence(self):
+        return FloatingPointError(
+            "the training loss, a parameter or a square that the rule divides by is not finite after epoch "
+            f"{len(self.losses) - 1}; the parameters are those before the call. A smaller learning_rate or scaled "
+            "inputs may help."
+        )
+
+    def _look_for_best(self, loss):
+        self.since_best += 1
+        if loss < (np.inf if self.best is None else self.best.loss):
+            state = self.model.optimizer_state
+            self.best = Best(loss, self.n_steps, self.model.parameters.copy(), state and state.copy())
+            self.since_best = 0
+
+    def _print_epoch(self):
+        of = f"/{self.epochs}" if self.step_limit is None else ""
+        tail = f", validation loss {self.validation_losses[-1]:.6f}" if self.validation is not None else ""
+        print(f"epoch {len(self.losses)}{of}: loss {self.losses[-1]:.6f}{tail}, {self.seconds[-1]:.3f} s")
+
+    def _call_back(self):
+        epoch, now = len(self.losses) - 1, self.history()
+        results = [callback(epoch, now) for callback in self.callbacks]  # all of them, whichever ends it
+        self.ended = any(isinstance(result, bool | np.bool_) and bool(result) for result in results)
 
 
-def _cost(net, data, n_threads):
-    """The cost with penalties, at the present parameters."""
-    return net._penalize(net._evaluate(data, n_threads=n_threads), np.zeros_like(net._parameters))[0]
-
-
-def _joined(net, *parts):
-    """Rows of several parts, each as `Model._rows` has them, as one."""
+def _joined(model, *parts):
+    """Several `Rows` as one."""
     X, y, labels, weights = zip(*parts, strict=True)
     if any(map(issparse, X)):
-        X = net._check_X(vstack(list(map(csr_array, X)), format="csr"))
+        X = model.check_X(vstack(list(map(csr_array, X)), format="csr"))
     else:
         X = np.concatenate(X)
     if any(w is not None for w in weights):
         weights = [np.ones(x.shape[0]) if w is None else w for (x, *_), w in zip(parts, weights, strict=True)]
     y = [a if a is None else a.reshape(len(a), -1) for a in y]
     y, labels, weights = (None if a[0] is None else np.concatenate(a) for a in (y, labels, weights))
-    return X, y, labels, weights
+    return Rows(X, y, labels, weights)
 
 
 def _rows_of_steps(n_steps, order, batch_size, sample_weight):
@@ -246,9 +286,9 @@ def check_optimizer(optimizer, dtype):
     check_in_dtype(dtype, optimizer=optimizer)
 
 
-def _check_settings(net, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then):
+def _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then):
     """TypeError or ValueError unless each setting is possible, also with the others and for this network."""
-    check_optimizer(optimizer, net.dtype)
+    check_optimizer(optimizer, model.dtype)
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("early_stopping", early_stopping)):
         if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < 1):
             raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
@@ -258,7 +298,7 @@ def _check_settings(net, optimizer, epochs, batch_size, validation_data, early_s
         raise ValueError(f"then must be 'retrain', 'continue' or None, got {then!r}")
     if then is not None and early_stopping is None:
         raise ValueError(f"then={then!r} needs early_stopping, got None")
-    if net.loss is None:
+    if model.loss is None:
         raise ValueError("fit needs a network with a loss; with loss=None use forward, backward and step")
     threads.check_n_threads(n_threads)
     if isinstance(optimizer, FullBatch):
@@ -267,7 +307,7 @@ def _check_settings(net, optimizer, epochs, batch_size, validation_data, early_s
                 f"batch_size must be None for {type(optimizer).__name__}, which takes all rows at once, got "
                 f"{batch_size}"
             )
-        optimizer.check(net)
+        optimizer.check(model)
 
 
 def _callbacks_of(callback):
@@ -278,17 +318,17 @@ def _callbacks_of(callback):
     return callbacks
 
 
-def _check_randomness(net, optimizer, X, augmentation):
+def _check_randomness(model, optimizer, X, augmentation):
     """ValueError or TypeError if what is random in training does not fit the arguments."""
     if augmentation is not None and not isinstance(augmentation, ImageAugmentation):
         raise TypeError(f"augmentation must be an ImageAugmentation or None, got {augmentation!r}")
-    if augmentation is not None and math.prod(augmentation.image_shape) != net.n_inputs:
+    if augmentation is not None and math.prod(augmentation.image_shape) != model.n_inputs:
         raise ValueError(
-            f"augmentation must be of images with {net.n_inputs} pixels, the network's inputs, got image_shape="
+            f"augmentation must be of images with {model.n_inputs} pixels, the network's inputs, got image_shape="
             f"{augmentation.image_shape}"
         )
-    of_inputs = {"input_dropout": net.input_dropout, "input_noise": net.input_noise, "augmentation": augmentation}
-    dropouts = {f"dropout of layers[{i}]": layer.dropout for i, layer in enumerate(net.layers)}
+    of_inputs = {"input_dropout": model.input_dropout, "input_noise": model.input_noise, "augmentation": augmentation}
+    dropouts = {f"dropout of layers[{i}]": layer.dropout for i, layer in enumerate(model.layers)}
     used = [f"{name}={value}" for name, value in (of_inputs | dropouts).items() if value]
     if used and isinstance(optimizer, FullBatch):
         raise ValueError(
@@ -299,13 +339,13 @@ def _check_randomness(net, optimizer, X, augmentation):
         raise ValueError(f"X must be dense with {used[0]}, got a sparse matrix")
 
 
-def _validation_rows(net, validation_data):
-    """The validation data as `Model._rows` has them; a ValueError says that it is of them."""
+def _validation_rows(model, validation_data):
+    """The validation data as `Rows`; a ValueError says that it is of them."""
     if not isinstance(validation_data, tuple) or len(validation_data) not in (2, 3):
         raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
     try:
         for part in validation_data[:2]:
             assert_all_finite(part)
-        return net._rows(*validation_data)
+        return model.check_rows(*validation_data)
     except ValueError as error:
         raise ValueError(f"validation_data: {error}") from error

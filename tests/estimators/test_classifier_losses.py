@@ -87,7 +87,7 @@ def test_costs_of_classifiers_by_hand(y):
     a = clf.set_params(loss=SMOOTHED).fit(X_iris, y).predict_proba(X_iris)
     np.testing.assert_allclose(clf.loss_, -np.mean(((0.8 * T + 0.2 / K) * np.log(a)).sum(axis=1)))
     T = T if K > 2 else T[:, 1:]
-    outputs = lambda: clf._network().predict(X_iris)  # noqa: E731
+    outputs = lambda: clf._model().predict(X_iris)  # noqa: E731
     clf.set_params(loss="squared_error").fit(X_iris, y)
     np.testing.assert_allclose(clf.loss_, np.mean(((T - outputs()) ** 2).sum(axis=1)) / 2)
     clf.set_params(loss="cross_entropy").fit(X_iris, y)
@@ -156,11 +156,11 @@ def test_changed_loss_of_classifiers():
 @pytest.mark.parametrize("pickled", [False, True])
 def test_another_loss_keeps_the_optimizers_state(pickled):
     clf = classifier().partial_fit(X_iris, y_iris, classes=[0, 1, 2])
-    steps = int(clf._network()._optimizer_state["t"][0])
+    steps = int(clf._model().optimizer_state.t[0])
     clf = pickle.loads(pickle.dumps(clf)) if pickled else clf
     clf.set_params(loss="squared_error").partial_fit(X_iris, y_iris)
-    assert clf._network().loss == "squared_error"
-    assert clf._network()._optimizer_state["t"][0] == 2 * steps
+    assert clf._model().loss == "squared_error"
+    assert clf._model().optimizer_state.t[0] == 2 * steps
 
 
 def test_grid_search_over_losses_of_classifiers():

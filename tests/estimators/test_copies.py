@@ -79,13 +79,13 @@ def test_memory_map_is_not_copied_to_predict(make, y, tmp_path):
             model.predict(X_iris)
             if make is classifier:
                 model.predict_log_proba(X_iris)
-            assert np.shares_memory(model._network().parameters, mapped)
+            assert np.shares_memory(model._model().parameters, mapped)
             assert all(np.shares_memory(a, mapped) for a in (*model.coefs_, *model.intercepts_))
         np.testing.assert_array_equal(model.predict(X_iris), est.predict(X_iris))
     twin = pickle.loads(pickle.dumps(loaded))
     for model in (loaded, twin):  # training is what copies
         assert_same_parameters(model.partial_fit(X_iris, y), clone(est).fit(X_iris, y).partial_fit(X_iris, y))
-        assert not np.shares_memory(model._network().parameters, mapped) and model.coefs_[0].flags.writeable
+        assert not np.shares_memory(model._model().parameters, mapped) and model.coefs_[0].flags.writeable
         model.coefs_[0][:] = 0
     again = joblib.load(tmp_path / "est.joblib", mmap_mode="r")
     np.testing.assert_array_equal(again.predict(X_iris), est.predict(X_iris))
@@ -100,7 +100,7 @@ def test_pickles_of_older_versions():
     """There the parameters were lists of arrays."""
     clf = classifier().set_params(hidden_layer_sizes=(5, 6)).fit(X_iris, y_iris)
     state = {name: value for name, value in vars(clf).items() if name not in ("_bound", "_fitted_hidden")}
-    state |= {"_optimizer_state": copy.deepcopy(clf._network()._optimizer_state)}
+    state |= {"_optimizer_state": copy.deepcopy(vars(clf._model().optimizer_state))}
     state |= {name: [a.copy() for a in state[name]] for name in ("coefs_", "intercepts_")}
     old = MLPClassifier.__new__(MLPClassifier)
     old.__setstate__(copy.deepcopy(state))

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from estimator_cases import X_iris, classifier, parameters, regressor, y_iris
 
-from fastbp import LBFGS, Network, NewtonCG, Rprop
+from fastbp import LBFGS, NewtonCG, Rprop
+from fastbp.network import Model
 
 pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")]
 
@@ -93,17 +94,17 @@ def test_interrupt_of_partial_fit(make, early_stopping):
 
 
 def interrupt_after(monkeypatch, name):
-    """Make a method of a network behave as if Ctrl-C came when it is done."""
-    method = getattr(Network, name)
+    """Make a method of a model behave as if Ctrl-C came when it is done."""
+    method = getattr(Model, name)
 
     def interrupted(*args, **kwargs):
         method(*args, **kwargs)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Network, name, interrupted)
+    monkeypatch.setattr(Model, name, interrupted)
 
 
-@pytest.mark.parametrize("name", ["_train_epoch", "_evaluate", "predict"])
+@pytest.mark.parametrize("name", ["train_epoch", "evaluate", "predict"])
 def test_interrupted_epoch_is_not_recorded(name, monkeypatch):
     val = {"X_val": X_iris, "y_val": y_iris}
     clf = classifier(early_stopping=True).partial_fit(X_iris, y_iris, classes=[0, 1, 2], **val)
@@ -120,7 +121,7 @@ def test_interrupted_epoch_is_not_recorded(name, monkeypatch):
     # What comes before the training is undone.
     before = pickle.dumps(clf)
     with monkeypatch.context() as patch:
-        interrupt_after(patch, "_rows")
+        interrupt_after(patch, "check_rows")
         with pytest.raises(KeyboardInterrupt):
             clf.partial_fit(X_iris, y_iris, **val)
     assert pickle.dumps(clf) == before
@@ -129,11 +130,12 @@ def test_interrupted_epoch_is_not_recorded(name, monkeypatch):
 OUT_OF_MEMORY = """
 import _testcapi, warnings
 import numpy as np
-from fastbp import MLPClassifier, Network
+from fastbp import MLPClassifier
+from fastbp.network import Model
 
 warnings.simplefilter("ignore")
 X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 3
-train = Network._train_epoch
+train = Model.train_epoch
 for nth in range(150):  # the allocation that fails after the training has
     for method in ("fit", "partial_fit"):
         clf = MLPClassifier(5, random_state=0, max_iter=3).fit(X, y)
@@ -145,7 +147,7 @@ for nth in range(150):  # the allocation that fails after the training has
             _testcapi.set_nomemory(nth, nth + 1)
             raise error
 
-        Network._train_epoch = fail
+        Model.train_epoch = fail
         try:
             try:
                 getattr(clf, method)(X, y)
@@ -153,7 +155,7 @@ for nth in range(150):  # the allocation that fails after the training has
                 _testcapi.remove_mem_hooks()
         except:
             _testcapi.remove_mem_hooks()
-        Network._train_epoch = train
+        Model.train_epoch = train
         assert set(vars(clf)) == names and len(clf.loss_curve_) == 3, (nth, method, set(vars(clf)) ^ names)
         assert (clf.predict_proba(X) == expected).all(), (nth, method)
 print("done")

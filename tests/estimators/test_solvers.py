@@ -45,12 +45,14 @@ def test_update_rule_by_name_and_as_object(make, y, name):
     by_object = make(solver=RULES[name], learning_rate_init=5.0, momentum=0.1, beta_1=0).fit(X_iris, y)
     assert_same_parameters(by_name, by_object)
     assert by_object.loss_curve_ == by_name.loss_curve_
-    net = make(max_iter=1, solver=SGD(1e-300)).fit(X_iris, y)._network()
-    net.l2 = 1e-4 / 150  # one batch of all rows: alpha is divided by their number
+    start = make(max_iter=1, solver=SGD(1e-300)).fit(X_iris, y)._model()
+    # one batch of all rows: alpha is divided by their number
+    net = Network(start.layers, n_inputs=4, loss=start.loss, l2=1e-4 / 150)
+    net.parameters[:] = start.parameters
     target = LabelBinarizer().fit_transform(y).argmax(axis=1) if make is classifier else y
     net.fit(X_iris, target, optimizer=RULES[name], batch_size=150, epochs=5, shuffle=False)
     whole = make(solver=RULES[name], batch_size=150, shuffle=False).fit(X_iris, y)
-    np.testing.assert_allclose(net.parameters, whole._network().parameters, rtol=1e-9)
+    np.testing.assert_allclose(net.parameters, whole._model().parameters, rtol=1e-9)
 
 
 def test_settings_of_an_update_rule():
@@ -96,7 +98,7 @@ def test_full_batch_rule_is_that_of_a_network(make, y, rule, weighted):
     np.testing.assert_array_equal(estimator.loss_curve_, history.loss)
     assert estimator.loss_ == history.loss[-1] and estimator.best_loss_ == history.loss.min()
     assert estimator.n_iter_ == len(history.loss) == 5 and estimator.t_ == 0 and not estimator.converged_
-    assert not hasattr(estimator, "partial_fit") and estimator._bound[0]._optimizer_state is None
+    assert not hasattr(estimator, "partial_fit") and estimator._bound[0].optimizer_state is None
     for again in (pickle.loads(pickle.dumps(estimator)), clone(estimator).fit(X_iris, y, weight)):
         assert again.get_params()["solver"] == rule
         np.testing.assert_array_equal(again.predict(X_iris), estimator.predict(X_iris))

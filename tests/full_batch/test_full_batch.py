@@ -15,6 +15,7 @@ from sklearn.linear_model import Lasso, LogisticRegression, Ridge
 
 from fastbp import BFGS, LBFGS, SGD, Adam, Dense, Network, Newton, NewtonCG, Quickprop, Rprop
 from fastbp.full_batch.newton import _downwards, _eigh
+from fastbp.network import Model
 
 CONVEX = [Newton(), NewtonCG(gtol=1e-9), BFGS(gtol=1e-9), LBFGS(gtol=1e-9, ftol=0)]
 XOR = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0.0, 1, 1, 0])
@@ -244,7 +245,7 @@ def test_training_ends_where_it_is_told_to(rng, rule):
 @pytest.mark.parametrize("rule", FULL_BATCH, ids=name)
 def test_interrupt_leaves_the_last_whole_iteration(rng, rule, monkeypatch):
     X, y, _ = problem(rng, 30, 4, 2, "squared_error")
-    net, seen, calls, evaluate = make([4, 5, 2]), [], [0], Network._evaluate
+    net, seen, calls, evaluate = make([4, 5, 2]), [], [0], Model.evaluate
 
     def interrupted(self, *args, **kwargs):
         calls[0] += 1
@@ -252,7 +253,7 @@ def test_interrupt_leaves_the_last_whole_iteration(rng, rule, monkeypatch):
             raise KeyboardInterrupt
         return evaluate(self, *args, **kwargs)
 
-    monkeypatch.setattr(Network, "_evaluate", interrupted)
+    monkeypatch.setattr(Model, "evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, y, optimizer=rule, epochs=50, callback=lambda *_: seen.append(net.parameters.copy()))
     assert len(seen) > 2

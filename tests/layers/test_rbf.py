@@ -7,7 +7,16 @@ import pickle
 import numpy as np
 import pytest
 import reference
-from network_cases import FULL_BATCH, OPTIMIZERS, central_differences, check_hessian, one_step, relative_error
+from network_cases import (
+    FULL_BATCH,
+    OPTIMIZERS,
+    central_differences,
+    check_hessian,
+    expected_gradient,
+    expected_output,
+    one_step,
+    relative_error,
+)
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
@@ -59,12 +68,10 @@ def test_against_the_reference(rng, dtype, n, units):
     X, y = problem(rng, n)
     X = X.astype(dtype)
     value, gradient = net.value_and_gradient(X, y)
-    parameters = [[p.astype(float) for p in part] for part in (net.weights, net.biases)]
-    activations = [layer.activation for layer in net.layers]
-    expected = reference.value_and_gradient(X.astype(float), y, *parameters, activations, net.loss)
+    expected = expected_gradient(net, X, y)
     assert_allclose(value, expected[0], rtol=1e-5 if dtype == "float32" else 1e-12)
     assert relative_error(gradient, expected[1]) < (1e-4 if dtype == "float32" else 1e-12)
-    assert_allclose(net.predict(X), reference.forward(X.astype(float), *parameters, activations)[0][-1], rtol=1e-4)
+    assert_allclose(net.predict(X), expected_output(net, X), rtol=1e-4)
 
 
 @pytest.mark.parametrize("layer", [RBF, Dense])
@@ -72,8 +79,7 @@ def test_wide_layers_against_the_reference(rng, layer):
     """Layers that are shared by columns and keep the transpose of their input, in a batch of several chunks."""
     net = make([layer(300), layer(280), Dense(3)])
     X, y = problem(rng, 700)
-    parameters = [[p.copy() for p in part] for part in (net.weights, net.biases)]
-    expected = reference.value_and_gradient(X, y, *parameters, [each.activation for each in net.layers], net.loss)
+    expected = expected_gradient(net, X, y)
     before = net.parameters.copy()
     value, gradient = net.value_and_gradient(X, y)
     assert_allclose(value, expected[0], rtol=1e-12)

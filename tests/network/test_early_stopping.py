@@ -9,7 +9,6 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from fastbp import LBFGS, SGD, Adam, Dense, Network
-from fastbp._core import Data
 
 
 @pytest.fixture
@@ -43,11 +42,11 @@ def test_retrain(noisy, optimizer, weighted):
     n_steps = 6 * (plain.validation_loss.argmin() + 1)  # of 10 rows each; all 85 rows are 9 steps
     assert 9 < n_steps < 6 * len(plain.loss)
     all_weights = None if weight is None else np.concatenate([weight, np.ones(25)])
-    data = Data(*expected._rows(np.concatenate([X, X_val]), np.concatenate([y, y_val]), all_weights))
+    data = expected._model.check_rows(np.concatenate([X, X_val]), np.concatenate([y, y_val]), all_weights).data()
     for _ in range(n_steps // 9):
-        expected._train_epoch(data, None, 10, optimizer)
+        expected._model.train_epoch(data, None, 10, optimizer)
     if n_steps % 9:
-        expected._train_epoch(data, np.arange(n_steps % 9 * 10), 10, optimizer)
+        expected._model.train_epoch(data, np.arange(n_steps % 9 * 10), 10, optimizer)
     assert_array_equal(net.parameters, expected.parameters)
     assert len(history.second.loss) == len(history.second.seconds) == -(-n_steps // 9)
     assert history.second.validation_loss.size == 0
@@ -100,7 +99,7 @@ def test_retrain_counts_updates(noisy, shuffle):
     net, plain, steps = make(), make(), []
     history = net.fit(
         X, y, validation_data=(X_val, y_val), early_stopping=5, then="retrain",
-        callback=lambda epoch, history: steps.append(int(net._optimizer_state["t"][0])), **settings,
+        callback=lambda epoch, history: steps.append(int(net._model.optimizer_state.t[0])), **settings,
     )  # fmt: skip
     plain.fit(X, y, validation_data=(X_val, y_val), early_stopping=5, **settings)
     n_steps = steps[history.validation_loss.argmin()]
@@ -109,11 +108,11 @@ def test_retrain_counts_updates(noisy, shuffle):
         assert n_steps == 8 * (history.validation_loss.argmin() + 1)
         expected, order = make(), np.arange(85)
         all_weights = np.r_[weight, np.ones(25)]
-        data = Data(*expected._rows(np.concatenate([X, X_val]), np.concatenate([y, y_val]), all_weights))
+        data = expected._model.check_rows(np.concatenate([X, X_val]), np.concatenate([y, y_val]), all_weights).data()
         for _ in range(n_steps // 13):
-            expected._train_epoch(data, None, 5, settings["optimizer"])
+            expected._model.train_epoch(data, None, 5, settings["optimizer"])
         if n_steps % 13:
-            expected._train_epoch(data, order[: 5 * (4 + n_steps % 13)], 5, settings["optimizer"])
+            expected._model.train_epoch(data, order[: 5 * (4 + n_steps % 13)], 5, settings["optimizer"])
         assert_array_equal(net.parameters, expected.parameters)
 
 

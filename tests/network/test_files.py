@@ -20,7 +20,19 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastbp.network
-from fastbp import ELU, RBF, Dense, LeakyReLU, Network, Orthogonal, SoftmaxCrossEntropy, VarianceScaling
+from fastbp import (
+    ELU,
+    RBF,
+    Adam,
+    Dense,
+    Huber,
+    LeakyReLU,
+    Network,
+    Orthogonal,
+    ReduceOnPlateau,
+    SoftmaxCrossEntropy,
+    VarianceScaling,
+)
 from fastbp.losses import Lp
 
 pytestmark = pytest.mark.once
@@ -179,6 +191,24 @@ def test_a_file_of_version_0_1_0():
     X = [[0.1257302210933933, -0.1321048632913019, 0.6404226504432821]]
     expected = [[0.2688407003879547, 0.23100115358829498, 0.23254431784152985, 0.26761379837989807]]
     assert_allclose(net.predict(X), expected, rtol=1e-5)
+
+
+def test_a_pickle_of_version_0_1_0():
+    net = pickle.loads((Path(__file__).parent / "data" / "network-0.1.0.pickle").read_bytes())
+    assert net.layers == (Dense(3, LeakyReLU(0.2), l2=0.1), RBF(2, dropout=0.1), Dense(2))
+    assert (net.n_inputs, net.loss, net.l1, net.l2, net.dtype) == (2, Huber(2.0), 0.01, 0.0, np.float32)
+    X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    expected = [[0.43983483, 0.61938846], [0.32669857, 0.19848187], [0.4516877, 0.7374483], [0.33706546, 0.27900437]]
+    assert_allclose(net.predict(X), expected, rtol=1e-5)
+    twin = pickle.loads(pickle.dumps(net))
+    for again in (net, twin):  # with the optimizer's state, and random numbers
+        again.partial_fit(
+            X, np.hstack([X[:, :1], 1 - X[:, 1:]]), optimizer=Adam(ReduceOnPlateau(0.1)), epochs=2, batch_size=2
+        )  # fmt: skip
+        expected = [
+            [0.13350335, 0.80813116], [0.07797144, 0.29692888], [0.1476154, 0.92057908], [0.08714554, 0.37367731],
+        ]  # fmt: skip
+        assert_allclose(again.predict(X), expected, rtol=1e-4)
 
 
 def test_pickles_of_version_0_1_0_find_their_classes():

@@ -11,7 +11,8 @@ from scipy import sparse
 
 import fastbp
 from fastbp import SGD, Adam, Dense, ImageAugmentation, MLPClassifier, MLPRegressor, Network
-from fastbp._core import Data
+from fastbp.graph.reference import losses
+from fastbp.losses import kernel_of
 
 
 def data(rng, n=50, n_in=6, n_out=3):
@@ -53,8 +54,8 @@ def test_masks_are_those_of_the_reference(rng):
     X, y = data(rng)
     seed = np.random.RandomState(5).randint(2**32, size=2, dtype=np.uint32)
     parameters = net.parameters.copy()
-    record, _ = net._train_epoch(
-        Data(*net._rows(X, y)), None, 30, SGD(1e-300), random_state=np.random.RandomState(5)
+    record, _ = net._model.train_epoch(
+        net._model.check_rows(X, y).data(), None, 30, SGD(1e-300), random_state=np.random.RandomState(5)
     )
     assert_array_equal(net.parameters, parameters)
     H, rows = X[30:], np.arange(20)
@@ -63,7 +64,7 @@ def test_masks_are_those_of_the_reference(rng):
         H = H @ W + b
         if i < 3:
             H = np.tanh(H) * reference.dropout_mask(seed, 1, rows, i, W.shape[1], rate)
-    expected = reference.losses("softmax_cross_entropy", H, reference.one_hot(y[30:], 3)).mean()
+    expected = losses(kernel_of("softmax_cross_entropy"), H, reference.one_hot(y[30:], 3)).mean()
     assert_allclose(record[1, 0], expected, rtol=1e-12)
 
 
@@ -123,7 +124,7 @@ def test_a_batch_of_many_chunks_has_the_masks_of_one(rng, monkeypatch):
     seed = np.random.RandomState(3).randint(2**32, size=2, dtype=np.uint32)
     H = np.tanh(X @ net.weights[0] + net.biases[0]) * reference.dropout_mask(seed, 0, np.arange(70000), 1, 40, 0.4)
     Z = H @ net.weights[1] + net.biases[1]
-    expected = reference.losses("softmax_cross_entropy", Z, reference.one_hot(y, 3)).mean()
+    expected = losses(kernel_of("softmax_cross_entropy"), Z, reference.one_hot(y, 3)).mean()
     assert_allclose(cost, expected, rtol=1e-10)
 
 
@@ -182,7 +183,7 @@ def test_estimators(rng):
             estimator(solver="lbfgs", dropout=0.1).fit(X, target)
     clf = MLPClassifier(20, max_iter=1, random_state=0).fit(X, y)
     clf.set_params(dropout=0.5, warm_start=True).fit(X, y)
-    assert clf._network().layers[0].dropout == 0.5
+    assert clf._model().layers[0].dropout == 0.5
 
 
 # ---- input noise ----------------------------------------------------------------------------------------------------
@@ -227,14 +228,15 @@ def test_all_that_is_random_in_its_order(rng):
     images = ImageAugmentation((5, 7), shift=1, rotation=20, elastic_alpha=3, elastic_sigma=1)
     X, y = rng.integers(0, 255, size=(50, 35)).astype(np.uint8), rng.normal(size=(50, 2))
     seed = np.random.RandomState(5).randint(2**32, size=2, dtype=np.uint32)
-    record, _ = net._train_epoch(
-        Data(*net._rows(X, y)), None, 30, SGD(1e-300), random_state=np.random.RandomState(5), augmentation=images
+    record, _ = net._model.train_epoch(
+        net._model.check_rows(X, y).data(), None, 30, SGD(1e-300), random_state=np.random.RandomState(5),
+        augmentation=images,
     )
     H = [reference.distorted(x.reshape(5, 7), images, seed, 1, i).ravel() for i, x in enumerate(X[30:].astype(float))]
     H = H + 0.2 * reference.normal_numbers(seed, 1, np.arange(20), 35)
     H *= reference.dropout_mask(seed, 1, np.arange(20), 0, 35, 0.3)
     z = H @ net.weights[0] + net.biases[0]
-    assert_allclose(record[1, 0], reference.losses("squared_error", z, y[30:]).mean(), rtol=1e-12)
+    assert_allclose(record[1, 0], losses(kernel_of("squared_error"), z, y[30:]).mean(), rtol=1e-12)
 
 
 def test_augmentation_teaches_invariance(rng):

@@ -26,7 +26,7 @@ def tied(ties=((0, 1, 0.3), (1, 4, 0.2), (4, 0, 0.1)), layers=None, n_inputs=4, 
 def pull(net):
     """Penalty of the ties and its gradient, in the words of the definition."""
     penalty, gradient = 0.0, np.zeros_like(net.parameters)
-    places = net._views(np.arange(net.parameters.size))[0]
+    places = net._model.views(np.arange(net.parameters.size))[0]
     for i, j, strength in net.ties:
         difference = net.weights[i] - net.weights[j]
         penalty += strength / 2 * np.linalg.norm(difference) ** 2
@@ -106,7 +106,7 @@ def test_same_bits_with_ties_for_any_number_of_threads(rng, dtype, units, kind):
             optimizer = Adam(clip_norm=clip_norm)
             history = net.partial_fit(X, y, optimizer=optimizer, batch_size=150, n_threads=n_threads)
             results[-1].append(history.loss)
-        assert net._engine.n_members == n_threads
+        assert net._model.engine.n_members == n_threads
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert_array_equal(a, b)

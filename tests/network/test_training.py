@@ -191,7 +191,7 @@ def test_nonfinite_epoch_of_a_team_restores_the_network(rng, n_threads):
     for optimizer in (Adam(1e300), SGD(1e300)):
         with pytest.raises(FloatingPointError, match="not finite after epoch"):
             net.partial_fit(X, y, optimizer=optimizer, batch_size=1000, n_threads=n_threads)
-        assert net._engine.n_members == n_threads
+        assert net._model.engine.n_members == n_threads
         assert pickle.dumps(net) == before
 
 

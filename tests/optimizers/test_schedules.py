@@ -124,7 +124,7 @@ def test_a_plateau_below_zero(rng):
     net.fit(X, y, optimizer=LBFGS(), epochs=500)
     losses = net.fit(X, y, optimizer=SGD(ReduceOnPlateau(1e-12, 0.5, patience=3)), epochs=21).loss
     assert losses.max() < -3
-    assert net._optimizer_state["memory"][0] == 5
+    assert net._model.optimizer_state.memory[0] == 5
 
 
 TORCH = [
@@ -345,14 +345,14 @@ def test_estimators_follow_a_schedule(solver):
     assert model.get_params()["learning_rate"] == schedule
     model.fit(X_iris, y_iris)
     random_state, order = np.random.RandomState(0), np.arange(150)
-    net, rule = model._new_network(4, [8, 3], "float64", random_state), model._optimizer.rule
+    net, rule = model._new_model(4, [8, 3], "float64", random_state), model._optimizer.rule
     net.l2, t = model.alpha, 0
     for epoch in range(6):
         order = order[random_state.permutation(150)]
         for i in range(0, 150, 30):  # an epoch for each step, at the rate expected
-            data = net._data(X_iris, y_iris)
+            data = net.check_rows(X_iris, y_iris).data()
             rate = schedule.rates([t], epoch)[0]
-            net._train_epoch(data, order[i : i + 30], 30, rule, rate, penalty_over_weight=True)
+            net.train_epoch(data, order[i : i + 30], 30, rule, learning_rate=rate, penalty_over_weight=True)
             t += 1
     assert_allclose(model.coefs_[0], net.weights[0], rtol=1e-12)
     again = pickle.loads(pickle.dumps(model))
@@ -379,7 +379,7 @@ def test_partial_fit_and_copies_go_on(early_stopping):
     memory = None
     for loss in models[0].validation_loss_curve_ if early_stopping else models[0].loss_curve_:
         memory = schedule.observe(memory, loss)
-    assert models[0]._network()._optimizer_state["memory"] == memory
+    assert models[0]._model().optimizer_state.memory == memory
     assert memory[0] > 0
 
 

@@ -100,7 +100,7 @@ def test_what_was_entered_is_left_without_exit():
     net = make([4, 2])
     with threadpool_limits(2, user_api="blas"):
         before = blas_numbers()
-        assert threads.exclusive(net).__enter__() is None
+        assert threads.exclusive(net._model.engine).__enter__() is None
         assert threads.team(1, True).__enter__() == 1
         assert threads.n_busy() == 0 and blas_numbers() == before
     with ThreadPoolExecutor() as other_thread:

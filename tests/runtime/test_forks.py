@@ -80,7 +80,7 @@ def test_fork_in_a_callback():
     inside, leave = threading.Event(), threading.Event()
 
     def work():
-        with threads.exclusive(other), threads.team(3, True):
+        with threads.exclusive(other._model.engine), threads.team(3, True):
             inside.set()
             leave.wait(60)
 

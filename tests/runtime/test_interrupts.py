@@ -35,7 +35,7 @@ def test_interrupt(batch, n_threads):
         net.fit(X, y, optimizer=SGD(0.01), batch_size=batch, epochs=1000, n_threads=n_threads)
     assert time.perf_counter() - began < 1.5
     timer.join()
-    if batch == len(X) and net._optimizer_state["t"][0] == 0:
+    if batch == len(X) and net._model.optimizer_state.t[0] == 0:
         assert_array_equal(net.parameters, start)
     else:
         assert not np.array_equal(net.parameters, start)
@@ -61,7 +61,7 @@ def test_signals_in_an_epoch_alone(error, n_threads):
     handler = signal.signal(signal.SIGALRM, fail)
     try:
         for method in (net.partial_fit, net.fit):
-            start, t = net.parameters.copy(), net._optimizer_state["t"][0]
+            start, t = net.parameters.copy(), net._model.optimizer_state.t[0]
             signal.setitimer(signal.ITIMER_REAL, 0.3)
             with pytest.raises(error):
                 method(X, y, optimizer=optimizer, batch_size=64, n_threads=n_threads)
@@ -69,7 +69,7 @@ def test_signals_in_an_epoch_alone(error, n_threads):
                 assert pickle.dumps(net) == before
             else:
                 assert not np.array_equal(net.parameters, start)
-                assert net._optimizer_state["t"][0] > (t if method == net.partial_fit else 0)
+                assert net._model.optimizer_state.t[0] > (t if method == net.partial_fit else 0)
     finally:
         signal.signal(signal.SIGALRM, handler)
     assert np.isfinite(net.predict(X[:100])).all()
@@ -232,7 +232,7 @@ HANDLER_IN_A_RUN = """
         if evaluate:
             return net.value_and_gradient(X, y, n_threads=n_threads)
         net.fit(X, y, optimizer=SGD(1e-3), batch_size=64, n_threads=n_threads)
-        return net.parameters, net._optimizer_state["t"]
+        return net.parameters, net._model.optimizer_state.t
 
     refused = []
     def handler(number, frame):
@@ -292,7 +292,7 @@ def test_backward_needs_what_the_workspace_has():
     X, y = data([4, 2], 50)
     net = make([4, 3, 2])
     a = net.forward(X)
-    kept = net._engine.kept
+    kept = net._model.engine.kept
     gradient, inputs = np.empty_like(net.parameters), np.empty_like(X)
     for other in (
         lambda: net.forward(X[:10]),
@@ -302,7 +302,7 @@ def test_backward_needs_what_the_workspace_has():
     ):
         other()
         with pytest.raises(RuntimeError, match="backward needs a call of forward before it"):
-            net._engine.backward(net.parameters, kept, a, gradient, inputs, 1)
+            net._model.engine.backward(net.parameters, kept, a, gradient, inputs, 1)
     net.forward(X)
     first, again = net.backward(a), net.backward(a)  # which leaves the activations
     assert_array_equal(first[0], again[0])

@@ -50,13 +50,13 @@ def measure(sizes, n, optimizer, dtype, kind, n_threads):
     y = rng.integers(0, sizes[-1], n)
     net = Network([*(Dense(m, "tanh") for m in sizes[1:-1]), Dense(sizes[-1])], n_inputs=sizes[0],
                   loss="softmax_cross_entropy", l1=1e-6, l2=1e-6, dtype=dtype, random_state=0)
-    data, order = net._data(X, y, np.ones(n)), rng.permutation(n)
+    data, order = net._model.check_rows(X, y, np.ones(n)).data(), rng.permutation(n)
     out = []
     for _ in range(2):
         calls = 0
         before = shim.allocations()
         sys.setprofile(profile)
-        net._train_epoch(data, order, 64, optimizer, n_threads=n_threads)
+        net._model.train_epoch(data, order, 64, optimizer, n_threads=n_threads)
         sys.setprofile(None)
         out.append((shim.allocations() - before, calls))
     return out[-1]

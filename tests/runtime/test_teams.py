@@ -5,7 +5,7 @@ import os
 import joblib
 import numpy as np
 import pytest
-import reference
+from network_cases import expected_gradient
 from numpy.testing import assert_allclose, assert_array_equal
 from runtime_cases import NETWORKS, data, make
 from scipy import sparse
@@ -41,7 +41,7 @@ def everything(X, y, sizes, batch, optimizer, n_threads):
     net = make(sizes, max_norm=0.7 if optimizer.clip_norm else None)
     for _ in range(2):
         net.partial_fit(X, y, optimizer=optimizer, batch_size=batch, n_threads=n_threads)
-        assert net._engine.n_members == n_threads
+        assert net._model.engine.n_members == n_threads
     cost, gradient = net.value_and_gradient(X, y, n_threads=n_threads)
     forward = net.forward(X, n_threads=n_threads)
     backward = net.backward(forward, n_threads=n_threads)
@@ -68,16 +68,13 @@ def test_same_bits_and_the_reference_with_other_layers(rng, name):
         forward = net.forward(X, n_threads=n_threads)
         backward = net.backward(forward, n_threads=n_threads)
         net.fit(X, y, optimizer=Adam(clip_norm=0.1), epochs=2, batch_size=150, n_threads=n_threads)
-        assert net._engine.n_members == n_threads
+        assert net._model.engine.n_members == n_threads
         results.append([net.parameters, net.predict(X, n_threads=n_threads), cost, gradient, forward, *backward])
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert_array_equal(a, b)
     net = Network(STACKS[name], n_inputs=300, loss="softmax_cross_entropy", random_state=0)
-    activations = [layer.activation for layer in net.layers]
-    expected = reference.value_and_gradient(
-        X, np.eye(7)[y], net.weights, net.biases, activations, net.loss
-    )
+    expected = expected_gradient(net, X, np.eye(7)[y])
     assert_allclose(cost, expected[0], rtol=1e-12)
     assert_allclose(gradient, expected[1], rtol=1e-9, atol=1e-12 * np.abs(expected[1]).max())
 
@@ -98,7 +95,7 @@ def test_small_work_runs_on_one_thread():
     net = make([8, 16, 2])
     X, y = data([8, 16, 2], 1000)
     net.fit(X, y, n_threads=2)
-    assert net._engine.n_members == 1
+    assert net._model.engine.n_members == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs processor affinity")
@@ -113,7 +110,7 @@ def test_teams_respect_affinity():
         for allowed in ({min(before)}, {max(before)}):
             os.sched_setaffinity(0, allowed)
             assert_array_equal(net.predict(X, n_threads=3), expected)
-            assert net._engine.n_members == 3
+            assert net._model.engine.n_members == 3
             net.fit(X, y, batch_size=batch, n_threads=2)
             expected = net.predict(X)
             assert os.sched_getaffinity(0) == allowed
@@ -140,7 +137,7 @@ def test_never_more_members_than_processors(monkeypatch):
                 lambda: net.value_and_gradient(X, y, n_threads=64),
             ):
                 call()
-                assert net._engine.n_members <= most
+                assert net._model.engine.n_members <= most
             for n_threads in (None, -1, 64):
                 with threads.team(n_threads, False) as granted:
                     assert granted <= most

@@ -32,7 +32,7 @@ def test_a_fit_keeps_a_processor_between_its_epochs(monkeypatch):
     inside, leave = threading.Event(), threading.Event()
 
     def fit():
-        with threads.exclusive(other), threads.exclusive(other):
+        with threads.exclusive(other._model.engine), threads.exclusive(other._model.engine):
             with threads.team(None, False):
                 pass
             inside.set()
@@ -45,7 +45,7 @@ def test_a_fit_keeps_a_processor_between_its_epochs(monkeypatch):
     worker = threading.Thread(target=fit)
     worker.start()
     assert inside.wait(60)
-    with threads.exclusive(net):
+    with threads.exclusive(net._model.engine):
         assert granted() == 3
         leave.set()
         worker.join(60)
@@ -204,13 +204,13 @@ def test_weights_written_by_another_thread_during_training():
                 w[::batch] = 0
                 w[::batch] = 1
 
-        data = net._data(X, y, w)
+        data = net._model.check_rows(X, y, w).data()
         writer = threading.Thread(target=write, daemon=True)
         writer.start()
         for _ in range(30):
-            record, _ = net._train_epoch(data, None, batch, SGD(1e-6), n_threads=2)
+            record, _ = net._model.train_epoch(data, None, batch, SGD(1e-6), n_threads=2)
             assert set(record[:, 2]) <= {0, 1}
         ended.set()
-        print(net._engine.n_members)
+        print(net._model.engine.n_members)
     """)
     assert int(printed) >= 1

@@ -11,6 +11,8 @@ from kernel_table import pointer
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastbp import Huber, Lp, Quantile, SoftmaxCrossEntropy
+from fastbp.graph.reference import loss_gradient, losses
+from fastbp.losses import kernel_of
 
 COSTS = [
     "squared_error", "cross_entropy", "softmax_cross_entropy", "poisson", "absolute_error", "huber", Huber(0.3), Lp(1),
@@ -38,8 +40,8 @@ def test_loss(k, dtype, rng, loss, n):
             target = target[:, : n // 2] if loss == "gaussian" else target
             w = np.ones(m) if weights is None else weights
             zz = z.astype(float)
-            expected = reference.deltas(loss, zz, target) * w[:, None] * scale
-            expected_loss = (w * reference.losses(loss, zz, target)).sum()
+            expected = loss_gradient(kernel_of(loss), zz, target) * w[:, None] * scale
+            expected_loss = (w * losses(kernel_of(loss), zz, target)).sum()
             whole, check = guarded((m, n + 2), dtype)
             whole[:] = 99
             d = whole[:, :n]
@@ -63,7 +65,7 @@ def test_softmax_cross_entropy_of_large_logits(k, dtype, level):
     for loss, target in (("softmax_cross_entropy", [1.0, 0.0]), (SoftmaxCrossEntropy(0.5), [0.75, 0.25])):
         for gap in (0.0, float(np.spacing(np.array(level, dtype)))):
             z = np.tile(np.array([level, level + gap], dtype), (k.lanes + 1, 1))
-            exact = reference.losses("softmax_cross_entropy", np.array([[0.0, gap]]), np.array([target]))[0]
+            exact = losses(kernel_of("softmax_cross_entropy"), np.array([[0.0, gap]]), np.array([target]))[0]
             rows = np.tile(np.array([1, 0], dtype), (len(z), 1))
             for y, labels in ((rows, None), (None, np.zeros(len(z), np.int64))):
                 scratch, d = z.copy(), np.empty_like(z)
@@ -135,8 +137,8 @@ def test_loss_of_several_quantiles(k, dtype, rng):
     z, y = rng.normal(size=(5, 21)).astype(dtype), np.tile(rng.normal(size=(5, 7)).astype(dtype), 3)
     loss, d = Quantile([0.1, 0.5, 0.8]), np.empty((5, 21), dtype)
     value = k.loss(byref(kt.Cost.of(loss)), 5, 21, pointer(z), 21, pointer(y), None, None, 1.0, pointer(d))
-    assert_allclose(value, reference.losses(loss, z, y[:, :7]).sum(), **tolerance(dtype, 20))
-    assert_allclose(d, reference.deltas(loss, z, y[:, :7]), rtol=2 * np.finfo(dtype).eps)
+    assert_allclose(value, losses(kernel_of(loss), z, y[:, :7]).sum(), **tolerance(dtype, 20))
+    assert_allclose(d, loss_gradient(kernel_of(loss), z, y[:, :7]), rtol=2 * np.finfo(dtype).eps)
 
 
 def test_nan_in_a_loss_is_not_lost(k, dtype):

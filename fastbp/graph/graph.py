@@ -1,0 +1,198 @@
+"""Values and ops: the forward program of a network, made by its layers.
+
+Layers write ops, one after the other, each of which makes a value from one that is there, or adds to one:
+
+    ``dense``        ``Z = H W + b``
+    ``transposed``   ``Z = H W^T + b``
+    ``rbf``          ``a_j = exp(-beta_j |h - w_j|^2)``, ``beta = exp(b)``
+    ``move``         ``Z[:, column:][:, :n] = H``, n being the columns of H
+    ``add``          ``Z[:, column:][:, :n] += H``
+    ``unit``         ``A = f(Z)``, in place, and the dropout of A
+
+Every value has one ``unit``, after the last op that writes to it: the rows of Z are still in cache then. In
+``gradient`` there is a rule for each of them.
+"""
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+N_MAX = 2**31 - 1  # columns of a value, as BLAS counts them
+
+
+@dataclass(frozen=True)
+class Weights:
+    """``W (n_in, n_out)`` and, if there is one, ``b (n_out,)``, in a network's flat vector of parameters.
+
+    Of radial basis functions (`radial`) they are centres and the logarithms of beta. A bias alone has ``n_in = 0``.
+    """
+
+    layer: object  # whose l1, l2, max_norm and initializer they have
+    n_in: int
+    n_out: int
+    has_bias: bool
+    radial: bool
+    offset: int  # of W in the flat vector; b follows it
+
+    @property
+    def size(self):
+        """Number of parameters."""
+        return (self.n_in + self.has_bias) * self.n_out
+
+
+@dataclass(frozen=True)
+class Value:
+    """An array ``(n_samples, n)``, the output of a unit ``f(z)`` with inverted dropout."""
+
+    name: str  # of the layer that it comes from
+    n: int
+    unit: str = "identity"
+    parameter: float = 0.0  # of the unit
+    dropout: float = 0.0
+    stream: int = 0  # of random words, for dropout
+
+
+@dataclass(frozen=True)
+class Op:
+    """A step of a program, from one value to another (numbers in `Graph.values`)."""
+
+    kind: str
+    input: int
+    output: int
+    weights: int = -1  # numbers in `Graph.weights`: of W,
+    bias: int = -1  # and of b, -1 for none
+    column: int = 0
+    accumulate: bool = False  # of gradients: add to what is there
+
+
+@dataclass
+class Graph:
+    """The forward program of a network of `n_inputs` inputs; value 0 is X.
+
+    Attributes
+    ----------
+    values : list of Value
+    weights : list of Weights
+    forward : list of Op
+    places : list of tuple (weights, bias, transposed)
+        Each use of weights by a layer, in the order of layers.
+    outputs : dict
+        Numbers of the values that are the network's outputs, by name; None is the name of a single one.
+    shared : dict
+        Layers that have one set of weights for all their places, by name.
+    """
+
+    n_inputs: int
+    values: list = field(default_factory=list)
+    weights: list = field(default_factory=list)
+    forward: list = field(default_factory=list)
+    places: list = field(default_factory=list)
+    outputs: dict = field(default_factory=dict)
+    shared: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.values.append(Value("X", self.n_inputs))
+        self._shared_weights = {}  # numbers of weights, by the name of what is shared and a count within it
+        self._scopes = []  # names of what is shared that is being built, with that count
+        self._n_streams = 0
+
+    @property
+    def n_parameters(self):
+        """Length of the flat vector of parameters."""
+        return self.weights[-1].offset + self.weights[-1].size if self.weights else 0
+
+    # ---- for layers -------------------------------------------------------------------------------------------------
+
+    def value(self, name, n):
+        """A new value, for ops to write to; `finish` is to follow."""
+        if n > N_MAX:
+            raise ValueError(f"layers: {name} must have at most {N_MAX} units, got {n}")
+        self.values.append(Value(name, n))
+        return len(self.values) - 1
+
+    def finish(self, value, unit="identity", parameter=0.0, dropout=0.0, weights=-1):
+        """Apply a unit to what ops have written; returns the value."""
+        self._n_streams += 1
+        self.values[value] = replace(
+            self.values[value], unit=unit, parameter=parameter, dropout=dropout, stream=self._n_streams
+        )
+        self.forward.append(Op("unit", value, value, weights))
+        return value
+
+    @contextmanager
+    def sharing(self, place, name, layer):
+        """While it lasts, new weights are those that were made under this name before, in their order, if any were.
+
+        Parameters
+        ----------
+        place : str
+            Where the layer is now, for errors.
+        name : str
+        layer : layer
+
+        Raises
+        ------
+        ValueError
+            If another layer has this name.
+        """
+        there = self.shared.setdefault(name, layer)
+        if there != layer:
+            raise ValueError(
+                f"layers: {place} is shared under the name {name!r}, all places of which must have one layer, got "
+                f"{there!r} and {layer!r}"
+            )
+        self._scopes.append([name, 0])
+        yield
+        self._scopes.pop()
+
+    def new_weights(self, name, layer, n_in, n_out, has_bias=True, radial=False):
+        """Number of new weights for a layer; within `sharing`, of those that its other places have.
+
+        Raises
+        ------
+        ValueError
+            If they have another shape there.
+        """
+        key, number = None, len(self.weights)
+        if self._scopes:
+            scope = self._scopes[-1]
+            key, scope[1] = tuple(scope), scope[1] + 1
+            number = self._shared_weights.setdefault(key, number)
+        if number == len(self.weights):
+            self.weights.append(Weights(layer, n_in, n_out, has_bias, radial, self.n_parameters))
+        elif (there := self.weights[number]).n_in != n_in or there.n_out != n_out:
+            raise ValueError(
+                f"layers: {name} is shared, and must have weights of the shape that it has elsewhere, "
+                f"({there.n_in}, {there.n_out}), got ({n_in}, {n_out}) for {layer!r}"
+            )
+        return number
+
+    def dense(self, name, h, layer, n_out, has_bias=True, radial=False):
+        """Value of ``H W + b`` or radial basis functions with new weights, and their number; `finish` is to follow."""
+        number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, radial)
+        z = self.value(name, n_out)
+        bias = number if has_bias else -1
+        self.forward.append(Op("rbf" if radial else "dense", h, z, number, bias))
+        self.places.append((number, bias, False))
+        return z, number
+
+    def transposed(self, name, h, layer, number):
+        """Value of ``H W^T + b`` with weights that are there and a bias of its own; `finish` is to follow."""
+        w = self.weights[number]
+        if self.values[h].n != w.n_out:
+            raise ValueError(
+                f"layers: {name} must take the {w.n_out} units of the layer that it is the transposed of, got "
+                f"{self.values[h].n} for {layer!r}"
+            )
+        bias = self.new_weights(name, layer, 0, w.n_in)
+        z = self.value(name, w.n_in)
+        self.forward.append(Op("transposed", h, z, number, bias))
+        self.places.append((number, bias, True))
+        return z
+
+    def move(self, h, z, column=0, add=False):
+        """Write a value to columns of another, or add it."""
+        self.forward.append(Op("add" if add else "move", h, z, column=column))
+
+    def shared_weights(self, name):
+        """Number of the first weights of what is shared under this name; None if there are none yet."""
+        return self._shared_weights.get((name, 0))

@@ -1,0 +1,263 @@
+"""A twin of each op in plain NumPy, and programs run with them: what the compiled core is tested against.
+
+The twins are formulas for arrays and for pairs (see pairs.py) alike: with parameters that are pairs, the gradient that
+comes out knows its own derivative, which is the product of the Hessian and a direction. The derivatives that twins
+state themselves, of units, losses and radial basis functions, are those that need care at the ends of a dtype's range.
+"""
+
+from itertools import chain
+
+import numpy as np
+from scipy.special import softmax
+
+from .formulas import LOSSES, OUTPUT_UNITS, UNITS, bounded, most, weighted
+from .pairs import column_sums, elementwise, joined, placed, product_over_rows, row_sums, value
+
+# ---- ops with weights: forward, dC/dH from D = dC/dZ, and the gradients of W and b ----------------------------------
+
+
+def _dense(H, W, b):
+    return H @ W if b is None else H @ W + b
+
+
+def _dense_back(D, H, W, b):
+    return D @ W.T
+
+
+def _dense_gradient(D, H, Z, W, b):
+    return product_over_rows(H, D), column_sums(D)
+
+
+def _transposed(H, W, b):
+    return H @ W.T if b is None else H @ W.T + b
+
+
+def _transposed_back(D, H, W, b):
+    return D @ W
+
+
+def _transposed_gradient(D, H, Z, W, b):
+    return product_over_rows(D, H), column_sums(D)
+
+
+def _centred(H, W):
+    """Both relative to the centres' mean: products of numbers with a common offset would lose digits."""
+    origin = value(W).mean(axis=1, keepdims=True)
+    return H - origin.T, W - origin
+
+
+def _twice_beta(b):
+    """``2 exp(b)``, bounded as in the core."""
+    return np.minimum(2 * np.exp(value(b)), most(value(b).dtype))
+
+
+def _rbf(H, W, b):
+    """``z_j = -beta_j |h - w_j|^2``, of which the unit is exp."""
+    H, W = _centred(H, W)
+    h, w, scale = value(H), value(W), _twice_beta(b)
+    half = np.stack([((h - centre) ** 2).sum(axis=1) for centre in w.T], axis=1) * -0.5
+    reach = np.where(half == 0, 0, scale)  # on a centre the derivatives of z are 0 without rounding
+    z = np.maximum(scale * np.maximum(half, -most(h.dtype)), -1000)  # where exp is 0
+    return joined(
+        z,
+        (H, lambda t: bounded(reach * (t @ w - row_sums(h * t)))),
+        (W, lambda t: bounded(reach * (h @ t - (w * t).sum(axis=-2, keepdims=True)))),
+        (b, lambda t: z * t),
+    )
+
+
+def _rbf_delta(D, b):
+    """``S = 2 beta * D``"""
+    d, scale = value(D), _twice_beta(b)
+    return joined(scale * d, (D, lambda t: scale * t), (b, lambda t: scale * (d * t)))
+
+
+def _rbf_back(D, H, W, b):
+    (H, W), S = _centred(H, W), _rbf_delta(D, b)
+    return S @ W.T - H * row_sums(S)
+
+
+def _rbf_gradient(D, H, Z, W, b):
+    (H, W), S = _centred(H, W), _rbf_delta(D, b)
+    return product_over_rows(H, S) - W * column_sums(S), column_sums(D * Z)
+
+
+FORWARD = {"dense": _dense, "transposed": _transposed, "rbf": _rbf}
+BACKWARD = {"dense_back": _dense_back, "transposed_back": _transposed_back, "rbf_back": _rbf_back}
+GRADIENTS = {"dense": _dense_gradient, "transposed": _transposed_gradient, "rbf": _rbf_gradient}
+
+# ---- units and losses -----------------------------------------------------------------------------------------------
+
+
+def unit(Z, name, p):
+    """``A = f(Z)``"""
+    z = value(Z)
+    if name == "softmax":
+        a = softmax(z, axis=1)
+        return joined(a, (Z, lambda t: unit_back(t, z, a, name, p)))
+    f, first, _ = UNITS[name]
+    a = f(z, p)
+    return elementwise(lambda z: a, lambda z: first(z, a, p), Z)
+
+
+def unit_back(E, Z, A, name, p):
+    """``D = E * f'(Z)``, of softmax units ``A * (E - row sums of A * E)``."""
+    if name == "softmax":
+        return A * (E - row_sums(A * E))
+    (_, first, second), a = UNITS[name], value(A)
+    return E * elementwise(lambda z: first(z, a, p), lambda z: second(z, a, p), Z)
+
+
+def _for_each_column(z, y):
+    """Targets of all columns of z where several of them have the same, in groups."""
+    return np.tile(y, z.shape[1] // y.shape[1])
+
+
+def losses(cost, z, y):
+    """Loss of each sample, of outputs z and targets y; `cost` begins with what `kernel_of` returns."""
+    return LOSSES[cost[0]][0](z, _for_each_column(z, y), cost).sum(axis=1)
+
+
+def loss_gradient(cost, z, y):
+    """The gradient of each sample's loss by z."""
+    return LOSSES[cost[0]][1](z, _for_each_column(z, y), cost)
+
+
+def loss_back(cost, Z, y, s):
+    """``dC/dA`` of an output, S being the weights of samples, ``(n_samples, 1)``."""
+    z = value(Z)
+    hessian = LOSSES[cost[0]][2](z, _for_each_column(z, y), cost)
+    return joined(weighted(s, loss_gradient(cost, z, y)), (Z, lambda t: weighted(s, hessian(t))))
+
+
+def predicted(cost, z):
+    """Activations of the output unit that a loss brings along."""
+    return OUTPUT_UNITS.get(cost[0], lambda z, s: z)(z, cost)
+
+
+# ---- programs -------------------------------------------------------------------------------------------------------
+
+
+def split(graph, flat):
+    """W and b (or None) of each of a graph's weights, as views of a flat array, or of several in its rows."""
+    parts, axes = [], flat.shape[:-1]
+    for w in graph.weights:
+        bias = w.offset + w.n_in * w.n_out
+        parts.append((
+            flat[..., w.offset : bias].reshape(*axes, w.n_in, w.n_out),
+            flat[..., bias : bias + w.n_out].reshape(*axes, 1, w.n_out) if w.has_bias else None,
+        ))  # fmt: skip
+    return parts
+
+
+def flattened(graph, arrays, axes=(), dtype=np.float64):
+    """The flat array of W and b, one after the other, or of several in its rows; None is 0."""
+    flat = np.zeros((*axes, graph.n_parameters), dtype)
+    for view, a in zip(chain(*split(graph, flat)), arrays, strict=True):
+        if a is not None:
+            view[:] = a
+    return flat
+
+
+def forward(graph, weights, X):
+    """The values of a program, two dicts: Z, before their units, and A. Nothing is dropped.
+
+    `weights` are as of `split`, arrays or pairs; X is an array or a CSR matrix.
+    """
+    Z, A = {}, {0: X}
+    for op in graph.forward:
+        to = graph.values[op.output]
+        if op.kind == "unit":
+            A[op.output] = unit(Z[op.output], to.unit, to.parameter)
+            continue
+        if op.kind in FORWARD:
+            z = FORWARD[op.kind](A[op.input], *_operands(weights, op))
+        else:  # "move" finds nothing in its columns that "add" would not add to
+            z = placed(A[op.input], op.column, to.n)
+        Z[op.output] = Z[op.output] + z if op.output in Z else z
+    return Z, A
+
+
+def backward(graph, ops, weights, Z, A, E):
+    """``dC/dZ`` of the values, a dict, by backward ops, from E, ``dC/dA`` of the outputs."""
+    G = dict(E)
+    for op in ops:
+        g, to = G[op.input], graph.values[op.output]
+        if op.kind == "unit_back":
+            G[op.output] = unit_back(g, Z[op.output], A[op.output], to.unit, to.parameter)
+            continue
+        if op.kind in BACKWARD:
+            g = BACKWARD[op.kind](g, A[op.output], *_operands(weights, op))
+        else:
+            g = g[:, op.column : op.column + to.n]
+        G[op.output] = G[op.output] + g if op.accumulate else g
+    return G
+
+
+def gradients(graph, weights, Z, A, G):
+    """``dC/dW`` and ``dC/db`` of all weights, sums over their uses in the program's order; None is what has no use."""
+    parts = [[None, None] for _ in weights]
+    for op in graph.forward:
+        if op.kind in GRADIENTS:
+            made = GRADIENTS[op.kind](G[op.output], A[op.input], Z[op.output], *_operands(weights, op))
+            for part, number, g in zip((0, 1), (op.weights, op.bias), made, strict=True):
+                if number >= 0:
+                    before = parts[number][part]
+                    parts[number][part] = g if before is None else before + g
+    return parts
+
+
+def _operands(weights, op):
+    return weights[op.weights][0], weights[op.bias][1] if op.bias >= 0 else None
+
+
+def passes(graph, ops, weights, X, targets, costs, s):
+    """Forward and backward, of what `converted` returns: outputs, ``dC/dZ`` of all values, and `gradients`."""
+    Z, A = forward(graph, weights, X)
+    outputs = [A[number] for number in graph.outputs.values()]
+    E = {
+        number: loss_back(cost, a, y, cost[4] * s)
+        for number, a, y, cost in zip(graph.outputs.values(), outputs, targets, costs, strict=True)
+    }
+    G = backward(graph, ops, weights, Z, A, E)
+    return outputs, G, gradients(graph, weights, Z, A, G)
+
+
+def converted(dtype, X, targets, sample_weight=None):
+    """X, targets, and the weights of samples divided by their sum, ``(n_samples, 1)``, in one dtype."""
+    n = X.shape[0]
+    s = np.full(n, 1 / n) if sample_weight is None else sample_weight / sample_weight.sum()
+    X, s, *targets = (a.astype(dtype, copy=False) for a in (X, s, *targets))
+    return X, [y.reshape(n, -1) for y in targets], s[:, None]
+
+
+def run(graph, ops, parameters, X, targets, costs, sample_weight=None):
+    """A network's outputs, its cost, and the gradient of that, in the dtype of its parameters.
+
+    Parameters
+    ----------
+    graph : Graph
+    ops : list of Op
+        Its backward program.
+    parameters : ndarray of shape (n_parameters,)
+    X : ndarray or CSR matrix of shape (n_samples, n_inputs)
+    targets : list of ndarray
+        For each output, ``(n_samples, n_targets)``.
+    costs : list of tuple (kernel, parameter, levels, fixed_logit, weight)
+        For each output, what `kernel_of` returns for its loss, and its weight in the sum.
+    sample_weight : ndarray of shape (n_samples,), default=None
+
+    Returns
+    -------
+    outputs : list of ndarray
+        For each output, what the loss is a function of.
+    cost : float
+    gradient : ndarray of shape (n_parameters,)
+    """
+    X, targets, s = converted(parameters.dtype, X, targets, sample_weight)
+    outputs, _, parts = passes(graph, ops, split(graph, parameters), X, targets, costs, s)
+    cost = sum(
+        cost[4] * float(weighted(s[:, 0], losses(cost, a, y)).sum(dtype=np.float64))
+        for a, y, cost in zip(outputs, targets, costs, strict=True)
+    )
+    return outputs, cost, flattened(graph, chain(*parts), dtype=parameters.dtype)

@@ -1,0 +1,90 @@
+"""Fully connected layers."""
+
+from dataclasses import dataclass
+
+from ..checks import check_number, check_size, make_plain
+from ..initializers import Orthogonal, VarianceScaling, check_initializer
+from .activations import ELU, LeakyReLU, check_activation, unit_of
+from .layer import Layer
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """A fully connected layer, ``A = f(H W + b)``.
+
+    Parameters
+    ----------
+    n_units : int
+        Number of units, the columns of ``W (n_in, n_units)``.
+    activation : str, LeakyReLU or ELU, default="identity"
+        The unit ``f``:
+
+        - "identity" ("linear"): ``z``;
+        - "logistic" ("sigmoid"): ``1 / (1 + exp(-z))``;
+        - "tanh": ``tanh(z)``;
+        - "hard_tanh": ``max(-1, min(1, z))``; the derivative at -1 and 1 is taken as 0;
+        - "relu": ``max(0, z)``; the derivative at 0 is taken as 0;
+        - "leaky_relu", or `LeakyReLU` with a slope: ``max(0, z) + 0.01 min(0, z)``;
+        - "elu", or `ELU` with an alpha: ``z`` for ``z > 0``, else ``exp(z) - 1``;
+        - "selu": 1.0507... times the ELU with alpha 1.6732..., constants for which layers of independent inputs of mean
+          0 and variance 1 have such outputs [1]_; the derivative at 0 is taken as that for ``z < 0``;
+        - "softplus": ``ln(1 + exp(z))``;
+        - "gelu": ``z / (1 + exp(-2u))``, ``u = sqrt(2 / pi) (z + 0.044715 z^3)``, the form with tanh of [2]_, which is
+          within 0.0005 of ``z`` times the normal distribution function and as fast as a logistic unit;
+        - "silu" ("swish"): ``z / (1 + exp(-z))``;
+        - "step": 1 for ``z > 0``, else 0, the notes' perceptron. Its derivative is taken as 0, so that nothing below it
+          learns, nor do its own weights: it is for weights that are set or learnt otherwise. The cost "perceptron"
+          trains an output layer of such units;
+        - "softmax": ``exp(z_j) / sum_k exp(z_k)`` over the layer's units, a choice among them: "useful as a way to
+          learn to manipulate memory" (Notes 004). With ``e = dC/da``, ``delta_j = a_j (e_j - sum_k e_k a_k)``.
+    l1, l2 : float or None, default=None
+        Penalties ``l1 sum|w| + l2/2 sum w^2`` on this layer's weights; None takes the network's.
+    initializer : str, VarianceScaling, Orthogonal or None, default=None
+        Rule for the initial parameters, see `Network`; None takes the network's.
+    dropout : float, default=0.0
+        Probability, in [0, 1), with which each of the layer's outputs is set to 0 in training, for each row of each
+        batch anew; the others are divided by ``1 - dropout``, so that prediction, which drops nothing, has nothing to
+        make up for ("inverted" dropout). Not for the output layer [3]_.
+    max_norm : float or None, default=None
+        Bound of the norm of each unit's incoming weights, above 0: after each update (by a rule for mini-batches, the
+        only ones to have it) columns ``w`` of ``W`` with ``|w| > max_norm`` are multiplied by ``max_norm / |w|``
+        ([3]_, section 5.1).
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    Notes
+    -----
+    Weighted input and activation are the notes' ``z^l`` and ``a^l`` (001), with samples in rows. Softplus and hard tanh
+    are in notes 004.
+
+    References
+    ----------
+    .. [1] G. Klambauer and others, "Self-normalizing neural networks", NIPS 2017.
+    .. [2] D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", 2016. They have SiLU too.
+    .. [3] N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
+    """
+
+    n_units: int
+    activation: str | LeakyReLU | ELU = "identity"
+    l1: float | None = None
+    l2: float | None = None
+    initializer: str | VarianceScaling | Orthogonal | None = None
+    dropout: float = 0.0
+    max_norm: float | None = None
+
+    def __post_init__(self):
+        make_plain(self)
+        check_size("n_units", self.n_units)
+        object.__setattr__(self, "activation", check_activation(self.activation))
+        for name, interval in (("l1", "[0, inf)"), ("l2", "[0, inf)"), ("dropout", "[0, 1)"), ("max_norm", "(0, inf)")):
+            if name == "dropout" or getattr(self, name) is not None:
+                object.__setattr__(self, name, check_number(name, getattr(self, name), interval))
+        if self.initializer is not None:
+            check_initializer(self.initializer)
+
+    def build(self, graph, h, name):
+        z, _ = graph.dense(name, h, self, self.n_units)
+        return graph.finish(z, *unit_of(self.activation), self.dropout)

@@ -1,0 +1,60 @@
+"""What layers have in common, and sequences of them."""
+
+from ..settings import Settings
+
+DEPTH = 20  # of layers within layers
+
+
+class Layer(Settings):
+    """Base of layers: immutable settings, of which a network makes values, ops and weights."""
+
+    heads = ()  # names of its outputs, if it has several
+    inner = ()  # layers within this one
+
+    def build(self, graph, h, name):
+        """Emit forward ops.
+
+        Parameters
+        ----------
+        graph : Graph
+        h : int
+            Number of the value that the layer takes.
+        name : str
+            Of the layer, its path in the network: layer 2 within layer 1 is "1.2".
+
+        Returns
+        -------
+        a : int, or dict of int
+            Number of the value that the layer makes; of a layer with several heads the numbers by their names.
+
+        Raises
+        ------
+        ValueError
+            If the layer can't follow what is there.
+        """
+        raise NotImplementedError
+
+
+def check_layers(name, layers, least=1, heads=False):
+    """The layers as a tuple; ValueError unless they are that many layers, of which only the last may have `heads`."""
+    if not isinstance(layers, list | tuple) or len(layers) < least:
+        raise ValueError(f"{name} must be a list or tuple of at least {least} layers, got {layers!r}")
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise ValueError(f"{name} must hold layers alone, got {layer!r} in place {i}")
+        if layer.heads and not (heads and i == len(layers) - 1):
+            raise ValueError(f"{name}: several heads must be the network's last layer, got {layer!r} in place {i}")
+    if _depth(layers) > DEPTH:
+        raise ValueError(f"{name}: layers within layers must be at most {DEPTH} deep, got more")
+    return tuple(layers)
+
+
+def build_in_turn(layers, graph, h, prefix=""):
+    """Emit the ops of layers, each of which takes the value that the one before has made; returns the last one."""
+    for i, layer in enumerate(layers):
+        h = layer.build(graph, h, f"{prefix}{i}")
+    return h
+
+
+def _depth(layers):
+    return max((1 + _depth(layer.inner) for layer in layers), default=0)
