@@ -198,16 +198,18 @@ static ptrdiff_t packed_size(const Run *run, const Weights *w)
 void place_block(const Run *run, Value *values, Nonzeros *nonzeros, char *p)
 {
     const size_t itemsize = run->k->itemsize;
+    char *const buffers = p;
     char **rows = (char **)(p + run->n_slots * run->slot_size);
+    p = (char *)rows + aligned(run->n_values * run->block * sizeof(char *));
     for (int i = 0; i < run->n_values; i++) {
         Value *value = values + i;
-        value->a[0] = p + value->slot * run->slot_size;
+        value->a[0] = buffers + value->slot * run->slot_size;
         value->a_rows[0] = rows;
         for (ptrdiff_t r = 0; r < run->block; r++)
             *rows++ = value->a[0] + r * value->ld * itemsize;
     }
     if (run->listed)
-        place_nonzeros(nonzeros, (char *)rows, run->block, run->block * run->most, itemsize);
+        place_nonzeros(nonzeros, p, run->block, run->block * run->most, itemsize);
 }
 
 /* What all predictions of a network begin with: weights where they lie, values without what fills up vectors. */
@@ -222,7 +224,7 @@ void prepare_prediction(Run *run)
     for (Value *value = run->values; value < run->values + run->n_values; value++) {
         value->width = value->ld = value->n;
         value->dropout = 0;
-        if (!value->is_output)
+        if (!value->is_output && value != run->values)
             run->widest = MAX(run->widest, value->vectors * run->k->lanes);
     }
 }
@@ -266,7 +268,7 @@ void plan_prediction(Run *run)
         w->packed = run->parameters + w->offset * itemsize;
     if (run->n_rows >= 48 || run->transposes)
         choose_packed(run);
-    run->slot_size = aligned(run->block * run->widest * itemsize);
+    run->slot_size = aligned(run->block * MAX(run->widest, run->direct || run->sparse ? 0 : run->values->n) * itemsize);
     run->scratch_size = aligned(run->n_values * sizeof(Value)) + run->n_slots * run->slot_size;
     run->scratch_size += aligned(run->n_values * run->block * sizeof(char *));
     if (run->listed)
