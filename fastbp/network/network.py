@@ -8,6 +8,7 @@ from ..checks import check_finite, check_real
 from ..full_batch import FullBatch, GradientRule, Objective
 from ..full_batch.hessian import MAX_PARAMETERS
 from ..optimizers import SGD
+from ..undo import Undo
 from . import files, start, training
 from .inputs import contiguous
 from .model import SETTINGS, Model
@@ -558,9 +559,11 @@ class Network:
         if not isinstance(optimizer, FullBatch):
             model.step(gradient, optimizer)
             return
-        with threads.exclusive(model.engine):
+        with threads.exclusive(model.engine), Undo() as undo:
+            undo.save_attribute(model, "optimizer_state")
+            undo.save_values(model.parameters)
             model.engine.forget()  # its activations are of other parameters
-            state = model.state_of(optimizer)
+            state = model.optimizer_state = model.state_of(optimizer).copy()
             optimizer.update(model.parameters, model.penalize(0.0, gradient.copy())[1], *state.arrays, state.t)
 
     # ---- files ------------------------------------------------------------------------------------------------------
