@@ -7,6 +7,7 @@ from .. import threads
 from ..checks import check_finite, check_real
 from ..full_batch import FullBatch, GradientRule, Objective
 from ..full_batch.hessian import MAX_PARAMETERS
+from ..undo import Undo
 from . import training
 from .heads import arrays_of
 from .inputs import contiguous
@@ -203,9 +204,11 @@ class Derivatives:
         if not isinstance(optimizer, FullBatch):
             model.step(gradient, optimizer)
             return
-        with threads.exclusive(model.engine):
+        with threads.exclusive(model.engine), Undo() as undo:
+            undo.save_attribute(model, "optimizer_state")
+            undo.save_values(model.parameters)
             model.engine.forget()  # its activations are of other parameters
-            state = model.state_of(optimizer)
+            state = model.optimizer_state = model.state_of(optimizer).copy()
             optimizer.update(model.parameters, model.penalize(0.0, gradient.copy())[1], *state.arrays, state.t)
 
     def _needs_loss(self, method):

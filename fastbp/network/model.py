@@ -13,6 +13,7 @@ from ..graph import fused, program_of
 from ..initializers import check_initializer
 from ..layers import Layer, build
 from ..losses import HistogramLoss
+from ..undo import Undo
 from .activations import LayerActivations
 from .heads import check_outs, joined, output_gradients_of, outputs_of, settings_of, targets_of
 from .inputs import Rows, check_order, check_out, check_sample_weight, readable
@@ -269,7 +270,12 @@ class Model:
 
     def step(self, gradient, optimizer):
         """One update by a rule for mini-batches from a gradient (n_parameters,) of the cost without penalties."""
-        with threads.exclusive(self.engine):
+        def keep(error):
+            """Unless the state is a new one, which has made no step."""
+            return self.optimizer_state is None or self.optimizer_state.t[0] > 0
+
+        with threads.exclusive(self.engine), Undo(keep) as undo:
+            undo.save_attribute(self, "optimizer_state")
             state = self.state_of(optimizer)
             rate = state.learning_rates(optimizer, 1)[0]
             if self.ties:

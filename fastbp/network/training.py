@@ -155,6 +155,8 @@ class Training:
         self.losses, self.validation_losses, self.seconds = [], [], []
         self.best, self.since_best, self.ended = None, 0, False
         self.data, self.validation_data = self.rows.data(), self.validation and self.validation.data()
+        # of an epoch alone: there may be no memory for it after the engine has written back what was learnt
+        self.alone = History(np.empty(1), np.empty(0), np.empty(1)) if self.guarded else None
         self.state = None  # the optimizer's, once it is a rule for mini-batches that has begun
 
     def run(self):
@@ -170,6 +172,9 @@ class Training:
 
     def history(self):
         """What has happened so far."""
+        if self.guarded:
+            self.alone.loss[0], self.alone.seconds[0] = self.losses[0], self.seconds[0]
+            return self.alone
         return History(np.array(self.losses), np.array(self.validation_losses), np.array(self.seconds))
 
     @property

@@ -57,6 +57,14 @@ def go_on(net):
     return net.partial_fit(X, y, optimizer=Adam(), epochs=2).loss, net
 
 
+def step(optimizer):
+    def call(net):
+        net.step(np.ones_like(net.parameters), optimizer)
+        return net
+
+    return call
+
+
 def learn(method):
     def call(model):
         getattr(model, method)(*few)
@@ -73,7 +81,10 @@ def learnt(estimator=MLPClassifier, y=few[1], **settings):
 CASES = {
     "training": {
         **{f"{n} members": (network(), fit(X, n_threads=n, epochs=2)) for n in (1, 2, 3)},
+        **{f"one epoch alone, {n} members": (network(), fit(X, n_threads=n)) for n in (1, 2)},
         "state that there is": (network(), go_on),
+        "one step": (network(), step(SGD(0.1, momentum=0.9))),
+        "one step of Rprop": (network(), step(Rprop())),
         "CSR": (network(), fit(csr, n_threads=2, epochs=2)),
         "zeros, weights and chunks": (network(), fit(zeros, batch_size=1010, sample_weight=weights, epochs=2)),
         "noise": (network(input_dropout=0.2, input_noise=0.1), fit(X, n_threads=2, epochs=2)),
