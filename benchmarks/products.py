@@ -41,9 +41,15 @@ def ours(k, a, transposed, b):
 
     def product(_alive=padded):  # what `rows` points to
         k.matmul(
-            m, c.shape[1], depth, rows.ctypes.data, 0, transposed, stripes.ctypes.data, k.lanes, depth * k.lanes, None,
-            0, c.ctypes.data, c.shape[1], k.lanes,
-        )  # fmt: skip
+            m,
+            c.shape[1],
+            depth,
+            kt.Rows(rows.ctypes.data, 0, transposed),
+            kt.Stripes(stripes.ctypes.data, k.lanes, depth * k.lanes),
+            None,
+            0,
+            kt.Stripes(c.ctypes.data, c.shape[1], k.lanes),
+        )
 
     return product, c[:, :n]
 

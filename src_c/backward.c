@@ -90,14 +90,15 @@ void run_unit_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 }
 
 /* C (m, some columns) of the gradient of an op's output (=|+=) D B, B in stripes of so many rows */
-static void delta_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, const char *b, ptrdiff_t depth, ptrdiff_t stripe)
+static void delta_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, char *b, ptrdiff_t depth, ptrdiff_t stripe)
 {
     const Kernels *k = part->run->k;
     const Value *out = part->values + op->output;
     const Range columns = columns_of(part, op);
-    k->matmul(m, columns.end - columns.begin, depth, part->values[op->input].d_rows[part->side] + row, 0, ROWS,
-              b + columns.begin / k->lanes * stripe * k->itemsize, k->lanes, stripe, NULL, op->accumulate,
-              out->d[part->side] + (row * out->ld + columns.begin) * k->itemsize, out->ld, k->lanes);
+    const Rows d = {part->values[op->input].d_rows[part->side] + row, 0, ROWS};
+    const Stripes from = {b + columns.begin / k->lanes * stripe * k->itemsize, k->lanes, stripe};
+    const Stripes to = {out->d[part->side] + (row * out->ld + columns.begin) * k->itemsize, out->ld, k->lanes};
+    k->matmul(m, columns.end - columns.begin, depth, &d, &from, NULL, op->accumulate, &to);
 }
 
 /* dC/dH = D W^T */

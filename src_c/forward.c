@@ -107,9 +107,9 @@ static void half_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, R
     const ptrdiff_t column = stripes.begin * k->lanes, n = MIN(stripes.end * k->lanes, z->width) - column;
     const ptrdiff_t begin = second ? w->half : 0, end = second ? w->n_in : w->half;
     const ptrdiff_t ldw = w->row_major ? w->n_out : k->lanes, stripe = w->row_major ? k->lanes : w->n_in * k->lanes;
-    const char *from = w->packed + stripes.begin * stripe * k->itemsize;
+    Stripes from = {w->packed + stripes.begin * stripe * k->itemsize, ldw, stripe};
     const char *b = second || op->bias < 0 ? NULL : biases_of(k, run->weights + op->bias, column);
-    char *to = (second ? z->d[part->side] : z->a[part->side]) + (row * z->ld + column) * k->itemsize;
+    const Stripes to = {(second ? z->d : z->a)[part->side] + (row * z->ld + column) * k->itemsize, z->ld, k->lanes};
     if (op->input == 0 && run->listed) {
         Nonzeros x = part->nonzeros;
         if (second)
@@ -117,11 +117,11 @@ static void half_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, R
         else if (is_halved(w))
             x.end = part->middle;
         /* what trains where it lies has bits of its own anyway */
-        k->nonzeros_matmul(m, n, w->row_major && run->mode < FORWARD ? 0 : end, &x, row, from, ldw, stripe, b, 0, to, z->ld,
-                           k->lanes);
+        k->nonzeros_matmul(m, n, w->row_major && run->mode < FORWARD ? 0 : end, &x, row, &from, b, 0, &to);
     } else {
-        k->matmul(m, n, end - begin, rows_of(part, op->input) + row, begin, op->input == 0 && run->direct ? FAR_ROWS : ROWS,
-                  from + begin * ldw * k->itemsize, ldw, stripe, b, 0, to, z->ld, k->lanes);
+        const Rows h = {rows_of(part, op->input) + row, begin, op->input == 0 && run->direct ? FAR_ROWS : ROWS};
+        from.at = (char *)from.at + begin * ldw * k->itemsize;
+        k->matmul(m, n, end - begin, &h, &from, b, 0, &to);
     }
 }
 
@@ -144,10 +144,11 @@ void run_transposed(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     const ptrdiff_t stripe = w->vectors * k->lanes * k->lanes;
     Range columns;
     columns_of(part, z, op->by_columns, &columns);
-    k->matmul(m, columns.end - columns.begin, w->n_out, rows_of(part, op->input) + row, 0, ROWS,
-              w->wt + columns.begin / k->lanes * stripe * k->itemsize, k->lanes, stripe,
-              op->bias < 0 ? NULL : biases_of(k, part->run->weights + op->bias, columns.begin), 0,
-              z->a[part->side] + (row * z->ld + columns.begin) * k->itemsize, z->ld, k->lanes);
+    const Rows h = {rows_of(part, op->input) + row, 0, ROWS};
+    const Stripes from = {w->wt + columns.begin / k->lanes * stripe * k->itemsize, k->lanes, stripe};
+    const Stripes to = {z->a[part->side] + (row * z->ld + columns.begin) * k->itemsize, z->ld, k->lanes};
+    k->matmul(m, columns.end - columns.begin, w->n_out, &h, &from,
+              op->bias < 0 ? NULL : biases_of(k, part->run->weights + op->bias, columns.begin), 0, &to);
 }
 
 /* A = exp(-beta |h - c|^2), and what its gradient needs */

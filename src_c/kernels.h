@@ -129,8 +129,20 @@ static inline ptrdiff_t columns_below(ptrdiff_t n, const int32_t *columns, ptrdi
     return low;
 }
 
-/* How matmul reads A: by rows, by columns of its transpose, or by rows that are likely not in cache. */
+/* A factor A whose rows lie anywhere. Element (i, p) is rows[i][offset + p], or rows[p][offset + i] where the reading is by columns;
+ * FAR_ROWS are likely not in cache. */
 typedef enum { ROWS, COLUMNS, FAR_ROWS } Reading;
+typedef struct {
+    const void *rows;
+    ptrdiff_t offset;
+    Reading reading;
+} Rows;
+
+/* A matrix in stripes, see kernels.def: element (i, j) is at [j / lanes * stripe + i * ld + j % lanes]. */
+typedef struct {
+    void *at;
+    ptrdiff_t ld, stripe;
+} Stripes;
 
 /* The table; kernels.def has the contract of each kernel. */
 typedef struct {

@@ -70,12 +70,6 @@ static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_
     k->update(&u, n, w->packed + offset, g, (void **)states, &none);
 }
 
-/* A matrix in stripes. */
-typedef struct {
-    char *at;
-    ptrdiff_t ld, stripe;
-} Stripes;
-
 /* A use of W by an op forward: G = H^T D, of a transposed one G = D^T H; of radial basis functions C diag(sums) is subtracted. */
 typedef struct {
     const Op *op;
@@ -114,20 +108,18 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
     const Run *run = part->run;
     const Kernels *k = run->k;
     const Op *op = use->op;
-    const Stripes right = use->right;
     const ptrdiff_t there = MIN(n, w->n_out - v0 * k->lanes); /* columns; others fill up the last stripe */
     if (op->input == 0 && run->listed && op->kind != OP_TRANSPOSED) {
-        k->nonzeros_matmul(size, n, part->rows, &part->transposed, begin, right.at, right.ld, right.stripe, NULL, accumulate, g.at,
-                           g.ld, g.stripe);
+        k->nonzeros_matmul(size, n, part->rows, &part->transposed, begin, &use->right, NULL, accumulate, &g);
     } else {
         char **const ht = part->values[op->input].ht_rows[part->side];
         char **rows = op->kind == OP_TRANSPOSED ? part->values[op->output].d_rows[part->side] : rows_of(part, op->input);
         const int by_rows = op->kind != OP_TRANSPOSED && ht != NULL;
-        k->matmul(size, n, part->rows, by_rows ? ht + begin : rows + part->row, by_rows ? part->row : begin,
-                  by_rows ? ROWS : COLUMNS, right.at, right.ld, right.stripe, NULL, accumulate, g.at, g.ld, g.stripe);
+        const Rows left = {by_rows ? ht + begin : rows + part->row, by_rows ? part->row : begin, by_rows ? ROWS : COLUMNS};
+        k->matmul(size, n, part->rows, &left, &use->right, NULL, accumulate, &g);
     }
     if (op->kind == OP_TRANSPOSED && there < n) /* where H may have f(0), or anything */
-        k->fill_rows(size, n - there, NULL, g.at + (there / k->lanes * g.stripe + there % k->lanes) * k->itemsize, g.ld);
+        k->fill_rows(size, n - there, NULL, (char *)g.at + (there / k->lanes * g.stripe + there % k->lanes) * k->itemsize, g.ld);
     if (w->radial)
         k->rbf_centres(size, n, w->packed + (v0 * w->n_in + begin) * k->lanes * k->itemsize, w->n_in * k->lanes, use->sums, g.at,
                        g.stripe);
@@ -144,7 +136,7 @@ static void begin_with_ties(const Kernels *k, const Weights *w, ptrdiff_t v0, pt
 {
     const ptrdiff_t row = (w->row_major ? w->n_out : k->lanes) * k->itemsize;
     for (ptrdiff_t v = v0; v < (w->row_major ? v0 + 1 : v1); v++)
-        memcpy(g.at + (v - v0) * g.stripe * k->itemsize, stripe_at(k, w, w->tie_gradient, v) + begin * row, size * row);
+        memcpy((char *)g.at + (v - v0) * g.stripe * k->itemsize, stripe_at(k, w, w->tie_gradient, v) + begin * row, size * row);
 }
 
 /* The optimizer's step with G of a panel, or what comes before it: folding, the norm. */
@@ -158,7 +150,7 @@ static void step_panel(Part *part, const Update *update, Weights *w, ptrdiff_t v
     for (ptrdiff_t v = v0; v < (w->row_major ? v0 + 1 : v1); v++) {
         const size_t offset = (w->row_major ? begin * w->n_out : (v * w->n_in + begin) * k->lanes) * k->itemsize;
         const ptrdiff_t slot = w->slot + v * w->n_panels + panel;
-        char *from = g.at + (v - v0) * g.stripe * k->itemsize;
+        char *from = (char *)g.at + (v - v0) * g.stripe * k->itemsize;
         if (part->folding)
             k->fold(count, w->g + offset, w->sum + offset, w->error + offset, part->first_fold, part->last_fold);
         if (update == NULL)

@@ -70,6 +70,14 @@ class Augmentation(Structure):
     ]
 
 
+class Rows(Structure):
+    _fields_ = [("rows", c_void_p), ("offset", c_ssize_t), ("reading", c_int)]
+
+
+class Stripes(Structure):
+    _fields_ = [("at", c_void_p), ("ld", c_ssize_t), ("stripe", c_ssize_t)]
+
+
 class Strided(Structure):
     _fields_ = [("data", c_void_p), ("row_stride", c_ssize_t), ("column_stride", c_ssize_t), ("dtype", c_int)]
 
@@ -113,8 +121,8 @@ class Nonzeros(Structure):
         return out
 
 
-_SCALARS = {"void": None, "int": c_int, "double": c_double, "ptrdiff_t": c_ssize_t, "Reading": c_int}
-_STRUCTS = {c.__name__: c for c in (Cost, Update, Counter, Augmentation, Strided, Csr, Nonzeros)}
+_SCALARS = {"void": None, "int": c_int, "double": c_double, "ptrdiff_t": c_ssize_t}
+_STRUCTS = {c.__name__: c for c in (Cost, Update, Counter, Augmentation, Rows, Stripes, Strided, Csr, Nonzeros)}
 
 
 def _member(signature):
@@ -185,5 +193,3 @@ def build_wide(folder):
     flags = "-std=gnu11 -Og -ffp-contract=fast -fno-math-errno -mavx2 -mfma -shared -fPIC -DISA=wide -DVEC_BYTES=64"
     subprocess.run([compiler, *flags.split(), "-Wno-psabi", str(source), "-o", str(library), "-lm"], check=True)
     return (Kernels * 2).in_dll(ctypes.CDLL(str(library)), "fastbp_kernels_wide")
-
-

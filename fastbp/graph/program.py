@@ -7,7 +7,7 @@ from .gradient import backward_of
 
 @dataclass(frozen=True)
 class Program:
-    """The passes of a network as `Engine` of the core takes them; ops as in `graph`, all with numbers of places in lists.
+    """The passes of a network as `Engine` of the core takes them: ops with numbers of places in the lists.
 
     Attributes
     ----------

@@ -192,16 +192,15 @@ static void NAME(list_strip)(const NAME(Lists) *x, ptrdiff_t m, ptrdiff_t n, ptr
 }
 
 /* Where B does not fit the L1 cache but each of its blocks is used often, a few rows of C go through B block by block. */
-static void NAME(nonzeros_matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const Nonzeros *x, ptrdiff_t row, const void *b_,
-                                  ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c_, ptrdiff_t ldc,
-                                  ptrdiff_t stripe_c)
+static void NAME(nonzeros_matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const Nonzeros *x, ptrdiff_t row, const Stripes *b,
+                                  const void *bias, int accumulate, const Stripes *c)
 {
     enum { BLOCK_BYTES = 32768 };
-    NAME(Lists) lists = {x->columns, x->values, NULL, NULL, ldb, stripe_b, 0};
-    REAL *c = c_;
+    NAME(Lists) lists = {x->columns, x->values, NULL, NULL, b->ld, b->stripe, 0};
+    REAL *to = c->at;
     if (accumulate)
         bias = NULL;
-    for (ptrdiff_t i = 0; i < m; i += NAME(GROUP), c += NAME(GROUP) * ldc) {
+    for (ptrdiff_t i = 0; i < m; i += NAME(GROUP), to += NAME(GROUP) * c->ld) {
         const ptrdiff_t rows = m - i < NAME(GROUP) ? m - i : NAME(GROUP);
         ptrdiff_t begin[NAME(GROUP)], total = 0;
         lists.end = x->end + row + i;
@@ -210,11 +209,11 @@ static void NAME(nonzeros_matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const N
         for (ptrdiff_t j = 0, size; j < n; j += size) {
             size = NAME(strip_of)(n - j);
             const ptrdiff_t v = j / LANES, depth = BLOCK_BYTES / (size * (ptrdiff_t)sizeof(REAL));
-            lists.b = (const REAL *)b_ + v * stripe_b;
+            lists.b = (const REAL *)b->at + v * b->stripe;
             lists.depth = depth < k && total * depth > 4 * rows * k ? depth : 0;
             memcpy(begin, x->begin + row + i, (size_t)rows * sizeof *begin);
             NAME(list_strip)(&lists, rows, size, 0, k, begin, bias ? (const REAL *)bias + j : NULL, accumulate,
-                             c + v * stripe_c, ldc, stripe_c);
+                             to + v * c->stripe, c->ld, c->stripe);
         }
     }
 }

@@ -219,66 +219,67 @@ static void NAME(row_product)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const REA
     }
 }
 
-static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows_, ptrdiff_t offset, Reading reading,
-                         const void *b_, ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c_,
-                         ptrdiff_t ldc, ptrdiff_t stripe_c);
+static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const Rows *a, const Stripes *b, const void *bias, int accumulate,
+                         const Stripes *c);
 
 /* matmul of a depth that is cut into halves, a few rows and columns at a time */
-static void NAME(matmul_in_halves)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset,
-                                   Reading reading, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *bias,
-                                   int accumulate, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c)
+static void NAME(matmul_in_halves)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const Rows *a, const Stripes *b, const REAL *bias,
+                                   int accumulate, const Stripes *c)
 {
     enum { ROWS_AT_ONCE = 24, COLUMNS_AT_ONCE = LAST_VECTORS * LANES };
     REAL second[ROWS_AT_ONCE * COLUMNS_AT_ONCE];
-    const int transposed = reading == COLUMNS;
+    const Stripes sums = {second, COLUMNS_AT_ONCE, LANES};
+    const int transposed = a->reading == COLUMNS;
     const ptrdiff_t half = k / 2;
     for (ptrdiff_t i = 0; i < m; i += ROWS_AT_ONCE)
         for (ptrdiff_t j = 0; j < n; j += COLUMNS_AT_ONCE) {
             const ptrdiff_t mi = m - i < ROWS_AT_ONCE ? m - i : ROWS_AT_ONCE;
             const ptrdiff_t nj = n - j < COLUMNS_AT_ONCE ? n - j : COLUMNS_AT_ONCE;
-            const REAL *const *from = transposed ? rows : rows + i, *bj = b + j / LANES * stripe_b;
-            const ptrdiff_t at = transposed ? offset + i : offset;
-            REAL *to = c + i * ldc + j / LANES * stripe_c;
-            NAME(matmul)(mi, nj, half, from, at, reading, bj, ldb, stripe_b, bias ? bias + j : NULL, accumulate, to, ldc,
-                         stripe_c);
-            NAME(matmul)(mi, nj, k - half, transposed ? from + half : from, transposed ? at : at + half, reading,
-                         bj + half * ldb, ldb, stripe_b, NULL, 0, second, COLUMNS_AT_ONCE, LANES);
-            NAME(add_to_stripes)(mi, nj, second, COLUMNS_AT_ONCE, to, ldc, stripe_c);
+            const REAL *const *rows = a->rows;
+            const Stripes first_b = {(REAL *)b->at + j / LANES * b->stripe, b->ld, b->stripe};
+            const Stripes second_b = {(REAL *)first_b.at + half * b->ld, b->ld, b->stripe};
+            const Stripes to = {(REAL *)c->at + i * c->ld + j / LANES * c->stripe, c->ld, c->stripe};
+            Rows from = {transposed ? rows : rows + i, transposed ? a->offset + i : a->offset, a->reading};
+            NAME(matmul)(mi, nj, half, &from, &first_b, bias ? bias + j : NULL, accumulate, &to);
+            if (transposed)
+                from.rows = rows + half;
+            else
+                from.offset += half;
+            NAME(matmul)(mi, nj, k - half, &from, &second_b, NULL, 0, &sums);
+            NAME(add_to_stripes)(mi, nj, second, COLUMNS_AT_ONCE, to.at, to.ld, to.stripe);
         }
 }
 
-static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows_, ptrdiff_t offset, Reading reading,
-                         const void *b_, ptrdiff_t ldb, ptrdiff_t stripe_b, const void *bias, int accumulate, void *c_,
-                         ptrdiff_t ldc, ptrdiff_t stripe_c)
+static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const Rows *a, const Stripes *b, const void *bias, int accumulate,
+                         const Stripes *c)
 {
-    const int transposed = reading == COLUMNS;
-    const REAL *const *rows = rows_, *b = b_;
-    REAL *c = c_;
+    const int transposed = a->reading == COLUMNS;
+    const REAL *const *rows = a->rows;
     if (accumulate)
         bias = NULL;
     if (NAME(in_halves)(k)) {
-        NAME(matmul_in_halves)(m, n, k, rows, offset, reading, b, ldb, stripe_b, bias, accumulate, c, ldc, stripe_c);
+        NAME(matmul_in_halves)(m, n, k, a, b, bias, accumulate, c);
         return;
     }
-    if (m == 1 && !transposed && stripe_b == LANES && stripe_c == LANES) {
-        NAME(row_product)(n, k, rows[0] + offset, b, ldb, bias, accumulate, c);
+    if (m == 1 && !transposed && b->stripe == LANES && c->stripe == LANES) {
+        NAME(row_product)(n, k, rows[0] + a->offset, b->at, b->ld, bias, accumulate, c->at);
         return;
     }
     const ptrdiff_t n_rows = (m + NAME(BLOCK_ROWS) - 1) / NAME(BLOCK_ROWS);
     const ptrdiff_t step_m = n_rows > 1 ? (m + n_rows - 1) / n_rows : m, step_k = NAME(block_depth)(k);
     for (ptrdiff_t i = 0; i < m; i += step_m) {
         const ptrdiff_t mi = m - i < step_m ? m - i : step_m;
-        REAL *ci = c + i * ldc;
+        REAL *to = (REAL *)c->at + i * c->ld;
         ptrdiff_t p = 0;
         do { /* once at least: k may be 0 */
             const ptrdiff_t kp = k - p < step_k ? k - p : step_k;
-            const REAL *start = p ? NULL : bias;
+            const REAL *start = p ? NULL : bias, *bp = (const REAL *)b->at + p * b->ld;
             const int add = accumulate || p;
             if (transposed)
-                NAME(block)(1, mi, n, kp, rows + p, offset + i, b + p * ldb, ldb, stripe_b, start, add, ci, ldc, stripe_c, 0);
+                NAME(block)(1, mi, n, kp, rows + p, a->offset + i, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe, 0);
             else
-                NAME(block)(0, mi, n, kp, rows + i, offset + p, b + p * ldb, ldb, stripe_b, start, add, ci, ldc, stripe_c,
-                            reading == FAR_ROWS);
+                NAME(block)(0, mi, n, kp, rows + i, a->offset + p, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe,
+                            a->reading == FAR_ROWS);
             p += step_k;
         } while (p < k);
     }

@@ -83,7 +83,7 @@ def networks(draw):
     return [*layers, Parallel(heads)], n_inputs, {"a": "poisson", "b": "softmax_cross_entropy"}, {"a": 0.5}
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     drawn=networks(), n=st.sampled_from([1, 5, 47, 64, 150, 300]), dtype=st.sampled_from(["float32", "float64"]),
     zeros=st.booleans(), kind=st.sampled_from([np.asarray, np.asfortranarray, sparse.csr_array]),
@@ -100,7 +100,10 @@ def test_the_core_does_what_the_twins_do(drawn, n, dtype, zeros, kind, seed):
     X *= rng.random(X.shape) < (0.1 if zeros else 1)
     weight = rng.integers(1, 4, n).astype(float)
     y = [rng.random((n, output.n)) for output in model.outputs]
-    y = {name: part / part.sum(1, keepdims=True) for name, part in zip("ab", y, strict=True)} if loss_weights else y[0]
+    if loss_weights:
+        y = {name: part / part.sum(1, keepdims=True) for name, part in zip("ab", y, strict=True)}
+    else:
+        y = y[0] + 3  # away from the outputs: differences that cancel would be inexact
     if kind is sparse.csr_array and any(op.input == 0 and op.kind != "dense" for op in model.graph.forward):
         with pytest.raises(ValueError, match="X must be dense for a first layer"):
             net.predict(kind(X))
@@ -125,7 +128,7 @@ def test_the_core_does_what_the_twins_do(drawn, n, dtype, zeros, kind, seed):
             assert_array_equal(found, expected)
     found = results[0]
     assert_allclose(found[0], cost, rtol=1e-4 if single else 1e-10)
-    scale = max(np.linalg.norm(gradient), 1e-3)
+    scale = max(np.linalg.norm(gradient), 1e-2)
     assert np.linalg.norm(found[1] - gradient) < (1e-3 if single else 1e-9) * scale
     for a, expected in zip(found[2:], outputs, strict=False):
         assert_allclose(a, expected, 1e-3 if single else 1e-9, 1e-4 if single else 1e-11)

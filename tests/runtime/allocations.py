@@ -48,17 +48,13 @@ def network(loss="softmax_cross_entropy", dtype="float32", **settings):
 def fit(X, y=y, **settings):
     def call(net):
         history = net.fit(X, y, **{"optimizer": SGD(0.1, momentum=0.9), "batch_size": 50, **settings})
-        return history.loss, history.validation_loss, net.parameters, arrays(net)
+        return history.loss, history.validation_loss, net
 
     return call
 
 
 def go_on(net):
-    return net.partial_fit(X, y, optimizer=Adam(), epochs=2).loss, net.parameters, arrays(net)
-
-
-def arrays(net):
-    return net._optimizer_state["arrays"] if net._optimizer_state else []
+    return net.partial_fit(X, y, optimizer=Adam(), epochs=2).loss, net
 
 
 def learn(method):
@@ -122,7 +118,7 @@ CASES = {
 def same(a, b):
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
-    return np.array_equal(a, b)
+    return pickle.dumps(a) == pickle.dumps(b) if isinstance(a, Network) else np.array_equal(a, b)
 
 
 def check(pickled, call):

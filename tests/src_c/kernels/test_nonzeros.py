@@ -80,23 +80,50 @@ def test_nonzeros_matmul(k, dtype, rng, vectors, k_, density):
                 plain[:] = old
                 packed = kt.packed(expected, k.lanes)
                 k.matmul(
-                    m, n, k_, pointer(rows[row:]), 0, 0, pointer(b), n, k.lanes, pointer(start), accumulate,
-                    pointer(expected), n, k.lanes,
-                )  # fmt: skip
+                    m,
+                    n,
+                    k_,
+                    kt.Rows(pointer(rows[row:]), 0, 0),
+                    kt.Stripes(pointer(b), n, k.lanes),
+                    pointer(start),
+                    accumulate,
+                    kt.Stripes(pointer(expected), n, k.lanes),
+                )
                 k.nonzeros_matmul(
-                    m, n, k_, byref(x), row, pointer(b), n, k.lanes, pointer(start), accumulate, pointer(plain), n,
-                    k.lanes,
-                )  # fmt: skip
+                    m,
+                    n,
+                    k_,
+                    byref(x),
+                    row,
+                    kt.Stripes(pointer(b), n, k.lanes),
+                    pointer(start),
+                    accumulate,
+                    kt.Stripes(pointer(plain), n, k.lanes),
+                )
                 assert_array_equal(plain, expected)
                 plain[:] = old
                 k.nonzeros_matmul(
-                    m, n, 0, byref(x), row, pointer(b), n, k.lanes, pointer(start), accumulate, pointer(plain), n,
-                    k.lanes,
-                )  # fmt: skip
+                    m,
+                    n,
+                    0,
+                    byref(x),
+                    row,
+                    kt.Stripes(pointer(b), n, k.lanes),
+                    pointer(start),
+                    accumulate,
+                    kt.Stripes(pointer(plain), n, k.lanes),
+                )
                 assert_allclose(plain, expected, **tolerance(dtype, k_ + 1))  # in blocks of nonzeros
                 check()
                 k.nonzeros_matmul(
-                    m, n, k_, byref(x), row, pointer(stripes), k.lanes, k_ * k.lanes, pointer(start), accumulate,
-                    pointer(packed), k.lanes, m * k.lanes,
-                )  # fmt: skip
+                    m,
+                    n,
+                    k_,
+                    byref(x),
+                    row,
+                    kt.Stripes(pointer(stripes), k.lanes, k_ * k.lanes),
+                    pointer(start),
+                    accumulate,
+                    kt.Stripes(pointer(packed), k.lanes, m * k.lanes),
+                )
                 assert_array_equal(np.hstack(list(packed))[:, :n], expected)

@@ -31,19 +31,30 @@ def test_matmul(k, dtype, rng, m, n):
                 c[:] = old
                 pointers = kt.rows(x)
                 k.matmul(
-                    m, n, depth, pointer(pointers), 0, transposed, pointer(b), n + 3, lanes, pointer(start), accumulate,
-                    pointer(c), n, lanes,
-                )  # fmt: skip
+                    m,
+                    n,
+                    depth,
+                    kt.Rows(pointer(pointers), 0, transposed),
+                    kt.Stripes(pointer(b), n + 3, lanes),
+                    pointer(start),
+                    accumulate,
+                    kt.Stripes(pointer(c), n, lanes),
+                )
                 assert_allclose(c, expected, **tolerance(dtype, depth + 1))
                 check()
                 # the same bits from packed B to packed C
                 c_packed, check = guarded((len(stripes), m, lanes), dtype)
                 c_packed[:] = kt.packed(old, lanes)
                 k.matmul(
-                    m, len(stripes) * lanes, depth, pointer(pointers), 0, transposed, pointer(stripes), lanes,
-                    depth * lanes, pointer(packed_bias) if start is bias else None, accumulate,
-                    pointer(c_packed), lanes, m * lanes,
-                )  # fmt: skip
+                    m,
+                    len(stripes) * lanes,
+                    depth,
+                    kt.Rows(pointer(pointers), 0, transposed),
+                    kt.Stripes(pointer(stripes), lanes, depth * lanes),
+                    pointer(packed_bias) if start is bias else None,
+                    accumulate,
+                    kt.Stripes(pointer(c_packed), lanes, m * lanes),
+                )
                 assert_array_equal(c_packed, kt.packed(c, lanes))
                 check()
 
@@ -59,16 +70,28 @@ def test_matmul_in_blocks(k, dtype, rng, m, n, depth, transposed):
     for start in (bias, None):
         c, check = guarded((m, n), dtype)
         k.matmul(
-            m, n, depth, pointer(pointers), 5, transposed, pointer(b), n, k.lanes, pointer(start), 0, pointer(c), n,
-            k.lanes,
-        )  # fmt: skip
+            m,
+            n,
+            depth,
+            kt.Rows(pointer(pointers), 5, transposed),
+            kt.Stripes(pointer(b), n, k.lanes),
+            pointer(start),
+            0,
+            kt.Stripes(pointer(c), n, k.lanes),
+        )
         assert_allclose(c, part @ b.astype(float) + (0 if start is None else start), **tolerance(dtype, depth))
         check()
         one = np.zeros(1, dtype)
         k.matmul(
-            1, 1, depth, pointer(pointers if transposed else pointers[-1:]), 5 + (m - 1) * transposed, transposed,
-            pointer(b[:, -1:]), n, k.lanes, pointer(None if start is None else start[-1:]), 0, pointer(one), 1, k.lanes,
-        )  # fmt: skip
+            1,
+            1,
+            depth,
+            kt.Rows(pointer(pointers if transposed else pointers[-1:]), 5 + (m - 1) * transposed, transposed),
+            kt.Stripes(pointer(b[:, -1:]), n, k.lanes),
+            pointer(None if start is None else start[-1:]),
+            0,
+            kt.Stripes(pointer(one), 1, k.lanes),
+        )
         assert one[0] == c[-1, -1]
 
 
@@ -83,9 +106,15 @@ def test_matmul_of_one_row(k, dtype, rng, vectors):
             one, check = guarded((n,), dtype)
             for m, c in ((2, two), (1, one)):
                 k.matmul(
-                    m, n, depth, pointer(pointers), 0, 0, pointer(b), n, k.lanes, pointer(bias), 0, pointer(c), n,
-                    k.lanes,
-                )  # fmt: skip
+                    m,
+                    n,
+                    depth,
+                    kt.Rows(pointer(pointers), 0, 0),
+                    kt.Stripes(pointer(b), n, k.lanes),
+                    pointer(bias),
+                    0,
+                    kt.Stripes(pointer(c), n, k.lanes),
+                )
             assert_allclose(one, a[0].astype(float) @ b.astype(float) + bias, **tolerance(dtype, depth + 1))
             assert_array_equal(one, two[0])
             check()
@@ -105,12 +134,20 @@ def test_long_sums(k, dtype, depth):
         for factor, ldb, stripe_b in ((b, n, k.lanes), (stripes, k.lanes, depth * k.lanes)):
             c = np.empty((m, n), dtype)
             k.matmul(
-                m, n, depth, pointer(pointers), 0, transposed, pointer(factor), ldb, stripe_b, None, 0, pointer(c), n,
-                k.lanes,
-            )  # fmt: skip
+                m,
+                n,
+                depth,
+                kt.Rows(pointer(pointers), 0, transposed),
+                kt.Stripes(pointer(factor), ldb, stripe_b),
+                None,
+                0,
+                kt.Stripes(pointer(c), n, k.lanes),
+            )
             results.append(c)
     x, c = nonzeros_of(k, dtype, wide), np.empty((7, n), dtype)
-    k.nonzeros_matmul(7, n, depth, byref(x), 0, pointer(b), n, k.lanes, None, 0, pointer(c), n, k.lanes)
+    k.nonzeros_matmul(
+        7, n, depth, byref(x), 0, kt.Stripes(pointer(b), n, k.lanes), None, 0, kt.Stripes(pointer(c), n, k.lanes)
+    )
     results.append(c)
     for c in results:
         assert_allclose(c, depth * float(a[0, 0]) * float(b[0, 0]), rtol=few)
@@ -133,5 +170,14 @@ def test_matmul_nonfinite(k, dtype):
     b = np.ones((2, 9), dtype)
     c = np.empty((3, 9), dtype)
     pointers = kt.rows(a)
-    k.matmul(3, 9, 2, pointer(pointers), 0, 0, pointer(b), 9, k.lanes, None, 0, pointer(c), 9, k.lanes)
+    k.matmul(
+        3,
+        9,
+        2,
+        kt.Rows(pointer(pointers), 0, 0),
+        kt.Stripes(pointer(b), 9, k.lanes),
+        None,
+        0,
+        kt.Stripes(pointer(c), 9, k.lanes),
+    )
     assert_array_equal(c, np.repeat([[np.inf], [np.nan], [1]], 9, axis=1))
