@@ -79,7 +79,7 @@ cdef extern from "program.h" nogil:
         ptrdiff_t n, vectors, ld
         Activation activation
         double parameter, dropout
-        int radial, slot, is_output, halved, keeps_transpose
+        int radial, slot, is_output, learns, halved, keeps_transpose
         uint32_t stream
     ctypedef int OpKind
     enum: OP_TRANSPOSED
@@ -454,10 +454,10 @@ cdef class Engine(Workspace):
         self.workspace, self.memory, self.levels = Memory(), Memory(), []
         size = program_size(run)
         place_program(run, <char *>memset(self.memory.reserve(size), 0, size))
-        for i, (n, unit, parameter, dropout, stream, slot) in enumerate(program.values):
+        for i, (n, unit, parameter, dropout, stream, slot, learns) in enumerate(program.values):
             value = run.values + i
             value.n, value.activation, value.parameter, value.radial = n, ACTIVATIONS[unit], parameter, unit == "rbf"
-            value.dropout, value.stream, value.slot = dropout, stream, slot
+            value.dropout, value.stream, value.slot, value.learns = dropout, stream, slot, learns
             run.n_slots = max(run.n_slots, value.slot + 1)
             value.vectors = (value.n + self.k.lanes - 1) // self.k.lanes
             value.ld = row_distance(self.k, n)

@@ -72,7 +72,8 @@ static void append_forward(Run *run)
 static void append_backward(Run *run)
 {
     for (int i = 0; i < run->n_backward; i++) {
-        if (run->backward[i].output == 0)
+        const int to = run->backward[i].output;
+        if (to == 0 || (!run->values[to].learns && run->mode != BACKWARD))
             continue;
         Op *op = run->ops + run->n_ops++;
         *op = run->backward[i];

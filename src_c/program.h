@@ -54,6 +54,7 @@ typedef struct {
     uint32_t stream;  /* of dropout's random words */
     int slot;         /* of PREDICT's buffers */
     int is_output;
+    int learns;     /* weights' gradients need its own */
     int by_columns; /* the product that makes it is split by columns */
     int halved;     /* it is two sums, so that two members may share the middle stripe */
     int keeps_transpose;

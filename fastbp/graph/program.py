@@ -11,8 +11,9 @@ class Program:
 
     Attributes
     ----------
-    values : list of tuple (n, unit, parameter, dropout, stream, slot)
-        Values with the same slot are never needed at once in a pass forward.
+    values : list of tuple (n, unit, parameter, dropout, stream, slot, learns)
+        Values with the same slot are never needed at once in a pass forward. The gradients of those that learn are needed
+        for some weights' gradients.
     weights : list of tuple (n_in, n_out, has_bias, radial, max_norm, offset)
     forward, backward : list of tuple (kind, input, output, weights, bias, column, accumulate)
         The gradient of X is among those backward.
@@ -41,11 +42,11 @@ def program_of(graph, costs):
     -------
     program : Program
     """
-    slots = _slots(graph)
+    slots, learning = _slots(graph), _learning(graph)
     return Program(
         [
-            (v.n, v.unit, v.parameter, v.dropout, v.stream, slot)
-            for v, slot in zip(graph.values, slots, strict=True)
+            (v.n, v.unit, v.parameter, v.dropout, v.stream, slots[i], i in learning)
+            for i, v in enumerate(graph.values)
         ],
         [(w.n_in, w.n_out, w.has_bias, w.radial, w.layer.max_norm, w.offset) for w in graph.weights],
         [_row(op) for op in graph.forward],
@@ -57,6 +58,15 @@ def program_of(graph, costs):
 
 def _row(op):
     return op.kind, op.input, op.output, op.weights, op.bias, op.column, op.accumulate
+
+
+def _learning(graph):
+    """Values that weights make, or that are made from such."""
+    learning = set()
+    for op in graph.forward:
+        if op.kind in ("dense", "transposed", "rbf") or op.input in learning:
+            learning.add(op.output)
+    return learning
 
 
 def _slots(graph):

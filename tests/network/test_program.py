@@ -169,6 +169,15 @@ def test_inputs_that_are_changed_are_copied():
         assert not net.program().direct and net.program("gradient").direct
 
 
+def test_no_gradient_that_no_weight_needs():
+    """Of a branch without weights on X; with that of the inputs, `backward` needs all."""
+    net = Network([Parallel([[Dense(4)], [fastbp.Activation("tanh")]]), Dense(2)], n_inputs=5, random_state=0)
+    ops = [op.kind for phase in net.program().phases for op in phase.ops]
+    assert ops.count("unit_back") == 3 and ops.count("move_back") == 1 and ops.count("move") == 3
+    ops = [op.kind for phase in net.program("backward").phases for op in phase.ops]
+    assert ops.count("unit_back") == 4 and ops.count("move_back") == 2
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"mode": "fit"}, "mode must be one of .*, got 'fit'"),
     ({"batch_size": 0}, "batch_size must be an integer of at least 1"),

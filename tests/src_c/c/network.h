@@ -56,7 +56,7 @@ static int steps_of(const Case *c, Step *steps)
 static void set_value(Value *value, const Kernels *k, ptrdiff_t n, Activation activation)
 {
     value->n = n, value->vectors = (n + k->lanes - 1) / k->lanes, value->ld = row_distance(k, n);
-    value->activation = activation, value->parameter = 0.5;
+    value->activation = activation, value->parameter = 0.5, value->learns = 1;
 }
 
 static void set_weights(Weights *w, const Kernels *k, ptrdiff_t n_in, ptrdiff_t n_out)
