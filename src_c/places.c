@@ -247,9 +247,9 @@ void copy_for_prediction(Run *run, char *p)
 static void choose_packed(Run *run)
 {
     for (const Op *op = run->forward; op < run->forward + run->n_forward; op++) {
-        Weights *w = run->weights + op->weights;
+        Weights *w = op->weights < 0 || op->kind == OP_UNIT ? NULL : run->weights + op->weights;
         Value *out = run->values + op->output;
-        if (op->kind == OP_UNIT || op->weights < 0 || !is_packed(run, w, op))
+        if (w == NULL || !is_packed(run, w, op))
             continue;
         w->row_major = 0;
         w->width = w->vectors * run->k->lanes;

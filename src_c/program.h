@@ -53,7 +53,7 @@ typedef struct {
     double dropout;   /* 0 outside of TRAIN */
     uint32_t stream;  /* of dropout's random words */
     int slot;         /* of PREDICT's buffers */
-    int is_output;
+    int is_output;  /* of one head alone; no op reads it: losses may write over it, predictions lie in the caller's array */
     int learns;     /* weights' gradients need its own */
     int by_columns; /* the product that makes it is split by columns */
     int halved;     /* it is two sums, so that two members may share the middle stripe */
