@@ -1,0 +1,167 @@
+# cython: language_level=3
+"""What the boundary sees of the core in C: src_c/ has the meanings."""
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int64_t, uint32_t
+
+
+cdef extern from "kernels.h" nogil:
+    ctypedef enum Activation:
+        EXP
+    ctypedef enum Loss:
+        NO_LOSS
+    ctypedef enum Rule:
+        pass
+    ctypedef struct Cost:
+        Loss kind
+        double parameter
+        int fixed_logit
+        const double *levels
+        ptrdiff_t n_levels
+    enum: MAX_STATES
+    ctypedef enum DType:
+        FLOAT32, FLOAT64, UINT8
+    ctypedef struct Augmentation:
+        ptrdiff_t height, width
+        double shift, rotation, scale, shear, elastic_alpha, elastic_sigma
+    ctypedef struct Strided:
+        const char *data
+        ptrdiff_t row_stride, column_stride
+        DType dtype
+    ctypedef struct Csr:
+        const char *data
+        const char *indices
+        const int64_t *indptr
+        ptrdiff_t n_columns
+        DType dtype
+        int wide_indices
+    ctypedef struct Kernels:
+        const char *isa
+        size_t itemsize
+        ptrdiff_t lanes
+    const Kernels *fastbp_kernels(const char *isa)
+    const char *const *fastbp_isas_built
+    const char *const *fastbp_units
+    const char *const *fastbp_losses
+    const char *const *fastbp_rules
+
+cdef extern from "team.h" nogil:
+    ctypedef struct Team:
+        pass
+    ctypedef void (*TeamTask)(void *, Team *, int, int) noexcept nogil
+    int team_run(int n, TeamTask task, void *arg)
+    double team_clock()
+
+cdef extern from "program.h" nogil:
+    ctypedef struct Weights:
+        ptrdiff_t n_in, n_out, offset, vectors, half
+        int has_bias, radial, keeps_transpose, row_major, by_columns
+        double l1, l2, max_norm
+    ctypedef struct Value:
+        ptrdiff_t n, vectors, ld
+        Activation activation
+        double parameter, dropout
+        int radial, slot, is_output, learns, halved, keeps_transpose
+        uint32_t stream
+    ctypedef int OpKind
+    enum: OP_TRANSPOSED
+    ctypedef struct Op:
+        OpKind kind
+        int input, output, weights, bias, accumulate
+        ptrdiff_t column
+    ctypedef enum Split:
+        BY_ROWS, BY_COLUMNS, ALONE, BY_WEIGHTS
+    ctypedef struct Phase:
+        Split split
+        int first, end, barrier
+
+cdef extern from "run.h" nogil:
+    ctypedef struct Head:
+        int value
+        Cost cost
+        double weight
+        Strided y
+        int has_y
+        const int64_t *labels
+        char *array
+    ctypedef struct Tie:
+        int i, j
+        double strength
+        ptrdiff_t slot
+    ctypedef enum Mode:
+        TRAIN, LOSS_ONLY, GRADIENT, FORWARD, BACKWARD, PREDICT
+    ctypedef struct Pace:
+        pass
+    ctypedef struct Settings:
+        Rule rule
+        double momentum, dampening, beta_1, beta_2, epsilon, weight_decay, clip_value, clip_norm
+        int proximal
+    ctypedef void (*Gemm)(size_t, bint, bint, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
+                          Py_ssize_t, double, void *, Py_ssize_t) noexcept nogil
+    ctypedef struct Run:
+        const Kernels *k
+        Op *forward
+        const Op *backward
+        int n_forward, n_backward
+        Value *values
+        Weights *weights
+        Head *heads
+        int n_values, n_weight_sets, n_heads, n_slots
+        ptrdiff_t n_weights
+        Tie *ties
+        int n_ties
+        ptrdiff_t n_tie_penalties
+        Op *ops
+        Phase *phases
+        int n_ops, n_phases, end_barrier, sides
+        int sparse, direct, listed
+        ptrdiff_t most, n_nonzeros
+        Strided x
+        Csr csr
+        const double *sample_weights
+        const int64_t *order
+        ptrdiff_t n_rows
+        Mode mode
+        ptrdiff_t batch, chunk, block
+        int shared
+        Settings settings
+        double input_dropout, input_noise
+        Augmentation augmentation
+        uint32_t seed[2]
+        int penalty_over_weight, bounded
+        int64_t t
+        char *parameters
+        char *gradient
+        char *state[MAX_STATES]
+        char *input_gradient
+        const double *learning_rates
+        double *record
+        double loss
+        ptrdiff_t n_not_finite
+        int guarded
+        ptrdiff_t n_penalties
+        int stop, failed
+        Pace *pace
+        double next_check
+        int (*poll)(Run *) noexcept nogil
+        Gemm gemm
+    const char *const *fastbp_ops
+    int lists_repay(Run *, ptrdiff_t)
+    ptrdiff_t row_distance(const Kernels *, ptrdiff_t)
+    ptrdiff_t chunk_of(Run *, ptrdiff_t)
+    size_t program_size(const Run *)
+    void place_program(Run *, char *)
+    void plan(Run *, ptrdiff_t, int)
+    size_t lay_out(Run *, int, char *)
+    size_t prediction_size(const Run *)
+    void copy_for_prediction(Run *, char *)
+    void prepare_prediction(Run *)
+    void plan_prediction(Run *)
+    size_t lay_out_prediction(Run *, int, char *)
+    double update_flat(Run *, double, int64_t)
+    void train_member(void *, Team *, int, int) noexcept
+    void own_cost_member(void *, Team *, int, int) noexcept
+    void predict_member(void *, Team *, int, int) noexcept
+
+cdef extern from "Python.h":
+    int pending_signal "PyErr_CheckSignals"() noexcept
+    bint exception_matches "PyErr_ExceptionMatches"(object) noexcept
