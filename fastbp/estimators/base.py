@@ -7,18 +7,19 @@ from sklearn.utils.metaestimators import available_if
 
 from .. import threads
 from ..checks import check_finite
-from ..settings import changed
+from ..settings import changed, params_within
 from .callbacks import CallbackSupportMixin, Tasks
 from .fitted import FittedModelMixin
 from .held_out import hold_out, validation_set
-from .inputs import check_weight, check_X, check_X_y
-from .parameters import CONSTRAINTS, check_parameters, hidden_units, is_stochastic
+from .inputs import check_weight, check_X, check_X_y, takes_sparse
+from .parameters import CONSTRAINTS, check_network, check_parameters, hidden_of, is_stochastic
 from .records import NOT_FINITE
 from .training import fit_full_batch, fit_lbfgs, fit_stochastic
+from .transform import HiddenLayerTransformMixin
 from .undo import undone_on_error
 
 
-class BaseMLP(CallbackSupportMixin, FittedModelMixin, BaseEstimator):
+class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin, BaseEstimator):
     """What classifier and regressor share. Subclasses encode y, decode outputs and score them.
 
     They have ``_y_numeric``, whether y holds numbers, and the methods
@@ -34,7 +35,7 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = takes_sparse(self)
         return tags
 
     def _check_solver(self):
@@ -45,6 +46,22 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, BaseEstimator):
             )
         return True
 
+    def get_params(self, deep=True):
+        """Parameters by name.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to add the settings of parameters that have some, as ``solver__learning_rate``, and of layers, as
+            ``hidden_layers__0__n_units``.
+
+        Returns
+        -------
+        params : dict
+        """
+        params = super().get_params(deep)
+        return params | params_within("hidden_layers", self.hidden_layers) if deep else params
+
     def set_params(self, **params):
         """Set parameters.
 
@@ -52,7 +69,8 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, BaseEstimator):
         ----------
         **params : dict
             Names such as ``solver__learning_rate`` replace `solver`, which is immutable, by a copy that differs in its
-            ``learning_rate``; they can be those of a grid search.
+            ``learning_rate``, and ``hidden_layers__0__n_units`` the list by one with another layer; they can be those
+            of a grid search.
 
         Returns
         -------
@@ -135,9 +153,9 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, BaseEstimator):
 
     def _fit(self, X, y, sample_weight, validation, incremental=False):
         given = X, y, sample_weight
-        hidden = hidden_units(self)
+        hidden = hidden_of(self)
         stochastic = is_stochastic(self.solver)
-        check_parameters(self, hidden, incremental, *validation)
+        check_parameters(self, incremental, *validation)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         # One epoch shows whether X is finite: in H^T delta its rows meet every delta, and NaN and inf
         # remain even times 0. To look before would take a tenth of the epoch's time. Rows without
@@ -158,12 +176,14 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, BaseEstimator):
         self.out_activation_, self._loss = self._output()
         self.n_outputs_ = self._n_outputs(target)
         model = self._model_to_train(X, hidden, first)
+        check_network(self, model)
         rows = model.check_rows(X, target, weight)
-        strength = self.alpha
-        if not stochastic:  # the kernels of the other solvers divide by the weight of the batch
-            strength /= X.shape[0] if weight is None else weight.sum()
+        # The kernels of stochastic solvers divide by the weight of the batch.
+        divisor = 1 if stochastic else X.shape[0] if weight is None else weight.sum()
+        strength = self.alpha / divisor
         model.l1 = strength * self.l1_ratio
         model.l2 = strength * (1 - self.l1_ratio)
+        model.layer_penalty_divisor = float(divisor)
 
         data, order, held_out = rows.data(), np.arange(X.shape[0]), None
         if stochastic and self.early_stopping:

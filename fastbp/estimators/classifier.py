@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from ..checks import check_real
 from ..losses import SoftmaxCrossEntropy
 from .base import BaseMLP
-from .docstrings import AGREEMENT, ATTRIBUTES, DROPOUT, PARAMETERS
+from .docstrings import AGREEMENT, ATTRIBUTES, DROPOUT, HIDDEN_LAYERS, PARAMETERS
 from .inputs import check_numeric, check_X
 from .parameters import set_parameters
 from .undo import undone_on_error
@@ -57,6 +57,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
           outputs as for 'cross_entropy', with y 1 for the row's class and 0 for the others;
         - `fastbp.SoftmaxCrossEntropy` with its `label_smoothing` and `fixed_logit`: of one softmax output
           for each class, also if there are two. Not for multilabel y.
+{HIDDEN_LAYERS}
 
     Attributes
     ----------
@@ -88,7 +89,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
         nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
         beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, l1_ratio=0.0,
-        class_weight=None, n_threads=None, dropout=0.0, loss="log_loss",
+        class_weight=None, n_threads=None, dropout=0.0, loss="log_loss", hidden_layers=None,
     ):  # fmt: skip
         set_parameters(locals())
 

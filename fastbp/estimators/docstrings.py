@@ -49,8 +49,8 @@ PARAMETERS = """\
         Whether to print the loss of each epoch.
     warm_start : bool, default=False
         Whether `fit` starts from the parameters of the fit before. As with `partial_fit`, the structure is
-        then that of the first fit: other `hidden_layer_sizes`, classes or numbers of features or targets,
-        and float64 X for a network of float32, are errors.
+        then that of the first fit: other `hidden_layer_sizes` or `hidden_layers`, classes or numbers of
+        features or targets, and float64 X for a network of float32, are errors.
     momentum : float, default=0.9
         Momentum of 'sgd'.
     nesterovs_momentum : bool, default=True
@@ -78,11 +78,22 @@ DROPOUT = """\
         Probability, in [0, 1), with which stochastic solvers set an output of a hidden unit to zero
         for a row in training: one for all hidden layers, or one for each. See `fastbp.Dense`."""
 
+HIDDEN_LAYERS = """\
+    hidden_layers : list or tuple of layers or None, default=None
+        The hidden layers themselves, of any kind that `fastbp.Network` takes, in the place of what
+        `hidden_layer_sizes`, `activation` and `dropout` describe, which must have their defaults then. The
+        output layer, a `fastbp.Dense`, comes after them. Their settings are parameters too, for `set_params` and
+        grid searches: ``hidden_layers__0__n_units``, ``hidden_layers__1__layers__0__dropout``. `l1` and `l2` of a
+        layer are in the place of its shares of `alpha`, and divided as it is; dropout and `max_norm` are for
+        stochastic solvers. Sparse X is for layers that begin with a `fastbp.Dense`."""
+
 ATTRIBUTES = """\
     coefs_ : list of ndarray of shape (n_in, n_out)
-        Weights of each layer. They are live: what is assigned or written to them counts.
+        Weights of each layer. They are live: what is assigned or written to them counts. With `hidden_layers`
+        they are those of each place that has some, in the order of the layers, as in `fastbp.Network`: shared ones
+        are there for each of their places, transposed where they are so.
     intercepts_ : list of ndarray of shape (n_out,)
-        Biases of each layer.
+        Biases of each layer, or place; None for a projection, which has none.
     loss_ : float
         Training loss of the last epoch, including the penalty; with 'lbfgs' that at the end.
     loss_curve_ : list of float
@@ -103,7 +114,7 @@ ATTRIBUTES = """\
     t_ : int
         Training rows seen by stochastic solvers, counting repetitions.
     n_layers_ : int
-        Number of layers including input and output.
+        Number of layers including input and output; layers within one of `hidden_layers` are not counted.
     n_outputs_ : int
         Number of output units.
     out_activation_ : str

@@ -1,4 +1,8 @@
-"""The network behind the attributes `coefs_` and `intercepts_`."""
+"""The network behind the attributes `coefs_` and `intercepts_`.
+
+What describes its hidden layers is kept as `_fitted_hidden`: a tuple of layers if they were given as `hidden_layers`;
+else a list of numbers of units, and then arrays of other shapes may be put in the attributes.
+"""
 
 import operator
 from numbers import Real
@@ -44,45 +48,78 @@ class FittedModelMixin:
         same = len(arrays) == len(views) and all(map(operator.is_, arrays, views))
         if same and settings == self._model_settings() and not (train and not flat.flags.writeable):
             return model
-        n_layers = len(self.coefs_)
-        pairs = list(zip(arrays[:n_layers], arrays[n_layers:], strict=True))
-        n_inputs = len(arrays[0])
         if same:
             ours = model is not None or not flat.flags.writeable
-            flat = flat.copy() if not ours or (train and not flat.flags.writeable) else flat
+            new = flat.copy() if not ours or (train and not flat.flags.writeable) else flat
         else:
-            n_in = n_inputs
-            for i, (W, b) in enumerate(pairs):
-                if np.ndim(W) != 2 or len(W) != n_in or np.shape(b) != np.shape(W)[1:]:
-                    raise ValueError(
-                        f"coefs_[{i}] of shape {np.shape(W)} and intercepts_[{i}] of shape {np.shape(b)} don't"
-                        f" make a layer with {n_in} inputs."
-                    )
-                n_in = np.shape(W)[1]
-            dtype = np.float32 if getattr(arrays[0], "dtype", None) == np.float32 else np.float64
-            flat = np.concatenate([np.asarray(array, dtype).ravel() for pair in pairs for array in pair])
-        fits = same or [(v.shape, v.dtype) for v in views] == [(np.shape(a), flat.dtype) for a in arrays]
-        state = model.optimizer_state if model is not None and fits else None
-        layers = self._layers([len(b) for _, b in pairs])
-        model = Model(layers, n_inputs, self._fitted_loss(), dtype=flat.dtype, parameters=flat)
+            new = self._flattened(arrays, views, flat)
+        like = [np.shape(view) for view in views] == [np.shape(a) for a in arrays] and flat.dtype == new.dtype
+        state = model.optimizer_state if model is not None and like else None
+        model = self._fitted_model(new.dtype, new)
         model.optimizer_state = state and state.copy()
         return self._bind(model)
 
-    def _new_model(self, n_inputs, units, dtype, random_state):
-        model = Model(self._layers(units), n_inputs, self._fitted_loss(), dtype=dtype)
-        draw(model, random_state)
-        return model
+    def _flattened(self, arrays, views, flat):
+        """A new flat array of parameters with what arrays hold, some of which may be views of the one before."""
+        dtype = np.float32 if getattr(arrays[0], "dtype", None) == np.float32 else np.float64
+        if self._has_layers():
+            return self._flattened_places(arrays, views, flat, dtype)
+        n_layers, n_in = len(self.coefs_), len(arrays[0])
+        pairs = list(zip(arrays[:n_layers], arrays[n_layers:], strict=True))
+        for i, (W, b) in enumerate(pairs):
+            if np.ndim(W) != 2 or len(W) != n_in or np.shape(b) != np.shape(W)[1:]:
+                raise ValueError(
+                    f"coefs_[{i}] of shape {np.shape(W)} and intercepts_[{i}] of shape {np.shape(b)} don't"
+                    f" make a layer with {n_in} inputs."
+                )
+            n_in = np.shape(W)[1]
+        return np.concatenate([np.asarray(array, dtype).ravel() for pair in pairs for array in pair])
 
-    def _layers(self, units):
+    def _flattened_places(self, arrays, views, flat, dtype):
+        """The same for a network of `hidden_layers`: what is put in one place of shared weights counts in all."""
+        model = self._fitted_model(dtype)
+        if flat is not None:
+            model.parameters[:] = flat
+        places = [*model.weights, *model.biases]
+        shapes = [array if array is None else np.shape(array) for array in places]
+        given = [array if array is None else np.shape(array) for array in arrays]
+        if given != shapes:
+            raise ValueError(f"coefs_ and intercepts_ must have the shapes {shapes}, got {given}.")
+        old = views or [None] * len(places)
+        changed = [(place, a) for place, a, view in zip(places, arrays, old, strict=True) if a is not view]
+        for place, array in changed:
+            place[:] = array
+        for place, array in changed:
+            if not np.array_equal(place, np.asarray(array, dtype), equal_nan=True):
+                raise ValueError("coefs_ and intercepts_ must hold the same in all places of shared weights.")
+        return model.parameters
+
+    def _has_layers(self):
+        """Whether the network was made of `hidden_layers`."""
+        return isinstance(vars(self).get("_fitted_hidden"), tuple)
+
+    def _fitted_model(self, dtype, parameters=None):
+        """A network like the one that was fitted, or what has been put in the place of its parameters."""
+        if self._has_layers():
+            hidden, n_inputs, n_outputs = self._fitted_hidden, self.n_features_in_, len(self.intercepts_[-1])
+        else:
+            *hidden, n_outputs = map(len, self.intercepts_)
+            n_inputs = len(self.coefs_[0])
+        return self._new_model(hidden, n_inputs, n_outputs, dtype, parameters)
+
+    def _new_model(self, hidden, n_inputs, n_outputs, dtype, parameters=None):
+        """A network whose hidden layers `hidden` describes."""
         unit = "identity" if kernel_of(self._fitted_loss())[0] in OUTPUT_UNITS else self.out_activation_
-        return [*self._hidden_layers(units[:-1]), Dense(units[-1], unit)]
+        layers = hidden if isinstance(hidden, tuple) else self._dense_layers(hidden)
+        loss = self._fitted_loss()
+        return Model([*layers, Dense(n_outputs, unit)], n_inputs, loss, dtype=dtype, parameters=parameters)
 
     def _fitted_loss(self):
         """The network's loss, which `loss` may have been when it was trained."""
         attributes = vars(self)
         return attributes["_loss"] if "_loss" in attributes else _LOSSES.get(self.out_activation_)
 
-    def _hidden_layers(self, units):
+    def _dense_layers(self, units):
         rates = self.dropout
         rates = [rates] * len(units) if isinstance(rates, Real) else list(rates)
         if len(rates) != len(units) or not all(isinstance(p, Real) and 0 <= p < 1 for p in rates):
@@ -99,8 +136,8 @@ class FittedModelMixin:
             self.n_layers_ = len(hidden) + 2
             self._fitted_hidden = hidden
             dtype = np.float32 if X.dtype == np.float32 else np.float64
-            units = [*hidden, self.n_outputs_]
-            model = self._new_model(X.shape[1], units, dtype, self._random_state)
+            model = self._new_model(hidden, X.shape[1], self.n_outputs_, dtype)
+            draw(model, self._random_state)
             if self.activation == "logistic" != model.layers[0].activation:
                 model.parameters[:] *= np.sqrt(2 / 6)  # scikit-learn's range, though no unit has it
             self._bind(model)
@@ -110,11 +147,13 @@ class FittedModelMixin:
                 f" {len(self.intercepts_[-1])}."
             )
         model = self._model(train=True)
-        fitted = getattr(self, "_fitted_hidden", [len(b) for b in self.intercepts_[:-1]])
+        known = "_fitted_hidden" in vars(self)  # as it is not where attributes were set by hand
+        fitted = self._fitted_hidden if known else [len(b) for b in self.intercepts_[:-1]]
         if hidden != fitted:
+            name = "hidden_layers" if isinstance(hidden, tuple) else "hidden_layer_sizes"
             raise ValueError(
-                f"hidden_layer_sizes is {hidden}, but the network to go on from was fitted with {fitted}; only a fit"
-                " with warm_start=False makes a new one."
+                f"{name} is {hidden}, but the network to go on from was fitted with {fitted}; only a fit with"
+                " warm_start=False makes a new one."
             )
         if X.dtype == np.float64 and model.dtype == np.float32:
             raise ValueError(
@@ -136,10 +175,16 @@ class FittedModelMixin:
         return state
 
     def __setstate__(self, state):
-        state = dict(state)
+        state = {"hidden_layers": None, **state}  # of version 0.1.0, which had none
         flat, shapes = state.pop("_parameters", (None, []))
+        super().__setstate__(state)
         if flat is not None:
             flat = np.require(np.asarray(flat), flat.dtype.newbyteorder("="), ["C", "A"])  # a copy in odd files only
-            state["coefs_"], state["intercepts_"] = map(list, views_of(flat, shapes))
-            state["_bound"] = None, None, [*state["coefs_"], *state["intercepts_"]], flat
-        super().__setstate__(state)
+            if self._has_layers():
+                n_outputs = shapes[-1][1]
+                model = self._new_model(self._fitted_hidden, self.n_features_in_, n_outputs, flat.dtype, flat)
+                weights, biases = model.weights, model.biases
+            else:
+                weights, biases = views_of(flat, shapes)
+            bound = None, None, [*weights, *biases], flat
+            vars(self).update(coefs_=list(weights), intercepts_=list(biases), _bound=bound)

@@ -9,6 +9,7 @@ from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
 from ..checks import check_real
+from ..layers import Dense, build
 
 # What the core reads in place; anything else becomes float64.
 _DTYPES = {np.dtype(t) for t in ("float64", "float32", "uint8", "bool")}
@@ -64,6 +65,18 @@ def check_X_y(mlp, X, y, reset, finite=True):
     if mlp._y_numeric:
         check_real("y", y, TypeError)
     return _readable(X), y
+
+
+def takes_sparse(mlp):
+    """Whether the first layers multiply X by weights, and do nothing else with it; then X may be sparse."""
+    if mlp.hidden_layers is None:
+        return True
+    n_inputs = vars(mlp).get("n_features_in_", 1_000_003)  # as many as no layer has units
+    try:
+        graph = build([*mlp.hidden_layers, Dense(1)], n_inputs)
+    except ValueError:  # for so many inputs, as where they are added to units, or for any
+        return False
+    return all(op.kind == "dense" for op in graph.forward if op.input == 0)
 
 
 def check_weight(weight, X, name="sample_weight"):

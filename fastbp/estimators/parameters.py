@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from ..full_batch import FullBatch
 from ..layers import ACTIVATIONS, ELU, LeakyReLU
+from ..layers.layer import check_layers
 from ..optimizers import UpdateRule
 from ..schedules import Schedule
 from .undo import USER
@@ -41,6 +42,7 @@ CONSTRAINTS = {
     "max_fun": [Interval(Integral, 1, None, closed="left")],
     "l1_ratio": [Interval(Real, 0, 1, closed="both")],
     "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+    "hidden_layers": [list, tuple, None],
     "n_threads": [
         Interval(Integral, 1, None, closed="left"),
         Interval(Integral, None, -1, closed="right"),
@@ -61,8 +63,22 @@ def is_stochastic(solver):
     return solver != "lbfgs" and not isinstance(solver, FullBatch)
 
 
-def hidden_units(mlp):
-    """`hidden_layer_sizes` as a list."""
+def hidden_of(mlp):
+    """What describes the hidden layers: `hidden_layers` as a tuple of layers, or `hidden_layer_sizes` as a list."""
+    units = _hidden_units(mlp)
+    if mlp.hidden_layers is None:
+        return units
+    others = {"hidden_layer_sizes": units != [100], "activation": mlp.activation != "relu", "dropout": mlp.dropout != 0}
+    for name, is_set in others.items():
+        if is_set:
+            raise ValueError(
+                f"hidden_layers is in the place of {name}, of which only one may be set, got"
+                f" hidden_layers={mlp.hidden_layers!r} and {name}={getattr(mlp, name)!r}."
+            )
+    return check_layers("hidden_layers", mlp.hidden_layers, least=0)
+
+
+def _hidden_units(mlp):
     units = mlp.hidden_layer_sizes
     units = list(units) if hasattr(units, "__iter__") else [units]
     for problem, wrong in (("> 0", lambda n: n <= 0), ("integers", lambda n: n != int(n))):
@@ -71,13 +87,22 @@ def hidden_units(mlp):
     return [int(n) for n in units]
 
 
-def check_parameters(mlp, hidden, incremental, *validation):
+def check_network(mlp, model):
+    """Raise ValueError if a layer, however deep within others, asks for what the solver can't do."""
+    if is_stochastic(mlp.solver):
+        return
+    dropout = {value.name: value.dropout for value in model.graph.values if value.dropout}
+    max_norm = [weights.layer.max_norm for weights in model.graph.weights if weights.layer.max_norm is not None]
+    for name, settings in (("dropout", dropout), ("max_norm", max_norm)):
+        if settings:
+            raise ValueError(
+                f"{name} is for the stochastic solvers, got solver={mlp.solver!r} and layers with {name} {settings}."
+            )
+
+
+def check_parameters(mlp, incremental, *validation):
     """Raise ValueError for parameters that don't go together, and warn of those that are not used."""
     stochastic = is_stochastic(mlp.solver)
-    if any(layer.dropout for layer in mlp._hidden_layers(hidden)) and not stochastic:
-        raise ValueError(
-            f"dropout is for the stochastic solvers, got solver={mlp.solver!r} and dropout={mlp.dropout!r}."
-        )
     _check_early_stopping(mlp, incremental, *validation)
     if not isinstance(mlp.solver, str) and mlp.learning_rate != "constant":
         raise ValueError(

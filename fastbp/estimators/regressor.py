@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from ..losses import OUTPUT_UNITS, HistogramLoss, Huber, Lp, Quantile, kernel_of, output_units, outputs_per_target
 from .base import BaseMLP
-from .docstrings import AGREEMENT, ATTRIBUTES, DROPOUT, PARAMETERS
+from .docstrings import AGREEMENT, ATTRIBUTES, DROPOUT, HIDDEN_LAYERS, PARAMETERS
 from .inputs import check_numeric
 from .parameters import set_parameters
 
@@ -33,6 +33,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Threads to use; None for those that are free and worth it, -1 for all. Results don't depend
         on it.
 {DROPOUT}
+{HIDDEN_LAYERS}
 
     Attributes
     ----------
@@ -46,6 +47,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     >>> reg = MLPRegressor(hidden_layer_sizes=5, solver="lbfgs", random_state=0).fit(X, y)
     >>> reg.score(X, y) > 0.99
     True
+
+    An autoencoder, whose code are the features:
+
+    >>> from fastbp import Dense
+    >>> auto = MLPRegressor(hidden_layers=[Dense(2, "tanh")], solver="lbfgs", random_state=0).fit(X, X)
+    >>> auto.transform(X).shape
+    (200, 2)
     """
 
     _y_numeric = True
@@ -67,7 +75,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
         nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
         beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, l1_ratio=0.0,
-        n_threads=None, dropout=0.0,
+        n_threads=None, dropout=0.0, hidden_layers=None,
     ):  # fmt: skip
         set_parameters(locals())
 

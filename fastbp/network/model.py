@@ -17,7 +17,7 @@ from ..undo import Undo
 from .activations import LayerActivations
 from .heads import check_outs, joined, output_gradients_of, outputs_of, settings_of, targets_of
 from .inputs import Rows, check_order, check_out, check_sample_weight, readable
-from .prediction import predicted
+from .prediction import engine_of, predicted
 from .state import OptimizerState
 
 SETTINGS = (
@@ -42,6 +42,8 @@ class Model:
     ----------
     layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights
         The settings, checked. `l1` and `l2` may be set.
+    layer_penalty_divisor : float
+        What the layers' own `l1` and `l2` are divided by, 1 unless it is set: the estimators' are for a sum over rows.
     parameters, weights, biases : ndarray and tuples of its views
         As of `Network`, one for each place of weights in the network.
     graph, fused : Graph
@@ -72,6 +74,7 @@ class Model:
         self.dtype = np.dtype(np.dtype(dtype).name)  # native byte order
         self.l1 = l1
         self.l2 = l2
+        self.layer_penalty_divisor = 1.0
         self.initializer = check_initializer(initializer)
         self.input_dropout = check_number("input_dropout", input_dropout, "[0, 1)")
         self.input_noise = check_number("input_noise", input_noise, "[0, inf)")
@@ -90,6 +93,7 @@ class Model:
         )
         self._linear = None  # see before_output_unit
         self._layer_activations = None
+        self._layer_engines = {}  # see layer_output
 
     @property
     def l1(self):
@@ -178,8 +182,9 @@ class Model:
     @property
     def penalties(self):
         """Strengths of L1 and L2 as pairs, one for each of the graph's weights."""
+        own = self.layer_penalty_divisor
         return [
-            (self.l1 if w.layer.l1 is None else w.layer.l1, self.l2 if w.layer.l2 is None else w.layer.l2)
+            (self.l1 if w.layer.l1 is None else w.layer.l1 / own, self.l2 if w.layer.l2 is None else w.layer.l2 / own)
             for w in self.graph.weights
         ]
 
@@ -335,6 +340,14 @@ class Model:
         if self._layer_activations is None:
             self._layer_activations = LayerActivations(self)
         return self._layer_activations.of(X, n_threads)
+
+    def layer_output(self, X, name, n_threads=None):
+        """Activations of an inner layer, by its name in `activations`; what comes after it is not computed."""
+        X = self.check_X(X)
+        if name not in self._layer_engines:
+            value = [value.name for value in self.graph.values].index(name)
+            self._layer_engines[name] = engine_of(self.graph, [(value, "a")], self.dtype)
+        return predicted(self._layer_engines[name], self.parameters, X, None, None, X.shape[0], n_threads)
 
     def forward(self, X, n_threads=None):
         """What `Network.forward` returns; the engine keeps the activations, and as `kept` whose they are."""

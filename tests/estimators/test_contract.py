@@ -9,10 +9,12 @@ from estimator_cases import X_iris, classifier, regressor, y_iris
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastbp import Rprop, SoftmaxCrossEntropy
+from fastbp import RBF, Activation, Dense, Residual, Rprop, Shared, SoftmaxCrossEntropy
 from fastbp.estimators import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+CODE = Shared(Dense(4, "tanh"))
 
 
 @pytest.mark.once
@@ -25,6 +27,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
         MLPClassifier(loss="squared_error", solver=Rprop(), max_iter=30),
         MLPClassifier(loss=SoftmaxCrossEntropy(label_smoothing=0.1)),
         MLPRegressor(loss="gaussian"),
+        MLPClassifier(hidden_layers=[Dense(16, "relu"), Residual([Activation("tanh"), Dense(16)])]),
+        MLPRegressor(hidden_layers=[Dense(8), CODE, CODE.transposed("tanh")], solver="lbfgs", max_iter=50),
+        MLPRegressor(hidden_layers=[RBF(20)], learning_rate_init=0.05),
     ]
 )
 def test_scikit_learns_checks(estimator, check):
@@ -41,7 +46,8 @@ def test_signature(ours):
         assert [str(p) for p in our[: len(their)]] == [str(p) for p in their]
         assert all(p.kind is p.KEYWORD_ONLY for p in our[len(their) :])
     names = set(ours().get_params())
-    assert names - set(theirs().get_params()) <= {"l1_ratio", "class_weight", "n_threads", "dropout", "loss"}
+    beyond = {"l1_ratio", "class_weight", "n_threads", "dropout", "loss", "hidden_layers"}
+    assert names - set(theirs().get_params()) <= beyond
     assert ours().loss == theirs().loss
 
 

@@ -30,6 +30,7 @@ from fastbp import (
     StepDecay,
     WarmUp,
 )
+from fastbp.network import draw
 
 STEPS = np.arange(100)
 
@@ -345,7 +346,8 @@ def test_estimators_follow_a_schedule(solver):
     assert model.get_params()["learning_rate"] == schedule
     model.fit(X_iris, y_iris)
     random_state, order = np.random.RandomState(0), np.arange(150)
-    net, rule = model._new_model(4, [8, 3], "float64", random_state), model._optimizer.rule
+    net, rule = model._new_model([8], 4, 3, "float64"), model._optimizer.rule
+    draw(net, random_state)
     net.l2, t = model.alpha, 0
     for epoch in range(6):
         order = order[random_state.permutation(150)]
