@@ -1,6 +1,7 @@
 """What the estimators take as X, y and sample weights, and the forms that the core reads."""
 
 import math
+from functools import lru_cache
 from numbers import Real
 
 import numpy as np
@@ -73,9 +74,14 @@ def takes_sparse(mlp):
         return True
     n_inputs = vars(mlp).get("n_features_in_", 1_000_003)  # as many as no layer has units
     try:
-        graph = build([*mlp.hidden_layers, Dense(1)], n_inputs)
-    except ValueError:  # for so many inputs, as where they are added to units, or for any
+        return _multiply(tuple(mlp.hidden_layers), n_inputs)
+    except (TypeError, ValueError):  # no layers, or none for so many inputs, as where they are added to units
         return False
+
+
+@lru_cache  # scikit-learn asks in each call
+def _multiply(layers, n_inputs):
+    graph = build([*layers, Dense(1)], n_inputs)
     return all(op.kind == "dense" for op in graph.forward if op.input == 0)
 
 
