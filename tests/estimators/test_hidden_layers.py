@@ -10,7 +10,9 @@ import pytest
 from estimator_cases import (
     X_digits,
     X_iris,
+    X_multi,
     X_reg,
+    Y_multi,
     assert_same_parameters,
     assert_unharmed,
     parameters,
@@ -31,12 +33,14 @@ from fastbp import (
     Activation,
     Dense,
     Dropout,
+    HistogramLoss,
     MLPClassifier,
     MLPRegressor,
     Network,
     Newton,
     NewtonCG,
     Parallel,
+    Quantile,
     Residual,
     Rprop,
     Shared,
@@ -140,6 +144,33 @@ def test_early_stopping_and_weights(layers):
     clf = classifier(layers, **settings).fit(X_iris, y_iris, weight)
     assert len(clf.validation_scores_) == clf.n_iter_
     assert_array_equal(flat(clf), flat(clone(clf).set_params(n_threads=2).fit(X_iris, y_iris, weight)))
+
+
+@pytest.mark.parametrize("y", [y_iris, y_iris > 1, Y_multi], ids=["multiclass", "binary", "multilabel"])
+@pytest.mark.parametrize("loss", ["log_loss", "squared_error"])
+def test_losses_of_classifiers(layers, y, loss):
+    X = X_iris if len(y) == len(X_iris) and y.ndim == 1 else X_multi
+    clf = classifier(layers, loss=loss).fit(X, y)
+    assert_allclose(np.exp(clf.predict_log_proba(X)), clf.predict_proba(X), rtol=1e-10)
+    assert clf.predict(X).shape == y.shape
+    outputs = Network(clf._model().layers, n_inputs=X.shape[1], loss=clf._model().loss)
+    outputs.parameters[:] = flat(clf)
+    assert_array_equal(outputs.predict(X), clf._outputs(X))
+
+
+@pytest.mark.parametrize(
+    "loss, n_outputs",
+    [("poisson", 1), ("gaussian", 2), ("huber", 1), (Quantile([0.1, 0.9]), 2), (HistogramLoss(np.arange(-4, 5)), 8)],
+)
+def test_losses_of_regressors(layers, loss, n_outputs):
+    y = np.abs(y_reg) if loss == "poisson" else y_reg
+    reg = regressor(layers, loss=loss).fit(X_reg, y)
+    assert reg.n_outputs_ == reg.coefs_[-1].shape[1] == n_outputs
+    assert np.isfinite(reg.predict(X_reg)).all()
+    assert np.isfinite(reg.score(X_reg, y))
+    again = pickle.loads(pickle.dumps(reg))
+    assert_array_equal(again.predict(X_reg), reg.predict(X_reg))
+    assert_array_equal(flat(again.partial_fit(X_reg, y)), flat(reg.partial_fit(X_reg, y)))
 
 
 # Which solvers and inputs they are for
@@ -300,6 +331,29 @@ def test_pickle_holds_parameters_once():
     assert np.shares_memory(loaded.coefs_[0], loaded.coefs_[1])
     assert_array_equal(loaded.predict(X_digits), reg.predict(X_digits))
     assert pickle.dumps(reg) == data
+
+
+def test_pickles_from_before_there_were_layers():
+    clf = MLPClassifier((5, 6), max_iter=3, random_state=0).fit(X_iris, y_iris)
+    state = clf.__getstate__()
+    del state["hidden_layers"]
+    old = MLPClassifier.__new__(MLPClassifier)
+    old.__setstate__(copy.deepcopy(state))
+    assert old.get_params() == clf.get_params() and old.hidden_layers is None
+    assert_array_equal(old.transform(X_iris), clf.transform(X_iris))
+    assert_same_parameters(old.partial_fit(X_iris, y_iris), clf.partial_fit(X_iris, y_iris))
+
+
+def test_failed_training_changes_nothing(layers):
+    clf = classifier(layers, warm_start=True).fit(X_iris, y_iris)
+    before = clf.predict_proba(X_iris)
+    bad = X_iris.copy()
+    bad[7, 2] = np.nan
+    for train in (clf.fit, clf.partial_fit):
+        assert_unharmed(clf, partial(train, bad, y_iris), "Input X contains NaN")
+    clf.set_params(solver=SGD(1e200))
+    assert_unharmed(clf, partial(clf.fit, X_iris, y_iris), "non-finite")
+    assert_array_equal(clf.predict_proba(X_iris), before)
 
 
 def test_memory_mapped_model(layers, tmp_path):
