@@ -109,9 +109,9 @@ class FittedModelMixin:
 
     def _new_model(self, hidden, n_inputs, n_outputs, dtype, parameters=None):
         """A network whose hidden layers `hidden` describes."""
-        unit = "identity" if kernel_of(self._fitted_loss())[0] in OUTPUT_UNITS else self.out_activation_
-        layers = hidden if isinstance(hidden, tuple) else self._dense_layers(hidden)
         loss = self._fitted_loss()
+        unit = "identity" if kernel_of(loss)[0] in OUTPUT_UNITS else self.out_activation_
+        layers = hidden if isinstance(hidden, tuple) else self._dense_layers(hidden)
         return Model([*layers, Dense(n_outputs, unit)], n_inputs, loss, dtype=dtype, parameters=parameters)
 
     def _fitted_loss(self):

@@ -19,8 +19,9 @@ class HiddenLayerTransformMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def transform(self, X, layer=-1):
         """Output of a hidden layer, a representation of X that was learnt.
 
-        As a step of a pipeline, the estimator passes on what the last hidden layer makes. Nothing is dropped, as in
-        `predict`, and what comes after the layer is not computed.
+        As a step of a pipeline, the estimator passes on what the last hidden layer makes; a pipeline hands `layer` down
+        where scikit-learn's metadata routing is enabled, and `set_transform_request` asked for it. Nothing is dropped,
+        as in `predict`, and what comes after the layer is not computed.
 
         Parameters
         ----------

@@ -8,6 +8,7 @@ import pytest
 from estimator_cases import X_digits, X_iris, X_reg, assert_unharmed, classifier, regressor, y_digits, y_iris, y_reg
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -116,6 +117,16 @@ def test_transformer_of_labels():
     assert_array_equal(pipe[:-1].transform(X_iris), features)
     assert pipe.score(X_iris, y_iris) > 0.9
     assert list(pipe[:-1].get_feature_names_out()) == [f"mlpclassifier{i}" for i in range(8)]
+
+
+def test_pipelines_hand_the_layer_down():
+    """By scikit-learn's metadata routing."""
+    with config_context(enable_metadata_routing=True):
+        clf = MLPClassifier((7, 5), max_iter=5, random_state=0).set_transform_request(layer=True)
+        pipe = make_pipeline(clf, LogisticRegression()).fit(X_iris, y_iris)
+        assert_array_equal(pipe[:-1].transform(X_iris, layer=0), pipe[0].transform(X_iris, layer=0))
+        assert pipe[:-1].transform(X_iris, layer=0).shape == (150, 7)
+        assert pipe[:-1].transform(X_iris).shape == (150, 5)
 
 
 def test_autoencoder_in_a_pipeline():
