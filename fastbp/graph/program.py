@@ -12,7 +12,7 @@ class Program:
     Attributes
     ----------
     values : list of tuple (n, unit, parameter, dropout, stream, slot, learns)
-        Values with the same slot are never needed at once in a pass forward. The gradients of those that learn are needed
+        Values with the same slot are never needed at once in a pass forward. Gradients of those that learn are needed
         for some weights' gradients.
     weights : list of tuple (n_in, n_out, has_bias, radial, max_norm, offset)
     forward, backward : list of tuple (kind, input, output, weights, bias, column, accumulate)
