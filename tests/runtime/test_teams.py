@@ -46,7 +46,7 @@ def test_paths(name):
     train, gradient = (net.program(mode, batch_size=batch, n_threads=2, X=X) for mode in ("train", "gradient"))
     ops = [(phase.split, op.kind) for phase in gradient.phases for op in phase.ops]
     by_columns, halves = {"wide", "many inputs", "wide, then halves"}, {"middle stripe in halves": "0"}
-    if 100 < 16 * kt.table(fastbp.ISA, "float32").lanes:  # else the second layer's columns are more stripes than repay it
+    if 100 < 16 * kt.table(fastbp.ISA, "float32").lanes:  # else the second layer has more stripes than repay it
         halves["wide, then halves"] = "1"
     assert (("columns", "dense") in ops) == (name in by_columns or name in halves)
     assert (("columns", "transpose") in ops) == (name in by_columns)
