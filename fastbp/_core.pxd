@@ -145,7 +145,6 @@ cdef extern from "run.h" nogil:
         int (*poll)(Run *) noexcept nogil
         Gemm gemm
     const char *const *fastbp_ops
-    int lists_repay(Run *, ptrdiff_t)
     ptrdiff_t row_distance(const Kernels *, ptrdiff_t)
     ptrdiff_t chunk_of(Run *, ptrdiff_t)
     size_t program_size(const Run *)

@@ -253,6 +253,19 @@ cdef int fill_ops(Op *ops, list rows) except -1:
     return 0
 
 
+cdef int fill_ties(Run *run, Memory memory, ties) except -1:
+    """Ties of a run, in this memory, from triples (weights, weights, strength)."""
+    cdef int i
+    if ties:
+        run.n_ties = len(ties)
+        run.ties = <Tie *>memory.reserve(run.n_ties * sizeof(Tie))
+    for i, (first, second, strength) in enumerate(ties):
+        run.ties[i].i, run.ties[i].j, run.ties[i].strength = first, second, strength
+        run.ties[i].slot = run.n_tie_penalties
+        run.n_tie_penalties += run.weights[run.ties[i].i].vectors
+    return 0
+
+
 cdef int raise_pending() except -1:
     return -1  # PyErr_CheckSignals has set the exception
 
@@ -405,13 +418,7 @@ cdef class Engine(Workspace):
         for i, (l1, l2) in enumerate(penalties):
             run.weights[i].l1, run.weights[i].l2 = l1, l2
             run.bounded = run.bounded or run.weights[i].max_norm > 0
-        if ties:
-            run.n_ties = len(ties)
-            run.ties = <Tie *>tied.reserve(run.n_ties * sizeof(Tie))
-            for i, (first, second, strength) in enumerate(ties):
-                run.ties[i].i, run.ties[i].j, run.ties[i].strength = first, second, strength
-                run.ties[i].slot = run.n_tie_penalties
-                run.n_tie_penalties += run.weights[run.ties[i].i].vectors
+        fill_ties(&run, tied, ties)
         if randomness is not None:
             (run.seed[0], run.seed[1]), run.input_dropout, run.input_noise, augmentation = randomness
             if augmentation is not None:
@@ -536,9 +543,7 @@ cdef class Engine(Workspace):
         self.begin(&run, copy, mode_, p, data, None, batch_size)
         n_threads = self.team_size(batch_size, rows, n_threads)
         if mode_ == PREDICT:
-            run.listed = run.sparse or lists_repay(&run, 32 if run.n_rows < 48 else 512)
-            if run.listed and not run.sparse:
-                run.most = run.values.n
+            prepare_prediction(&run)
             plan_prediction(&run)
             size = prediction_size(&run) + lay_out_prediction(&run, n_threads, NULL)
             ops = [("gather", 0, 0, -1, -1, 0, False)] if run.listed or not run.direct else []
@@ -547,12 +552,7 @@ cdef class Engine(Workspace):
         else:
             if mode_ == GRADIENT or mode_ == BACKWARD:
                 run.gradient = run.parameters  # any place, as nothing is written there
-            if ties:
-                run.n_ties = len(ties)
-                run.ties = <Tie *>tied.reserve(run.n_ties * sizeof(Tie))
-                for i, (first, second, _) in enumerate(ties):
-                    run.ties[i].i, run.ties[i].j = first, second
-                    run.n_tie_penalties += run.weights[run.ties[i].i].vectors
+            fill_ties(&run, tied, ties)
             if randomness is not None:
                 _, run.input_dropout, run.input_noise, augmentation = randomness
                 run.direct = run.direct and run.input_dropout == 0 and run.input_noise == 0 and augmentation is None
@@ -614,9 +614,6 @@ cdef class Engine(Workspace):
             run.n_rows, run.csr, run.sparse, run.most = data.n_rows, data.csr, True, data.most
         if order is not None:
             run.n_rows, run.order = PyArray_DIM(order, 0), <const int64_t *>PyArray_BYTES(order)
-        run.listed = run.sparse or (run.n_rows > 0 and lists_repay(&run, 32 if run.n_rows < 48 else 512))
-        if run.listed and not run.sparse:
-            run.most = run.values.n
         if out is None:
             shape[0] = run.n_rows
             for i in range(run.n_heads):

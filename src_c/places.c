@@ -262,6 +262,9 @@ void plan_prediction(Run *run)
 {
     const ptrdiff_t itemsize = (ptrdiff_t)run->k->itemsize;
     Nonzeros nonzeros;
+    run->listed = run->sparse || lists_repay(run, run->n_rows < 48 ? 32 : 512);
+    if (run->listed && !run->sparse)
+        run->most = run->values->n;
     /* rows enough to use a weight often while it is in cache, few enough that activations stay there and all have work */
     run->block = MIN(run->n_rows, MAX(24, MIN(96, run->n_rows / 16)));
     for (Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++)

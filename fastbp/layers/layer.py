@@ -1,16 +1,19 @@
 """What layers have in common, and sequences of them."""
 
+from abc import ABC, abstractmethod
+
 from ..settings import Settings
 
 DEPTH = 20  # of layers within layers
 
 
-class Layer(Settings):
+class Layer(Settings, ABC):
     """Base of layers: immutable settings, of which a network makes values, ops and weights."""
 
     heads = ()  # names of its outputs, if it has several
     inner = ()  # layers within this one
 
+    @abstractmethod
     def build(self, graph, h, name):
         """Emit forward ops.
 
@@ -32,7 +35,6 @@ class Layer(Settings):
         ValueError
             If the layer can't follow what is there.
         """
-        raise NotImplementedError
 
 
 def check_layers(name, layers, least=1, heads=False):

@@ -170,6 +170,12 @@ def test_inputs_that_are_changed_are_copied():
         assert not net.program().direct and net.program("gradient").direct
 
 
+def test_predictions_pack_weights_for_many_rows_alone():
+    net = Network([Dense(500), Dense(2)], n_inputs=300, dtype="float32", random_state=0)
+    assert net.program("predict", batch_size=1).workspace_size < net.parameters.nbytes / 10
+    assert net.program("predict", batch_size=48).workspace_size > 300 * 500 * 4
+
+
 def test_no_gradient_that_no_weight_needs():
     """Of a branch without weights on X; with that of the inputs, `backward` needs all."""
     net = Network([Parallel([[Dense(4)], [fastbp.Activation("tanh")]]), Dense(2)], n_inputs=5, random_state=0)

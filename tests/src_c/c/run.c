@@ -253,8 +253,6 @@ static void predict(const Network *net, void *program, char *parameters, const O
 {
     Run run = begin(net, program, PREDICT, rows, parameters);
     run.n_rows = rows;
-    run.listed = run.sparse || lists_repay(&run, 32);
-    run.most = run.listed && !run.sparse ? run.values->n : run.most;
     point_to(outputs, &run);
     prepare_prediction(&run);
     plan_prediction(&run);
