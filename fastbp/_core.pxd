@@ -60,7 +60,7 @@ cdef extern from "program.h" nogil:
         ptrdiff_t n, vectors, ld
         Activation activation
         double parameter, dropout
-        int radial, slot, is_output, learns, halved, keeps_transpose
+        int radial, buffer, is_output, learns, halved, keeps_transpose
         uint32_t stream
     ctypedef int OpKind
     enum: OP_TRANSPOSED
@@ -86,7 +86,7 @@ cdef extern from "run.h" nogil:
     ctypedef struct Tie:
         int i, j
         double strength
-        ptrdiff_t slot
+        ptrdiff_t first_penalty
     ctypedef enum Mode:
         TRAIN, LOSS_ONLY, GRADIENT, FORWARD, BACKWARD, PREDICT
     ctypedef struct Pace:
@@ -105,7 +105,7 @@ cdef extern from "run.h" nogil:
         Value *values
         Weights *weights
         Head *heads
-        int n_values, n_weight_sets, n_heads, n_slots
+        int n_values, n_weight_sets, n_heads, n_buffers
         ptrdiff_t n_weights
         Tie *ties
         int n_ties
@@ -113,7 +113,7 @@ cdef extern from "run.h" nogil:
         Op *ops
         Phase *phases
         int n_ops, n_phases, end_barrier, sides
-        int sparse, direct, listed
+        int sparse, x_in_place, x_as_nonzeros
         ptrdiff_t most, n_nonzeros
         Strided x
         Csr csr

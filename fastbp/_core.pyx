@@ -261,7 +261,7 @@ cdef int fill_ties(Run *run, Memory memory, ties) except -1:
         run.ties = <Tie *>memory.reserve(run.n_ties * sizeof(Tie))
     for i, (first, second, strength) in enumerate(ties):
         run.ties[i].i, run.ties[i].j, run.ties[i].strength = first, second, strength
-        run.ties[i].slot = run.n_tie_penalties
+        run.ties[i].first_penalty = run.n_tie_penalties
         run.n_tie_penalties += run.weights[run.ties[i].i].vectors
     return 0
 
@@ -304,11 +304,11 @@ cdef class Engine(Workspace):
         self.workspace, self.memory, self.levels = Memory(), Memory(), []
         size = program_size(run)
         place_program(run, <char *>memset(self.memory.reserve(size), 0, size))
-        for i, (n, unit, parameter, dropout, stream, slot, learns) in enumerate(program.values):
+        for i, (n, unit, parameter, dropout, stream, buffer, learns) in enumerate(program.values):
             value = run.values + i
             value.n, value.activation, value.parameter, value.radial = n, ACTIVATIONS[unit], parameter, unit == "rbf"
-            value.dropout, value.stream, value.slot, value.learns = dropout, stream, slot, learns
-            run.n_slots = max(run.n_slots, value.slot + 1)
+            value.dropout, value.stream, value.buffer, value.learns = dropout, stream, buffer, learns
+            run.n_buffers = max(run.n_buffers, value.buffer + 1)
             value.vectors = (value.n + self.k.lanes - 1) // self.k.lanes
             value.ld = row_distance(self.k, n)
         for i, (n_in, n_out, has_bias, radial, max_norm, offset) in enumerate(program.weights):
@@ -361,7 +361,7 @@ cdef class Engine(Workspace):
         run.sample_weights = data.weights
         run.order = <const int64_t *>order.pointer() if order is not None else NULL
         run.n_rows = order.view.shape[0] if order is not None else data.n_rows
-        run.direct = (
+        run.x_in_place = (
             not data.sparse and data.x.dtype == (FLOAT32 if self.k.itemsize == 4 else FLOAT64)
             and data.x.column_stride == <Py_ssize_t>self.k.itemsize
             and data.x.row_stride % <Py_ssize_t>self.k.itemsize == 0
@@ -425,7 +425,7 @@ cdef class Engine(Workspace):
                 a = &run.augmentation
                 a.height, a.width, a.shift, a.rotation, a.scale, a.shear, a.elastic_alpha, a.elastic_sigma = augmentation
             if run.input_dropout > 0 or run.input_noise > 0 or augmentation is not None:
-                run.direct = False  # the gathered rows are changed
+                run.x_in_place = False  # the gathered rows are changed
         run.settings = {**settings, "rule": RULES[settings["rule"]]}
         run.learning_rates = <const double *>rates.pointer()
         buffers = borrow_states(states, run.state)
@@ -546,7 +546,7 @@ cdef class Engine(Workspace):
             prepare_prediction(&run)
             plan_prediction(&run)
             size = prediction_size(&run) + lay_out_prediction(&run, n_threads, NULL)
-            ops = [("gather", 0, 0, -1, -1, 0, False)] if run.listed or not run.direct else []
+            ops = [("gather", 0, 0, -1, -1, 0, False)] if run.x_as_nonzeros or not run.x_in_place else []
             ops += [self.row(run.forward + i, names) for i in range(run.n_forward)]
             phases, run.chunk, run.sides = [("rows", False, ops)], run.block, 1
         else:
@@ -555,7 +555,7 @@ cdef class Engine(Workspace):
             fill_ties(&run, tied, ties)
             if randomness is not None:
                 _, run.input_dropout, run.input_noise, augmentation = randomness
-                run.direct = run.direct and run.input_dropout == 0 and run.input_noise == 0 and augmentation is None
+                run.x_in_place = run.x_in_place and run.input_dropout == 0 and run.input_noise == 0 and augmentation is None
             buffers = borrow_states(states, run.state)
             plan(&run, batch_size if mode_ >= FORWARD else chunk_of(&run, batch_size), n_threads)
             size = lay_out(&run, n_threads, NULL)
@@ -568,7 +568,7 @@ cdef class Engine(Workspace):
             ]
         halved = [i for i in range(run.n_values) if run.values[i].halved]
         return {
-            "phases": phases, "halved": halved[0] if halved else None, "listed": bool(run.listed), "direct": bool(run.direct),
+            "phases": phases, "halved": halved[0] if halved else None, "x_as_nonzeros": bool(run.x_as_nonzeros), "x_in_place": bool(run.x_in_place),
             "chunk": min(run.chunk, run.n_rows), "sides": run.sides, "workspace_size": size, "n_threads": n_threads,
         }
 
@@ -606,7 +606,7 @@ cdef class Engine(Workspace):
             run.n_rows = PyArray_DIM(X, 0)
             run.x.data, run.x.row_stride, run.x.column_stride = PyArray_BYTES(X), PyArray_STRIDE(X, 0), PyArray_STRIDE(X, 1)
             run.x.dtype = FLOAT32 if PyArray_TYPE(X) == NPY_FLOAT else FLOAT64 if PyArray_TYPE(X) == NPY_DOUBLE else UINT8
-            run.direct = (
+            run.x_in_place = (
                 PyArray_TYPE(X) == type_ and run.x.column_stride == itemsize and run.x.row_stride % itemsize == 0
             )
         else:

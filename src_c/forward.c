@@ -11,7 +11,7 @@ void find_rows(Part *part)
     if (run->sparse)
         return;
     for (ptrdiff_t i = 0; i < part->rows; i++)
-        part->x_rows[i] = run->direct ? row_of_x(run, part->first + i) : x->a[part->side] + i * x->ld * run->k->itemsize;
+        part->x_rows[i] = run->x_in_place ? row_of_x(run, part->first + i) : x->a[part->side] + i * x->ld * run->k->itemsize;
 }
 
 /* Where the random words of the chunk's row come from. The row counts from the beginning of the batch. */
@@ -69,7 +69,7 @@ void run_gather(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     const Nonzeros *nonzeros = &part->nonzeros;
     if (run->sparse) {
         run->k->gather_csr(m, &run->csr, order, at, nonzeros_before(part, row), row, nonzeros);
-    } else if (!run->direct) {
+    } else if (!run->x_in_place) {
         run->k->gather(m, x->n, &run->x, order, at, part->x_rows[row], x->ld);
         const Counter c = counter_of(part, row, 0);
         if (run->augmentation.height > 0)
@@ -79,9 +79,9 @@ void run_gather(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
         if (run->input_dropout > 0)
             run->k->dropout(m, x->n, run->input_dropout, &c, 0, part->x_rows[row], x->ld);
     }
-    if (run->listed && !run->sparse)
+    if (run->x_as_nonzeros && !run->sparse)
         run->k->find_nonzeros(m, x->n, part->x_rows + row, row, nonzeros);
-    for (ptrdiff_t i = row; run->listed && run->n_halves && i < row + m; i++)
+    for (ptrdiff_t i = row; run->x_as_nonzeros && run->n_halves && i < row + m; i++)
         part->middle[i] =
             nonzeros->begin[i] + columns_below(nonzeros->end[i] - nonzeros->begin[i], nonzeros->columns + nonzeros->begin[i],
                                                run->n_halves);
@@ -110,7 +110,7 @@ static void half_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, R
     Stripes from = {w->packed + stripes.begin * stripe * k->itemsize, ldw, stripe};
     const char *b = second || op->bias < 0 ? NULL : biases_of(k, run->weights + op->bias, column);
     const Stripes to = {(second ? z->d : z->a)[part->side] + (row * z->ld + column) * k->itemsize, z->ld, k->lanes};
-    if (op->input == 0 && run->listed) {
+    if (op->input == 0 && run->x_as_nonzeros) {
         Nonzeros x = part->nonzeros;
         if (second)
             x.begin = part->middle;
@@ -119,7 +119,7 @@ static void half_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, R
         /* what trains where it lies has bits of its own anyway */
         k->nonzeros_matmul(m, n, w->row_major && run->mode < FORWARD ? 0 : end, &x, row, &from, b, 0, &to);
     } else {
-        const Rows h = {rows_of(part, op->input) + row, begin, op->input == 0 && run->direct ? FAR_ROWS : ROWS};
+        const Rows h = {rows_of(part, op->input) + row, begin, op->input == 0 && run->x_in_place ? FAR_ROWS : ROWS};
         from.at = (char *)from.at + begin * ldw * k->itemsize;
         k->matmul(m, n, end - begin, &h, &from, b, 0, &to);
     }

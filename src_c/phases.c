@@ -89,14 +89,14 @@ static void append_backward(Run *run)
 
 static void assemble(Run *run)
 {
-    int columns = 0, lists = run->listed && (run->mode == TRAIN || run->mode == GRADIENT);
+    int columns = 0, lists = run->x_as_nonzeros && (run->mode == TRAIN || run->mode == GRADIENT);
     for (int i = 0; i < run->n_forward; i++)
         columns |= run->forward[i].by_columns;
     for (int i = 0; i < run->n_weight_sets; i++) /* of all members only one needs its rows of X^T, and makes them itself */
         lists = lists && !run->weights[i].row_major;
     run->n_ops = 0;
     if (run->mode != BACKWARD) {
-        if (run->listed || !run->direct)
+        if (run->x_as_nonzeros || !run->x_in_place)
             append(run, OP_GATHER, 0);
         if (lists && columns)
             append(run, OP_LIST_TRANSPOSE, 0);

@@ -39,11 +39,11 @@ static char *place_input(Run *run, int side, char *p)
 {
     const size_t itemsize = run->k->itemsize;
     const ptrdiff_t nonzeros = MIN(run->n_nonzeros, run->chunk * run->most);
-    if (!run->direct && !run->sparse) {
+    if (!run->x_in_place && !run->sparse) {
         run->values->a[side] = p;
         p += aligned(run->chunk * run->values->ld * itemsize);
     }
-    if (!run->listed)
+    if (!run->x_as_nonzeros)
         return p;
     p = place_nonzeros(&run->nonzeros[side], p, run->chunk, nonzeros, itemsize);
     if (run->n_halves) {
@@ -199,16 +199,16 @@ void place_block(const Run *run, Value *values, Nonzeros *nonzeros, char *p)
 {
     const size_t itemsize = run->k->itemsize;
     char *const buffers = p;
-    char **rows = (char **)(p + run->n_slots * run->slot_size);
+    char **rows = (char **)(p + run->n_buffers * run->buffer_size);
     p = (char *)rows + aligned(run->n_values * run->block * sizeof(char *));
     for (int i = 0; i < run->n_values; i++) {
         Value *value = values + i;
-        value->a[0] = buffers + value->slot * run->slot_size;
+        value->a[0] = buffers + value->buffer * run->buffer_size;
         value->a_rows[0] = rows;
         for (ptrdiff_t r = 0; r < run->block; r++)
             *rows++ = value->a[0] + r * value->ld * itemsize;
     }
-    if (run->listed)
+    if (run->x_as_nonzeros)
         place_nonzeros(nonzeros, p, run->block, run->block * run->most, itemsize);
 }
 
@@ -262,8 +262,8 @@ void plan_prediction(Run *run)
 {
     const ptrdiff_t itemsize = (ptrdiff_t)run->k->itemsize;
     Nonzeros nonzeros;
-    run->listed = run->sparse || lists_repay(run, run->n_rows < 48 ? 32 : 512);
-    if (run->listed && !run->sparse)
+    run->x_as_nonzeros = run->sparse || lists_repay(run, run->n_rows < 48 ? 32 : 512);
+    if (run->x_as_nonzeros && !run->sparse)
         run->most = run->values->n;
     /* rows enough to use a weight often while it is in cache, few enough that activations stay there and all have work */
     run->block = MIN(run->n_rows, MAX(24, MIN(96, run->n_rows / 16)));
@@ -271,10 +271,10 @@ void plan_prediction(Run *run)
         w->packed = run->parameters + w->offset * itemsize;
     if (run->n_rows >= 48 || run->transposes)
         choose_packed(run);
-    run->slot_size = aligned(run->block * MAX(run->widest, run->direct || run->sparse ? 0 : run->values->n) * itemsize);
-    run->scratch_size = aligned(run->n_values * sizeof(Value)) + run->n_slots * run->slot_size;
+    run->buffer_size = aligned(run->block * MAX(run->widest, run->x_in_place || run->sparse ? 0 : run->values->n) * itemsize);
+    run->scratch_size = aligned(run->n_values * sizeof(Value)) + run->n_buffers * run->buffer_size;
     run->scratch_size += aligned(run->n_values * run->block * sizeof(char *));
-    if (run->listed)
+    if (run->x_as_nonzeros)
         run->scratch_size += (size_t)(place_nonzeros(&nonzeros, (char *)64, run->block, run->block * run->most, itemsize) - (char *)64);
 }
 

@@ -140,12 +140,12 @@ static void cut_weights(Run *run)
         w->n_panels = MAX(1, (w->n_in + w->panel - 1) / w->panel);
         w->group = w->row_major ? w->vectors : MAX(4, 4096 / (w->panel * lanes) / 4 * 4);
         w->half = w->n_in;
-        w->slot = run->n_penalties;
+        w->first_penalty = run->n_penalties;
         run->n_penalties += w->n_panels * (w->row_major ? 1 : w->vectors);
     }
     run->n_norms = run->n_penalties;
     for (int i = 0; i < run->n_weight_sets; i++) {
-        run->weights[i].bias_slot = run->n_norms;
+        run->weights[i].first_bias_norm = run->n_norms;
         run->n_norms += run->weights[i].vectors;
     }
 }
@@ -159,7 +159,7 @@ static void find_transposes(Run *run, int end)
     for (int i = 0; i < end; i++) {
         const Op *op = run->forward + i;
         if ((op->kind == OP_DENSE || op->kind == OP_RBF) && run->weights[op->weights].n_out >= 256 &&
-            !(op->input == 0 && run->listed))
+            !(op->input == 0 && run->x_as_nonzeros))
             run->values[op->input].keeps_transpose = 1;
     }
 }
@@ -186,12 +186,12 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
         if (op->kind == OP_DENSE || op->kind == OP_RBF)
             run->weights[op->weights].by_columns = 1;
     }
-    run->listed = run->sparse || (run->mode < FORWARD && run->input_noise == 0 && lists_repay(run, 512));
+    run->x_as_nonzeros = run->sparse || (run->mode < FORWARD && run->input_noise == 0 && lists_repay(run, 512));
     find_transposes(run, end);
     /* the rows of a batch would share few sets of the L1 cache; H^T is made from gathered rows, and so are products with X itself */
-    run->direct = run->direct && run->x.row_stride % 256 != 0 && !run->values->keeps_transpose;
+    run->x_in_place = run->x_in_place && run->x.row_stride % 256 != 0 && !run->values->keeps_transpose;
     for (int i = 0; i < run->n_forward; i++)
-        run->direct = run->direct && !(run->forward[i].kind == OP_TRANSPOSED && run->forward[i].input == 0);
+        run->x_in_place = run->x_in_place && !(run->forward[i].kind == OP_TRANSPOSED && run->forward[i].input == 0);
     run->keeps_gradient =
         own_cost || run->mode == GRADIENT || (run->mode == TRAIN && (chunk < run->batch || run->settings.clip_norm > 0));
     run->chunk = chunk;

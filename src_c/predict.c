@@ -45,7 +45,7 @@ void predict_member(void *arg, Team *team, int member, int n_members)
             value->a[0] = run->heads[i].array + part.first * value->n * run->k->itemsize;
         }
         find_rows(&part);
-        if (run->listed || !run->direct)
+        if (run->x_as_nonzeros || !run->x_in_place)
             run_gather(&part, NULL, 0, part.rows);
         for (int i = 0; i < run->n_forward; i++)
             run_op(&part, run->forward + i, 0, part.rows);

@@ -28,8 +28,8 @@ typedef struct {
     ptrdiff_t group;     /*   and stripes */
     ptrdiff_t n_panels;
     ptrdiff_t half;      /* Z = H[:, :half] W[:half] + H[:, half:] W[half:]; n_in where Z is one sum */
-    ptrdiff_t slot;      /* of the first of its n_panels * vectors penalties, and so many norms */
-    ptrdiff_t bias_slot; /* of the first of its biases' `vectors` norms */
+    ptrdiff_t first_penalty;   /* of its n_panels * vectors, and of as many norms */
+    ptrdiff_t first_bias_norm; /* of its biases' `vectors` norms */
     /* the workspace */
     char *packed;            /* W (n_in, n_out) in stripes, then b; */
     char *state[MAX_STATES]; /*   and, in the same form, the optimizer's state */
@@ -52,7 +52,7 @@ typedef struct {
     int radial;       /* a = exp(-beta |h - c|^2), d becomes 2 beta a dC/da */
     double dropout;   /* 0 outside of TRAIN */
     uint32_t stream;  /* of dropout's random words */
-    int slot;         /* of PREDICT's buffers */
+    int buffer;       /* in PREDICT */
     int is_output;  /* of one head alone; no op reads it: losses may write over it, predictions lie in the caller's array */
     int learns;     /* weights' gradients need its own */
     int by_columns; /* the product that makes it is split by columns */

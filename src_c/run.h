@@ -62,7 +62,7 @@ typedef struct {
 typedef struct {
     int i, j;
     double strength;
-    ptrdiff_t slot; /* of the first of its penalties, one for each stripe */
+    ptrdiff_t first_penalty; /* one for each stripe */
 } Tie;
 
 /* How members have read and written an array since the last barrier, see phases.c. */
@@ -98,9 +98,9 @@ typedef struct Run {
     Weights *weights;
     Head *heads;
     int n_values, n_weight_sets, n_heads;
-    int n_slots; /* PREDICT: buffers that values take in turn, */
-    ptrdiff_t slot_size, widest; /*   their bytes, and most columns; */
-    int transposes;              /*   some op needs W^T */
+    int n_buffers;                 /* PREDICT: buffers that values take in turn, */
+    ptrdiff_t buffer_size, widest; /*   their bytes, and most columns; */
+    int transposes;                /*   some op needs W^T */
     ptrdiff_t n_weights; /* of all */
     Tie *ties;           /* TRAIN */
     int n_ties;
@@ -114,8 +114,8 @@ typedef struct Run {
     int sides;       /* of the workspace */
     /* the data */
     int sparse;
-    int direct;           /* rows of X are used where they lie, without a gather */
-    int listed;           /* the products with X take its nonzeros: CSR, or dense X that is mostly zeros */
+    int x_in_place;       /* rows of X are used where they lie, without a gather */
+    int x_as_nonzeros;    /* the products with X take its nonzeros: CSR, or dense X that is mostly zeros */
     ptrdiff_t most;       /* nonzeros in a row, */
     ptrdiff_t n_nonzeros; /*   and in all: of CSR, of dense X that there may be */
     Strided x;

@@ -277,7 +277,7 @@ void own_cost_member(void *arg, Team *team, int member, int n_members)
     Run *run = (Run *)arg;
     const ptrdiff_t blocks = n_blocks_of(run->n_rows, 512, 1);
     const Range mine = share(blocks, member, n_members);
-    int lists = run->mode == BACKWARD && run->listed;
+    int lists = run->mode == BACKWARD && run->x_as_nonzeros;
     Part part;
     init_part(&part, run, team, member, n_members);
     part.scale = part.penalty_scale = 1;

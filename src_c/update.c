@@ -43,7 +43,7 @@ static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_
     double none = 0;
     if (!w->has_bias) {
         for (ptrdiff_t v = v0; part->measuring && v < v1; v++)
-            run->norms[w->bias_slot + v] = 0;
+            run->norms[w->first_bias_norm + v] = 0;
         return;
     }
     for (int i = part->rows ? w->first_bias_use : -1; i >= 0; i = run->forward[i].next_bias_use) {
@@ -61,7 +61,7 @@ static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_
     if (part->measuring) {
         for (ptrdiff_t v = v0; v < v1; v++) {
             const ptrdiff_t at = (v - v0) * k->lanes;
-            run->norms[w->bias_slot + v] =
+            run->norms[w->first_bias_norm + v] =
                 k->norm(&u, MIN(k->lanes, n - at), w->packed + offset + at * k->itemsize, g + at * k->itemsize);
         }
         return;
@@ -109,7 +109,7 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
     const Kernels *k = run->k;
     const Op *op = use->op;
     const ptrdiff_t there = MIN(n, w->n_out - v0 * k->lanes); /* columns; others fill up the last stripe */
-    if (op->input == 0 && run->listed && op->kind != OP_TRANSPOSED) {
+    if (op->input == 0 && run->x_as_nonzeros && op->kind != OP_TRANSPOSED) {
         k->nonzeros_matmul(size, n, part->rows, &part->transposed, begin, &use->right, NULL, accumulate, &g);
     } else {
         char **const ht = part->values[op->input].ht_rows[part->side];
@@ -149,19 +149,19 @@ static void step_panel(Part *part, const Update *update, Weights *w, ptrdiff_t v
     char *states[MAX_STATES];
     for (ptrdiff_t v = v0; v < (w->row_major ? v0 + 1 : v1); v++) {
         const size_t offset = (w->row_major ? begin * w->n_out : (v * w->n_in + begin) * k->lanes) * k->itemsize;
-        const ptrdiff_t slot = w->slot + v * w->n_panels + panel;
+        const ptrdiff_t place = w->first_penalty + v * w->n_panels + panel;
         char *from = (char *)g.at + (v - v0) * g.stripe * k->itemsize;
         if (part->folding)
             k->fold(count, w->g + offset, w->sum + offset, w->error + offset, part->first_fold, part->last_fold);
         if (update == NULL)
             continue;
         if (part->measuring) {
-            run->norms[slot] = k->norm(update, count, w->packed + offset, from);
+            run->norms[place] = k->norm(update, count, w->packed + offset, from);
             continue;
         }
-        run->penalties[slot] = 0;
+        run->penalties[place] = 0;
         states_at(w->state, offset, states);
-        k->update(update, count, w->packed + offset, from, (void **)states, run->penalties + slot);
+        k->update(update, count, w->packed + offset, from, (void **)states, run->penalties + place);
         if (w->wt != NULL)
             update_transpose(k, w, v, begin, size);
     }
@@ -311,7 +311,7 @@ void run_ties(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
                     k->tie(w->n_in, n, strength, stripe_at(k, w, w->packed, v), ld, stripe_at(k, other, other->packed, v),
                            other->row_major ? other->n_out : k->lanes, to, ld);
                 if (tie->i == i)
-                    run->tie_penalties[tie->slot + v] = strength / 2 * squares;
+                    run->tie_penalties[tie->first_penalty + v] = strength / 2 * squares;
             }
         }
     }

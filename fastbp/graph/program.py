@@ -11,8 +11,8 @@ class Program:
 
     Attributes
     ----------
-    values : list of tuple (n, unit, parameter, dropout, stream, slot, learns)
-        Values with the same slot are never needed at once in a pass forward. Gradients of those that learn are needed
+    values : list of tuple (n, unit, parameter, dropout, stream, buffer, learns)
+        Values with the same buffer are never needed at once in a pass forward. Gradients of those that learn are needed
         for some weights' gradients.
     weights : list of tuple (n_in, n_out, has_bias, radial, max_norm, offset)
     forward, backward : list of tuple (kind, input, output, weights, bias, column, accumulate)
@@ -42,10 +42,10 @@ def program_of(graph, costs):
     -------
     program : Program
     """
-    slots, learning = _slots(graph), _learning(graph)
+    buffers, learning = _buffers(graph), _learning(graph)
     return Program(
         [
-            (v.n, v.unit, v.parameter, v.dropout, v.stream, slots[i], i in learning)
+            (v.n, v.unit, v.parameter, v.dropout, v.stream, buffers[i], i in learning)
             for i, v in enumerate(graph.values)
         ],
         [(w.n_in, w.n_out, w.has_bias, w.radial, w.layer.max_norm, w.offset) for w in graph.weights],
@@ -69,21 +69,21 @@ def _learning(graph):
     return learning
 
 
-def _slots(graph):
-    """A slot for each value, as few as there may be: free again after the last op that reads the value."""
-    slots, free = [0] * len(graph.values), []
+def _buffers(graph):
+    """A buffer for each value, as few as there may be: free again after the last op that reads the value."""
+    buffers, free = [0] * len(graph.values), []
     last_use = {}
     for i, op in enumerate(graph.forward):
         last_use[op.input] = last_use[op.output] = i
-    n_slots, there = 1, {0}
+    n_buffers, there = 1, {0}
     for i, op in enumerate(graph.forward):
         if op.output not in there:
             there.add(op.output)
             if not free:
-                free.append(n_slots)
-                n_slots += 1
-            slots[op.output] = free.pop()
+                free.append(n_buffers)
+                n_buffers += 1
+            buffers[op.output] = free.pop()
         for value in {op.input, op.output}:
             if last_use[value] == i and value not in graph.outputs.values():
-                free.append(slots[value])
-    return slots
+                free.append(buffers[value])
+    return buffers

@@ -428,7 +428,7 @@ class Network(Derivatives):
         -------
         program : Plan
             As a string it is all that. Its attributes are `phases`, each with `ops`, `split` and `barrier`, and
-            `n_barriers`, `listed`, `direct`, `halved`, `chunk`, `sides`, `n_threads` and `workspace_size`.
+            `n_barriers`, `x_as_nonzeros`, `x_in_place`, `halved`, `chunk`, `sides`, `n_threads` and `workspace_size`.
 
         Raises
         ------

@@ -59,9 +59,9 @@ class Plan:
         At most; 1 where the work does not repay more.
     phases : tuple of Phase
         One after the other for each chunk of a batch.
-    listed : bool
+    x_as_nonzeros : bool
         Whether products with X take lists of its nonzeros.
-    direct : bool
+    x_in_place : bool
         Whether rows of X are used where they lie, without a copy to the workspace.
     halved : str or None
         The layer whose middle stripe of columns two members may share, as its sum is made in two halves.
@@ -78,8 +78,8 @@ class Plan:
     n_rows: int
     n_threads: int
     phases: tuple
-    listed: bool
-    direct: bool
+    x_as_nonzeros: bool
+    x_in_place: bool
     halved: str | None
     chunk: int
     sides: int
@@ -92,11 +92,11 @@ class Plan:
 
     def __str__(self):
         chunks = "at once" if self.chunk == self.n_rows else f"in chunks of {self.chunk}"
-        rows = "used where they lie" if self.direct else "copied"
+        rows = "used where they lie" if self.x_in_place else "copied"
         lines = [
             f"{self.mode} of {self.n_rows} rows, {chunks}, in {self.dtype.name}",
             f"threads: {self.n_threads}, barriers: {self.n_barriers}",
-            f"rows of X are {rows}{', products take their nonzeros' if self.listed else ''}",
+            f"rows of X are {rows}{', products take their nonzeros' if self.x_as_nonzeros else ''}",
             f"workspace: {self.workspace_size:,} bytes, on {self.sides} side{'s'[: self.sides - 1]}",
         ]
         if self.halved is not None:

@@ -5,13 +5,13 @@ INLINE REAL NAME(csr_value)(const Csr *x, int64_t i)
     return NAME(read)(x->data + i * (x->dtype == FLOAT32 ? 4 : x->dtype == FLOAT64 ? 8 : 1), x->dtype);
 }
 
-/* Columns of rows row..row+m of a list, which lead to memory: if another thread has spoilt them since they were checked, they
+/* Columns of rows row..row+m of a list, which lead to memory: if another thread has invalid them since they were checked, they
  * become some that ascend below n_columns. */
 INLINE void NAME(bound)(ptrdiff_t m, ptrdiff_t row, ptrdiff_t n_columns, const Nonzeros *x)
 {
     int32_t *columns = x->columns;
     const ptrdiff_t first = x->begin[row], last = x->end[row + m - 1];
-    int descents = 0, spoilt = 0;
+    int descents = 0, invalid = 0;
     for (ptrdiff_t e = first + 1; e < last; e++) /* of all rows in one go, then without those from row to row */
         descents += columns[e] < columns[e - 1];
     for (ptrdiff_t i = row; i < row + m; i++) {
@@ -19,9 +19,9 @@ INLINE void NAME(bound)(ptrdiff_t m, ptrdiff_t row, ptrdiff_t n_columns, const N
         if (begin == end)
             continue;
         descents -= begin > first && columns[begin] < columns[begin - 1];
-        spoilt |= columns[begin] < 0 || columns[end - 1] >= n_columns;
+        invalid |= columns[begin] < 0 || columns[end - 1] >= n_columns;
     }
-    for (ptrdiff_t i = row; i < row + m && (spoilt || descents); i++)
+    for (ptrdiff_t i = row; i < row + m && (invalid || descents); i++)
         for (ptrdiff_t e = x->begin[i], least = 0; e < x->end[i]; e++) {
             if (columns[e] < least || columns[e] >= n_columns)
                 columns[e] = (int32_t)least;

@@ -109,7 +109,7 @@ def test_gradient_of_inputs_that_are_mostly_zeros(rng, sizes, kind):
     layers = [*(Dense(n, "tanh") for n in sizes[1:-1]), Dense(sizes[-1])]
     net = Network(layers, n_inputs=sizes[0], loss="softmax_cross_entropy", random_state=0)
     weights, rows = rng.random(90), sparse.csr_array(X, dtype="float64") if kind == "sparse" else X.astype(kind)
-    assert net.program("gradient", X=rows).listed == (kind == "sparse" or sizes[0] >= 64)
+    assert net.program("gradient", X=rows).x_as_nonzeros == (kind == "sparse" or sizes[0] >= 64)
     cost, gradient = net.value_and_gradient(rows, y, weights)
     expected = expected_gradient(net, X, np.eye(5)[y], weights)
     assert_allclose(cost, expected[0], rtol=1e-12)
@@ -125,7 +125,8 @@ def test_prediction_from_inputs_that_are_mostly_zeros(rng, sizes, kind):
     layers = [*(Dense(n, "tanh") for n in sizes[1:-1]), Dense(sizes[-1])]
     net = Network(layers, n_inputs=sizes[0], dtype="float32", random_state=0)
     expected = net.forward(X.astype("float32"))
-    assert net.program("predict", X=rows).listed and not net.program("forward", X=X.astype("float32")).listed
+    assert net.program("predict", X=rows).x_as_nonzeros
+    assert not net.program("forward", X=X.astype("float32")).x_as_nonzeros
     assert_array_equal(net.predict(rows), expected)
     assert_array_equal(net.predict(rows, order=[7, 7, 3]), expected[[7, 7, 3]])
     for i in range(5):

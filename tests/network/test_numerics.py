@@ -53,7 +53,7 @@ def test_gradient_of_many_rows_of_all_kinds(dtype, weighted, rng):
     )
     for x in (X, csr_array(X)):
         program = net.program("gradient", X=x, n_threads=2)
-        assert program.listed and program.chunk < n
+        assert program.x_as_nonzeros and program.chunk < n
         assert {phase.split for phase in program.phases} == {"rows", "columns", "alone", "weights"}
         gradients = [net.value_and_gradient(x, y, w, n_threads=n_threads)[1] for n_threads in (1, 2)]
         assert_array_equal(*gradients)

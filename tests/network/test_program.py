@@ -29,11 +29,11 @@ def kinds(program):
 
 STEP = [("columns", True), ("rows", True), ("alone", False), ("weights", False)]
 CASES = {
-    "direct": (lambda X: X + 1, [], 2),
+    "in place": (lambda X: X + 1, [], 2),
     "gathered": (lambda X: np.asfortranarray(X + 1), [("rows", True)], 3),
     "another dtype": (lambda X: X.astype(float) + 1, [("rows", True)], 3),
-    "listed": (lambda X: X, [("rows", True), ("alone", False)], 3),
-    "gathered and listed": (lambda X: (255 * X).astype(np.uint8), [("rows", True), ("alone", False)], 3),
+    "as nonzeros": (lambda X: X, [("rows", True), ("alone", False)], 3),
+    "gathered, as nonzeros": (lambda X: (255 * X).astype(np.uint8), [("rows", True), ("alone", False)], 3),
     "CSR": (sparse.csr_array, [("rows", True), ("alone", False)], 3),
 }
 
@@ -45,8 +45,8 @@ def test_the_barriers_of_a_step(rng, name):
     program = mnist(X=kind(images(rng)))
     assert [(phase.split, phase.barrier) for phase in program.phases] == first + STEP
     assert program.n_barriers == n_barriers and program.n_threads == 2 and program.sides == 2
-    assert program.listed == (name in ("listed", "gathered and listed", "CSR"))
-    assert program.direct == (name in ("direct", "listed"))
+    assert program.x_as_nonzeros == (name in ("as nonzeros", "gathered, as nonzeros", "CSR"))
+    assert program.x_in_place == (name in ("in place", "as nonzeros"))
     assert program.chunk == 32 and program.mode == "train"
     halved = 100 < 16 * kt.table(fastbp.ISA, "float32").lanes  # else 100 columns are too many stripes for it to repay
     assert program.halved == ("0" if halved else None)
@@ -89,7 +89,7 @@ def test_all_modes(rng):
     }.items():  # fmt: skip
         program = mnist(mode=mode, X=X)
         assert [kind for kind in sum(kinds(program), []) if kind != "middle_unit"] == ops, mode
-        assert program.listed == (mode not in ("forward", "backward")) and program.n_rows == 2000
+        assert program.x_as_nonzeros == (mode not in ("forward", "backward")) and program.n_rows == 2000
         assert program.chunk == 2000 if mode in ("forward", "backward") else program.chunk < 2000
         assert program.n_barriers == {"predict": 0, "forward": 2, "backward": 2}.get(mode, 3)
         assert f"{mode} of 2000 rows" in str(program)
@@ -167,7 +167,7 @@ def test_what_the_workspace_holds(rng):
 def test_inputs_that_are_changed_are_copied():
     for settings in ({"input_noise": 0.1}, {"input_dropout": 0.1}):
         net = network(NETWORKS["residual"], **settings)
-        assert not net.program().direct and net.program("gradient").direct
+        assert not net.program().x_in_place and net.program("gradient").x_in_place
 
 
 def test_predictions_pack_weights_for_many_rows_alone():

@@ -55,7 +55,7 @@ def test_paths(name):
     assert (train.chunk < batch) == (name == "narrow") and (gradient.chunk < n) == (name != "many inputs")
     assert train.n_threads == 2 and train.n_barriers >= 2
     X *= X > 1.3
-    assert not train.listed and net.program("train", batch_size=batch, X=X).listed
+    assert not train.x_as_nonzeros and net.program("train", batch_size=batch, X=X).x_as_nonzeros
 
 
 def everything(X, y, sizes, batch, optimizer, n_threads):

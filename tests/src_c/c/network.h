@@ -106,7 +106,7 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
     }
     for (int i = 0; i < run->n_values; i++)
         run->n_heads += n_reads[i] == 0;
-    run->n_slots = run->n_values;
+    run->n_buffers = run->n_values;
     run->n_forward = run->n_backward = n_steps + run->n_values - 1;
     net->size = program_size(run);
     place_program(run, memset(get(net->size), 0, net->size));
@@ -132,7 +132,7 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
         append_op(run, step);
         if (last_write[step->output] != i)
             continue;
-        out->stream = (uint32_t)step->output, out->slot = step->output, out->dropout = c->dropout;
+        out->stream = (uint32_t)step->output, out->buffer = step->output, out->dropout = c->dropout;
         append_op(run, &(Step){OP_UNIT, step->output, step->output, out->radial ? step->weights : -1, -1, 0});
         if (n_reads[step->output] > 0)
             continue;

@@ -52,7 +52,7 @@ static Run begin(const Network *net, void *program, Mode mode, ptrdiff_t batch, 
     Run run = net->run;
     place_program(&run, memcpy(program, net->run.values, net->size));
     run.mode = mode, run.batch = batch, run.block = 48, run.parameters = parameters;
-    run.shared = 1, run.direct = !run.sparse;
+    run.shared = 1, run.x_in_place = !run.sparse;
     run.poll = poll, run.gemm = gemm;
     for (int i = 0; mode != TRAIN && i < run.n_values; i++)
         run.values[i].dropout = 0;
@@ -178,7 +178,7 @@ static void train(const Network *net, void *program, const Case *c, Learner *l, 
     if (c->tie > 0)
         run.ties = &tie, run.n_ties = 1, run.n_tie_penalties = run.weights[1].vectors;
     run.input_noise = c->noise, run.input_dropout = c->noise > 0 ? c->dropout : 0, run.seed[0] = 5;
-    run.direct = run.direct && !(c->noise > 0);
+    run.x_in_place = run.x_in_place && !(c->noise > 0);
     char *memory = work(&run, chunk_of(&run, c->batch), n_members);
     go(&run, train_member, n_members);
     const int filled = is_filled_with_zeros(&run);

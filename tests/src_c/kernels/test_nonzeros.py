@@ -29,11 +29,11 @@ def test_gather_csr(k, dtype, rng, index, source):
 
 
 @pytest.mark.parametrize("index", [np.int32, np.int64])
-@pytest.mark.parametrize("spoilt", [[7, 3, 9], [0, 1, 13], [-1, 2, 3], [-5, 99, -5], [2**31 - 1, -(2**31), 4]])
-def test_gather_csr_keeps_columns_in_bounds(k, dtype, index, spoilt):
+@pytest.mark.parametrize("invalid", [[7, 3, 9], [0, 1, 13], [-1, 2, 3], [-5, 99, -5], [2**31 - 1, -(2**31), 4]])
+def test_gather_csr_keeps_columns_in_bounds(k, dtype, index, invalid):
     """Columns that another thread has written to while they are read: any that ascend and lie in the matrix."""
     x = csr_array(np.ones((1, 3), dtype))
-    x.indices, x.indptr = np.array(spoilt, index), x.indptr.astype(np.int64)
+    x.indices, x.indptr = np.array(invalid, index), x.indptr.astype(np.int64)
     csr, out = kt.Csr.of(x), kt.Nonzeros(1, 3, dtype)
     csr.n_columns = 13
     k.gather_csr(1, byref(csr), pointer(None), 0, 0, 0, byref(out))
