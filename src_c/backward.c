@@ -96,8 +96,8 @@ static void delta_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, 
     const Value *out = part->values + op->output;
     const Range columns = columns_of(part, op);
     const Rows d = {part->values[op->input].d_rows[part->side] + row, 0, ROWS};
-    const Stripes from = {b + columns.begin / k->lanes * stripe * k->itemsize, k->lanes, stripe};
-    const Stripes to = {out->d[part->side] + (row * out->ld + columns.begin) * k->itemsize, out->ld, k->lanes};
+    const Stripes from = {b + columns.begin / k->lanes * stripe * k->itemsize, k->lanes, stripe, 0};
+    const Stripes to = {out->d[part->side] + (row * out->ld + columns.begin) * k->itemsize, out->ld, k->lanes, 0};
     k->matmul(m, columns.end - columns.begin, depth, &d, &from, NULL, op->accumulate, &to);
 }
 

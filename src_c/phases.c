@@ -104,8 +104,9 @@ static void assemble(Run *run)
             append(run, OP_TRANSPOSE, 0)->by_columns = 1;
         append_forward(run);
     }
-    append_heads(run, run->mode == FORWARD ? OP_OUTPUT : run->mode == BACKWARD ? OP_OUTPUT_BACK : OP_LOSS);
-    if (run->mode == FORWARD)
+    const int outputs = run->mode == FORWARD || run->mode == PREDICT;
+    append_heads(run, outputs ? OP_OUTPUT : run->mode == BACKWARD ? OP_OUTPUT_BACK : OP_LOSS);
+    if (outputs)
         return;
     if (run->mode != LOSS_ONLY)
         append_backward(run);
@@ -136,14 +137,16 @@ static int touch(Touched *t, int writes, int how)
     return (others & ~how) || (others && how == MORE);
 }
 
-/* Take down what an op touches. `touched` has all arrays of each value, then the weights. */
+/* Take down what an op touches. `touched` has all arrays of each value, or in PREDICT of each buffer, then the weights. */
 static int touch_all(const Run *run, const Op *op, Touched *touched)
 {
     const Split split = split_of(op);
     const int mine = split == BY_ROWS ? MY_ROWS : split == BY_COLUMNS ? MY_COLUMNS : MY_PANELS;
     const Array reads = contracts[op->kind].reads, writes = contracts[op->kind].writes;
     const Access access = contracts[op->kind].access;
-    Touched *in = touched + N_ARRAYS * op->input, *out = touched + N_ARRAYS * op->output;
+    const int predicts = run->mode == PREDICT;
+    Touched *in = touched + N_ARRAYS * (predicts ? run->values[op->input].buffer : op->input);
+    Touched *out = touched + N_ARRAYS * (predicts ? run->values[op->output].buffer : op->output);
     Touched *weights = touched + N_ARRAYS * run->n_values;
     int conflict = 0;
     if (op->kind == OP_UPDATE) { /* reads all activations and deltas; writes its weights */
