@@ -137,16 +137,14 @@ static int touch(Touched *t, int writes, int how)
     return (others & ~how) || (others && how == MORE);
 }
 
-/* Take down what an op touches. `touched` has all arrays of each value, or in PREDICT of each buffer, then the weights. */
+/* Take down what an op touches. `touched` has all arrays of each value, then the weights. */
 static int touch_all(const Run *run, const Op *op, Touched *touched)
 {
     const Split split = split_of(op);
     const int mine = split == BY_ROWS ? MY_ROWS : split == BY_COLUMNS ? MY_COLUMNS : MY_PANELS;
     const Array reads = contracts[op->kind].reads, writes = contracts[op->kind].writes;
     const Access access = contracts[op->kind].access;
-    const int predicts = run->mode == PREDICT;
-    Touched *in = touched + N_ARRAYS * (predicts ? run->values[op->input].buffer : op->input);
-    Touched *out = touched + N_ARRAYS * (predicts ? run->values[op->output].buffer : op->output);
+    Touched *in = touched + N_ARRAYS * op->input, *out = touched + N_ARRAYS * op->output;
     Touched *weights = touched + N_ARRAYS * run->n_values;
     int conflict = 0;
     if (op->kind == OP_UPDATE) { /* reads all activations and deltas; writes its weights */

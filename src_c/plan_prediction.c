@@ -89,6 +89,23 @@ static void cut_rows(Run *run, int n_threads)
     run->chunk = run->block = (rows + blocks - 1) / blocks;
 }
 
+/* A value's place; none for outputs, which lie in the caller's arrays, and for X where it does. */
+static size_t value_size(const Run *run, const Value *value)
+{
+    const int elsewhere = value == run->values ? run->x_in_place || run->sparse : value->is_output;
+    return elsewhere ? 0 : aligned(run->chunk * value->ld * run->k->itemsize);
+}
+
+/* All of them: buffers that values take in turn; or one for each where members work together, some of whom may still read one
+ * value while others write the next. */
+static size_t values_size(const Run *run)
+{
+    size_t size = 0;
+    for (int i = 0; run->together && i < run->n_values; i++)
+        size += value_size(run, run->values + i);
+    return run->together ? size : run->n_buffers * (size_t)run->buffer_size;
+}
+
 void plan_prediction(Run *run, int n_threads)
 {
     const ptrdiff_t itemsize = (ptrdiff_t)run->k->itemsize;
@@ -100,29 +117,28 @@ void plan_prediction(Run *run, int n_threads)
         w->packed = run->parameters + w->offset * itemsize;
     cut_rows(run, n_threads);
     run->buffer_size = aligned(run->chunk * MAX(run->widest, run->x_in_place || run->sparse ? 0 : run->values->n) * itemsize);
-    run->scratch_size = aligned(run->n_values * sizeof(Value)) + run->n_buffers * run->buffer_size;
+    run->scratch_size = aligned(run->n_values * sizeof(Value)) + values_size(run);
     run->scratch_size += aligned(run->n_values * run->chunk * sizeof(char *));
     if (run->x_as_nonzeros)
         run->scratch_size += (size_t)(place_nonzeros(&nonzeros, (char *)64, run->chunk, run->chunk * run->most, itemsize) - (char *)64);
 }
 
-/* Places for a chunk: buffers that values take in turn, pointers to their rows, and lists of the nonzeros of X. Outputs lie in the
- * caller's arrays. */
+/* Places for the values of a chunk, pointers to their rows, and lists of the nonzeros of X. */
 void place_chunk(const Run *run, Value *values, Nonzeros *nonzeros, char *p)
 {
     const size_t itemsize = run->k->itemsize;
-    char *const buffers = p;
-    char **rows = (char **)(p + run->n_buffers * run->buffer_size);
-    p = (char *)rows + aligned(run->n_values * run->chunk * sizeof(char *));
+    char **rows = (char **)(p + values_size(run)), *own = p;
     for (int i = 0; i < run->n_values; i++) {
         Value *value = values + i;
-        value->a[0] = buffers + value->buffer * run->buffer_size;
+        value->a[0] = run->together ? own : p + value->buffer * run->buffer_size;
         value->a_rows[0] = rows;
         for (ptrdiff_t r = 0; r < run->chunk; r++)
             *rows++ = value->a[0] + r * value->ld * itemsize;
+        own += value_size(run, run->values + i);
     }
     if (run->x_as_nonzeros)
-        place_nonzeros(nonzeros, p, run->chunk, run->chunk * run->most, itemsize);
+        place_nonzeros(nonzeros, p + values_size(run) + aligned(run->n_values * run->chunk * sizeof(char *)), run->chunk,
+                       run->chunk * run->most, itemsize);
 }
 
 /* What members who work together read: all rows, in places that are theirs in common. */
