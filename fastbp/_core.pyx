@@ -437,6 +437,7 @@ cdef class Engine(Workspace):
             self.paced_batch = batch_size
         run.pace = &self.pace
         n_threads = self.team_size(batch_size, run.n_rows, n_threads)
+        run.online = learns_online(&run, run.n_rows)
         self.place(&run, chunk_of(&run, batch_size), n_threads)
         if not any(l1 or l2 for l1, l2 in penalties):
             run.n_penalties = 0
@@ -557,6 +558,7 @@ cdef class Engine(Workspace):
                 _, run.input_dropout, run.input_noise, augmentation = randomness
                 run.x_in_place = run.x_in_place and run.input_dropout == 0 and run.input_noise == 0 and augmentation is None
             buffers = borrow_states(states, run.state)
+            run.online = learns_online(&run, rows)
             plan(&run, batch_size if mode_ >= FORWARD else chunk_of(&run, batch_size), n_threads)
             size = lay_out(&run, n_threads, NULL)
             phases = [
@@ -568,7 +570,7 @@ cdef class Engine(Workspace):
             ]
         halved = [i for i in range(run.n_values) if run.values[i].halved]
         return {
-            "phases": phases, "halved": halved[0] if halved else None, "x_as_nonzeros": bool(run.x_as_nonzeros), "x_in_place": bool(run.x_in_place),
+            "phases": phases, "online": bool(run.online), "halved": halved[0] if halved else None, "x_as_nonzeros": bool(run.x_as_nonzeros), "x_in_place": bool(run.x_in_place),
             "chunk": min(run.chunk, run.n_rows), "sides": run.sides, "workspace_size": size, "n_threads": n_threads,
         }
 
