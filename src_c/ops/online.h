@@ -71,7 +71,7 @@ INLINE void NAME(row_of_sums)(const int nv, const ChainLayer *layer, const REAL 
         NAME(store)(z + (v + i) * LANES, total[i]);
 }
 
-/* Z (m, 1) = H w + b */
+/* Z (m, 1) = H w + b, in all lanes */
 INLINE void NAME(column_of_sums)(ptrdiff_t m, const ChainLayer *layer, const REAL *const *h, const REAL *w, REAL *z)
 {
     const ptrdiff_t k = layer->n_in, depth = NAME(block_depth)(k);
@@ -81,7 +81,7 @@ INLINE void NAME(column_of_sums)(ptrdiff_t m, const ChainLayer *layer, const REA
             REAL sum = p ? 0 : total;
             end = k - p < depth ? k : p + depth;
             for (ptrdiff_t i = p; i < end; i++)
-                sum += w[i] * h[r][i];
+                sum = NAME(multiply_add)(w[i], h[r][i], sum);
             total = p ? sum + total : sum;
         }
         NAME(store)(z + r * layer->ld, NAME(broadcast)(total));
@@ -276,12 +276,12 @@ INLINE void NAME(states_from)(void *const *states, ptrdiff_t at, REAL **to)
 /* The penalty of the weights of a single output, a sum in their order */
 INLINE double NAME(column_penalty)(const Update *u, ptrdiff_t n, const REAL *w)
 {
-    REAL squares = 0, sizes = 0;
+    VEC squares = {0}, sizes = {0};
     for (ptrdiff_t i = 0; i < n; i++) {
-        squares += w[i] * w[i];
-        sizes += w[i] < 0 ? -w[i] : w[i];
+        squares[0] = NAME(multiply_add)(w[i], w[i], squares[0]);
+        sizes[0] += w[i] < 0 ? -w[i] : w[i];
     }
-    return 0.5 * u->l2 * (double)squares + u->l1 * (double)sizes;
+    return NAME(penalty_of)(u, squares, sizes);
 }
 
 /* The gradient of what the layer is made from, unless `to` is NULL, and the step of its weights: a panel at a time, which is in
