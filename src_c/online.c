@@ -53,7 +53,7 @@ static ptrdiff_t column_size(const Run *run, const Weights *w)
 size_t online_scratch(const Run *run)
 {
     size_t size = aligned(run->n_weight_sets * sizeof(ChainLayer));
-    size += aligned(ONLINE_ROWS * run->values[run->heads->value].n * run->k->itemsize);
+    size += aligned(ONLINE_ROWS * run->values[run->heads->value].ld * run->k->itemsize);
     for (const Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++)
         size += n_columns(run, w) * column_size(run, w);
     return size;
@@ -97,7 +97,7 @@ void train_online(Run *run)
         .penalty_over_weight = run->penalty_over_weight, .n_penalties = run->n_penalties, .penalties = run->penalties,
         .record = run->record, .inputs = run->values->a[0], .targets = p, .ld_inputs = run->values->ld,
     };
-    p += aligned(ONLINE_ROWS * run->values[run->heads->value].n * run->k->itemsize);
+    p += aligned(ONLINE_ROWS * run->values[run->heads->value].ld * run->k->itemsize);
     for (int i = 0; i < run->n_weight_sets; i++)
         p = fill_layer(run, i, layers + i, p);
     for (ptrdiff_t begin = 0, end; begin < n_batches && !interrupted(run, 0); begin = end) {

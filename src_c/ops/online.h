@@ -119,26 +119,42 @@ INLINE void NAME(chain_product)(ptrdiff_t m, const ChainLayer *layer, const REAL
 /* A = f(Z) */
 INLINE void NAME(chain_unit)(ptrdiff_t m, const ChainLayer *layer)
 {
-    const ptrdiff_t n = layer->unit == SOFTMAX ? layer->n_out : layer->vectors * LANES;
-    switch (layer->unit) {
-#define UNIT(name, forward, backward) \
-    case name: NAME(forward)(m, n, layer->a, layer->ld, layer->parameter, layer->slope); break;
+    const REAL p = (REAL)layer->parameter;
+    for (ptrdiff_t r = 0; r < m; r++)
+        for (ptrdiff_t v = 0; v < layer->vectors; v++) {
+            REAL *at = (REAL *)layer->a + r * layer->ld + v * LANES;
+            VEC slope = {0}, z = NAME(load)(at);
+            switch (layer->unit) {
+#define UNIT(name, forward, backward) case name: z = NAME(forward##_of)(z, p, &slope); break;
 #include "../names.def"
-    case N_ACTIVATIONS: break;
-    }
+            case N_ACTIVATIONS: break;
+            }
+            NAME(store)(at, z);
+            if (layer->slope)
+                NAME(store)((REAL *)layer->slope + r * layer->ld + v * LANES, slope);
+        }
+    if (layer->unit == SOFTMAX)
+        NAME(softmax)(m, layer->n_out, layer->a, layer->ld, 0, NULL);
 }
 
 /* D <- D * f'(Z) */
 INLINE void NAME(chain_unit_back)(ptrdiff_t m, const ChainLayer *layer)
 {
-    const ptrdiff_t n = layer->unit == SOFTMAX ? layer->n_out : layer->vectors * LANES;
-    const void *a = layer->slope ? layer->slope : layer->a;
-    switch (layer->unit) {
-#define UNIT(name, forward, backward) \
-    case name: NAME(backward)(m, n, a, layer->d, layer->ld, layer->parameter); break;
+    const REAL p = (REAL)layer->parameter, *from = layer->slope ? layer->slope : layer->a;
+    if (layer->unit == SOFTMAX)
+        NAME(softmax_derivative)(m, layer->n_out, layer->a, layer->d, layer->ld, 0);
+    for (ptrdiff_t r = 0; r < m; r++)
+        for (ptrdiff_t v = 0; v < layer->vectors; v++) {
+            const ptrdiff_t at = r * layer->ld + v * LANES;
+            const VEC a = NAME(load)(from + at);
+            VEC d = NAME(load)((REAL *)layer->d + at);
+            switch (layer->unit) {
+#define UNIT(name, forward, backward) case name: d = NAME(backward##_of)(a, d, p); break;
 #include "../names.def"
-    case N_ACTIVATIONS: break;
-    }
+            case N_ACTIVATIONS: break;
+            }
+            NAME(store)((REAL *)layer->d + at, d);
+        }
 }
 
 /* ---- backward -------------------------------------------------------------------------------------------------------------- */
@@ -208,7 +224,7 @@ INLINE void NAME(stripe_step)(const Rule rule, const int n_states, const int pla
         for (int j = 0; j < n_states; j++)
             s[j] = NAME(load)(state[j] + i * LANES);
         const VEC wi = NAME(load)(w + i * LANES);
-        NAME(store)(w + i * LANES, NAME(step_of)(rule, plain, &u, wi, g, s, &squares, &sizes));
+        NAME(store)(w + i * LANES, NAME(step_with)(rule, plain, &u, wi, g, s, &squares, &sizes));
         for (int j = 0; j < n_states; j++)
             NAME(store)(state[j] + i * LANES, s[j]);
     }
@@ -235,7 +251,7 @@ INLINE void NAME(column_step)(const Rule rule, const int n_states, const int pla
             s[j] = NAME(load)(state[j] + i);
         const VEC wi = NAME(load)(w + i);
         squares = sizes = zero;
-        NAME(store)(w + i, NAME(step_of)(rule, plain, &u, wi, g, s, &squares, &sizes));
+        NAME(store)(w + i, NAME(step_with)(rule, plain, &u, wi, g, s, &squares, &sizes));
         for (int j = 0; j < n_states; j++)
             NAME(store)(state[j] + i, s[j]);
     }
@@ -333,10 +349,46 @@ INLINE void NAME(chain_back)(const Update *update, ptrdiff_t m, const ChainLayer
 
 /* ---- a step ---------------------------------------------------------------------------------------------------------------- */
 
+/* `loss` of rows of one vector at most, by a cost of single elements; D is 0 in lanes without one. */
+INLINE double NAME(short_loss)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, const REAL *z, ptrdiff_t ld, const REAL *y,
+                               const double *weights, double scale, REAL *d)
+{
+    const REAL p = (REAL)cost->parameter;
+    REAL rest[LANES];
+    VEC keep = {0}, slope = {0}, loss = {0};
+    double total = 0;
+    for (ptrdiff_t i = 0; i < LANES; i++)
+        rest[i] = i < n ? 1 : 0;
+    keep = NAME(load)(rest);
+    for (ptrdiff_t i = 0; i < m; i++, z += ld, y += LANES, d += ld) {
+        const double weight = weights ? weights[i] : 1;
+        const REAL c = (REAL)(weight * scale);
+        REAL sum = 0;
+        switch (cost->kind) {
+#define CASE(kind) case kind: loss = NAME(element_loss)(kind, p, NAME(load)(z), NAME(load)(y), &slope); break;
+        CASE(SQUARED_ERROR) CASE(ABSOLUTE_ERROR) CASE(LP) CASE(HUBER) CASE(CROSS_ENTROPY) CASE(POISSON) CASE(PERCEPTRON)
+#undef CASE
+        case QUANTILE: case GAUSSIAN: case SOFTMAX_CROSS_ENTROPY: case NO_LOSS: break;
+        }
+        if (weight == 0) { /* such a row counts for nothing, even if its loss is infinite */
+            NAME(store)(d, (VEC){0});
+            continue;
+        }
+        NAME(store)(d, NAME(select)(keep != 0, slope * c, (VEC){0}));
+        NAME(store)(rest, loss);
+        for (ptrdiff_t j = 0; j < n; j++)
+            sum += rest[j];
+        total += weight * (double)sum;
+    }
+    return total;
+}
+
 /* Weighted sum of the losses of m rows, whose numbers are rows[i], and D */
 INLINE double NAME(chain_loss)(const Chain *chain, ptrdiff_t m, const int64_t *rows, double scale)
 {
     const ChainLayer *last = chain->layers + chain->n - 1;
+    const Loss kind = chain->cost.kind;
+    const int is_short = last->vectors == 1 && kind != QUANTILE && kind != GAUSSIAN && kind != SOFTMAX_CROSS_ENTROPY;
     double weights[ONLINE_ROWS];
     int64_t labels[ONLINE_ROWS];
     for (ptrdiff_t i = 0; i < m; i++) {
@@ -346,7 +398,10 @@ INLINE double NAME(chain_loss)(const Chain *chain, ptrdiff_t m, const int64_t *r
             labels[i] = chain->labels[rows[i]];
     }
     if (chain->has_y)
-        NAME(gather)(m, last->n_out, &chain->y, rows, 0, chain->targets, last->n_out);
+        NAME(gather)(m, last->n_out, &chain->y, rows, 0, chain->targets, is_short ? LANES : last->n_out);
+    if (is_short)
+        return NAME(short_loss)(&chain->cost, m, last->n_out, last->a, last->ld, chain->targets,
+                                chain->sample_weights ? weights : NULL, chain->weight * scale, last->d);
     return NAME(loss)(&chain->cost, m, last->n_out, last->a, last->ld, chain->has_y ? chain->targets : NULL,
                       chain->labels ? labels : NULL, chain->sample_weights ? weights : NULL, chain->weight * scale, last->d);
 }

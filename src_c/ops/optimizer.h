@@ -115,7 +115,7 @@ static double NAME(norm)(const Update *u, ptrdiff_t n, const void *w, const void
 
 /* New w from gradient g, to which what the penalties add is added, and state s; the gradient is bounded unless `plain`. Adds w^2 and
  * |w| to what the penalty is made of. */
-INLINE VEC NAME(step_of)(const Rule rule, const int plain, const Update *u, VEC w, VEC g, VEC *s, VEC *squares, VEC *sizes)
+INLINE VEC NAME(step_with)(const Rule rule, const int plain, const Update *u, VEC w, VEC g, VEC *s, VEC *squares, VEC *sizes)
 {
     const REAL l1 = plain || u->proximal == 0 ? (REAL)u->l1 : 0, l2 = (REAL)u->l2;
     const double shrinking = u->scale < 0x1p-100 ? 0x1p-100 : 1; /* in two steps: the factor of a huge norm may be subnormal */
@@ -169,7 +169,7 @@ INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain
         const VEC wi = LOAD(w), gi = LOAD(g);
         for (int j = 0; j < n_states; j++)
             s[j] = LOAD(state[j]);
-        STORE(w, NAME(step_of)(rule, plain, &u, wi, gi, s, &squares, &sizes));
+        STORE(w, NAME(step_with)(rule, plain, &u, wi, gi, s, &squares, &sizes));
         for (int j = 0; j < n_states; j++)
             STORE(state[j], s[j]);
 #undef LOAD
