@@ -169,7 +169,7 @@ typedef struct {
     Cost cost;
     double weight; /* of the loss */
     Strided x, y;
-    int x_in_place, has_y; /* has_y: else labels */
+    int x_in_place, y_in_place, has_y; /* rows are read where they lie; there are no labels */
     const int64_t *labels;
     const double *sample_weights; /* or NULL */
     const int64_t *order; /* or NULL */

@@ -8,6 +8,12 @@ enum { AT_ONCE = 64 };
 /* The layers' widths up to which no sum over the depth is cut into halves. */
 enum { MOST_UNITS = 8192 };
 
+static int reads_in_place(const Kernels *k, const Strided *y)
+{
+    const ptrdiff_t itemsize = (ptrdiff_t)k->itemsize;
+    return y->dtype == (itemsize == 4 ? FLOAT32 : FLOAT64) && y->column_stride == itemsize && y->row_stride % itemsize == 0;
+}
+
 /* Whether this op makes a layer of a chain from what the one before makes, and the next its unit. */
 static int is_layer(const Run *run, int i, int value)
 {
@@ -90,9 +96,11 @@ void train_online(Run *run)
     ChainLayer *layers = (ChainLayer *)run->scratch;
     char *p = run->scratch + aligned(run->n_weight_sets * sizeof(ChainLayer));
     Update updates[AT_ONCE];
+    const Update *at[AT_ONCE];
+    const int corrected = run->settings.rule == ADAM || run->settings.rule == ADAMW; /* by the number of the step */
     Chain chain = {
         .layers = layers, .n = run->n_weight_sets, .cost = run->heads->cost, .weight = run->heads->weight, .x = run->x,
-        .y = run->heads->y, .x_in_place = run->x_in_place, .has_y = run->heads->has_y, .labels = run->heads->labels,
+        .y = run->heads->y, .x_in_place = run->x_in_place, .y_in_place = reads_in_place(run->k, &run->heads->y), .has_y = run->heads->has_y, .labels = run->heads->labels,
         .sample_weights = run->sample_weights, .order = run->order, .n_rows = run->n_rows, .batch = run->batch,
         .penalty_over_weight = run->penalty_over_weight, .n_penalties = run->n_penalties, .penalties = run->penalties,
         .record = run->record, .inputs = run->values->a[0], .targets = p, .ld_inputs = run->values->ld,
@@ -102,15 +110,24 @@ void train_online(Run *run)
         p = fill_layer(run, i, layers + i, p);
     for (ptrdiff_t begin = 0, end; begin < n_batches && !interrupted(run, 0); begin = end) {
         int64_t t = run->t;
+        double eta = 0;
+        int n = 0;
         end = MIN(begin + AT_ONCE, n_batches);
         run->segment_begin = begin;
         run->segment_end = end;
         if (run->sample_weights != NULL)
             sum_weights(run);
-        for (ptrdiff_t i = begin; i < end; i++)
-            if (run->sample_weights == NULL || run->record[3 * i + 2] != 0)
-                updates[i - begin] = step_of(&run->settings, run->learning_rates[i], ++t);
-        run->k->train_chain(&chain, begin, end, updates);
+        for (ptrdiff_t i = begin; i < end; i++) {
+            if (run->sample_weights != NULL && run->record[3 * i + 2] == 0)
+                continue;
+            /* most are like the one before */
+            if (n == 0 || corrected || t < 2 || run->learning_rates[i] != eta)
+                updates[n++] = step_of(&run->settings, run->learning_rates[i], t + 1);
+            eta = run->learning_rates[i];
+            at[i - begin] = updates + n - 1;
+            t++;
+        }
+        run->k->train_chain(&chain, begin, end, at);
         run->t = t;
     }
 }

@@ -27,114 +27,123 @@ INLINE void NAME(strip_sums)(const int nv, const int blocks, ptrdiff_t depth, pt
     }
 }
 
-/* nv vectors of total = init + h W over rows of W up to k */
+/* nv vectors of total = init + h W over rows of W up to k, with 8 chains at least where there are as many */
 INLINE void NAME(strip)(const int nv, ptrdiff_t k, const REAL *h, const REAL *w, ptrdiff_t stripe, VEC *total)
 {
     const ptrdiff_t depth = NAME(block_depth)(k);
-    if (depth == k) {
-        NAME(strip_sums)(nv, 1, k, k, h, w, stripe, total, 0);
-        return;
-    }
     for (ptrdiff_t p = 0; p < k;) {
         const ptrdiff_t left = k - p;
         const REAL *from = w + p * LANES;
-        if (left > 3 * depth) {
-            NAME(strip_sums)(nv, 4, depth, left < 4 * depth ? left - 3 * depth : depth, h + p, from, stripe, total, p > 0);
+        if (nv <= 2 && left > 3 * depth) {
+            NAME(strip_sums)(nv, nv <= 2 ? 4 : 1, depth, left < 4 * depth ? left - 3 * depth : depth, h + p, from, stripe, total, p > 0);
             p += 4 * depth;
-        } else if (left > depth) {
-            NAME(strip_sums)(nv, 2, depth, left < 2 * depth ? left - depth : depth, h + p, from, stripe, total, p > 0);
+        } else if (nv <= 4 && left > depth) {
+            NAME(strip_sums)(nv, nv <= 4 ? 2 : 1, depth, left < 2 * depth ? left - depth : depth, h + p, from, stripe, total, p > 0);
             p += 2 * depth;
         } else {
-            NAME(strip_sums)(nv, 1, depth, left, h + p, from, stripe, total, p > 0);
+            NAME(strip_sums)(nv, 1, depth, left < depth ? left : depth, h + p, from, stripe, total, p > 0);
             p += depth;
         }
     }
 }
 
 /* nv vectors of Z (1, n) = h W + b, from stripe v of W on */
-INLINE void NAME(row_of_sums)(const int nv, const ChainLayer *layer, const REAL *h, ptrdiff_t v, REAL *z)
+INLINE void NAME(row_of_sums)(const int nv, const ChainLayer *layer, const REAL *h, ptrdiff_t v, VEC *z)
 {
     const ptrdiff_t stripe = layer->n_in * LANES;
     const REAL *w = (const REAL *)layer->w + v * stripe, *b = (const REAL *)layer->b + v * LANES;
-    VEC total[8], second[8];
-    for (int i = 0; i < nv; i++) {
-        total[i] = layer->b ? NAME(load)(b + i * LANES) : (VEC){0};
-        second[i] = (VEC){0};
-    }
-    NAME(strip)(nv, layer->half, h, w, stripe, total);
-    if (layer->half < layer->n_in) {
-        NAME(strip)(nv, layer->n_in - layer->half, h + layer->half, w + layer->half * LANES, stripe, second);
-        for (int i = 0; i < nv; i++)
-            total[i] += second[i];
-    }
+    VEC first[8];
     for (int i = 0; i < nv; i++)
-        NAME(store)(z + (v + i) * LANES, total[i]);
+        z[i] = layer->b ? NAME(load)(b + i * LANES) : (VEC){0};
+    for (ptrdiff_t p = 0, end = layer->half; p < layer->n_in; p = end, end = layer->n_in) {
+        for (int i = 0; p && i < nv; i++)
+            first[i] = z[i], z[i] = (VEC){0};
+        NAME(strip)(nv, end - p, h + p, w + p * LANES, stripe, z);
+        for (int i = 0; p && i < nv; i++)
+            z[i] = first[i] + z[i];
+    }
 }
 
-/* Z (m, 1) = H w + b, in all lanes */
-INLINE void NAME(column_of_sums)(ptrdiff_t m, const ChainLayer *layer, const REAL *const *h, const REAL *w, REAL *z)
+/* z = h w + b of a single output */
+INLINE REAL NAME(single_sum)(const ChainLayer *layer, const REAL *h)
 {
     const ptrdiff_t k = layer->n_in, depth = NAME(block_depth)(k);
-    for (ptrdiff_t r = 0; r < m; r++) {
-        REAL total = layer->b ? *(const REAL *)layer->b : 0;
-        for (ptrdiff_t p = 0, end; p < k; p = end) {
-            REAL sum = p ? 0 : total;
-            end = k - p < depth ? k : p + depth;
-            for (ptrdiff_t i = p; i < end; i++)
-                sum = NAME(multiply_add)(w[i], h[r][i], sum);
-            total = p ? sum + total : sum;
-        }
-        NAME(store)(z + r * layer->ld, NAME(broadcast)(total));
+    const REAL *w = layer->column;
+    REAL total = layer->b ? *(const REAL *)layer->b : 0;
+    for (ptrdiff_t p = 0, end; p < k; p = end) {
+        REAL sum = p ? 0 : total;
+        end = k - p < depth ? k : p + depth;
+        for (ptrdiff_t i = p; i < end; i++)
+            sum = NAME(multiply_add)(w[i], h[i], sum);
+        total = p ? sum + total : sum;
     }
+    return total;
 }
 
-/* Z (m, n) = H W + b */
-INLINE void NAME(chain_product)(ptrdiff_t m, const ChainLayer *layer, const REAL *const *h, REAL *z)
+/* Z (m, n) = H W + b, several rows */
+static void NAME(chain_product)(ptrdiff_t m, const ChainLayer *layer, const REAL *const *h)
 {
     const ptrdiff_t stripe = layer->n_in * LANES, n = layer->vectors * LANES;
-    if (layer->column) {
-        NAME(column_of_sums)(m, layer, h, layer->column, z);
-    } else if (m == 1) {
-        ptrdiff_t v = 0;
-        for (; v + 8 <= layer->vectors; v += 8)
-            NAME(row_of_sums)(8, layer, h[0], v, z);
-        for (; v + 4 <= layer->vectors; v += 4)
-            NAME(row_of_sums)(4, layer, h[0], v, z);
-        for (; v + 2 <= layer->vectors; v += 2)
-            NAME(row_of_sums)(2, layer, h[0], v, z);
-        if (v < layer->vectors)
-            NAME(row_of_sums)(1, layer, h[0], v, z);
-    } else {
-        const Stripes w = {layer->w, LANES, stripe}, to = {z, layer->ld, LANES};
-        const Rows rows = {h, 0, ROWS}, second_rows = {h, layer->half, ROWS};
-        NAME(matmul)(m, n, layer->half, &rows, &w, layer->b, 0, &to);
-        if (layer->half < layer->n_in) {
-            const Stripes second_w = {(REAL *)layer->w + layer->half * LANES, LANES, stripe}, second = {layer->d, layer->ld, LANES};
-            NAME(matmul)(m, n, layer->n_in - layer->half, &second_rows, &second_w, NULL, 0, &second);
-            NAME(add)(m, n, z, layer->d, layer->ld);
-        }
+    const Stripes w = {layer->w, LANES, stripe}, to = {layer->a, layer->ld, LANES};
+    const Rows rows = {h, 0, ROWS}, second_rows = {h, layer->half, ROWS};
+    NAME(matmul)(m, n, layer->half, &rows, &w, layer->b, 0, &to);
+    if (layer->half < layer->n_in) {
+        const Stripes second_w = {(REAL *)layer->w + layer->half * LANES, LANES, stripe}, second = {layer->d, layer->ld, LANES};
+        NAME(matmul)(m, n, layer->n_in - layer->half, &second_rows, &second_w, NULL, 0, &second);
+        NAME(add)(m, n, layer->a, layer->d, layer->ld);
     }
 }
 
-/* A = f(Z) */
-INLINE void NAME(chain_unit)(ptrdiff_t m, const ChainLayer *layer)
+/* One vector of A = f(z), at this place of the layer's outputs */
+INLINE void NAME(chain_unit)(const ChainLayer *layer, ptrdiff_t at, VEC z)
 {
     const REAL p = (REAL)layer->parameter;
-    for (ptrdiff_t r = 0; r < m; r++)
-        for (ptrdiff_t v = 0; v < layer->vectors; v++) {
-            REAL *at = (REAL *)layer->a + r * layer->ld + v * LANES;
-            VEC slope = {0}, z = NAME(load)(at);
-            switch (layer->unit) {
+    VEC slope = {0};
+    switch (layer->unit) {
 #define UNIT(name, forward, backward) case name: z = NAME(forward##_of)(z, p, &slope); break;
 #include "../names.def"
-            case N_ACTIVATIONS: break;
-            }
-            NAME(store)(at, z);
-            if (layer->slope)
-                NAME(store)((REAL *)layer->slope + r * layer->ld + v * LANES, slope);
-        }
+    case N_ACTIVATIONS: break;
+    }
+    NAME(store)((REAL *)layer->a + at, z);
+    if (layer->slope)
+        NAME(store)((REAL *)layer->slope + at, slope);
+}
+
+/* A (m, n) = f(H W + b) */
+INLINE void NAME(chain_forward)(ptrdiff_t m, const ChainLayer *layer, const REAL *const *h)
+{
+    REAL *a = layer->a;
+    VEC z[8];
+    ptrdiff_t v = 0;
+    if (m == 1 && layer->vectors == 1) {
+        if (layer->column)
+            z[0] = NAME(broadcast)(NAME(single_sum)(layer, h[0]));
+        else
+            NAME(row_of_sums)(1, layer, h[0], 0, z);
+        NAME(chain_unit)(layer, 0, z[0]);
+    } else {
+        if (layer->column)
+            for (ptrdiff_t r = 0; r < m; r++)
+                NAME(store)(a + r * layer->ld, NAME(broadcast)(NAME(single_sum)(layer, h[r])));
+        else if (m > 1)
+            NAME(chain_product)(m, layer, h);
+#define STRIPS(NV) \
+    for (; m == 1 && v + NV <= layer->vectors; v += NV) { \
+        NAME(row_of_sums)(NV, layer, h[0], v, z); \
+        for (int i = 0; i < NV; i++) \
+            NAME(store)(a + (v + i) * LANES, z[i]); \
+    }
+        STRIPS(8)
+        STRIPS(4)
+        STRIPS(2)
+        STRIPS(1)
+#undef STRIPS
+        for (ptrdiff_t r = 0; r < m; r++)
+            for (ptrdiff_t at = r * layer->ld; at < r * layer->ld + layer->vectors * LANES; at += LANES)
+                NAME(chain_unit)(layer, at, NAME(load)(a + at));
+    }
     if (layer->unit == SOFTMAX)
-        NAME(softmax)(m, layer->n_out, layer->a, layer->ld, 0, NULL);
+        NAME(softmax)(m, layer->n_out, a, layer->ld, 0, NULL);
 }
 
 /* D <- D * f'(Z) */
@@ -144,8 +153,7 @@ INLINE void NAME(chain_unit_back)(ptrdiff_t m, const ChainLayer *layer)
     if (layer->unit == SOFTMAX)
         NAME(softmax_derivative)(m, layer->n_out, layer->a, layer->d, layer->ld, 0);
     for (ptrdiff_t r = 0; r < m; r++)
-        for (ptrdiff_t v = 0; v < layer->vectors; v++) {
-            const ptrdiff_t at = r * layer->ld + v * LANES;
+        for (ptrdiff_t at = r * layer->ld; at < r * layer->ld + layer->vectors * LANES; at += LANES) {
             const VEC a = NAME(load)(from + at);
             VEC d = NAME(load)((REAL *)layer->d + at);
             switch (layer->unit) {
@@ -205,88 +213,46 @@ INLINE void NAME(square_back)(const int single, ptrdiff_t m, const ChainLayer *l
 
 /* ---- updates --------------------------------------------------------------------------------------------------------------- */
 
-/* One step for `rows` rows of a stripe of W with G = H^T D, of which D (m) has these columns; h NULL: for biases, H = 1. */
+/* One step of a vector of W, and of its states `at` elements from where these begin */
+INLINE void NAME(vector_step)(const Rule rule, const int n_states, const int plain, const Update *u, VEC g, REAL *w,
+                              void *const *states, ptrdiff_t at, VEC *squares, VEC *sizes)
+{
+    VEC s[MAX_STATES] = {0};
+    for (int j = 0; j < n_states; j++)
+        s[j] = NAME(load)((REAL *)states[j] + at);
+    NAME(store)(w + at, NAME(step_with)(rule, plain, u, NAME(load)(w + at), g, s, squares, sizes));
+    for (int j = 0; j < n_states; j++)
+        NAME(store)((REAL *)states[j] + at, s[j]);
+}
+
+/* One step for rows begin..begin+rows of stripe v of W with G = H^T D, and, with the first, for the biases */
 INLINE void NAME(stripe_step)(const Rule rule, const int n_states, const int plain, const int single, const Update *update,
-                              ptrdiff_t m, ptrdiff_t rows, const REAL *const *h, ptrdiff_t first, const REAL *d, ptrdiff_t ld,
-                              REAL *w, REAL *const *states, double *penalty)
+                              double S, ptrdiff_t m, const ChainLayer *layer, ptrdiff_t v, ptrdiff_t begin, ptrdiff_t rows,
+                              const REAL *const *h, double *penalty)
 {
-    const Update u = *update;
+    const REAL *d = (REAL *)layer->d + v * LANES, *x = h[0] + begin;
     const VEC row = NAME(load)(d), zero = {0};
-    const REAL *one = h[0] + first;
-    VEC squares = {0}, sizes = {0}, s[MAX_STATES] = {0};
-    REAL *state[MAX_STATES];
-    for (int j = 0; j < n_states; j++)
-        state[j] = states[j];
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        VEC g = row * (single ? one[i] : h[0][first + i]) + zero;
+    VEC squares = {0}, sizes = {0};
+    Update u = *update; /* which no store to the arrays may change */
+    u.l1 = u.l2 = 0;
+    if (begin == 0 && layer->b) {
+        VEC g = zero + row;
+        u.decay = 0;
         for (ptrdiff_t r = 1; !single && r < m; r++)
-            g += NAME(load)(d + r * ld) * h[r][first + i];
-        for (int j = 0; j < n_states; j++)
-            s[j] = NAME(load)(state[j] + i * LANES);
-        const VEC wi = NAME(load)(w + i * LANES);
-        NAME(store)(w + i * LANES, NAME(step_with)(rule, plain, &u, wi, g, s, &squares, &sizes));
-        for (int j = 0; j < n_states; j++)
-            NAME(store)(state[j] + i * LANES, s[j]);
+            g += NAME(load)(d + r * layer->ld);
+        NAME(vector_step)(rule, n_states, plain, &u, g, layer->b, layer->bias_states, v * LANES, &squares, &sizes);
+        u.decay = update->decay;
     }
-    *penalty = NAME(penalty_of)(&u, squares, sizes);
-}
-
-/* One step for w (n), the weights of a single output, with g = H^T d; `pad` elements may follow those of w. */
-INLINE void NAME(column_step)(const Rule rule, const int n_states, const int plain, const Update *update, ptrdiff_t m, ptrdiff_t n,
-                              const REAL *const *h, const REAL *d, ptrdiff_t ld, REAL *w, REAL *const *states)
-{
-    const Update u = *update;
-    const VEC zero = {0};
-    VEC squares, sizes, s[MAX_STATES] = {0};
-    REAL *state[MAX_STATES];
-    for (int j = 0; j < n_states; j++)
-        state[j] = states[j];
-    for (ptrdiff_t i = 0; i < n; i += LANES) {
-        const int whole = i + LANES <= n;
-        const NAME(mask) mask = NAME(first)(whole ? LANES : n - i);
-        VEC g = zero;
-        for (ptrdiff_t r = 0; r < m; r++)
-            g += (whole ? NAME(load)(h[r] + i) : NAME(load_masked)(h[r] + i, mask)) * d[r * ld];
-        for (int j = 0; j < n_states; j++)
-            s[j] = NAME(load)(state[j] + i);
-        const VEC wi = NAME(load)(w + i);
-        squares = sizes = zero;
-        NAME(store)(w + i, NAME(step_with)(rule, plain, &u, wi, g, s, &squares, &sizes));
-        for (int j = 0; j < n_states; j++)
-            NAME(store)(state[j] + i, s[j]);
+    u.l1 = layer->l1 / S;
+    u.l2 = layer->l2 / S;
+    for (ptrdiff_t i = 0, at = (v * layer->n_in + begin) * LANES; i < rows; i++, at += LANES) {
+        VEC g = row * x[i] + zero;
+        for (ptrdiff_t r = 1; !single && r < m; r++)
+            g += NAME(load)(d + r * layer->ld) * h[r][begin + i];
+        NAME(vector_step)(rule, n_states, plain, &u, g, layer->w, layer->states, at, &squares, &sizes);
     }
-}
-
-/* stripe_step, or column_step where `column`, by a rule that is known only here */
-static void NAME(chain_step)(const Update *u, int column, ptrdiff_t m, ptrdiff_t n, const REAL *const *h, ptrdiff_t first,
-                             const REAL *d, ptrdiff_t ld, REAL *w, REAL *const *states, double *penalty)
-{
-    const int plain = NAME(is_plain)(u);
-    switch (u->rule) {
-#define STEP(RULE, N_STATES, PLAIN) \
-    if (column) \
-        NAME(column_step)(RULE, N_STATES, PLAIN, u, m, n, h, d, ld, w, states); \
-    else if (m == 1) \
-        NAME(stripe_step)(RULE, N_STATES, PLAIN, 1, u, 1, n, h, first, d, ld, w, states, penalty); \
-    else \
-        NAME(stripe_step)(RULE, N_STATES, PLAIN, 0, u, m, n, h, first, d, ld, w, states, penalty)
-#define CASE(RULE, N_STATES) \
-    case RULE: \
-        if (plain) \
-            STEP(RULE, N_STATES, 1); \
-        else \
-            STEP(RULE, N_STATES, 0); \
-        break;
-        FOR_EACH_RULE(CASE)
-#undef CASE
-#undef STEP
-    }
-}
-
-INLINE void NAME(states_from)(void *const *states, ptrdiff_t at, REAL **to)
-{
-    for (int j = 0; j < MAX_STATES; j++)
-        to[j] = states[j] ? (REAL *)states[j] + at : NULL;
+    if (penalty)
+        *penalty = NAME(penalty_of)(&u, squares, sizes);
 }
 
 /* The penalty of the weights of a single output, a sum in their order */
@@ -300,34 +266,77 @@ INLINE double NAME(column_penalty)(const Update *u, ptrdiff_t n, const REAL *w)
     return NAME(penalty_of)(u, squares, sizes);
 }
 
+/* The same for a single output, with g = H^T d; the first lane of a vector has its bias. */
+INLINE void NAME(column_step)(const Rule rule, const int n_states, const int plain, const Update *update, double S, ptrdiff_t m,
+                              const ChainLayer *layer, const REAL *const *h)
+{
+    const REAL *d = layer->d;
+    const ptrdiff_t n = layer->n_in;
+    VEC squares = {0}, sizes = {0};
+    Update u = *update;
+    u.l1 = u.l2 = 0;
+    if (layer->b) {
+        VEC g = {0};
+        u.decay = 0;
+        for (ptrdiff_t r = 0; r < m; r++)
+            g += NAME(load)(d + r * layer->ld);
+        NAME(vector_step)(rule, n_states, plain, &u, g, layer->b, layer->bias_states, 0, &squares, &sizes);
+        u.decay = update->decay;
+    }
+    u.l1 = layer->l1 / S;
+    u.l2 = layer->l2 / S;
+    for (ptrdiff_t begin = 0, p = 0; layer->penalties && begin < n; begin += layer->panel, p++)
+        layer->penalties[p] =
+            NAME(column_penalty)(&u, n - begin < layer->panel ? n - begin : layer->panel, (REAL *)layer->column + begin);
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const int whole = i + LANES <= n;
+        const NAME(mask) mask = NAME(first)(whole ? LANES : n - i);
+        VEC g = {0};
+        for (ptrdiff_t r = 0; r < m; r++)
+            g += (whole ? NAME(load)(h[r] + i) : NAME(load_masked)(h[r] + i, mask)) * d[r * layer->ld];
+        NAME(vector_step)(rule, n_states, plain, &u, g, layer->column, layer->column_states, i, &squares, &sizes);
+    }
+}
+
+/* stripe_step, or column_step of a single output, by a rule that is known only here */
+static void NAME(chain_step)(const Update *u, double S, ptrdiff_t m, const ChainLayer *layer, ptrdiff_t v, ptrdiff_t begin,
+                             ptrdiff_t rows, const REAL *const *h, double *penalty)
+{
+    const int plain = NAME(is_plain)(u);
+    switch (u->rule) {
+#define STEP(RULE, N_STATES, PLAIN) \
+    if (layer->column) \
+        NAME(column_step)(RULE, N_STATES, PLAIN, u, S, m, layer, h); \
+    else if (RULE == GRADIENT_DESCENT && PLAIN && m == 1) \
+        NAME(stripe_step)(RULE, N_STATES, PLAIN, 1, u, S, 1, layer, v, begin, rows, h, penalty); \
+    else \
+        NAME(stripe_step)(RULE, N_STATES, PLAIN, 0, u, S, m, layer, v, begin, rows, h, penalty)
+#define CASE(RULE, N_STATES) \
+    case RULE: \
+        if (plain) { \
+            STEP(RULE, N_STATES, 1); \
+        } else { \
+            STEP(RULE, N_STATES, 0); \
+        } \
+        break;
+        FOR_EACH_RULE(CASE)
+#undef CASE
+#undef STEP
+    }
+}
+
 /* The gradient of what the layer is made from, unless `to` is NULL, and the step of its weights: a panel at a time, which is in
  * cache for the one and the other. */
 INLINE void NAME(chain_back)(const Update *update, ptrdiff_t m, const ChainLayer *layer, const REAL *const *h, REAL *to, ptrdiff_t ld,
                              double S)
 {
-    static const REAL ones[1] = {1};
-    const REAL *const all_ones[ONLINE_ROWS] = {ones, ones, ones, ones, ones, ones, ones, ones};
     const REAL *d = layer->d;
     const ptrdiff_t n = layer->n_in;
-    REAL *states[MAX_STATES];
-    double none = 0;
-    Update u = *update, of_biases = u;
-    u.l1 = layer->l1 / S;
-    u.l2 = layer->l2 / S;
-    of_biases.l1 = of_biases.l2 = of_biases.decay = 0;
-    for (ptrdiff_t v = 0; layer->b && v < layer->vectors; v++) {
-        NAME(states_from)(layer->bias_states, v * LANES, states);
-        NAME(chain_step)(&of_biases, 0, m, 1, all_ones, 0, d + v * LANES, layer->ld, (REAL *)layer->b + v * LANES, states, &none);
-    }
     if (layer->column) {
         for (ptrdiff_t i = 0; to && i < n; i += LANES)
             for (ptrdiff_t r = 0; r < m; r++)
                 NAME(store)(to + r * ld + i, NAME(load)((REAL *)layer->column + i) * d[r * layer->ld] + (VEC){0});
-        for (ptrdiff_t begin = 0, p = 0; layer->penalties && begin < n; begin += layer->panel, p++)
-            layer->penalties[p] =
-                NAME(column_penalty)(&u, n - begin < layer->panel ? n - begin : layer->panel, (REAL *)layer->column + begin);
-        NAME(states_from)(layer->column_states, 0, states);
-        NAME(chain_step)(&u, 1, m, n, h, 0, d, layer->ld, layer->column, states, &none);
+        NAME(chain_step)(update, S, m, layer, 0, 0, n, h, NULL);
         return;
     }
     for (ptrdiff_t begin = 0, p = 0; begin < n; begin += layer->panel, p++) {
@@ -338,47 +347,41 @@ INLINE void NAME(chain_back)(const Update *update, ptrdiff_t m, const ChainLayer
             else
                 NAME(square_back)(0, m, layer, i, to + i, ld);
         }
-        for (ptrdiff_t v = 0; v < layer->vectors; v++) {
-            const ptrdiff_t at = (v * n + begin) * LANES;
-            NAME(states_from)(layer->states, at, states);
-            NAME(chain_step)(&u, 0, m, size, h, begin, d + v * LANES, layer->ld, (REAL *)layer->w + at, states,
-                             layer->penalties ? layer->penalties + v * layer->n_panels + p : &none);
-        }
+        for (ptrdiff_t v = 0; v < layer->vectors; v++)
+            NAME(chain_step)(update, S, m, layer, v, begin, size, h,
+                             layer->penalties ? layer->penalties + v * layer->n_panels + p : NULL);
     }
 }
 
 /* ---- a step ---------------------------------------------------------------------------------------------------------------- */
 
 /* `loss` of rows of one vector at most, by a cost of single elements; D is 0 in lanes without one. */
-INLINE double NAME(short_loss)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, const REAL *z, ptrdiff_t ld, const REAL *y,
+INLINE double NAME(short_loss)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, const REAL *z, ptrdiff_t ld, const REAL *const *y,
                                const double *weights, double scale, REAL *d)
 {
+    static const REAL ones[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    const NAME(mask) mask = NAME(first)(n);
+    const VEC there = NAME(load_masked)(ones, mask), zero = {0};
     const REAL p = (REAL)cost->parameter;
-    REAL rest[LANES];
-    VEC keep = {0}, slope = {0}, loss = {0};
     double total = 0;
-    for (ptrdiff_t i = 0; i < LANES; i++)
-        rest[i] = i < n ? 1 : 0;
-    keep = NAME(load)(rest);
-    for (ptrdiff_t i = 0; i < m; i++, z += ld, y += LANES, d += ld) {
+    for (ptrdiff_t i = 0; i < m; i++, z += ld, d += ld) {
         const double weight = weights ? weights[i] : 1;
-        const REAL c = (REAL)(weight * scale);
-        REAL sum = 0;
+        const VEC zi = NAME(load)(z), yi = NAME(load_masked)(y[i], mask);
+        VEC slope = zero, loss = zero;
+        REAL losses[LANES], sum = 0;
         switch (cost->kind) {
-#define CASE(kind) case kind: loss = NAME(element_loss)(kind, p, NAME(load)(z), NAME(load)(y), &slope); break;
+#define CASE(kind) case kind: loss = NAME(element_loss)(kind, p, zi, yi, &slope); break;
         CASE(SQUARED_ERROR) CASE(ABSOLUTE_ERROR) CASE(LP) CASE(HUBER) CASE(CROSS_ENTROPY) CASE(POISSON) CASE(PERCEPTRON)
 #undef CASE
         case QUANTILE: case GAUSSIAN: case SOFTMAX_CROSS_ENTROPY: case NO_LOSS: break;
         }
-        if (weight == 0) { /* such a row counts for nothing, even if its loss is infinite */
-            NAME(store)(d, (VEC){0});
-            continue;
-        }
-        NAME(store)(d, NAME(select)(keep != 0, slope * c, (VEC){0}));
-        NAME(store)(rest, loss);
+        /* a row without weight counts for nothing, even if its loss is infinite */
+        NAME(store)(d, weight == 0 ? zero : NAME(select)(there != 0, slope * (REAL)(weight * scale), zero));
+        NAME(store)(losses, loss);
         for (ptrdiff_t j = 0; j < n; j++)
-            sum += rest[j];
-        total += weight * (double)sum;
+            sum += losses[j];
+        if (weight != 0)
+            total += weight * (double)sum;
     }
     return total;
 }
@@ -391,17 +394,20 @@ INLINE double NAME(chain_loss)(const Chain *chain, ptrdiff_t m, const int64_t *r
     const int is_short = last->vectors == 1 && kind != QUANTILE && kind != GAUSSIAN && kind != SOFTMAX_CROSS_ENTROPY;
     double weights[ONLINE_ROWS];
     int64_t labels[ONLINE_ROWS];
+    const REAL *y[ONLINE_ROWS];
     for (ptrdiff_t i = 0; i < m; i++) {
         if (chain->sample_weights)
             weights[i] = chain->sample_weights[rows[i]];
         if (chain->labels)
             labels[i] = chain->labels[rows[i]];
+        y[i] = is_short && chain->y_in_place ? (const REAL *)(chain->y.data + rows[i] * chain->y.row_stride)
+                                             : (const REAL *)chain->targets + i * last->n_out;
     }
-    if (chain->has_y)
-        NAME(gather)(m, last->n_out, &chain->y, rows, 0, chain->targets, is_short ? LANES : last->n_out);
+    if (chain->has_y && !(is_short && chain->y_in_place))
+        NAME(gather)(m, last->n_out, &chain->y, rows, 0, chain->targets, last->n_out);
     if (is_short)
-        return NAME(short_loss)(&chain->cost, m, last->n_out, last->a, last->ld, chain->targets,
-                                chain->sample_weights ? weights : NULL, chain->weight * scale, last->d);
+        return NAME(short_loss)(&chain->cost, m, last->n_out, last->a, last->ld, y, chain->sample_weights ? weights : NULL,
+                                chain->weight * scale, last->d);
     return NAME(loss)(&chain->cost, m, last->n_out, last->a, last->ld, chain->has_y ? chain->targets : NULL,
                       chain->labels ? labels : NULL, chain->sample_weights ? weights : NULL, chain->weight * scale, last->d);
 }
@@ -418,10 +424,8 @@ INLINE void NAME(chain_batch)(const Chain *chain, ptrdiff_t m, ptrdiff_t first, 
     }
     if (!chain->x_in_place)
         NAME(gather)(m, chain->layers->n_in, &chain->x, rows, 0, chain->inputs, chain->ld_inputs);
-    for (const ChainLayer *layer = chain->layers; layer < chain->layers + chain->n; layer++) {
-        NAME(chain_product)(m, layer, layer == chain->layers ? x : (const REAL *const *)layer[-1].a_rows, layer->a);
-        NAME(chain_unit)(m, layer);
-    }
+    for (const ChainLayer *layer = chain->layers; layer < chain->layers + chain->n; layer++)
+        NAME(chain_forward)(m, layer, layer == chain->layers ? x : (const REAL *const *)layer[-1].a_rows);
     record[0] = chain->weight * NAME(chain_loss)(chain, m, rows, 1 / S) / S;
     for (const ChainLayer *layer = chain->layers + chain->n - 1; layer >= chain->layers; layer--) {
         const int is_first = layer == chain->layers;
@@ -453,7 +457,7 @@ static void NAME(move_columns)(const Chain *chain, int back)
         }
 }
 
-static void NAME(train_chain)(const Chain *chain, ptrdiff_t begin, ptrdiff_t end, const Update *updates)
+static void NAME(train_chain)(const Chain *chain, ptrdiff_t begin, ptrdiff_t end, const Update *const *updates)
 {
     NAME(move_columns)(chain, 0);
     for (ptrdiff_t batch = begin; batch < end; batch++) {
@@ -462,10 +466,8 @@ static void NAME(train_chain)(const Chain *chain, ptrdiff_t begin, ptrdiff_t end
         double *record = chain->record + 3 * batch;
         if (S == 0)
             record[0] = record[1] = 0;
-        else if (m == 1)
-            NAME(chain_batch)(chain, 1, first, S, updates + (batch - begin), record);
         else
-            NAME(chain_batch)(chain, m, first, S, updates + (batch - begin), record);
+            NAME(chain_batch)(chain, m, first, S, updates[batch - begin], record);
     }
     NAME(move_columns)(chain, 1);
 }
