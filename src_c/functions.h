@@ -65,10 +65,11 @@ INLINE VEC NAME(bounded_exp_factors)(VEC x, VEC *second)
 {
     IVEC n;
     x = NAME(select)(x < EXP_MIN, NAME(broadcast)(EXP_MIN), x);
-    VEC p = NAME(expm1_reduced)(x, &n) + (REAL)1;
+    VEC p = NAME(expm1_reduced)(x, &n);
     IVEC half = n >> 1;
+    VEC power = NAME(power_of_two)(half);
     *second = NAME(power_of_two)(n - half);
-    return p * NAME(power_of_two)(half);
+    return p * power + power; /* with the bits of (p + 1) * power, but sooner */
 }
 
 /* The same for all x, results that overflow included */

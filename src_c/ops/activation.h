@@ -3,9 +3,10 @@
 /* The units, f(z) with a parameter p. Comparisons are such that a NaN stays one. */
 INLINE VEC NAME(vlogistic)(VEC z)
 {
-    VEC second, first = NAME(bounded_exp_factors)(-NAME(abs)(z), &second), e = first * second;
-    VEC s = (REAL)1 / (e + (REAL)1);
-    return NAME(select)(z < 0, e, NAME(broadcast)(1)) * s;
+    const VEC one = NAME(broadcast)(1);
+    VEC second, first = NAME(bounded_exp_factors)(-NAME(abs)(z), &second);
+    VEC s = one / (first * second + one); /* e^-|z|, which is above, does not wait for its product */
+    return NAME(select)(z < 0, first, one) * NAME(select)(z < 0, second, one) * s;
 }
 
 /* tanh |z| = expm1(2|z|) / (expm1(2|z|) + 2), without cancellation for small z */

@@ -146,26 +146,26 @@ INLINE void NAME(chain_forward)(ptrdiff_t m, const ChainLayer *layer, const REAL
         NAME(softmax)(m, layer->n_out, a, layer->ld, 0, NULL);
 }
 
-/* D <- D * f'(Z) */
-INLINE void NAME(chain_unit_back)(ptrdiff_t m, const ChainLayer *layer)
+/* ---- backward -------------------------------------------------------------------------------------------------------------- */
+
+/* One vector of d * f'(z), at this place of the layer's outputs; softmax, which is of whole rows, is left to softmax_back. */
+INLINE VEC NAME(times_slope)(const ChainLayer *layer, ptrdiff_t at, VEC d)
 {
-    const REAL p = (REAL)layer->parameter, *from = layer->slope ? layer->slope : layer->a;
-    if (layer->unit == SOFTMAX)
-        NAME(softmax_derivative)(m, layer->n_out, layer->a, layer->d, layer->ld, 0);
-    for (ptrdiff_t r = 0; r < m; r++)
-        for (ptrdiff_t at = r * layer->ld; at < r * layer->ld + layer->vectors * LANES; at += LANES) {
-            const VEC a = NAME(load)(from + at);
-            VEC d = NAME(load)((REAL *)layer->d + at);
-            switch (layer->unit) {
-#define UNIT(name, forward, backward) case name: d = NAME(backward##_of)(a, d, p); break;
+    const REAL p = (REAL)layer->parameter;
+    const VEC a = NAME(load)((layer->slope ? (REAL *)layer->slope : (REAL *)layer->a) + at);
+    switch (layer->unit) {
+#define UNIT(name, forward, backward) case name: return NAME(backward##_of)(a, d, p);
 #include "../names.def"
-            case N_ACTIVATIONS: break;
-            }
-            NAME(store)((REAL *)layer->d + at, d);
-        }
+    case N_ACTIVATIONS: break;
+    }
+    return d;
 }
 
-/* ---- backward -------------------------------------------------------------------------------------------------------------- */
+INLINE void NAME(softmax_back)(ptrdiff_t m, const ChainLayer *layer)
+{
+    if (layer->unit == SOFTMAX)
+        NAME(softmax_derivative)(m, layer->n_out, layer->a, layer->d, layer->ld, 0);
+}
 
 /* t (columns, LANES) <- the transpose of up to LANES rows of a stripe of W, the first columns of it */
 INLINE void NAME(transposed_square)(const int columns, ptrdiff_t rows, const REAL *w, REAL *t)
@@ -178,8 +178,8 @@ INLINE void NAME(transposed_square)(const int columns, ptrdiff_t rows, const REA
         NAME(store)(t + r * LANES, row[r]);
 }
 
-/* to (m, LANES) = D (m, n_out) times the transpose of up to LANES rows of W from `row` on, 0 beyond them */
-INLINE void NAME(square_back)(const int single, ptrdiff_t m, const ChainLayer *layer, ptrdiff_t row, REAL *to, ptrdiff_t ld)
+/* D of LANES units of the layer below, from `row` on, of D of this one and as many rows of W */
+INLINE void NAME(square_back)(const int single, ptrdiff_t m, const ChainLayer *layer, ptrdiff_t row, const ChainLayer *below)
 {
     const ptrdiff_t n = layer->n_out, rows = layer->n_in - row < LANES ? layer->n_in - row : LANES, depth = NAME(block_depth)(n);
     const REAL *d = layer->d, *w = (const REAL *)layer->w + row * LANES;
@@ -189,8 +189,8 @@ INLINE void NAME(square_back)(const int single, ptrdiff_t m, const ChainLayer *l
         sum[r] = total[r] = (VEC){0};
     for (ptrdiff_t j = 0; j < n; j += LANES, w += layer->n_in * LANES) {
         const ptrdiff_t end = n - j < LANES ? n : j + LANES;
-        if (end - j <= 2)
-            NAME(transposed_square)(2, rows, w, t);
+        if (end - j <= LANES / 4)
+            NAME(transposed_square)(LANES / 4, rows, w, t);
         else if (end - j <= LANES / 2)
             NAME(transposed_square)(LANES / 2, rows, w, t);
         else
@@ -208,7 +208,8 @@ INLINE void NAME(square_back)(const int single, ptrdiff_t m, const ChainLayer *l
             }
     }
     for (ptrdiff_t r = 0; r < (single ? 1 : m); r++)
-        NAME(store)(to + r * ld, depth < n ? sum[r] + total[r] : sum[r]);
+        NAME(store)((REAL *)below->d + r * below->ld + row,
+                    NAME(times_slope)(below, r * below->ld + row, depth < n ? sum[r] + total[r] : sum[r]));
 }
 
 /* ---- updates --------------------------------------------------------------------------------------------------------------- */
@@ -325,48 +326,51 @@ static void NAME(chain_step)(const Update *u, double S, ptrdiff_t m, const Chain
     }
 }
 
-/* The gradient of what the layer is made from, unless `to` is NULL, and the step of its weights: a panel at a time, which is in
- * cache for the one and the other. */
-INLINE void NAME(chain_back)(const Update *update, ptrdiff_t m, const ChainLayer *layer, const REAL *const *h, REAL *to, ptrdiff_t ld,
-                             double S)
+/* D of the layer below, unless there is none, and the step of the weights: a panel at a time, which is in cache for the one and the
+ * other. */
+INLINE void NAME(chain_back)(const Update *update, ptrdiff_t m, const ChainLayer *layer, const REAL *const *h,
+                             const ChainLayer *below, double S)
 {
     const REAL *d = layer->d;
     const ptrdiff_t n = layer->n_in;
-    if (layer->column) {
-        for (ptrdiff_t i = 0; to && i < n; i += LANES)
-            for (ptrdiff_t r = 0; r < m; r++)
-                NAME(store)(to + r * ld + i, NAME(load)((REAL *)layer->column + i) * d[r * layer->ld] + (VEC){0});
+    for (ptrdiff_t i = 0; below && layer->column && i < n; i += LANES)
+        for (ptrdiff_t r = 0, at = i; r < m; r++, at += below->ld) {
+            const VEC e = NAME(load)((REAL *)layer->column + i) * d[r * layer->ld] + (VEC){0};
+            NAME(store)((REAL *)below->d + at, NAME(times_slope)(below, at, e));
+        }
+    if (layer->column)
         NAME(chain_step)(update, S, m, layer, 0, 0, n, h, NULL);
-        return;
-    }
-    for (ptrdiff_t begin = 0, p = 0; begin < n; begin += layer->panel, p++) {
+    for (ptrdiff_t begin = 0, p = 0; !layer->column && begin < n; begin += layer->panel, p++) {
         const ptrdiff_t size = n - begin < layer->panel ? n - begin : layer->panel;
-        for (ptrdiff_t i = begin; to && i < begin + size; i += LANES) {
+        for (ptrdiff_t i = begin; below && i < begin + size; i += LANES) {
             if (m == 1)
-                NAME(square_back)(1, 1, layer, i, to + i, ld);
+                NAME(square_back)(1, 1, layer, i, below);
             else
-                NAME(square_back)(0, m, layer, i, to + i, ld);
+                NAME(square_back)(0, m, layer, i, below);
         }
         for (ptrdiff_t v = 0; v < layer->vectors; v++)
             NAME(chain_step)(update, S, m, layer, v, begin, size, h,
                              layer->penalties ? layer->penalties + v * layer->n_panels + p : NULL);
     }
+    if (below)
+        NAME(softmax_back)(m, below);
 }
 
 /* ---- a step ---------------------------------------------------------------------------------------------------------------- */
 
-/* `loss` of rows of one vector at most, by a cost of single elements; D is 0 in lanes without one. */
-INLINE double NAME(short_loss)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, const REAL *z, ptrdiff_t ld, const REAL *const *y,
-                               const double *weights, double scale, REAL *d)
+/* `loss` of rows of one vector at most, by a cost of single elements, and D, which is 0 in lanes without one. */
+INLINE double NAME(short_loss)(const Cost *cost, ptrdiff_t m, const ChainLayer *layer, const REAL *const *y, const double *weights,
+                               double scale)
 {
+    const ptrdiff_t n = layer->n_out;
     static const REAL ones[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     const NAME(mask) mask = NAME(first)(n);
     const VEC there = NAME(load_masked)(ones, mask), zero = {0};
     const REAL p = (REAL)cost->parameter;
     double total = 0;
-    for (ptrdiff_t i = 0; i < m; i++, z += ld, d += ld) {
+    for (ptrdiff_t i = 0, at = 0; i < m; i++, at += layer->ld) {
         const double weight = weights ? weights[i] : 1;
-        const VEC zi = NAME(load)(z), yi = NAME(load_masked)(y[i], mask);
+        const VEC zi = NAME(load)((REAL *)layer->a + at), yi = NAME(load_masked)(y[i], mask);
         VEC slope = zero, loss = zero;
         REAL losses[LANES], sum = 0;
         switch (cost->kind) {
@@ -376,7 +380,8 @@ INLINE double NAME(short_loss)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, const
         case QUANTILE: case GAUSSIAN: case SOFTMAX_CROSS_ENTROPY: case NO_LOSS: break;
         }
         /* a row without weight counts for nothing, even if its loss is infinite */
-        NAME(store)(d, weight == 0 ? zero : NAME(select)(there != 0, slope * (REAL)(weight * scale), zero));
+        slope = weight == 0 ? zero : NAME(select)(there != 0, slope * (REAL)(weight * scale), zero);
+        NAME(store)((REAL *)layer->d + at, NAME(times_slope)(layer, at, slope));
         NAME(store)(losses, loss);
         for (ptrdiff_t j = 0; j < n; j++)
             sum += losses[j];
@@ -406,10 +411,14 @@ INLINE double NAME(chain_loss)(const Chain *chain, ptrdiff_t m, const int64_t *r
     if (chain->has_y && !(is_short && chain->y_in_place))
         NAME(gather)(m, last->n_out, &chain->y, rows, 0, chain->targets, last->n_out);
     if (is_short)
-        return NAME(short_loss)(&chain->cost, m, last->n_out, last->a, last->ld, y, chain->sample_weights ? weights : NULL,
-                                chain->weight * scale, last->d);
-    return NAME(loss)(&chain->cost, m, last->n_out, last->a, last->ld, chain->has_y ? chain->targets : NULL,
-                      chain->labels ? labels : NULL, chain->sample_weights ? weights : NULL, chain->weight * scale, last->d);
+        return NAME(short_loss)(&chain->cost, m, last, y, chain->sample_weights ? weights : NULL, chain->weight * scale);
+    const double loss =
+        NAME(loss)(&chain->cost, m, last->n_out, last->a, last->ld, chain->has_y ? chain->targets : NULL,
+                   chain->labels ? labels : NULL, chain->sample_weights ? weights : NULL, chain->weight * scale, last->d);
+    for (ptrdiff_t r = 0; r < m; r++)
+        for (ptrdiff_t at = r * last->ld; at < r * last->ld + last->vectors * LANES; at += LANES)
+            NAME(store)((REAL *)last->d + at, NAME(times_slope)(last, at, NAME(load)((REAL *)last->d + at)));
+    return loss;
 }
 
 /* One batch of m rows from row `first` on, whose weights sum up to S */
@@ -427,11 +436,11 @@ INLINE void NAME(chain_batch)(const Chain *chain, ptrdiff_t m, ptrdiff_t first, 
     for (const ChainLayer *layer = chain->layers; layer < chain->layers + chain->n; layer++)
         NAME(chain_forward)(m, layer, layer == chain->layers ? x : (const REAL *const *)layer[-1].a_rows);
     record[0] = chain->weight * NAME(chain_loss)(chain, m, rows, 1 / S) / S;
+    NAME(softmax_back)(m, chain->layers + chain->n - 1);
     for (const ChainLayer *layer = chain->layers + chain->n - 1; layer >= chain->layers; layer--) {
         const int is_first = layer == chain->layers;
-        NAME(chain_unit_back)(m, layer);
-        NAME(chain_back)(update, m, layer, is_first ? x : (const REAL *const *)layer[-1].a_rows, is_first ? NULL : layer[-1].d,
-                         is_first ? 0 : layer[-1].ld, chain->penalty_over_weight ? S : 1);
+        NAME(chain_back)(update, m, layer, is_first ? x : (const REAL *const *)layer[-1].a_rows, is_first ? NULL : layer - 1,
+                         chain->penalty_over_weight ? S : 1);
     }
     Total penalty = {0, 0};
     for (ptrdiff_t i = 0; i < chain->n_penalties; i++)
