@@ -29,3 +29,4 @@
 #undef SMALLEST_ROOT
 #undef LOG_TERMS
 #undef FOR_EACH_RULE
+#undef PART

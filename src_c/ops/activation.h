@@ -5,7 +5,7 @@ INLINE VEC NAME(vlogistic)(VEC z)
 {
     const VEC one = NAME(broadcast)(1);
     VEC second, first = NAME(bounded_exp_factors)(-NAME(abs)(z), &second);
-    VEC s = one / (first * second + one); /* e^-|z|, which is above, does not wait for its product */
+    VEC s = one / (first * second + one); /* e^-|z| above is a product of its own, so that this one becomes an FMA */
     return NAME(select)(z < 0, first, one) * NAME(select)(z < 0, second, one) * s;
 }
 

@@ -1,6 +1,9 @@
 /* Training a chain of dense layers on batches of few rows: all of a step in one function, with the sums of the kernels that make
  * larger steps, term by term. */
 
+/* Each part is a function of its own, so that what is in registers is its own; and inlined into it are those that it consists of. */
+#define PART static __attribute__((noinline))
+
 /* ---- forward --------------------------------------------------------------------------------------------------------------- */
 
 /* nv vectors of total = init + h W over a block of the depth, or the sums of `blocks` blocks of it, `depth` rows each but for the
@@ -109,41 +112,42 @@ INLINE void NAME(chain_unit)(const ChainLayer *layer, ptrdiff_t at, VEC z)
         NAME(store)((REAL *)layer->slope + at, slope);
 }
 
-/* A (m, n) = f(H W + b) */
-INLINE void NAME(chain_forward)(ptrdiff_t m, const ChainLayer *layer, const REAL *const *h)
+/* A (m, n) = f(H W + b), of several rows or vectors */
+PART void NAME(wide_forward)(ptrdiff_t m, const ChainLayer *layer, const REAL *const *h)
 {
     REAL *a = layer->a;
     VEC z[8];
     ptrdiff_t v = 0;
-    if (m == 1 && layer->vectors == 1) {
-        if (layer->column)
-            z[0] = NAME(broadcast)(NAME(single_sum)(layer, h[0]));
-        else
-            NAME(row_of_sums)(1, layer, h[0], 0, z);
-        NAME(chain_unit)(layer, 0, z[0]);
-    } else {
-        if (layer->column)
-            for (ptrdiff_t r = 0; r < m; r++)
-                NAME(store)(a + r * layer->ld, NAME(broadcast)(NAME(single_sum)(layer, h[r])));
-        else if (m > 1)
-            NAME(chain_product)(m, layer, h);
+    if (layer->column)
+        for (ptrdiff_t r = 0; r < m; r++)
+            NAME(store)(a + r * layer->ld, NAME(broadcast)(NAME(single_sum)(layer, h[r])));
+    else if (m > 1)
+        NAME(chain_product)(m, layer, h);
 #define STRIPS(NV) \
     for (; m == 1 && v + NV <= layer->vectors; v += NV) { \
         NAME(row_of_sums)(NV, layer, h[0], v, z); \
         for (int i = 0; i < NV; i++) \
             NAME(store)(a + (v + i) * LANES, z[i]); \
     }
-        STRIPS(8)
-        STRIPS(4)
-        STRIPS(2)
-        STRIPS(1)
+    STRIPS(8)
+    STRIPS(4)
+    STRIPS(2)
+    STRIPS(1)
 #undef STRIPS
-        for (ptrdiff_t r = 0; r < m; r++)
-            for (ptrdiff_t at = r * layer->ld; at < r * layer->ld + layer->vectors * LANES; at += LANES)
-                NAME(chain_unit)(layer, at, NAME(load)(a + at));
-    }
-    if (layer->unit == SOFTMAX)
-        NAME(softmax)(m, layer->n_out, a, layer->ld, 0, NULL);
+    for (ptrdiff_t r = 0; r < m; r++)
+        for (ptrdiff_t at = r * layer->ld; at < r * layer->ld + layer->vectors * LANES; at += LANES)
+            NAME(chain_unit)(layer, at, NAME(load)(a + at));
+}
+
+/* The same of one row of one vector */
+PART void NAME(narrow_forward)(const ChainLayer *layer, const REAL *h)
+{
+    VEC z[1];
+    if (layer->column)
+        z[0] = NAME(broadcast)(NAME(single_sum)(layer, h));
+    else
+        NAME(row_of_sums)(1, layer, h, 0, z);
+    NAME(chain_unit)(layer, 0, z[0]);
 }
 
 /* ---- backward -------------------------------------------------------------------------------------------------------------- */
@@ -179,9 +183,10 @@ INLINE void NAME(transposed_square)(const int columns, ptrdiff_t rows, const REA
 }
 
 /* D of LANES units of the layer below, from `row` on, of D of this one and as many rows of W */
-INLINE void NAME(square_back)(const int single, ptrdiff_t m, const ChainLayer *layer, ptrdiff_t row, const ChainLayer *below)
+INLINE void NAME(square_back_of)(const int single, ptrdiff_t m, const ChainLayer *layer, ptrdiff_t row, const ChainLayer *below)
 {
     const ptrdiff_t n = layer->n_out, rows = layer->n_in - row < LANES ? layer->n_in - row : LANES, depth = NAME(block_depth)(n);
+    ptrdiff_t block = depth;
     const REAL *d = layer->d, *w = (const REAL *)layer->w + row * LANES;
     REAL t[LANES * LANES];
     VEC sum[ONLINE_ROWS], total[ONLINE_ROWS];
@@ -195,10 +200,9 @@ INLINE void NAME(square_back)(const int single, ptrdiff_t m, const ChainLayer *l
             NAME(transposed_square)(LANES / 2, rows, w, t);
         else
             NAME(transposed_square)(LANES, rows, w, t);
-        for (ptrdiff_t r = 0; r < (single ? 1 : m); r++)
-            for (ptrdiff_t c = j, stop; c < end; c = stop) {
-                const ptrdiff_t block = c / depth * depth + depth;
-                stop = end < block ? end : block;
+        for (ptrdiff_t c = j, stop; c < end; c = stop) {
+            stop = end < block ? end : block;
+            for (ptrdiff_t r = 0; r < (single ? 1 : m); r++) {
                 for (ptrdiff_t i = c; i < stop; i++)
                     sum[r] += NAME(load)(t + (i - j) * LANES) * d[r * layer->ld + i];
                 if (stop == block && stop < n) {
@@ -206,10 +210,31 @@ INLINE void NAME(square_back)(const int single, ptrdiff_t m, const ChainLayer *l
                     sum[r] = (VEC){0};
                 }
             }
+            block += stop == block ? depth : 0;
+        }
     }
     for (ptrdiff_t r = 0; r < (single ? 1 : m); r++)
         NAME(store)((REAL *)below->d + r * below->ld + row,
                     NAME(times_slope)(below, r * below->ld + row, depth < n ? sum[r] + total[r] : sum[r]));
+}
+
+PART void NAME(square_back)(ptrdiff_t m, const ChainLayer *layer, ptrdiff_t row, const ChainLayer *below)
+{
+    if (m == 1)
+        NAME(square_back_of)(1, 1, layer, row, below);
+    else
+        NAME(square_back_of)(0, m, layer, row, below);
+}
+
+/* The same for a single output, all units */
+PART void NAME(column_back)(ptrdiff_t m, const ChainLayer *layer, const ChainLayer *below)
+{
+    const REAL *d = layer->d;
+    for (ptrdiff_t i = 0; i < layer->n_in; i += LANES)
+        for (ptrdiff_t r = 0, at = i; r < m; r++, at += below->ld) {
+            const VEC e = NAME(load)((REAL *)layer->column + i) * d[r * layer->ld] + (VEC){0};
+            NAME(store)((REAL *)below->d + at, NAME(times_slope)(below, at, e));
+        }
 }
 
 /* ---- updates --------------------------------------------------------------------------------------------------------------- */
@@ -235,6 +260,7 @@ INLINE void NAME(stripe_step)(const Rule rule, const int n_states, const int pla
     const VEC row = NAME(load)(d), zero = {0};
     VEC squares = {0}, sizes = {0};
     Update u = *update; /* which no store to the arrays may change */
+    const int penalized = layer->l1 != 0 || layer->l2 != 0;
     u.l1 = u.l2 = 0;
     if (begin == 0 && layer->b) {
         VEC g = zero + row;
@@ -244,8 +270,10 @@ INLINE void NAME(stripe_step)(const Rule rule, const int n_states, const int pla
         NAME(vector_step)(rule, n_states, plain, &u, g, layer->b, layer->bias_states, v * LANES, &squares, &sizes);
         u.decay = update->decay;
     }
-    u.l1 = layer->l1 / S;
-    u.l2 = layer->l2 / S;
+    if (penalized) {
+        u.l1 = layer->l1 / S;
+        u.l2 = layer->l2 / S;
+    }
     for (ptrdiff_t i = 0, at = (v * layer->n_in + begin) * LANES; i < rows; i++, at += LANES) {
         VEC g = row * x[i] + zero;
         for (ptrdiff_t r = 1; !single && r < m; r++)
@@ -275,6 +303,7 @@ INLINE void NAME(column_step)(const Rule rule, const int n_states, const int pla
     const ptrdiff_t n = layer->n_in;
     VEC squares = {0}, sizes = {0};
     Update u = *update;
+    const int penalized = layer->l1 != 0 || layer->l2 != 0;
     u.l1 = u.l2 = 0;
     if (layer->b) {
         VEC g = {0};
@@ -284,8 +313,10 @@ INLINE void NAME(column_step)(const Rule rule, const int n_states, const int pla
         NAME(vector_step)(rule, n_states, plain, &u, g, layer->b, layer->bias_states, 0, &squares, &sizes);
         u.decay = update->decay;
     }
-    u.l1 = layer->l1 / S;
-    u.l2 = layer->l2 / S;
+    if (penalized) {
+        u.l1 = layer->l1 / S;
+        u.l2 = layer->l2 / S;
+    }
     for (ptrdiff_t begin = 0, p = 0; layer->penalties && begin < n; begin += layer->panel, p++)
         layer->penalties[p] =
             NAME(column_penalty)(&u, n - begin < layer->panel ? n - begin : layer->panel, (REAL *)layer->column + begin);
@@ -331,23 +362,16 @@ static void NAME(chain_step)(const Update *u, double S, ptrdiff_t m, const Chain
 INLINE void NAME(chain_back)(const Update *update, ptrdiff_t m, const ChainLayer *layer, const REAL *const *h,
                              const ChainLayer *below, double S)
 {
-    const REAL *d = layer->d;
     const ptrdiff_t n = layer->n_in;
-    for (ptrdiff_t i = 0; below && layer->column && i < n; i += LANES)
-        for (ptrdiff_t r = 0, at = i; r < m; r++, at += below->ld) {
-            const VEC e = NAME(load)((REAL *)layer->column + i) * d[r * layer->ld] + (VEC){0};
-            NAME(store)((REAL *)below->d + at, NAME(times_slope)(below, at, e));
-        }
-    if (layer->column)
+    if (layer->column) {
+        if (below)
+            NAME(column_back)(m, layer, below);
         NAME(chain_step)(update, S, m, layer, 0, 0, n, h, NULL);
+    }
     for (ptrdiff_t begin = 0, p = 0; !layer->column && begin < n; begin += layer->panel, p++) {
         const ptrdiff_t size = n - begin < layer->panel ? n - begin : layer->panel;
-        for (ptrdiff_t i = begin; below && i < begin + size; i += LANES) {
-            if (m == 1)
-                NAME(square_back)(1, 1, layer, i, below);
-            else
-                NAME(square_back)(0, m, layer, i, below);
-        }
+        for (ptrdiff_t i = begin; below && i < begin + size; i += LANES)
+            NAME(square_back)(m, layer, i, below);
         for (ptrdiff_t v = 0; v < layer->vectors; v++)
             NAME(chain_step)(update, S, m, layer, v, begin, size, h,
                              layer->penalties ? layer->penalties + v * layer->n_panels + p : NULL);
@@ -359,7 +383,7 @@ INLINE void NAME(chain_back)(const Update *update, ptrdiff_t m, const ChainLayer
 /* ---- a step ---------------------------------------------------------------------------------------------------------------- */
 
 /* `loss` of rows of one vector at most, by a cost of single elements, and D, which is 0 in lanes without one. */
-INLINE double NAME(short_loss)(const Cost *cost, ptrdiff_t m, const ChainLayer *layer, const REAL *const *y, const double *weights,
+PART double NAME(short_loss)(const Cost *cost, ptrdiff_t m, const ChainLayer *layer, const REAL *const *y, const double *weights,
                                double scale)
 {
     const ptrdiff_t n = layer->n_out;
@@ -433,9 +457,18 @@ INLINE void NAME(chain_batch)(const Chain *chain, ptrdiff_t m, ptrdiff_t first, 
     }
     if (!chain->x_in_place)
         NAME(gather)(m, chain->layers->n_in, &chain->x, rows, 0, chain->inputs, chain->ld_inputs);
-    for (const ChainLayer *layer = chain->layers; layer < chain->layers + chain->n; layer++)
-        NAME(chain_forward)(m, layer, layer == chain->layers ? x : (const REAL *const *)layer[-1].a_rows);
-    record[0] = chain->weight * NAME(chain_loss)(chain, m, rows, 1 / S) / S;
+    for (const ChainLayer *layer = chain->layers; layer < chain->layers + chain->n; layer++) {
+        const REAL *const *h = layer == chain->layers ? x : (const REAL *const *)layer[-1].a_rows;
+        if (m == 1 && layer->vectors == 1)
+            NAME(narrow_forward)(layer, h[0]);
+        else
+            NAME(wide_forward)(m, layer, h);
+        if (layer->unit == SOFTMAX)
+            NAME(softmax)(m, layer->n_out, layer->a, layer->ld, 0, NULL);
+    }
+    record[0] = chain->weight * NAME(chain_loss)(chain, m, rows, S == 1 ? 1 : 1 / S);
+    if (S != 1) /* a division takes longer than many a step */
+        record[0] /= S;
     NAME(softmax_back)(m, chain->layers + chain->n - 1);
     for (const ChainLayer *layer = chain->layers + chain->n - 1; layer >= chain->layers; layer--) {
         const int is_first = layer == chain->layers;
