@@ -153,7 +153,7 @@ def test_an_epoch_that_diverges_leaves_no_trace(rng, epochs):
 @posix
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
 def test_signals(error):
-    """Ctrl-C stops within a second and leaves whole steps; another error of a handler leaves nothing of an epoch alone."""
+    """Ctrl-C stops within a second and leaves whole steps; a handler's other error leaves nothing of an epoch alone."""
     rng = np.random.default_rng(0)
     X, y = np.broadcast_to(rng.normal(size=20), (4_000_000, 20)), np.broadcast_to(rng.normal(size=3), (4_000_000, 3))
     net, rule = make([20, 30, 3], dtype="float32"), Adam(1e-4)
