@@ -120,6 +120,8 @@ def test_which_runs_are_online():
     assert not online(chain, batch_size=9) and not online(chain, batch_size=8, X=X[:8])
     assert not online(chain, mode="gradient") and not online(chain, X=sparse.csr_array(X))
     assert not online([Dense(400), Dense(300)], 300)
+    wide = [Dense(64, "tanh"), Dense(64, "tanh"), Dense(5)]
+    assert online(wide, 64, batch_size=4) and not online(wide, 64, batch_size=8)
     assert not online(chain, input_noise=0.1) and not online(chain, input_dropout=0.1)
     assert not online([Dense(8, dropout=0.1), Dense(2)]) and not online([Dense(8, max_norm=1.0), Dense(2)])
     assert not online([Dense(4), Dense(4), Dense(4)], ties=[(0, 1, 0.1)])
