@@ -307,7 +307,7 @@ class OnnxRuntime:
 
 
 class OpenVino:
-    """The same model as ONNX Runtime's, compiled for latency, run by one request. Prediction only."""
+    """The same model as ONNX Runtime's, compiled for latency, in float32 whatever the dtype. Prediction only."""
 
     name, module = "OpenVINO", "openvino"
     tasks, sparse = ("predict",), False
