@@ -7,17 +7,19 @@ Prints as markdown, for one thread and float32,
   ``../shared/data/fann.npz`` is there. Both make the same updates from the same start;
 - calls of one step with Adam, on rows as they come in a stream: `partial_fit`, and `forward`, `backward` and `step`
   for a cost of one's own (``by_hand``), beside one jitted step of JAX, PyTorch's eager mode and scikit-learn, as far as
-  they are installed. "inside" is a step of fastbp's of as many rows in the middle of an epoch.
+  they are installed. "inside" is a step of ours of as many rows in the middle of an epoch.
 
 Measured as in ``table.py``: a process for each contender, alternating rounds, medians. A ratio is the median over the
 rounds of the peer's time over that of fastbp's Network (scikit-learn's over that of our MLPClassifier): above 1 fastbp
 is faster.
 
 FANN spends little beside its arithmetic. So does genann, measured by hand from its public source (commit 8dcd1db, gcc
-12.2 -O3 -march=native; double, the only type it has; logistic units by its table; an epoch of `genann_train` in a loop
-in C, the least of many epochs), on an AMD EPYC of the fourth generation, in nanoseconds a step:
+12.2 -O3 -march=native; double, the only type it has; logistic units from its table; an epoch of `genann_train` in a
+loop in C, the least of many epochs), on an AMD EPYC of the fourth generation, in nanoseconds a step:
 
-GENANN
+    4-8-1 107       16-16-1 235    21-20-3 401    784-30-10 23,300
+    building 274    thyroid 332    gene 1,440     soybean 2,400
+    mushroom 2,960  robot 3,130    kin32fm 468    census_house 277
 """
 
 import argparse
