@@ -3,6 +3,8 @@
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint32_t
 
+from fastbp._arrays cimport FLOAT32, FLOAT64, UINT8, Csr, DType, Strided
+
 
 cdef extern from "kernels.h" nogil:
     ctypedef enum Activation:
@@ -18,22 +20,9 @@ cdef extern from "kernels.h" nogil:
         const double *levels
         ptrdiff_t n_levels
     enum: MAX_STATES
-    ctypedef enum DType:
-        FLOAT32, FLOAT64, UINT8
     ctypedef struct Augmentation:
         ptrdiff_t height, width
         double shift, rotation, scale, shear, elastic_alpha, elastic_sigma
-    ctypedef struct Strided:
-        const char *data
-        ptrdiff_t row_stride, column_stride
-        DType dtype
-    ctypedef struct Csr:
-        const char *data
-        const char *indices
-        const int64_t *indptr
-        ptrdiff_t n_columns
-        DType dtype
-        int wide_indices
     ctypedef struct Kernels:
         const char *isa
         size_t itemsize
@@ -113,7 +102,7 @@ cdef extern from "run.h" nogil:
         Op *ops
         Phase *phases
         int n_ops, n_phases, end_barrier, sides
-        int sparse, x_in_place, x_as_nonzeros
+        int sparse, x_in_place, x_as_nonzeros, weights_in_place, immoderate
         ptrdiff_t most, n_nonzeros
         Strided x
         Csr csr

@@ -125,6 +125,8 @@ typedef struct Run {
     ptrdiff_t n_rows;
     /* what to do */
     Mode mode;
+    int weights_in_place; /* all are used where they lie: packing does not repay for so few steps */
+    int immoderate;       /* TRAIN: so that a guarded step might make what is not finite, and is not made; see is_moderate */
     ptrdiff_t batch, chunk, block;
     int shared;       /* whether row blocks are to be shared among members */
     ptrdiff_t window; /* rows that a pass by columns works on before it looks for Ctrl-C */
@@ -369,7 +371,17 @@ static inline char **rows_of(const Part *part, int value)
     return value == 0 ? part->x_rows : part->values[value].a_rows[part->side];
 }
 
-/* b, from a column on, in the packed form; NULL where there is none. */
+/* Elements of W and b, as they lie. */
+static inline ptrdiff_t size_of(const Weights *w) { return (w->n_in + (w->has_bias || !w->row_major)) * w->width; }
+
+/* W from a stripe on, as it lies. */
+static inline Stripes stripes_from(const Kernels *k, const Weights *w, ptrdiff_t v)
+{
+    const ptrdiff_t stripe = (w->row_major ? 1 : w->n_in) * k->lanes;
+    return (Stripes){w->packed + v * stripe * k->itemsize, w->row_major ? w->n_out : k->lanes, stripe};
+}
+
+/* b, from a column on; NULL where there is none. */
 static inline char *biases_of(const Kernels *k, const Weights *w, ptrdiff_t column)
 {
     return w->has_bias ? w->packed + (w->n_in * w->width + column) * k->itemsize : NULL;

@@ -4,6 +4,6 @@ from .model import Model, views_of
 from .network import Network
 from .start import draw
 from .state import OptimizerState
-from .training import History
+from .one_epoch import History
 
 __all__ = ["History", "Model", "Network", "OptimizerState", "draw", "views_of"]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import coo_array, csr_array, issparse
 
-from .._core import Data, checked_bounds
+from .._arrays import Data, checked_bounds
 from ..checks import check_real
 
 _NATIVE = {np.dtype(t) for t in ("float32", "float64", "uint8", "bool")}

@@ -94,15 +94,16 @@ static void NAME(unpack)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t str
 }
 
 /* Squares of LANES x LANES in registers: after log2(LANES) rounds of a perfect shuffle, the rows are the columns. */
-static void NAME(transpose)(ptrdiff_t m, const void *a_, ptrdiff_t lda, void *b_, ptrdiff_t ldb, ptrdiff_t stripe)
+static void NAME(transpose)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t lda, void *b_, ptrdiff_t ldb, ptrdiff_t stripe)
 {
+    const NAME(mask) mask = NAME(first)(n);
     const REAL *a = a_;
     REAL *b = b_;
     ptrdiff_t i = 0;
     for (; i + LANES <= m; i += LANES, b += stripe) {
         VEC row[LANES], next[LANES];
         for (int r = 0; r < LANES; r++)
-            row[r] = NAME(load)(a + (i + r) * lda);
+            row[r] = n == LANES ? NAME(load)(a + (i + r) * lda) : NAME(load_masked)(a + (i + r) * lda, mask);
         for (int round = 1; round < LANES; round *= 2) {
             for (int r = 0; r < LANES / 2; r++) {
                 next[2 * r] = ZIP_LOW(row[r], row[r + LANES / 2]);
@@ -116,7 +117,7 @@ static void NAME(transpose)(ptrdiff_t m, const void *a_, ptrdiff_t lda, void *b_
     }
     for (ptrdiff_t r = 0; i + r < m; r++)
         for (ptrdiff_t j = 0; j < LANES; j++)
-            b[j * ldb + r] = a[(i + r) * lda + j];
+            b[j * ldb + r] = j < n ? a[(i + r) * lda + j] : 0;
 }
 
 static void NAME(add)(ptrdiff_t m, ptrdiff_t n, void *a_, const void *b_, ptrdiff_t ld)

@@ -26,17 +26,17 @@ def test_moves(k, dtype, rng, n):
         if n:  # the transpose of the first stripe, one row of squares in a packed matrix of 2 lanes rows
             t, check = guarded((-(-m // lanes), 2 * lanes, lanes), dtype)
             t[:] = 7
-            k.transpose(m, pointer(stripes), lanes, pointer(t), lanes, 2 * lanes * lanes)
+            k.transpose(m, lanes, pointer(stripes), lanes, pointer(t), lanes, 2 * lanes * lanes)
             flat = t.swapaxes(0, 1).reshape(2 * lanes, len(t) * lanes)
             assert_array_equal(flat[:lanes, :m], stripes[0].T)
             assert (flat[lanes:] == 7).all() and (flat[:, m:] == 7).all()
             check()
-        if n >= lanes:  # and of the first columns of rows that lie apart, to rows that lie apart
+            there = min(n, lanes)  # and of the first columns of rows that lie apart, to rows that lie apart
             t, check = guarded((lanes, m + 3), dtype)
             t[:] = 7
-            k.transpose(m, pointer(a), n + 2, pointer(t), m + 3, lanes)
-            assert_array_equal(t[:, :m], a[:, :lanes].T)
-            assert (t[:, m:] == 7).all()
+            k.transpose(m, there, pointer(a), n + 2, pointer(t), m + 3, lanes)
+            assert_array_equal(t[:there, :m], a[:, :there].T)
+            assert not t[there:, :m].any() and (t[:, m:] == 7).all()
             check()
         row = rng.normal(size=n).astype(dtype)
         for source, expected in ((row, np.tile(row, (m, 1))), (None, np.zeros((m, n)))):
