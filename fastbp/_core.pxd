@@ -27,6 +27,7 @@ cdef extern from "kernels.h" nogil:
         const char *isa
         size_t itemsize
         ptrdiff_t lanes
+        int (*all_below)(ptrdiff_t, const void *, double)
     const Kernels *fastbp_kernels(const char *isa)
     const char *const *fastbp_isas_built
     const char *const *fastbp_units

@@ -74,6 +74,12 @@ def choose_isa(name):
     return chosen.isa.decode()
 
 
+def all_finite(array):
+    """Whether there is no NaN and no infinity in a contiguous array of float32 or float64."""
+    cdef Buffer b = Buffer(array)
+    return bool(_kernels[b.dtype() == FLOAT64].all_below(b.view.len // b.view.itemsize, b.pointer(), INFINITY))
+
+
 cdef int poll(Run *run) noexcept nogil:
     """Whether a signal's handler has raised; the exception stays set, and Engine raises it at the end."""
     with gil:

@@ -8,16 +8,14 @@ from numbers import Integral
 import numpy as np
 
 from .. import threads
-from .._arrays import Data
 from .._core import RULES, Engine
 from ..checks import check_in_dtype, check_number, check_size
 from ..graph import fused, program_of
 from ..initializers import check_initializer
 from ..layers import Layer, build
 from ..losses import HistogramLoss
-from ..undo import Undo
 from .activations import LayerActivations
-from .heads import check_outs, joined, output_gradients_of, outputs_of, settings_of, targets_of
+from .heads import check_outs, joined, outputs_of, settings_of, targets_of
 from .inputs import Rows, check_order, check_out, check_sample_weight, readable
 from .prediction import engine_of, predicted
 from .state import OptimizerState
@@ -54,7 +52,7 @@ class Model:
     outputs : tuple of Output
         One, or one for each head, with its loss.
     optimizer : UpdateRule or None
-        That of the last epoch or step.
+        That of the last update, which has been checked.
     is_random : bool
         Whether training is, with dropout or noise.
     optimizer_state : OptimizerState or None
@@ -188,7 +186,7 @@ class Model:
     def evaluate(self, data, order=None, gradient=None, n_threads=None):
         """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`."""
         n = _n_rows(data, order)
-        with threads.exclusive(self.engine), self._team(n_threads, n, n) as n_threads:
+        with threads.exclusive(self.engine), self.team(n_threads, n, n) as n_threads:
             return self.engine.evaluate(self.parameters, data, order, gradient, n_threads)
 
     @property
@@ -274,7 +272,7 @@ class Model:
         n = _n_rows(data, order)
         batch_size = min(batch_size, n)
         record = np.empty((-(-n // batch_size), 3))
-        with threads.exclusive(self.engine), self._team(n_threads, batch_size, n) as n_threads:
+        with threads.exclusive(self.engine), self.team(n_threads, batch_size, n) as n_threads:
             state = self.state_of(optimizer)
             if learning_rate is None:
                 rates = state.learning_rates(optimizer, len(record))
@@ -287,7 +285,7 @@ class Model:
             )  # fmt: skip
         return record, loss
 
-    def _team(self, n_threads, batch_size, n):
+    def team(self, n_threads, batch_size, n):
         """Context of a call for so many rows in batches: gives the number of threads, one where more don't repay."""
         if self.engine.alone(batch_size, n):
             threads.check_n_threads(n_threads)
@@ -300,23 +298,6 @@ class Model:
             return None
         seed = random_state.randint(2**32, size=2, dtype=np.uint32).tolist()
         return seed, self.input_dropout, self.input_noise, augmentation and augmentation.settings
-
-    def step(self, gradient, optimizer):
-        """One update by a rule for mini-batches from a gradient (n_parameters,) of the cost without penalties."""
-        def keep(error):
-            """Unless the state is a new one, which has made no step."""
-            return self.optimizer_state is None or self.optimizer_state.t[0] > 0
-
-        with threads.exclusive(self.engine), Undo(keep) as undo:
-            undo.save_attribute(self, "optimizer_state")
-            state = self.state_of(optimizer)
-            rate = state.learning_rates(optimizer, 1)[0]
-            if self.ties:
-                gradient = gradient.copy()
-                self.add_ties(self.parameters, gradient)
-            self.engine.step(
-                self.parameters, gradient, self.settings_of(optimizer), rate, state.arrays, state.t, self.penalties
-            )  # fmt: skip
 
     def start_from(self, parameters):
         """Take the values of these parameters, and drop what belongs to those before."""
@@ -376,26 +357,6 @@ class Model:
             value = [value.name for value in self.graph.values].index(name)
             self._layer_engines[name] = engine_of(self.graph, [(value, "a")], self.dtype)
         return predicted(self._layer_engines[name], self.parameters, X, None, None, X.shape[0], n_threads)
-
-    def forward(self, X, n_threads=None):
-        """What `Network.forward` returns; the engine keeps the activations, and as `kept` whose they are."""
-        data = Data(self.check_X(X))
-        if data.n_rows == 0:
-            raise ValueError("X must have at least one row, got 0")
-        outs = tuple(np.empty((data.n_rows, output.n), self.dtype) for output in self.outputs)
-        with threads.exclusive(self.engine), self._team(n_threads, data.n_rows, data.n_rows) as n_threads:
-            self.engine.forward(self.parameters, data, outs, n_threads)
-        return joined(outs, self.outputs)
-
-    def backward(self, data, dz, n_threads=None):
-        """What `Network.backward` returns; the data are those that the engine has kept."""
-        dz = output_gradients_of(dz, data.n_rows, self.dtype, self.outputs)
-        gradient = np.empty_like(self.parameters)
-        input_gradient = np.empty((data.n_rows, self.n_inputs), self.dtype)
-        # the input gradient's product goes to BLAS
-        with threads.exclusive(self.engine), threads.team(n_threads, uses_blas=True) as n_threads:
-            self.engine.backward(self.parameters, data, dz, gradient, input_gradient, n_threads)
-        return gradient, input_gradient
 
 
 def views_of(flat, shapes):
