@@ -10,11 +10,11 @@ _WORDS = ctypes.c_uint32 * 625  # of the Mersenne twister, and how many of them 
 
 
 def state_setter(random_state):
-    """A function and its arguments that put a RandomState back to its present place in its sequence.
+    """A function and its arguments that put a RandomState back to its present place in its sequence, but for the
+    Gaussian that it may have in reserve.
 
     Of the Mersenne twister the words themselves are copied, which takes a microsecond where `get_state` takes fifty, as
-    it makes each of them an integer first. Its Gaussian in reserve is not among them: what is drawn in training is
-    uniform.
+    it makes each of them an integer first.
     """
     generator = random_state._bit_generator
     if type(generator) is not np.random.MT19937 or not _words_are_the_state():
@@ -65,9 +65,11 @@ class Undo:
         """Of a list that grows."""
         self.actions.append((operator.delitem, (items, slice(len(items), None))))
 
-    def save_draws(self, random_state):
-        """The place of a RandomState in its sequence."""
-        self.actions.append(state_setter(random_state))
+    def save_draws(self, random_state, *, uniform=False):
+        """The place of a RandomState in its sequence; `uniform`: nothing but uniform numbers is drawn from there on."""
+        self.actions.append(
+            state_setter(random_state) if uniform else (random_state.set_state, (random_state.get_state(),))
+        )
 
     def renew_values(self):
         """Save the arrays' present values in the place of those before."""

@@ -46,7 +46,7 @@ def fit_epoch(model, random_state, rows, given, fresh, optimizer, batch_size, sh
     started = time.perf_counter()
     with threads.exclusive(model.engine), Undo(lambda error: made_step) as undo:
         if shuffle or augmentation is not None or model.is_random:
-            undo.save_draws(random_state)
+            undo.save_draws(random_state, uniform=True)
         undo.save_attribute(model, "optimizer_state")
         if fresh:
             model.optimizer_state = None

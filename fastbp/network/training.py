@@ -68,7 +68,7 @@ def fit(
 
     with threads.exclusive(model.engine), Undo(keep) as undo:
         state = model.optimizer_state
-        undo.save_draws(random_state)
+        undo.save_draws(random_state, uniform=True)
         undo.save_attribute(model, "optimizer_state")
         undo.save_values(model.parameters)
         state = state and state.copy()
