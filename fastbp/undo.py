@@ -18,7 +18,7 @@ def state_setter(random_state):
     """
     generator = random_state._bit_generator
     if type(generator) is not np.random.MT19937 or not _words_are_the_state():
-        return random_state.set_state, (random_state.get_state(),)
+        return random_state.set_state, (random_state.get_state(legacy=False),)
     words = _WORDS.from_address(generator.ctypes.state_address)
     return ctypes.memmove, (words, bytes(words), ctypes.sizeof(words))
 
@@ -68,7 +68,7 @@ class Undo:
     def save_draws(self, random_state, *, uniform=False):
         """The place of a RandomState in its sequence; `uniform`: nothing but uniform numbers is drawn from there on."""
         self.actions.append(
-            state_setter(random_state) if uniform else (random_state.set_state, (random_state.get_state(),))
+            state_setter(random_state) if uniform else (random_state.set_state, (random_state.get_state(legacy=False),))
         )
 
     def renew_values(self):
