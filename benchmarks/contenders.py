@@ -329,6 +329,84 @@ class OpenVino:
         return self.request.infer([X], share_inputs=True)[0]
 
 
+class LiteRT:
+    """Layers with `Relu` fused, run by XNNPACK in float32, for the case's number of rows alone. Prediction only."""
+
+    name, module = "LiteRT", "ai_edge_litert"
+    tasks, sparse = ("predict",), False
+    also_needs = ("flatbuffers",)
+
+    def __init__(self, case, X, y):
+        from ai_edge_litert.interpreter import Interpreter
+
+        n_threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
+        self.interpreter = Interpreter(model_content=as_tflite(case, len(X)), num_threads=n_threads)
+        self.interpreter.allocate_tensors()
+        self.output = self.interpreter.get_output_details()[0]["index"]
+
+    def predict(self, X):
+        self.interpreter.set_tensor(0, X)
+        self.interpreter.invoke()
+        return self.interpreter.get_tensor(self.output)
+
+
+def as_tflite(case, n_rows):
+    """The network for so many rows as a TensorFlow Lite file's bytes, in float32."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    def make(table, **fields):
+        made = table()
+        for name, value in fields.items():
+            setattr(made, name, value)
+        return made
+
+    def of_code(code):
+        return make(schema.OperatorCodeT, builtinCode=code, deprecatedBuiltinCode=code, version=1)
+
+    buffers, tensors, operators = [schema.BufferT()], [], []
+
+    def tensor(shape, values=None):
+        buffer = 0
+        if values is not None:
+            buffers.append(make(schema.BufferT, data=np.frombuffer(values.astype(np.float32).tobytes(), np.uint8)))
+            buffer = len(buffers) - 1
+        tensors.append(make(schema.TensorT, shape=list(shape), type=schema.TensorType.FLOAT32, buffer=buffer))
+        return len(tensors) - 1
+
+    def operator(code, inputs, output, options, **settings):
+        operators.append(
+            make(
+                schema.OperatorT,
+                opcodeIndex=code,
+                inputs=inputs,
+                outputs=[output],
+                builtinOptionsType=getattr(schema.BuiltinOptions, options),
+                builtinOptions=make(getattr(schema, f"{options}T"), **settings),
+            )
+        )
+        return output
+
+    value = tensor((n_rows, case.sizes[0]))
+    for W, b in zip(*initial_parameters(case), strict=True):
+        last = len(operators) == len(case.sizes) - 2
+        unit = schema.ActivationFunctionType.NONE if last else schema.ActivationFunctionType.RELU
+        inputs = [value, tensor(W.T.shape, W.T), tensor(b.shape, b)]
+        value = operator(0, inputs, tensor((n_rows, len(b))), "FullyConnectedOptions", fusedActivationFunction=unit)
+    value = operator(1, [value], tensor((n_rows, case.sizes[-1])), "SoftmaxOptions", beta=1.0)
+    graph = make(schema.SubGraphT, tensors=tensors, inputs=[0], outputs=[value], operators=operators)
+    model = make(
+        schema.ModelT,
+        version=3,
+        operatorCodes=[of_code(schema.BuiltinOperator.FULLY_CONNECTED), of_code(schema.BuiltinOperator.SOFTMAX)],
+        subgraphs=[graph],
+        buffers=buffers,
+    )
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 class Gemm:
     """A product of two matrices by SciPy's BLAS: the yardstick, as a layer without bias."""
 
@@ -356,6 +434,7 @@ CONTENDERS = {
         TunedJax,
         OnnxRuntime,
         OpenVino,
+        LiteRT,
     )
     if all(find_spec(module) for module in (c.module, *getattr(c, "also_needs", ())))
 }

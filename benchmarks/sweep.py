@@ -31,7 +31,7 @@ from table import DISTURBED, YARDSTICK, cpu_model, measure, section
 LIBRARIES = {"fastbp": ["fastbp"], "JAX": ["JAX", "JAX tuned"], "PyTorch": ["PyTorch"]}
 COLOURS = {"fastbp": "#c03a2b", "JAX": "#2f6fab", "PyTorch": "#808080"}
 CLIFF = 0.7
-PREDICTORS = ["fastbp", "PyTorch", "ONNX Runtime", "OpenVINO"]
+PREDICTORS = ["fastbp", "PyTorch", "ONNX Runtime", "OpenVINO", "LiteRT"]
 ROWS = (1, 2, 3, 7, 8, 24, 25, 47, 48, 100, 200, 256)
 WIDE = [(784, 512, 512, 10), (2048, 2048, 2048, 10)]
 STEP = 1.2

@@ -31,7 +31,7 @@ from importlib import import_module
 from statistics import geometric_mean, median
 from timeit import Timer
 
-from contenders import CONTENDERS, CompiledPyTorch, Gemm, OpenVino, takes, work
+from contenders import CONTENDERS, CompiledPyTorch, Gemm, LiteRT, OpenVino, takes, work
 from grid import PREDICTION, TRAINING, Case
 
 LEAST_SECONDS = 0.15
@@ -241,7 +241,7 @@ def main():
     if max(options.threads) > n_cpus:
         parser.error(f"--threads {max(options.threads)}: this process may use {n_cpus} CPUs")
     if options.dtype == "float64":
-        options.peers = [name for name in options.peers if name != OpenVino.name]  # it computes in float32 all the same
+        options.peers = [name for name in options.peers if CONTENDERS[name] not in (LiteRT, OpenVino)]  # float32 alone
     names = [name for name, c in CONTENDERS.items() if c.module == "fastbp" or name in options.peers]
 
     load, start = os.getloadavg()[0], time.monotonic()
