@@ -1,5 +1,7 @@
 """The classifier: labels as the network's targets, class weights, probabilities."""
 
+from functools import partial
+
 import numpy as np
 from scipy.special import log_expit
 from sklearn.base import ClassifierMixin, _fit_context
@@ -10,6 +12,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from ..checks import check_real
 from ..losses import SoftmaxCrossEntropy
+from . import quick
 from .base import BaseMLP
 from .docstrings import AGREEMENT, ATTRIBUTES, DROPOUT, HIDDEN_LAYERS, PARAMETERS
 from .inputs import check_numeric, check_X
@@ -99,7 +102,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return tags
 
     @available_if(lambda self: self._check_solver())
-    @undone_on_error
+    @partial(undone_on_error, shortcut=quick.partial_fit)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
@@ -182,6 +185,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 return indices.astype(bool)[:, np.newaxis]
             return indices[:, np.newaxis] == np.arange(len(self.classes_))
         return self._label_binarizer.transform(y).astype(bool)
+
+    def _encode_plain(self, y):
+        kinds = {y.dtype.kind, self.classes_.dtype.kind}
+        exact = kinds <= set("iub") and np.result_type(y, self.classes_).kind != "f"
+        if y.ndim != 1 or not (exact or kinds == {"U"}):
+            return None
+        indices = np.searchsorted(self.classes_, y)
+        if indices.max() >= len(self.classes_) or not (self.classes_[indices] == y).all():
+            return None
+        if self.out_activation_ == "softmax":
+            return indices.astype(np.int64, copy=False)
+        return indices.astype(bool)[:, np.newaxis] if self._label_binarizer.y_type_ == "binary" else None
 
     def _is_multiclass(self):
         return self._label_binarizer.y_type_ == "multiclass"
