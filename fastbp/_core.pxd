@@ -38,6 +38,7 @@ cdef extern from "kernels.h" nogil:
         const char *isa
         size_t itemsize
         ptrdiff_t lanes
+        void (*gather)(ptrdiff_t, ptrdiff_t, const Strided *, const int64_t *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)
     const char *const *fastbp_isas_built
     const char *const *fastbp_units
