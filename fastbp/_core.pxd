@@ -28,6 +28,7 @@ cdef extern from "kernels.h" nogil:
         size_t itemsize
         ptrdiff_t lanes
         int (*all_below)(ptrdiff_t, const void *, double)
+        void (*gather)(ptrdiff_t, ptrdiff_t, const Strided *, const int64_t *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)
     const char *const *fastbp_isas_built
     const char *const *fastbp_units

@@ -80,6 +80,18 @@ def all_finite(array):
     return bool(_kernels[b.dtype() == FLOAT64].all_below(b.view.len // b.view.itemsize, b.pointer(), INFINITY))
 
 
+def gather_rows(X, out):
+    """All rows of X, an array as `Data` takes it, to `out`: as many and as wide, float32 or float64, in C order."""
+    cdef Buffer source = Buffer(X), to = Buffer(out, True)
+    cdef Strided x = source.strided()
+    cdef const Kernels *k = &_kernels[0 if to.dtype() == FLOAT32 else 1]
+    cdef Py_ssize_t m = to.view.shape[0], n = to.view.shape[1], i = 0
+    with nogil:
+        while i < m:  # so few rows that their pages and cache lines stay at hand
+            k.gather(min(m - i, 256), n, &x, NULL, i, <char *>to.view.buf + i * n * <Py_ssize_t>k.itemsize, n)
+            i += 256
+
+
 cdef int poll(Run *run) noexcept nogil:
     """Whether a signal's handler has raised; the exception stays set, and Engine raises it at the end."""
     with gil:

@@ -106,7 +106,8 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training rows. The arithmetic is float32 for float32 and float64 for all else. Arrays of
             float32, float64, uint8 and bool with any strides, memory maps among them, and canonical
-            CSR matrices of these types are read in place.
+            CSR matrices of these types are read in place; but of X in Fortran order, as a data frame
+            gives it, rows are shuffled in a copy, where memory allows: see `Network.fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Target values or class labels; for several labels per row a matrix of 0 and 1.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -182,6 +183,8 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
         model = self._model_to_train(X, hidden, first)
         check_network(self, model)
         rows = model.check_rows(X, target, weight)
+        if stochastic and (self.shuffle or (self.early_stopping and validation[0] is None)):
+            rows = rows.row_major(model.dtype)
         # The kernels of stochastic solvers divide by the weight of the batch.
         divisor = 1 if stochastic else X.shape[0] if weight is None else weight.sum()
         strength = self.alpha / divisor
@@ -192,7 +195,7 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
         data, order, held_out = rows.data(), np.arange(X.shape[0]), None
         if stochastic and self.early_stopping:
             if validation[0] is None:
-                order, held_out = hold_out(self, X, target, weight, data)
+                order, held_out = hold_out(self, rows.X, target, weight, data)
             else:
                 held_out = validation_set(self, model, *validation, weigh)
 

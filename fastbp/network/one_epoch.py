@@ -40,8 +40,9 @@ def fit_epoch(model, random_state, rows, given, fresh, optimizer, batch_size, sh
 
     The engine writes nothing back that is not finite, and nothing that may fail comes after it.
     """
-    data, n = rows.data(), rows.X.shape[0]
+    n = rows.X.shape[0]
     shuffle = shuffle and batch_size < n
+    data = (rows.row_major(model.dtype) if shuffle else rows).data()
     history, made_step = History(np.empty(1), np.empty(0), np.empty(1)), False
     started = time.perf_counter()
     with threads.exclusive(model.engine), Undo(lambda error: made_step) as undo:

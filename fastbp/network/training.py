@@ -93,7 +93,7 @@ def fit(
             model.optimizer_state = best.optimizer_state
             limit = {"cost_limit": model.penalized_cost(rows.data(), n_threads)}
         given = {"X": [X, validation_data[0]], "y": [*arrays_of(y), *arrays_of(validation_data[1])]}
-        rows = _joined(model, rows, validation)
+        rows = _joined(model, training.rows, validation)
         history.second = replace(training, rows=rows, given=given, validation=None, early_stopping=None, **limit).run()
         return history
 
@@ -132,6 +132,8 @@ class Training:
     def __post_init__(self):
         self.losses, self.validation_losses, self.seconds = [], [], []
         self.best, self.since_best, self.ended = None, 0, False
+        if self.shuffle and not isinstance(self.optimizer, FullBatch):
+            self.rows = self.rows.row_major(self.model.dtype)
         self.data, self.validation_data = self.rows.data(), self.validation and self.validation.data()
         self.state = None  # the optimizer's, once it is a rule for mini-batches that has begun
 
