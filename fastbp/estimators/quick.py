@@ -23,7 +23,7 @@ class Quick:
 
     def __init__(self, mlp, model):
         self.model = model
-        self.parameters = {name: _kept(vars(mlp)[name]) for name in mlp._get_param_names()}
+        self.parameters = {name: _kept(value) for name, value in mlp.get_params(deep=False).items()}
         self.orders = {}
 
     @classmethod
