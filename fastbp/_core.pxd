@@ -113,7 +113,7 @@ cdef extern from "run.h" nogil:
         ptrdiff_t n_rows
         Mode mode
         ptrdiff_t batch, chunk, block
-        int shared
+        int online, shared
         Settings settings
         double input_dropout, input_noise
         Augmentation augmentation
@@ -142,6 +142,7 @@ cdef extern from "run.h" nogil:
     void place_program(Run *, char *)
     void plan(Run *, ptrdiff_t, int)
     size_t lay_out(Run *, int, char *)
+    int learns_online(const Run *, ptrdiff_t)
     size_t prediction_size(const Run *)
     void copy_for_prediction(Run *, char *)
     void prepare_prediction(Run *)

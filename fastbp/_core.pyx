@@ -350,6 +350,7 @@ cdef class Engine(Workspace):
                 self.paced_batch = batch_size
             run.pace = &self.pace
             n_members = self.team_size(batch_size, run.n_rows, n_threads)
+            run.online = learns_online(&run, run.n_rows)
             self.place(&run, chunk_of(&run, batch_size), n_members)
             if not any(l1 or l2 for l1, l2 in penalties):
                 run.n_penalties = 0
@@ -478,6 +479,7 @@ cdef class Engine(Workspace):
             run.weights_in_place = self.uses_weights_in_place(data, batch_size) and (
                 mode_ != TRAIN or (whole and batch_size >= run.n_rows)
             )
+            run.online = learns_online(&run, rows)
             plan(&run, batch_size if mode_ >= FORWARD else chunk_of(&run, batch_size), n_threads)
             size = lay_out(&run, n_threads, NULL)
             phases = [
@@ -489,7 +491,8 @@ cdef class Engine(Workspace):
             ]
         halved = [i for i in range(run.n_values) if run.values[i].halved]
         return {
-            "phases": phases, "halved": halved[0] if halved else None, "x_as_nonzeros": bool(run.x_as_nonzeros), "x_in_place": bool(run.x_in_place),
+            "phases": phases, "online": bool(run.online), "halved": halved[0] if halved else None,
+            "x_as_nonzeros": bool(run.x_as_nonzeros), "x_in_place": bool(run.x_in_place),
             "weights_in_place": bool(run.weights_in_place),
             "chunk": min(run.chunk, run.n_rows), "sides": run.sides, "workspace_size": size, "n_threads": n_threads,
         }

@@ -66,7 +66,7 @@ static void link_uses(Run *run)
             run->weights[op->bias].first_bias_use = i;
         }
         /* of W^T forward, or back, but for the gradient of X */
-        w->keeps_transpose |= op->kind == OP_TRANSPOSED || (op->input && run->mode != LOSS_ONLY);
+        w->keeps_transpose |= op->kind == OP_TRANSPOSED || (op->input && run->mode != LOSS_ONLY && !run->online);
     }
 }
 
@@ -197,10 +197,11 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
         if (op->kind == OP_DENSE || op->kind == OP_RBF)
             run->weights[op->weights].by_columns = 1;
     }
-    run->x_as_nonzeros = run->sparse || (run->mode < FORWARD && run->input_noise == 0 && lists_repay(run, 512));
+    run->x_as_nonzeros =
+        run->sparse || (run->mode < FORWARD && !run->online && run->input_noise == 0 && lists_repay(run, 512));
     find_transposes(run, end);
     /* the rows of a batch would share few sets of the L1 cache; H^T is made from gathered rows, and so are products with X itself */
-    run->x_in_place = run->x_in_place && run->x.row_stride % 256 != 0 && !run->values->keeps_transpose;
+    run->x_in_place = run->x_in_place && (run->online || run->x.row_stride % 256 != 0) && !run->values->keeps_transpose;
     for (int i = 0; i < run->n_forward; i++)
         run->x_in_place = run->x_in_place && !(run->forward[i].kind == OP_TRANSPOSED && run->forward[i].input == 0);
     run->keeps_gradient =
@@ -220,6 +221,8 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
         scratch = MAX(scratch, run->values[i].ld * (ptrdiff_t)itemsize);
     if (run->augmentation.height > 0)
         scratch = MAX(scratch, augmentation_scratch(&run->augmentation) * (ptrdiff_t)itemsize);
+    if (run->online)
+        scratch = MAX(scratch, (ptrdiff_t)online_scratch(run));
     for (int i = 0; i < run->n_heads; i++)
         widest = MAX(widest, run->values[run->heads[i].value].n);
     scratch = MAX(scratch, run->block * (ptrdiff_t)(2 * sizeof(double) + widest * itemsize));

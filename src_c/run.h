@@ -128,6 +128,7 @@ typedef struct Run {
     int weights_in_place; /* all are used where they lie: packing does not repay for so few steps */
     int immoderate;       /* TRAIN: so that a guarded step might make what is not finite, and is not made; see is_moderate */
     ptrdiff_t batch, chunk, block;
+    int online;       /* whether one kernel makes whole steps, see online.c */
     int shared;       /* whether row blocks are to be shared among members */
     ptrdiff_t window; /* rows that a pass by columns works on before it looks for Ctrl-C */
     Settings settings;
@@ -267,6 +268,14 @@ void update_transpose(const Kernels *k, Weights *w, ptrdiff_t v, ptrdiff_t begin
 void fill_transpose(const Kernels *k, Weights *w, Range stripes);
 void move_parameters(Run *run, Weights *w, char *flat, char *packed, int out, ptrdiff_t v0, ptrdiff_t v1);
 void move_shares(Run *run, int member, int n_members, int out);
+
+/* Sums of weights of the segment's batches to `record`. */
+void sum_weights(Run *run);
+
+/* online.c: whether a run may be learnt so, with so many rows in all; the scratch that it needs; and all of its steps. */
+int learns_online(const Run *run, ptrdiff_t n_rows);
+size_t online_scratch(const Run *run);
+void train_online(Run *run);
 
 /* What the members do: tasks of a team, whose argument is a Run. */
 void train_member(void *run, Team *team, int member, int n_members);    /* TRAIN, LOSS_ONLY, GRADIENT: train.c */

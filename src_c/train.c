@@ -221,7 +221,7 @@ static void choose_pace(Run *run, int n_members, ptrdiff_t done, ptrdiff_t n_bat
 
 /* Sums of weights of the segment's batches to `record`, from which all members have them: each for itself might see others, as
  * the caller's array may be written by other threads, and one that finds 0 makes no step. */
-static void sum_weights(Run *run)
+void sum_weights(Run *run)
 {
     ptrdiff_t batch, i;
     Total S;
@@ -290,7 +290,9 @@ void train_member(void *arg, Team *team, int member, int n_members)
     if (run->guarded && run->weights_in_place && !has_moderate_weights(run, member, n_members))
         __atomic_store_n(&run->immoderate, 1, __ATOMIC_RELAXED);
     team_barrier(team);
-    while (end < n_batches && !stopped(run)) {
+    if (run->online)
+        train_online(run);
+    while (!run->online && end < n_batches && !stopped(run)) {
         if (member == 0) {
             choose_pace(run, n_members, end, n_batches);
             if (run->sample_weights != NULL)
@@ -312,7 +314,7 @@ void train_member(void *arg, Team *team, int member, int n_members)
             record_penalty(&part);
         }
     }
-    if (member == 0)
+    if (member == 0 && !run->online)
         choose_pace(run, n_members, end, n_batches); /* for the next epoch: what the last segment took */
     if (run->mode == TRAIN) {
         check_finite(run, member, n_members);

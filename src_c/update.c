@@ -7,7 +7,8 @@
 Update step_of(const Settings *settings, double eta, int64_t t)
 {
     Update u;
-    double root = sqrt(1 - pow(settings->beta_2, (double)t));
+    const int corrected = settings->rule == ADAM || settings->rule == ADAMW;
+    const double root = corrected ? sqrt(1 - pow(settings->beta_2, (double)t)) : 1;
     memset(&u, 0, sizeof(Update));
     u.rule = settings->rule;
     u.momentum = settings->momentum;
@@ -23,8 +24,8 @@ Update step_of(const Settings *settings, double eta, int64_t t)
     if (u.rule == ADAMW) /* epsilon is to stand beside sqrt(v / (1 - beta_2^t)) */
         u.epsilon *= root;
     if (settings->proximal)
-        u.proximal = u.rule == ADAM || u.rule == ADAMW ? eta * root : u.learning_rate;
-    if (u.rule == ADAM || u.rule == ADAMW)
+        u.proximal = corrected ? eta * root : u.learning_rate;
+    if (corrected)
         u.learning_rate *= root / (1 - pow(u.beta_1, (double)t));
     return u;
 }

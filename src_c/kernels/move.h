@@ -93,7 +93,20 @@ static void NAME(unpack)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t str
     }
 }
 
-/* Squares of LANES x LANES in registers: after log2(LANES) rounds of a perfect shuffle, the rows are the columns. */
+/* A square of LANES x LANES in registers <- its transpose: after log2(LANES) rounds of a perfect shuffle, the rows are the columns. */
+INLINE void NAME(transpose_square)(VEC *row)
+{
+    VEC next[LANES];
+    for (int round = 1; round < LANES; round *= 2) {
+        for (int r = 0; r < LANES / 2; r++) {
+            next[2 * r] = ZIP_LOW(row[r], row[r + LANES / 2]);
+            next[2 * r + 1] = ZIP_HIGH(row[r], row[r + LANES / 2]);
+        }
+        for (int r = 0; r < LANES; r++)
+            row[r] = next[r];
+    }
+}
+
 static void NAME(transpose)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t lda, void *b_, ptrdiff_t ldb, ptrdiff_t stripe)
 {
     const NAME(mask) mask = NAME(first)(n);
@@ -101,17 +114,10 @@ static void NAME(transpose)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t 
     REAL *b = b_;
     ptrdiff_t i = 0;
     for (; i + LANES <= m; i += LANES, b += stripe) {
-        VEC row[LANES], next[LANES];
+        VEC row[LANES];
         for (int r = 0; r < LANES; r++)
             row[r] = n == LANES ? NAME(load)(a + (i + r) * lda) : NAME(load_masked)(a + (i + r) * lda, mask);
-        for (int round = 1; round < LANES; round *= 2) {
-            for (int r = 0; r < LANES / 2; r++) {
-                next[2 * r] = ZIP_LOW(row[r], row[r + LANES / 2]);
-                next[2 * r + 1] = ZIP_HIGH(row[r], row[r + LANES / 2]);
-            }
-            for (int r = 0; r < LANES; r++)
-                row[r] = next[r];
-        }
+        NAME(transpose_square)(row);
         for (int r = 0; r < LANES; r++)
             NAME(store)(b + r * ldb, row[r]);
     }
