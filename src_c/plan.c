@@ -200,10 +200,16 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     run->x_as_nonzeros =
         run->sparse || (run->mode < FORWARD && !run->online && run->input_noise == 0 && lists_repay(run, 512));
     find_transposes(run, end);
-    /* the rows of a batch would share few sets of the L1 cache; H^T is made from gathered rows, and so are products with X itself */
-    run->x_in_place = run->x_in_place && (run->online || run->x.row_stride % 256 != 0) && !run->values->keeps_transpose;
-    for (int i = 0; i < run->n_forward; i++)
-        run->x_in_place = run->x_in_place && !(run->forward[i].kind == OP_TRANSPOSED && run->forward[i].input == 0);
+    /* H^T is made from gathered rows, and so are products with X itself; and where the rows of a batch would share few sets of the
+     * L1 cache, a gather repays if products read them for many columns */
+    ptrdiff_t vectors = 0;
+    run->x_in_place = run->x_in_place && !run->values->keeps_transpose;
+    for (int i = 0; i < run->n_forward; i++) {
+        const Op *op = run->forward + i;
+        vectors += op->input == 0 ? run->values[op->output].vectors : 0;
+        run->x_in_place = run->x_in_place && !(op->kind == OP_TRANSPOSED && op->input == 0);
+    }
+    run->x_in_place = run->x_in_place && (run->x.row_stride % 256 != 0 || vectors <= 8 || run->online);
     run->keeps_gradient =
         own_cost || run->mode == GRADIENT || (run->mode == TRAIN && (chunk < run->batch || run->settings.clip_norm > 0));
     run->chunk = chunk;

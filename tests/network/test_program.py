@@ -55,6 +55,15 @@ def test_the_barriers_of_a_step(rng, name):
     assert kinds(program) == [["gather"], ["list_transpose"]][: len(first)] + ops
 
 
+def test_rows_that_share_sets_of_the_cache_are_gathered_for_many_columns(rng):
+    """Rows a multiple of 256 bytes apart lie in few sets of the L1 cache; narrow layers seldom read them."""
+    wide = 8 * kt.table(fastbp.ISA, "float32").lanes + 1
+    for n_inputs, n_units, in_place in ((128, wide - 1, True), (128, wide, False), (129, wide, True)):
+        net = Network([Dense(n_units, "relu"), Dense(3)], n_inputs=n_inputs, dtype="float32", random_state=0)
+        X = rng.random((100, n_inputs), dtype="f4") + 1
+        assert net.program("train", X=X, batch_size=20).x_in_place == in_place
+
+
 def test_one_thread_waits_for_nobody():
     one, two = mnist(1), mnist(2)
     assert one.n_barriers == 0 and two.n_barriers == 2 and one.sides == 1
