@@ -60,6 +60,9 @@ class Plan:
         At most; 1 where the work does not repay more.
     phases : tuple of Phase
         One after the other for each chunk of a batch.
+    online : bool
+        Whether, without phases, one call makes all ops of many batches of few rows; then each layer's gradient, and the
+        update with it, follow the delta of the layer below.
     x_as_nonzeros : bool
         Whether products with X take lists of its nonzeros.
     x_in_place : bool
@@ -81,6 +84,7 @@ class Plan:
     n_rows: int
     n_threads: int
     phases: tuple
+    online: bool
     x_as_nonzeros: bool
     x_in_place: bool
     weights_in_place: bool
@@ -104,6 +108,8 @@ class Plan:
             f"weights are {'used where they lie' if self.weights_in_place else 'packed'}",
             f"workspace: {self.workspace_size:,} bytes, on {self.sides} side{'s'[: self.sides - 1]}",
         ]
+        if self.online:
+            lines.append("online: many batches in one call, without phases, each layer updated as soon as its delta is there")
         if self.halved is not None:
             lines.append(f"middle stripe of {self.halved} as two sums")
         return "\n".join([*lines, "", *map(str, self.phases)])

@@ -365,6 +365,39 @@ static int gradients_are_right(const Network *net, const Case *c)
     return right;
 }
 
+/* Whether batches of few rows, up to 8 of the case's, leave the bits of one op after the other: all of a chain's step in one
+ * kernel. */
+static int online_is_alike(const Network *net, const Case *c)
+{
+    const size_t size = (size_t)net->n_parameters * net->run.k->itemsize;
+    void *program = get(net->size);
+    int alike = 1;
+    Case few = *c;
+    for (few.batch = 1; few.batch <= 8 && alike; few.batch += few.batch == 1 ? 2 : 5) {
+        Results results[2] = {{NULL, 0}, {NULL, 0}};
+        for (int online = 0; online < 2; online++) {
+            Learner l = start(net, &few);
+            Run run = begin_training(net, program, &few, &l);
+            run.shared = 0;
+            run.online = online && learns_online(&run, run.n_rows);
+            char *memory = work(&run, chunk_of(&run, few.batch), 1);
+            go(&run, train_member, 1);
+            alike = alike && is_filled_with_zeros(&run);
+            free(memory);
+            keep(results + online, &run.loss, sizeof run.loss);
+            keep(results + online, &run.t, sizeof run.t);
+            keep(results + online, l.parameters, size);
+            for (int j = 0; j < c->n_states; j++)
+                keep(results + online, l.states[j], size);
+            end(&l);
+        }
+        alike = alike && !memcmp(results[0].bytes, results[1].bytes, results[0].size);
+        free(results[0].bytes), free(results[1].bytes);
+    }
+    free(program);
+    return alike;
+}
+
 static int check(const Case *c, const Kernels *k)
 {
     const char *const dtype = k->itemsize == 4 ? "float32" : "float64";
@@ -384,6 +417,10 @@ static int check(const Case *c, const Kernels *k)
     schedule = 0;
     if (k->itemsize == 8 && !gradients_are_right(&net, c)) {
         printf("%s, %s, %s: a gradient is wrong\n", k->isa, dtype, c->name);
+        return 0;
+    }
+    if (!online_is_alike(&net, c)) {
+        printf("%s, %s, %s: steps in one kernel give other bits\n", k->isa, dtype, c->name);
         return 0;
     }
     free(one.bytes), drop(&net);
