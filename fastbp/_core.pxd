@@ -39,7 +39,7 @@ cdef extern from "team.h" nogil:
     ctypedef struct Team:
         pass
     ctypedef void (*TeamTask)(void *, Team *, int, int) noexcept nogil
-    int team_run(int n, TeamTask task, void *arg)
+    int team_run(int n, TeamTask task, void *arg, double linger)
     double team_clock()
 
 cdef extern from "program.h" nogil:
@@ -113,7 +113,7 @@ cdef extern from "run.h" nogil:
         ptrdiff_t n_rows
         Mode mode
         ptrdiff_t batch, chunk, block
-        int online, shared
+        int online, shared, together
         Settings settings
         double input_dropout, input_noise
         Augmentation augmentation
@@ -143,10 +143,10 @@ cdef extern from "run.h" nogil:
     void plan(Run *, ptrdiff_t, int)
     size_t lay_out(Run *, int, char *)
     int learns_online(const Run *, ptrdiff_t)
-    size_t prediction_size(const Run *)
-    void copy_for_prediction(Run *, char *)
+    size_t prediction_size(const Run *, int)
+    void copy_for_prediction(Run *, int, char *)
     void prepare_prediction(Run *)
-    void plan_prediction(Run *)
+    void plan_prediction(Run *, int)
     size_t lay_out_prediction(Run *, int, char *)
     double update_flat(Run *, double, int64_t)
     void train_member(void *, Team *, int, int) noexcept

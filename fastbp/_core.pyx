@@ -182,6 +182,9 @@ cdef class Engine(Workspace):
     cdef Memory workspace
     cdef dict last_settings
     cdef Settings settings
+    cdef Memory kept_memory   # workspace of a prediction, for the next one
+    cdef double ended, gap    # when the last prediction that might repay a team did, and until the next one;
+    cdef int n_in_a_row       #   how many have followed each other at once
     cdef Pace pace
     cdef Py_ssize_t paced_batch
     cdef bint radial                       # some weights are
@@ -298,9 +301,9 @@ cdef class Engine(Workspace):
         """Whether a step of so many rows is enough for several threads: some 400 kflop."""
         return 4 * self.network.n_weights * batch >= 400000
 
-    cdef int go(self, Run *run, TeamTask task, int n_threads) except -1:
+    cdef int go(self, Run *run, TeamTask task, int n_threads, double linger=0) except -1:
         with nogil:
-            n_threads = team_run(n_threads, task, run)
+            n_threads = team_run(n_threads, task, run, linger)
         self.n_members = n_threads
         if run.stop:
             raise_pending()
@@ -462,11 +465,11 @@ cdef class Engine(Workspace):
         n_threads = self.team_size(batch_size, rows, n_threads)
         if mode_ == PREDICT:
             prepare_prediction(&run)
-            plan_prediction(&run)
-            size = prediction_size(&run) + lay_out_prediction(&run, n_threads, NULL)
+            plan_prediction(&run, n_threads)
+            size = prediction_size(&run, n_threads) + lay_out_prediction(&run, n_threads, NULL)
             ops = [("gather", 0, 0, -1, -1, 0, False)] if run.x_as_nonzeros or not run.x_in_place else []
             ops += [self.row(run.forward + i, names) for i in range(run.n_forward)]
-            phases, run.chunk, run.sides = [("rows", False, ops)], run.block, 1
+            phases, run.sides, run.end_barrier = [("rows", False, ops)], 1, False
             run.weights_in_place = all([run.weights[i].row_major for i in range(run.n_weight_sets)])
         else:
             if mode_ == GRADIENT or mode_ == BACKWARD:
@@ -482,6 +485,7 @@ cdef class Engine(Workspace):
             run.online = learns_online(&run, rows)
             plan(&run, batch_size if mode_ >= FORWARD else chunk_of(&run, batch_size), n_threads)
             size = lay_out(&run, n_threads, NULL)
+        if mode_ != PREDICT or run.together:
             phases = [
                 (
                     SPLITS[run.phases[i].split], run.phases[i].barrier or (run.end_barrier and i == run.n_phases - 1),
@@ -512,6 +516,16 @@ cdef class Engine(Workspace):
         """Whether the calling thread alone does so many rows, in batches of so many."""
         return self.team_size(batch, rows, 2) == 1
 
+    def predicts_alone(self, Py_ssize_t rows):
+        """Whether so few rows are predicted by the calling thread alone. A team that need not be started repays less work than
+        others do: the members of one linger between calls that follow each other at once, some time longer than they have to."""
+        cdef Py_ssize_t work = 4 * self.network.n_weights * rows
+        if work < 2000000:
+            return True
+        self.gap = team_clock() - self.ended
+        self.n_in_a_row = self.n_in_a_row + 1 if self.gap < 0.0005 else 0
+        return work < 50000000 and self.n_in_a_row < 4
+
     def predict(self, parameters, X, order, out, int n_threads):
         """Output activations of the rows of X, an array that `reads` accepts or CSR: in out (n, n_out), contiguous, or in a
         new array if that is None; with several outputs, in a tuple of arrays. Several threads may be in here at once."""
@@ -521,7 +535,7 @@ cdef class Engine(Workspace):
         cdef npy_intp shape[2]
         cdef char small[16384]
         cdef char *base = small + (-<uintptr_t>small & 63)
-        cdef Memory copy, memory
+        cdef Memory copy, memory = None
         cdef Data data
         cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE, i
         memcpy(&run, &self.predicting, sizeof(Run))
@@ -547,19 +561,21 @@ cdef class Engine(Workspace):
                 out = array if run.n_heads == 1 else (array,) if out is None else (*out, array)
         if run.n_rows == 0:
             return out
-        at = prediction_size(&run)
+        at = prediction_size(&run, n_threads)
         if at > sizeof(small) // 2:
             copy = Memory()
-            copy_for_prediction(&run, copy.reserve(at))
+            copy_for_prediction(&run, n_threads, copy.reserve(at))
             at = 0
         else:
-            copy_for_prediction(&run, base)
+            copy_for_prediction(&run, n_threads, base)
         for i in range(run.n_heads):
             run.heads[i].array = PyArray_BYTES(out if run.n_heads == 1 else out[i])
-        plan_prediction(&run)
+        plan_prediction(&run, n_threads)
         size = lay_out_prediction(&run, n_threads, NULL)
         if at + size > sizeof(small) - 64:
-            memory = Memory()
+            memory, self.kept_memory = self.kept_memory, None  # another thread's call takes its own
+            if memory is None or memory.size < size:
+                memory = Memory()
             base, at = memory.reserve(size), 0
         lay_out_prediction(&run, n_threads, base + at)
         if not self.repays_threads(run.n_rows):  # some microseconds: not worth passing the GIL to and fro
@@ -567,5 +583,8 @@ cdef class Engine(Workspace):
             predict_member(&run, NULL, 0, 1)
         else:
             run.next_check = team_clock() + 0.05
-            self.go(&run, predict_member, n_threads)
+            self.go(&run, predict_member, n_threads, 2 * self.gap + 0.0001 if self.n_in_a_row else 0)
+            self.ended = team_clock()
+        if memory is not None and memory.size <= 1 << 25:
+            self.kept_memory = memory
         return out

@@ -98,7 +98,7 @@ static void delta_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, 
     /* only in packed form is B filled up */
     const ptrdiff_t end = b.stripe == k->lanes ? MIN(columns.end, out->n) : columns.end;
     const Rows d = {part->values[op->input].d_rows[part->side] + row, 0, ROWS};
-    const Stripes to = {out->d[part->side] + (row * out->ld + columns.begin) * k->itemsize, out->ld, k->lanes};
+    const Stripes to = {out->d[part->side] + (row * out->ld + columns.begin) * k->itemsize, out->ld, k->lanes, 0};
     b.at = (char *)b.at + columns.begin / k->lanes * b.stripe * k->itemsize;
     if (columns.begin < end)
         k->matmul(m, end - columns.begin, depth, &d, &b, NULL, op->accumulate, &to);
@@ -109,7 +109,7 @@ void run_dense_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
     const Weights *w = part->run->weights + op->weights;
     const ptrdiff_t lanes = part->run->k->lanes;
-    delta_product(part, op, row, m, w->n_out, (Stripes){w->wt, lanes, w->vectors * lanes * lanes});
+    delta_product(part, op, row, m, w->n_out, (Stripes){w->wt, lanes, w->vectors * lanes * lanes, 0});
 }
 
 /* dC/dH = D W */

@@ -108,7 +108,7 @@ static void half_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, R
     const ptrdiff_t begin = second ? w->half : 0, end = second ? w->n_in : w->half;
     Stripes from = stripes_from(k, w, stripes.begin);
     const char *b = second || op->bias < 0 ? NULL : biases_of(k, run->weights + op->bias, column);
-    const Stripes to = {(second ? z->d : z->a)[part->side] + (row * z->ld + column) * k->itemsize, z->ld, k->lanes};
+    const Stripes to = {(second ? z->d : z->a)[part->side] + (row * z->ld + column) * k->itemsize, z->ld, k->lanes, 0};
     if (op->input == 0 && run->x_as_nonzeros) {
         Nonzeros x = part->nonzeros;
         if (second)
@@ -144,8 +144,8 @@ void run_transposed(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     Range columns;
     columns_of(part, z, op->by_columns, &columns);
     const Rows h = {rows_of(part, op->input) + row, 0, ROWS};
-    const Stripes from = {w->wt + columns.begin / k->lanes * stripe * k->itemsize, k->lanes, stripe};
-    const Stripes to = {z->a[part->side] + (row * z->ld + columns.begin) * k->itemsize, z->ld, k->lanes};
+    const Stripes from = {w->wt + columns.begin / k->lanes * stripe * k->itemsize, k->lanes, stripe, 0};
+    const Stripes to = {z->a[part->side] + (row * z->ld + columns.begin) * k->itemsize, z->ld, k->lanes, 0};
     k->matmul(m, columns.end - columns.begin, w->n_out, &h, &from,
               op->bias < 0 ? NULL : biases_of(k, part->run->weights + op->bias, columns.begin), 0, &to);
 }
@@ -238,10 +238,14 @@ void run_transpose(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
                          value->ht[part->side] + (j * ldt + row) * k->itemsize, ldt, lanes);
 }
 
-/* The caller's rows of an output = A */
+/* The caller's rows of an output = A. Predictions lie there already, and want the unit that a loss from logits brings along. */
 void run_output(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
     const Value *value = part->values + op->output;
+    if (part->run->mode == PREDICT) {
+        output_unit(part, op->head, row, m);
+        return;
+    }
     const size_t size = value->n * part->run->k->itemsize;
     for (ptrdiff_t i = row; i < row + m; i++)
         memcpy(part->run->heads[op->head].array + i * size, value->a_rows[part->side][i], size);

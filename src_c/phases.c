@@ -104,8 +104,9 @@ static void assemble(Run *run)
             append(run, OP_TRANSPOSE, 0)->by_columns = 1;
         append_forward(run);
     }
-    append_heads(run, run->mode == FORWARD ? OP_OUTPUT : run->mode == BACKWARD ? OP_OUTPUT_BACK : OP_LOSS);
-    if (run->mode == FORWARD)
+    const int outputs = run->mode == FORWARD || run->mode == PREDICT;
+    append_heads(run, outputs ? OP_OUTPUT : run->mode == BACKWARD ? OP_OUTPUT_BACK : OP_LOSS);
+    if (outputs)
         return;
     if (run->mode != LOSS_ONLY)
         append_backward(run);

@@ -74,8 +74,10 @@ static void link_uses(Run *run)
 static void find_row_major(Run *run)
 {
     const Op *only = NULL;
-    for (int i = 0; run->weights_in_place && i < run->n_weight_sets; i++)
-        run->weights[i].row_major = 1;
+    for (Weights *w = run->weights; run->weights_in_place && w < run->weights + run->n_weight_sets; w++) {
+        w->row_major = 1;
+        w->far = is_far(run->k, w);
+    }
     if (!run->sparse || run->weights_in_place)
         return;
     for (int i = 0; i < run->n_forward; i++) {
@@ -99,7 +101,7 @@ static ptrdiff_t panel_of(const Kernels *k, const Weights *w)
 /* Ops forward up to which all are by columns, so that each member keeps the weights of its own in its cache: the last product whose
  * weights repay that, if all before it can be split so. Marks the one whose middle stripe is shared, whatever the number of threads
  * is, as the bits depend on it. */
-static int columns_end(Run *run, int n_threads)
+int columns_end(Run *run, int n_threads)
 {
     int end = 0, last = -1, whole_rows = 0;
     for (int i = 0; i < run->n_forward; i++) {
@@ -111,7 +113,7 @@ static int columns_end(Run *run, int n_threads)
         if (op->kind != OP_DENSE && op->kind != OP_RBF)
             continue;
         const Weights *w = run->weights + op->weights;
-        whole_rows |= w->row_major && !run->weights_in_place;
+        whole_rows |= w->row_major && !run->weights_in_place && run->mode != PREDICT;
         if (w->n_in * w->n_out * (ptrdiff_t)run->k->itemsize >= 1 << 16 && w->vectors > 1 && !whole_rows) {
             last = i;
             if (w->vectors >= n_threads)

@@ -87,7 +87,7 @@ static char *prepare_use(Part *part, const Weights *w, Use *use, ptrdiff_t v0, p
     const Value *right = part->values + (transposed ? use->op->input : use->op->output);
     const ptrdiff_t rows = part->rows;
     char *at = transposed ? right->a[part->side] : right->d[part->side];
-    use->right = (Stripes){at + (part->row * right->ld + v0 * k->lanes) * k->itemsize, right->ld, k->lanes};
+    use->right = (Stripes){at + (part->row * right->ld + v0 * k->lanes) * k->itemsize, right->ld, k->lanes, 0};
     use->sums = NULL;
     if (w->radial) {
         use->sums = scratch;
@@ -96,7 +96,7 @@ static char *prepare_use(Part *part, const Weights *w, Use *use, ptrdiff_t v0, p
     }
     if (rows >= 32 && w->n_in >= 256 && !w->row_major && w->n_uses == 1) {
         k->pack(rows, n, use->right.at, right->ld, scratch, rows * k->lanes);
-        use->right = (Stripes){scratch, k->lanes, rows * k->lanes};
+        use->right = (Stripes){scratch, k->lanes, rows * k->lanes, 0};
         scratch += rows * n * k->itemsize;
     }
     return scratch;
@@ -191,7 +191,7 @@ static void update_part(Part *part, const Update *update, Weights *w, ptrdiff_t 
         const ptrdiff_t panel = p0 + nth(j, p1 - p0);
         const ptrdiff_t begin = panel * w->panel, size = MIN(w->panel, w->n_in - begin);
         const ptrdiff_t at = w->row_major ? begin * n : (v0 * w->n_in + begin) * lanes;
-        Stripes g = {w->g == NULL ? scratch : w->g + at * k->itemsize, w->row_major ? n : lanes, lanes};
+        Stripes g = {w->g == NULL ? scratch : w->g + at * k->itemsize, w->row_major ? n : lanes, lanes, 0};
         if (!w->row_major)
             g.stripe = (w->g == NULL ? size : w->n_in) * lanes;
         if (ties)

@@ -27,6 +27,13 @@ SETTINGS = (
 )  # fmt: skip
 
 
+def _zeros(n, dtype):
+    """A vector that begins with a cache line: rows of W whose vectors straddle two are read at half the speed."""
+    space = np.zeros(n * dtype.itemsize + 64, np.uint8)
+    start = -space.ctypes.data % 64
+    return space[start : start + n * dtype.itemsize].view(dtype)
+
+
 class Model:
     """A network without what its users call: all that other modules may ask of one is a method or an attribute here.
 
@@ -89,7 +96,7 @@ class Model:
         )  # fmt: skip
         self.fused = fused(self.graph)
         self.engine = Engine(program_of(self.fused, [output.cost for output in self.outputs]), self.dtype.name)
-        self.parameters = np.zeros(self.graph.n_parameters, self.dtype) if parameters is None else parameters
+        self.parameters = _zeros(self.graph.n_parameters, self.dtype) if parameters is None else parameters
         self.weights, self.biases = self.views(self.parameters)
         self.ties = _check_ties(ties, self.graph, self.dtype)
         self.optimizer_state = None

@@ -10,7 +10,7 @@ from ..losses import kernel_of
 
 def predicted(engine, parameters, X, order, out, n, n_threads):
     """The engine's outputs for n rows of X, as `Engine.predict` has them."""
-    if engine.alone(n, n):
+    if engine.predicts_alone(n):
         threads.check_n_threads(n_threads)
         return engine.predict(parameters, X, order, out, 1)
     with threads.team(n_threads, False) as n_threads:

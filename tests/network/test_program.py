@@ -179,10 +179,27 @@ def test_inputs_that_are_changed_are_copied():
         assert not net.program().x_in_place and net.program("gradient").x_in_place
 
 
-def test_predictions_pack_weights_for_many_rows_alone():
+def test_predictions_use_weights_where_they_lie():
+    """But for those of which a layer needs the transpose."""
     net = Network([Dense(500), Dense(2)], n_inputs=300, dtype="float32", random_state=0)
     assert net.program("predict", batch_size=1).workspace_size < net.parameters.nbytes / 10
-    assert net.program("predict", batch_size=48).workspace_size > 300 * 500 * 4
+    for rows in (48, 10000):
+        assert net.program("predict", batch_size=rows, n_threads=1).workspace_size < net.parameters.nbytes
+    code = Shared(Dense(500), name="code")
+    net = Network([code, code.transposed()], n_inputs=300, dtype="float32", random_state=0)
+    assert net.program("predict", batch_size=1).workspace_size > 2 * 300 * 500 * 4
+
+
+def test_predictions_of_few_rows_are_shared_by_columns():
+    net = Network([Dense(500, "relu"), Dense(500, "softmax"), Dense(2)], n_inputs=300, dtype="float32", random_state=0)
+    many, few = (net.program("predict", batch_size=rows, n_threads=2) for rows in (300, 60))
+    assert [phase.split for phase in many.phases] == ["rows"] and many.n_barriers == 0 and many.chunk == 75
+    assert [(phase.split, phase.barrier) for phase in few.phases] == [("columns", True), ("rows", False)]
+    assert kinds(few) == [["dense", "unit"], ["dense", "unit", "dense", "unit", "output"]]
+    assert few.chunk == 60 and few.workspace_size < 2 * many.workspace_size
+    assert net.program("predict", batch_size=60, n_threads=1).n_barriers == 0
+    narrow = Network([Dense(50, "relu"), Dense(2)], n_inputs=30, dtype="float32", random_state=0)
+    assert [phase.split for phase in narrow.program("predict", batch_size=96, n_threads=2).phases] == ["rows"]
 
 
 def test_no_gradient_that_no_weight_needs():
