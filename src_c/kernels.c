@@ -23,11 +23,15 @@
 #define TILE_VECTORS 4
 #define MOST_VECTORS 4
 #define LAST_VECTORS 16
+#define FEW_ROWS 3
+#define FEW_VECTORS 8
 #else
 #define ROWS_OF_THREE 4
 #define TILE_VECTORS 2
 #define MOST_VECTORS 3 /* in a column of their own when that leaves no single vector, whose few sums would wait for each other */
 #define LAST_VECTORS 13
+#define FEW_ROWS 3
+#define FEW_VECTORS 4
 #endif
 
 #include "kernels/random.h"

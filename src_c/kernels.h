@@ -138,10 +138,12 @@ typedef struct {
     Reading reading;
 } Rows;
 
-/* A matrix in stripes, see kernels.def: element (i, j) is at [j / lanes * stripe + i * ld + j % lanes]. */
+/* A matrix in stripes, see kernels.def: element (i, j) is at [j / lanes * stripe + i * ld + j % lanes]. A factor that is `far` is
+ * likely not in cache, or lies there in few sets; a hint, for row-major ones. */
 typedef struct {
     void *at;
     ptrdiff_t ld, stripe;
+    int far;
 } Stripes;
 
 /* A dense layer of a chain whose every batch has few rows, ONLINE_ROWS at most. W (n_in, n_out) is packed, as are the states; those

@@ -93,7 +93,7 @@ static void assemble(Run *run)
     for (int i = 0; i < run->n_forward; i++)
         columns |= run->forward[i].by_columns;
     for (int i = 0; i < run->n_weight_sets; i++) /* of all members only one needs its rows of X^T, and makes them itself */
-        lists = lists && !run->weights[i].row_major;
+        lists = lists && !(run->sparse && run->weights[i].row_major);
     run->n_ops = 0;
     if (run->mode != BACKWARD) {
         if (run->x_as_nonzeros || !run->x_in_place)
@@ -104,8 +104,9 @@ static void assemble(Run *run)
             append(run, OP_TRANSPOSE, 0)->by_columns = 1;
         append_forward(run);
     }
-    append_heads(run, run->mode == FORWARD ? OP_OUTPUT : run->mode == BACKWARD ? OP_OUTPUT_BACK : OP_LOSS);
-    if (run->mode == FORWARD)
+    const int outputs = run->mode == FORWARD || run->mode == PREDICT;
+    append_heads(run, outputs ? OP_OUTPUT : run->mode == BACKWARD ? OP_OUTPUT_BACK : OP_LOSS);
+    if (outputs)
         return;
     if (run->mode != LOSS_ONLY)
         append_backward(run);

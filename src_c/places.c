@@ -1,4 +1,4 @@
-/* Where everything lies in the workspace. */
+/* Where everything lies in the workspace, but for predictions. */
 #include "run.h"
 
 #include <string.h>
@@ -76,7 +76,7 @@ static char *place_transpose(Run *run, Value *value, int side, char *p)
     return p + aligned(value->n * sizeof(char *));
 }
 
-static ptrdiff_t transpose_size(const Run *run, const Weights *w)
+ptrdiff_t transpose_size(const Run *run, const Weights *w)
 {
     const ptrdiff_t lanes = run->k->lanes;
     return (w->n_in + lanes - 1) / lanes * w->vectors * lanes * lanes * run->k->itemsize;
@@ -176,124 +176,4 @@ size_t lay_out(Run *run, int n_threads, char *p)
     if (p)
         point_to_rows(run);
     return size;
-}
-
-/* ---- prediction ------------------------------------------------------------------------------------------------------------ */
-
-/* Whether W is packed: where a product needs W^T, or where W overflows the L1 cache and there are rows enough to use it often. */
-static int is_packed(const Run *run, const Weights *w, const Op *use)
-{
-    if (w->keeps_transpose)
-        return 1;
-    return w->n_in * w->n_out * (ptrdiff_t)run->k->itemsize > 32768 && run->n_rows >= 48 && !(run->sparse && use->input == 0);
-}
-
-static ptrdiff_t packed_size(const Run *run, const Weights *w)
-{
-    return aligned((w->n_in + 1) * w->vectors * run->k->lanes * run->k->itemsize) + (w->keeps_transpose ? transpose_size(run, w) : 0);
-}
-
-/* Places for a block of rows: buffers that values take in turn, pointers to their rows, and lists of the nonzeros of X. Outputs lie
- * in the caller's arrays. */
-void place_block(const Run *run, Value *values, Nonzeros *nonzeros, char *p)
-{
-    const size_t itemsize = run->k->itemsize;
-    char *const buffers = p;
-    char **rows = (char **)(p + run->n_buffers * run->buffer_size);
-    p = (char *)rows + aligned(run->n_values * run->block * sizeof(char *));
-    for (int i = 0; i < run->n_values; i++) {
-        Value *value = values + i;
-        value->a[0] = buffers + value->buffer * run->buffer_size;
-        value->a_rows[0] = rows;
-        for (ptrdiff_t r = 0; r < run->block; r++)
-            *rows++ = value->a[0] + r * value->ld * itemsize;
-    }
-    if (run->x_as_nonzeros)
-        place_nonzeros(nonzeros, p, run->block, run->block * run->most, itemsize);
-}
-
-/* What all predictions of a network begin with: weights where they lie, values without what fills up vectors. */
-void prepare_prediction(Run *run)
-{
-    run->mode = PREDICT;
-    for (Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++) {
-        w->row_major = 1;
-        w->width = w->n_out;
-        run->transposes |= w->keeps_transpose;
-    }
-    for (Value *value = run->values; value < run->values + run->n_values; value++) {
-        value->width = value->ld = value->n;
-        value->dropout = 0;
-        if (!value->is_output && value != run->values)
-            run->widest = MAX(run->widest, value->vectors * run->k->lanes);
-    }
-}
-
-/* Predictions change their values, weights and heads only. */
-size_t prediction_size(const Run *run)
-{
-    return aligned(run->n_values * sizeof(Value) + run->n_weight_sets * sizeof(Weights) + run->n_heads * sizeof(Head));
-}
-
-void copy_for_prediction(Run *run, char *p)
-{
-    memcpy(p, run->values, prediction_size(run));
-    run->values = (Value *)p;
-    run->weights = (Weights *)(run->values + run->n_values);
-    run->heads = (Head *)(run->weights + run->n_weight_sets);
-}
-
-/* Which weights are packed. */
-static void choose_packed(Run *run)
-{
-    for (const Op *op = run->forward; op < run->forward + run->n_forward; op++) {
-        Weights *w = op->weights < 0 || op->kind == OP_UNIT ? NULL : run->weights + op->weights;
-        Value *out = run->values + op->output;
-        if (w == NULL || !is_packed(run, w, op))
-            continue;
-        w->row_major = 0;
-        w->width = w->vectors * run->k->lanes;
-        if (!out->is_output && op->kind != OP_TRANSPOSED) /* whole vectors of A, which other ops skip, and of b, packed too */
-            out->width = out->ld = out->vectors * run->k->lanes;
-    }
-}
-
-void plan_prediction(Run *run)
-{
-    const ptrdiff_t itemsize = (ptrdiff_t)run->k->itemsize;
-    Nonzeros nonzeros;
-    run->x_as_nonzeros = run->sparse || lists_repay(run, run->n_rows < 48 ? 32 : 512);
-    if (run->x_as_nonzeros && !run->sparse)
-        run->most = run->values->n;
-    /* rows enough to use a weight often while it is in cache, few enough that activations stay there and all have work */
-    run->block = MIN(run->n_rows, MAX(24, MIN(96, run->n_rows / 16)));
-    for (Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++)
-        w->packed = run->parameters + w->offset * itemsize;
-    if (run->n_rows >= 48 || run->transposes)
-        choose_packed(run);
-    run->buffer_size = aligned(run->block * MAX(run->widest, run->x_in_place || run->sparse ? 0 : run->values->n) * itemsize);
-    run->scratch_size = aligned(run->n_values * sizeof(Value)) + run->n_buffers * run->buffer_size;
-    run->scratch_size += aligned(run->n_values * run->block * sizeof(char *));
-    if (run->x_as_nonzeros)
-        run->scratch_size += (size_t)(place_nonzeros(&nonzeros, (char *)64, run->block, run->block * run->most, itemsize) - (char *)64);
-}
-
-size_t lay_out_prediction(Run *run, int n_threads, char *p)
-{
-    size_t size = 0;
-    for (Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++) {
-        if (w->row_major)
-            continue;
-        if (p) {
-            w->packed = p + size;
-            move_parameters(run, w, run->parameters, w->packed, 0, 0, w->vectors);
-            if (w->keeps_transpose) {
-                w->wt = w->packed + aligned((w->n_in + 1) * w->width * run->k->itemsize);
-                fill_transpose(run->k, w, (Range){0, w->vectors});
-            }
-        }
-        size += packed_size(run, w);
-    }
-    run->scratch = at_offset(p, size);
-    return size + n_threads * run->scratch_size;
 }

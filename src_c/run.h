@@ -128,9 +128,12 @@ typedef struct Run {
     ptrdiff_t n_rows;
     /* what to do */
     Mode mode;
+    int weights_in_place; /* all are used where they lie: packing does not repay for so few steps */
+    int immoderate;       /* TRAIN: so that a guarded step might make what is not finite, and is not made; see is_moderate */
     ptrdiff_t batch, chunk, block;
     int online;       /* whether one kernel makes whole steps, see online.c */
     int shared;       /* whether row blocks are to be shared among members */
+    int together;     /* PREDICT: all rows at once, by columns as far as that repays; else members take blocks of rows */
     ptrdiff_t window; /* rows that a pass by columns works on before it looks for Ctrl-C */
     Settings settings;
     double input_dropout; /* TRAIN */
@@ -185,7 +188,7 @@ typedef struct Run {
 typedef struct {
     Run *run;
     Team *team;
-    Value *values; /* the run's; in PREDICT a copy of the member's own */
+    Value *values; /* the run's; in PREDICT by blocks of rows a copy of the member's own */
     int member, n_members;
     ptrdiff_t first, rows;
     ptrdiff_t row;   /* of the chunk, from which on update_weights takes its rows */
@@ -222,6 +225,8 @@ int lists_repay(Run *run, ptrdiff_t samples);
 /* Between rows of n elements in the workspace. */
 ptrdiff_t row_distance(const Kernels *k, ptrdiff_t n);
 ptrdiff_t chunk_of(Run *run, ptrdiff_t batch);
+/* Ops forward up to which all are by columns. */
+int columns_end(Run *run, int n_threads);
 /* How a run works through chunks of so many rows; lay_out is to follow. */
 void plan(Run *run, ptrdiff_t chunk, int n_threads);
 
@@ -235,14 +240,15 @@ size_t program_size(const Run *run);
 void place_program(Run *run, char *p);
 /* The workspace of a plan: from `p` on, unless it is NULL; returns its size in bytes. */
 size_t lay_out(Run *run, int n_threads, char *p);
-/* The same for predictions, all of which begin with what is prepared once, and have values, weights and heads of their own. */
+ptrdiff_t transpose_size(const Run *run, const Weights *w);
+
+/* plan_prediction.c: the same for predictions, all of which begin with what is prepared once, and change a copy of it. */
 void prepare_prediction(Run *run);
-size_t prediction_size(const Run *run);
-void copy_for_prediction(Run *run, char *p);
-void plan_prediction(Run *run);
+size_t prediction_size(const Run *run, int n_threads);
+void copy_for_prediction(Run *run, int n_threads, char *p);
+void plan_prediction(Run *run, int n_threads);
 size_t lay_out_prediction(Run *run, int n_threads, char *p);
-/* Values in places of the member's own, for blocks of rows. */
-void place_block(const Run *run, Value *values, Nonzeros *nonzeros, char *p);
+void place_chunk(const Run *run, Value *values, Nonzeros *nonzeros, char *p);
 
 /* execute.c */
 void run_op(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m);
@@ -254,6 +260,9 @@ void run_phase(Part *part, const Phase *phase);
 Counter counter_of(Part *part, ptrdiff_t row, uint32_t stream);
 void find_rows(Part *part);
 void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m);
+
+/* predict.c */
+void output_unit(Part *part, int head, ptrdiff_t row, ptrdiff_t m);
 
 /* update.c */
 Update step_of(const Settings *settings, double eta, int64_t t);
@@ -381,7 +390,26 @@ static inline char **rows_of(const Part *part, int value)
     return value == 0 ? part->x_rows : part->values[value].a_rows[part->side];
 }
 
-/* b, from a column on, in the packed form; NULL where there is none. */
+/* Elements of W and b, as they lie. */
+static inline ptrdiff_t size_of(const Weights *w) { return (w->n_in + (w->has_bias || !w->row_major)) * w->width; }
+
+/* Rows so far apart that those of a block share few sets of the cache. */
+enum { FAR_BYTES = 4096 };
+
+/* Whether rows of W are, where it lies. */
+static inline int is_far(const Kernels *k, const Weights *w)
+{
+    return w->row_major && w->n_out * (ptrdiff_t)k->itemsize >= FAR_BYTES;
+}
+
+/* W from a stripe on, as it lies. */
+static inline Stripes stripes_from(const Kernels *k, const Weights *w, ptrdiff_t v)
+{
+    const ptrdiff_t stripe = (w->row_major ? 1 : w->n_in) * k->lanes;
+    return (Stripes){w->packed + v * stripe * k->itemsize, w->row_major ? w->n_out : k->lanes, stripe, w->far};
+}
+
+/* b, from a column on; NULL where there is none. */
 static inline char *biases_of(const Kernels *k, const Weights *w, ptrdiff_t column)
 {
     return w->has_bias ? w->packed + (w->n_in * w->width + column) * k->itemsize : NULL;

@@ -7,9 +7,9 @@
 
 double team_clock(void) { return 1e-3 * (double)GetTickCount64(); }
 
-int team_run(int n, TeamTask task, void *arg)
+int team_run(int n, TeamTask task, void *arg, double linger)
 {
-    (void)n;
+    (void)n, (void)linger;
     task(arg, (Team *)0, 0, 1);
     return 1;
 }
@@ -18,8 +18,10 @@ void team_barrier(Team *team) { (void)team; }
 
 #else
 
+#include <fenv.h>
 #include <pthread.h>
 #include <sched.h>
+#include <string.h>
 #include <time.h>
 
 enum { MAX_MEMBERS = 256, SPINS = 8000 /* some 100 microseconds: waking a sleeper takes as long */ };
@@ -116,24 +118,180 @@ static void spread(const Team *team, int member, pthread_attr_t *attributes)
 #endif
 }
 
-static void *member_main(void *arg)
+/* Wait until all members are started, on a processor of its own from which it is free to go on. */
+static void begin(Team *team)
 {
-    Member *me = arg;
-    Team *team = me->team;
 #ifdef __GLIBC__
     if (team->cpu >= 0)
-        sched_setaffinity(0, sizeof team->allowed, &team->allowed); /* free to go on from there */
+        sched_setaffinity(0, sizeof team->allowed, &team->allowed);
 #endif
     await_change(team, &team->n_members, 0);
-    team->task(team->arg, team, me->member, team->n_members);
+}
+
+static void *member_main(void *arg)
+{
+    const Member *me = arg;
+    begin(me->team);
+    me->team->task(me->team->arg, me->team, me->member, me->team->n_members);
     return NULL;
 }
 
-int team_run(int n, TeamTask task, void *arg)
+static void find_processors(Team *team)
+{
+#ifdef __GLIBC__
+    team->cpu = sched_getaffinity(0, sizeof team->allowed, &team->allowed) ? -1 : sched_getcpu();
+#else
+    (void)team;
+#endif
+}
+
+/* Start the others, as many as there are threads to be had; returns the number of all. */
+static int start(Team *team, int n, void *(*main)(void *), int detached, pthread_t *threads, Member *members)
+{
+    int started = 1;
+    for (; started < n; started++) {
+        pthread_attr_t attributes;
+        members[started] = (Member){team, started};
+        pthread_attr_init(&attributes);
+        if (detached)
+            pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        spread(team, started, &attributes);
+        const int failed = pthread_create(&threads[started], &attributes, main, &members[started]);
+        pthread_attr_destroy(&attributes);
+        if (failed)
+            break;
+    }
+    return started;
+}
+
+/* ---- a team that stays ----------------------------------------------------------------------------------------------------- */
+
+/* Of calls that follow each other at once, the next finds the members of the last one: they spin until it comes, and leave when
+ * it has not come in time. The process has one such team; a call that finds it taken has another one, for itself. */
+static struct {
+    Team team;
+    int taken;          /* by a call */
+    int call;           /* its number: odd while it runs, then even; 0 once the members are to leave */
+    int working;        /* members, but for the caller, that are not done with it */
+    int present;        /* and that have not left */
+    double linger;      /* how long they stay after it */
+    fenv_t environment; /* of the caller's arithmetic, which new threads have anyway */
+    Member members[MAX_MEMBERS];
+} standing = {.team = {.mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER}};
+
+/* A child of fork has none of its members. */
+static void forget_standing(void)
+{
+    memset(&standing, 0, sizeof standing);
+    pthread_mutex_init(&standing.team.mutex, NULL);
+    pthread_cond_init(&standing.team.wake, NULL);
+}
+
+static void watch_forks(void) { pthread_atfork(NULL, NULL, forget_standing); }
+
+/* Whether there is another call after this one. */
+static int stays(int call)
+{
+    double end = 0;
+    await_change(&standing.team, &standing.call, call); /* until all are done */
+    for (;;) {
+        for (int i = 0; i < 64; i++) {
+            const int now = __atomic_load_n(&standing.call, __ATOMIC_ACQUIRE);
+            if (now != call + 1)
+                return now != 0;
+            pause_cpu();
+        }
+        const double t = team_clock();
+        int idle = call + 1;
+        if (end == 0)
+            end = t + standing.linger;
+        else if (t > end && __atomic_compare_exchange_n(&standing.call, &idle, 0, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            return 0;
+    }
+}
+
+static void *standing_main(void *arg)
+{
+    const Member *me = arg;
+    Team *team = &standing.team;
+    begin(team);
+    for (int call = 1;; call += 2) {
+        fesetenv(&standing.environment);
+        team->task(team->arg, team, me->member, team->n_members);
+        if (__atomic_sub_fetch(&standing.working, 1, __ATOMIC_SEQ_CST) == 0)
+            announce(team);
+        if (!stays(call))
+            break;
+    }
+    __atomic_sub_fetch(&standing.present, 1, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/* Whether a team of n is there, and has this call; it is told all that it needs to know. */
+static int call_standing(int n)
+{
+    Team *team = &standing.team;
+    int call = __atomic_load_n(&standing.call, __ATOMIC_ACQUIRE);
+    const int fits = call > 0 && call < 1 << 30 && team->n_members == n;
+#ifdef __GLIBC__
+    cpu_set_t allowed;
+    const int there = fits && team->cpu >= 0 && sched_getaffinity(0, sizeof allowed, &allowed) == 0 &&
+                      CPU_EQUAL(&allowed, &team->allowed);
+#else
+    const int there = fits;
+#endif
+    standing.working = n - 1;
+    if (there && __atomic_compare_exchange_n(&standing.call, &call, call + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return 1;
+    __atomic_store_n(&standing.call, 0, __ATOMIC_RELEASE);
+    return 0;
+}
+
+/* team_run by the standing team; 0 where it is taken. */
+static int run_standing(int n, TeamTask task, void *arg, double linger)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_t threads[MAX_MEMBERS];
+    Team *team = &standing.team;
+    if (__atomic_exchange_n(&standing.taken, 1, __ATOMIC_ACQUIRE))
+        return 0;
+    team->task = task;
+    team->arg = arg;
+    fegetenv(&standing.environment);
+    if (!call_standing(n)) {
+        pthread_once(&once, watch_forks);
+        while (__atomic_load_n(&standing.present, __ATOMIC_ACQUIRE)) /* they are on their way */
+            sched_yield();
+        team->n_members = 0;
+        team->arrived = team->generation = 0;
+        standing.call = 1;
+        standing.working = standing.present = n - 1;
+        find_processors(team);
+        const int started = start(team, n, standing_main, 1, threads, standing.members);
+        __atomic_sub_fetch(&standing.working, n - started, __ATOMIC_SEQ_CST);
+        __atomic_sub_fetch(&standing.present, n - started, __ATOMIC_RELAXED);
+        __atomic_store_n(&team->n_members, started, __ATOMIC_SEQ_CST);
+        announce(team);
+    }
+    const int n_members = team->n_members, call = standing.call;
+    task(arg, team, 0, n_members);
+    for (int left; (left = __atomic_load_n(&standing.working, __ATOMIC_ACQUIRE)) > 0;)
+        await_change(team, &standing.working, left);
+    standing.linger = linger;
+    __atomic_store_n(&standing.call, linger > 0 && n_members > 1 ? call + 1 : 0, __ATOMIC_SEQ_CST);
+    announce(team);
+    __atomic_store_n(&standing.taken, 0, __ATOMIC_RELEASE);
+    return n_members;
+}
+
+/* ---- any team -------------------------------------------------------------------------------------------------------------- */
+
+int team_run(int n, TeamTask task, void *arg, double linger)
 {
     pthread_t threads[MAX_MEMBERS];
     Member members[MAX_MEMBERS];
     Team team = {.task = task, .arg = arg};
+    int started = 0;
     if (n > MAX_MEMBERS)
         n = MAX_MEMBERS;
     if (n <= 1) {
@@ -141,22 +299,14 @@ int team_run(int n, TeamTask task, void *arg)
         task(arg, &team, 0, 1);
         return 1;
     }
-#ifdef __GLIBC__
-    team.cpu = sched_getaffinity(0, sizeof team.allowed, &team.allowed) ? -1 : sched_getcpu();
-#endif
+    if (linger > 0 || __atomic_load_n(&standing.call, __ATOMIC_RELAXED) > 0)
+        started = run_standing(n, task, arg, linger);
+    if (started)
+        return started;
+    find_processors(&team);
     pthread_mutex_init(&team.mutex, NULL);
     pthread_cond_init(&team.wake, NULL);
-    int started = 1;
-    for (; started < n; started++) {
-        pthread_attr_t attributes;
-        members[started] = (Member){&team, started};
-        pthread_attr_init(&attributes);
-        spread(&team, started, &attributes);
-        int failed = pthread_create(&threads[started], &attributes, member_main, &members[started]);
-        pthread_attr_destroy(&attributes);
-        if (failed)
-            break; /* no more threads to be had: go on with those there are */
-    }
+    started = start(&team, n, member_main, 0, threads, members);
     __atomic_store_n(&team.n_members, started, __ATOMIC_SEQ_CST);
     announce(&team);
     task(arg, &team, 0, started);

@@ -87,7 +87,7 @@ static char *prepare_use(Part *part, const Weights *w, Use *use, ptrdiff_t v0, p
     const Value *right = part->values + (transposed ? use->op->input : use->op->output);
     const ptrdiff_t rows = part->rows;
     char *at = transposed ? right->a[part->side] : right->d[part->side];
-    use->right = (Stripes){at + (part->row * right->ld + v0 * k->lanes) * k->itemsize, right->ld, k->lanes};
+    use->right = (Stripes){at + (part->row * right->ld + v0 * k->lanes) * k->itemsize, right->ld, k->lanes, 0};
     use->sums = NULL;
     if (w->radial) {
         use->sums = scratch;
@@ -96,7 +96,7 @@ static char *prepare_use(Part *part, const Weights *w, Use *use, ptrdiff_t v0, p
     }
     if (rows >= 32 && w->n_in >= 256 && !w->row_major && w->n_uses == 1) {
         k->pack(rows, n, use->right.at, right->ld, scratch, rows * k->lanes);
-        use->right = (Stripes){scratch, k->lanes, rows * k->lanes};
+        use->right = (Stripes){scratch, k->lanes, rows * k->lanes, 0};
         scratch += rows * n * k->itemsize;
     }
     return scratch;
@@ -163,7 +163,7 @@ static void step_panel(Part *part, const Update *update, Weights *w, ptrdiff_t v
         run->penalties[place] = 0;
         states_at(w->state, offset, states);
         k->update(update, count, w->packed + offset, from, (void **)states, run->penalties + place);
-        if (w->wt != NULL)
+        if (w->wt != NULL && !w->row_major)
             update_transpose(k, w, v, begin, size);
     }
 }
@@ -185,13 +185,13 @@ static void update_part(Part *part, const Update *update, Weights *w, ptrdiff_t 
         use.op = run->forward + w->first_use;
         scratch = prepare_use(part, w, &use, v0, n, scratch);
     }
-    if (w->row_major && rows) /* of all members only this one needs these rows of X^T */
+    if (w->row_major && run->sparse && rows) /* of all members only this one needs these rows of X^T */
         k->transpose_nonzeros(rows, &part->nonzeros, part->row, p0 * w->panel, MIN(p1 * w->panel, w->n_in), &part->transposed);
     for (ptrdiff_t j = 0; j < p1 - p0; j++) {
         const ptrdiff_t panel = p0 + nth(j, p1 - p0);
         const ptrdiff_t begin = panel * w->panel, size = MIN(w->panel, w->n_in - begin);
         const ptrdiff_t at = w->row_major ? begin * n : (v0 * w->n_in + begin) * lanes;
-        Stripes g = {w->g == NULL ? scratch : w->g + at * k->itemsize, w->row_major ? n : lanes, lanes};
+        Stripes g = {w->g == NULL ? scratch : w->g + at * k->itemsize, w->row_major ? n : lanes, lanes, 0};
         if (!w->row_major)
             g.stripe = (w->g == NULL ? size : w->n_in) * lanes;
         if (ties)
@@ -333,7 +333,7 @@ void bound_columns(Part *part)
             const ptrdiff_t n = w->row_major ? MIN(k->lanes, w->n_out - v * k->lanes) : k->lanes;
             const int bounded = k->bound_columns(w->n_in, n, stripe_at(k, w, w->packed, v), w->row_major ? w->n_out : k->lanes,
                                                  w->max_norm);
-            if (bounded && w->wt != NULL)
+            if (bounded && w->wt != NULL && !w->row_major)
                 update_transpose(k, w, v, 0, w->n_in);
         }
     }

@@ -75,7 +75,7 @@ class Rows(Structure):
 
 
 class Stripes(Structure):
-    _fields_ = [("at", c_void_p), ("ld", c_ssize_t), ("stripe", c_ssize_t)]
+    _fields_ = [("at", c_void_p), ("ld", c_ssize_t), ("stripe", c_ssize_t), ("far", c_int)]
 
 
 class Strided(Structure):

@@ -1,12 +1,18 @@
 /* Products of matrices. */
 
+/* Of B that is far: rows that are fetched ahead of those at work, and how much is copied at once, which stays in the L1 cache. */
+enum { NAME(AHEAD) = 32, NAME(COPIED) = 16384 / sizeof(REAL) };
+
 /* One register tile: mr rows and nv vectors of C, of which the last is partial if `masked`. What is const here is a
- * constant where this is called, so the loops over it unroll and acc lives in registers. */
+ * constant where this is called, so the loops over it unroll and acc lives in registers. The sums begin with `init` (0 where
+ * NULL), whose rows are ldi apart, and C is added to them at the end if `add`. Where B is `far`, the rows that follow are fetched,
+ * those of `next` after its own, and what is read goes to `copy`, unless that is NULL, row by row. */
 INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int transposed, NAME(mask) mask, ptrdiff_t k,
                        const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
-                       const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c)
+                       const REAL *init, ptrdiff_t ldi, ptrdiff_t stripe_i, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c,
+                       const int far, const REAL *next, REAL *copy)
 {
-    VEC acc[NAME(TILE_ROWS)][MOST_VECTORS];
+    VEC acc[NAME(TILE_ROWS)][FEW_VECTORS];
     const REAL *a[NAME(TILE_ROWS)];
 #define LOAD(p, v, stripe) \
     (masked && (v) == nv - 1 ? NAME(load_masked)((p) + (v) * (stripe), mask) : NAME(load)((p) + (v) * (stripe)))
@@ -14,13 +20,20 @@ INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int t
         if (!transposed)
             a[r] = rows[r] + offset;
         for (int v = 0; v < nv; v++)
-            acc[r][v] = bias ? LOAD(bias, v, LANES) : (VEC){0};
+            acc[r][v] = init ? LOAD(init + r * ldi, v, stripe_i) : (VEC){0};
     }
     for (ptrdiff_t p = 0; p < k; p++) {
         const REAL *column = transposed ? rows[p] + offset : NULL;
-        VEC row[MOST_VECTORS];
+        VEC row[FEW_VECTORS];
         for (int v = 0; v < nv; v++)
             row[v] = LOAD(b, v, stripe_b);
+        if (far) {
+            const REAL *ahead = p + NAME(AHEAD) < k ? b + NAME(AHEAD) * ldb : next + (p + NAME(AHEAD) - k) * ldb;
+            for (int v = 0; v < nv; v += 64 / VEC_BYTES)
+                __builtin_prefetch(ahead + v * LANES, 0, 2);
+            for (int v = 0; copy && v < nv; v++)
+                NAME(store)(copy + (p * nv + v) * LANES, row[v]);
+        }
         for (int r = 0; r < mr; r++) {
             REAL s = transposed ? column[r] : a[r][p];
             for (int v = 0; v < nv; v++)
@@ -46,21 +59,27 @@ INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int t
 /* A column of tiles: all m rows of nv vectors of C. The rows are dealt out evenly, so that no tile is a sliver. */
 INLINE void NAME(tile_column)(const int nv, const int masked, const int transposed, NAME(mask) mask, ptrdiff_t m,
                               ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb,
-                              ptrdiff_t stripe_b, const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c,
-                              int far)
+                              ptrdiff_t stripe_b, const REAL *init, ptrdiff_t ldi, ptrdiff_t stripe_i, int add, REAL *c,
+                              ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows, const int far, const REAL *next, REAL *copy)
 {
-    const int most = nv == 3 ? ROWS_OF_THREE : 6;
+    const int most = nv == 3 ? ROWS_OF_THREE : nv > TILE_VECTORS ? FEW_ROWS : 6;
     const ptrdiff_t n_tiles = (m + most - 1) / most, least = n_tiles ? m / n_tiles : 0, longer = m - n_tiles * least;
     for (ptrdiff_t t = 0, i = 0; t < n_tiles; t++) {
         const int mr = (int)(least + (t < longer));
-        for (ptrdiff_t r = i + mr; far && r < i + mr + most && r < m; r++) /* the next tile's */
+        for (ptrdiff_t r = i + mr; far_rows && r < i + mr + most && r < m; r++) /* the next tile's */
             for (ptrdiff_t p = 0; p < k; p += 64 / (ptrdiff_t)sizeof(REAL))
                 __builtin_prefetch(rows[r] + offset + p);
+#define TILE(MR, FAR) \
+    NAME(tile)(MR, nv, masked, transposed, mask, k, transposed ? rows : rows + i, transposed ? offset + i : offset, b, ldb, \
+               stripe_b, init ? init + i * ldi : NULL, ldi, stripe_i, add, c + i * ldc, ldc, stripe_c, FAR, next, copy)
 #define CASE(MR) \
     case MR: \
-        if (MR <= most) \
-            NAME(tile)(MR, nv, masked, transposed, mask, k, transposed ? rows : rows + i, transposed ? offset + i : offset, b, \
-                       ldb, stripe_b, bias, add, c + i * ldc, ldc, stripe_c); \
+        if (MR <= most) { \
+            if (far && t == 0) \
+                TILE(MR, 1); \
+            else \
+                TILE(MR, 0); \
+        } \
         break;
         switch (mr) {
             CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
@@ -69,28 +88,63 @@ INLINE void NAME(tile_column)(const int nv, const int masked, const int transpos
 #endif
         }
 #undef CASE
+#undef TILE
         i += mr;
+        if (far && t == 0)
+            b = copy, ldb = nv * LANES, stripe_b = LANES;
     }
 }
 
-/* One block of m rows of C and depth k: all of its columns, TILE_VECTORS at a time, or MOST_VECTORS if no more are left. */
-INLINE void NAME(block)(const int transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows,
-                        ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *bias, int add, REAL *c,
-                        ptrdiff_t ldc, ptrdiff_t stripe_c, int far)
+/* A column of tiles where B is far: of several the first one makes a copy of B for the others, a part of the depth at a time.
+ * `sums` (m, nv vectors) keeps what is not added to C before the end. */
+INLINE void NAME(far_column)(const int nv, ptrdiff_t m, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b,
+                             ptrdiff_t ldb, const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows,
+                             const REAL *next, REAL *copy, REAL *sums)
 {
+    const int most = nv == 3 ? ROWS_OF_THREE : nv > TILE_VECTORS ? FEW_ROWS : 6;
+    const ptrdiff_t part = NAME(COPIED) / (nv * LANES), n_parts = m > most ? (k + part - 1) / part : 1;
+    const REAL *init = bias;
+    ptrdiff_t ldi = 0, stripe_i = LANES, p = 0;
+    for (ptrdiff_t i = 0; i < n_parts; i++) {
+        const ptrdiff_t end = k * (i + 1) / n_parts;
+        const int last = i == n_parts - 1, aside = add && !last;
+        const ptrdiff_t ldt = aside ? nv * LANES : ldc, stripe_t = aside ? LANES : stripe_c;
+        REAL *to = aside ? sums : c;
+        NAME(tile_column)(nv, 0, 0, NAME(first)(LANES), m, end - p, rows, offset + p, b + p * ldb, ldb, LANES, init, ldi, stripe_i,
+                          add && last, to, ldt, stripe_t, far_rows, 1, last ? next : b + end * ldb, m > most ? copy : NULL);
+        init = to, ldi = ldt, stripe_i = stripe_t, p = end;
+    }
+}
+
+/* One block of m rows of C and depth k: all of its columns, TILE_VECTORS at a time, or MOST_VECTORS if no more are left; and
+ * more of them where few rows would make few sums, which wait for each other. */
+INLINE void NAME(block)(const int transposed, const int far, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows,
+                        ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *bias, int add, REAL *c,
+                        ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows, REAL *copy, REAL *sums)
+{
+    const REAL *const below = b + k * ldb;
     NAME(mask) mask = NAME(first)(LANES);
-#define COLUMN(NV, MASKED) \
-    NAME(tile_column)(NV, MASKED, transposed, mask, m, k, rows, offset, b, ldb, stripe_b, bias, add, c, ldc, stripe_c, far)
     ptrdiff_t nv = (n + LANES - 1) / LANES;
     const ptrdiff_t last = n - (nv - 1) * LANES;
-    for (; nv > MOST_VECTORS || (nv == TILE_VECTORS && last == LANES); nv -= TILE_VECTORS) {
-        COLUMN(TILE_VECTORS, 0);
-        far = 0;
-        b += TILE_VECTORS * stripe_b;
-        c += TILE_VECTORS * stripe_c;
-        if (bias)
-            bias += TILE_VECTORS * LANES;
+#define COLUMN(NV, MASKED) \
+    NAME(tile_column)(NV, MASKED, transposed, mask, m, k, rows, offset, b, ldb, stripe_b, bias, 0, LANES, add, c, ldc, stripe_c, \
+                      far_rows, 0, NULL, NULL)
+#define WHOLE_COLUMNS(NV, WHILE) \
+    for (; WHILE; nv -= NV) { \
+        if (far) \
+            NAME(far_column)(NV, m, k, rows, offset, b, ldb, bias, add, c, ldc, stripe_c, far_rows, \
+                             nv > NV ? b + NV * LANES : below, copy, sums); \
+        else \
+            COLUMN(NV, 0); \
+        far_rows = 0; \
+        b += NV * stripe_b; \
+        c += NV * stripe_c; \
+        if (bias) \
+            bias += NV * LANES; \
     }
+    WHOLE_COLUMNS(FEW_VECTORS, !transposed && m <= FEW_ROWS && (nv > FEW_VECTORS || (nv == FEW_VECTORS && last == LANES)))
+    WHOLE_COLUMNS(3, !transposed && (m == 7 || m == 8) && nv > 4)
+    WHOLE_COLUMNS(TILE_VECTORS, nv > MOST_VECTORS || (nv == TILE_VECTORS && last == LANES))
     if (nv == 0)
         return;
     mask = NAME(first)(last);
@@ -111,7 +165,16 @@ INLINE void NAME(block)(const int transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_
         case 4: COLUMN(4, 1); break;
 #endif
         }
+#undef WHOLE_COLUMNS
 #undef COLUMN
+}
+
+/* A block of C (m, n) where B is far */
+static void NAME(far_block)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b,
+                            ptrdiff_t ldb, const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows)
+{
+    REAL copy[NAME(COPIED)], sums[NAME(BLOCK_ROWS) * MOST_VECTORS * LANES];
+    NAME(block)(0, 1, m, n, k, rows, offset, b, ldb, LANES, bias, add, c, ldc, stripe_c, far_rows, copy, sums);
 }
 
 /* One row of C: `nv` vectors of it, the last partial if `masked`, in as many independent chains of additions. The factors of
@@ -228,7 +291,7 @@ static void NAME(matmul_in_halves)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const 
 {
     enum { ROWS_AT_ONCE = 24, COLUMNS_AT_ONCE = LAST_VECTORS * LANES };
     REAL second[ROWS_AT_ONCE * COLUMNS_AT_ONCE];
-    const Stripes sums = {second, COLUMNS_AT_ONCE, LANES};
+    const Stripes sums = {second, COLUMNS_AT_ONCE, LANES, 0};
     const int transposed = a->reading == COLUMNS;
     const ptrdiff_t half = k / 2;
     for (ptrdiff_t i = 0; i < m; i += ROWS_AT_ONCE)
@@ -236,9 +299,9 @@ static void NAME(matmul_in_halves)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const 
             const ptrdiff_t mi = m - i < ROWS_AT_ONCE ? m - i : ROWS_AT_ONCE;
             const ptrdiff_t nj = n - j < COLUMNS_AT_ONCE ? n - j : COLUMNS_AT_ONCE;
             const REAL *const *rows = a->rows;
-            const Stripes first_b = {(REAL *)b->at + j / LANES * b->stripe, b->ld, b->stripe};
-            const Stripes second_b = {(REAL *)first_b.at + half * b->ld, b->ld, b->stripe};
-            const Stripes to = {(REAL *)c->at + i * c->ld + j / LANES * c->stripe, c->ld, c->stripe};
+            const Stripes first_b = {(REAL *)b->at + j / LANES * b->stripe, b->ld, b->stripe, b->far};
+            const Stripes second_b = {(REAL *)first_b.at + half * b->ld, b->ld, b->stripe, b->far};
+            const Stripes to = {(REAL *)c->at + i * c->ld + j / LANES * c->stripe, c->ld, c->stripe, 0};
             Rows from = {transposed ? rows : rows + i, transposed ? a->offset + i : a->offset, a->reading};
             NAME(matmul)(mi, nj, half, &from, &first_b, bias ? bias + j : NULL, accumulate, &to);
             if (transposed)
@@ -276,10 +339,14 @@ static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const Rows *a, c
             const REAL *start = p ? NULL : bias, *bp = (const REAL *)b->at + p * b->ld;
             const int add = accumulate || p;
             if (transposed)
-                NAME(block)(1, mi, n, kp, rows + p, a->offset + i, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe, 0);
+                NAME(block)(1, 0, mi, n, kp, rows + p, a->offset + i, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe, 0,
+                            NULL, NULL);
+            else if (b->far && b->stripe == LANES)
+                NAME(far_block)(mi, n, kp, rows + i, a->offset + p, bp, b->ld, start, add, to, c->ld, c->stripe,
+                                a->reading == FAR_ROWS);
             else
-                NAME(block)(0, mi, n, kp, rows + i, a->offset + p, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe,
-                            a->reading == FAR_ROWS);
+                NAME(block)(0, 0, mi, n, kp, rows + i, a->offset + p, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe,
+                            a->reading == FAR_ROWS, NULL, NULL);
             p += step_k;
         } while (p < k);
     }

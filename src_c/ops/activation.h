@@ -168,8 +168,7 @@ DERIVATIVE(kept, d * a)
 #undef SELU_SCALE
 #undef SELU_ALPHA
 
-/* a <- exp(a - max a); returns the sum of that and sets *max */
-INLINE REAL NAME(shifted_exp)(ptrdiff_t n, REAL *a, REAL *max)
+INLINE REAL NAME(row_top)(ptrdiff_t n, const REAL *a)
 {
     ptrdiff_t j = LANES;
     REAL m = a[0];
@@ -183,7 +182,14 @@ INLINE REAL NAME(shifted_exp)(ptrdiff_t n, REAL *a, REAL *max)
     }
     for (; j < n; j++)
         m = a[j] > m ? a[j] : m;
-    for (j = 0; j < n; j++)
+    return m;
+}
+
+/* a <- exp(a - max a); returns the sum of that and sets *max */
+INLINE REAL NAME(shifted_exp)(ptrdiff_t n, REAL *a, REAL *max)
+{
+    const REAL m = NAME(row_top)(n, a);
+    for (ptrdiff_t j = 0; j < n; j++)
         a[j] -= m;
     NAME(exp)(1, n, a, n, 0, NULL);
     *max = m;

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from network_cases import expected_output, make
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 
+from fastbp import Dense, Network, Parallel, Residual, Shared
 from fastbp.graph.reference import predicted
 from fastbp.losses import kernel_of
 
@@ -46,6 +48,23 @@ def test_prediction_of_a_row_does_not_depend_on_the_others(rng, dtype, sizes):
         assert_array_equal(net.predict(X[:n]), a[:n])
         assert_array_equal(net.predict(X, order=np.arange(n) + 7), a[7 : n + 7])
         assert_array_equal(net.predict(X[:n], out=np.empty((n, sizes[-1]), dtype)), a[:n])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_rows_of_wide_layers_have_the_bits_of_single_ones(rng, dtype):
+    """By columns or by rows, of weights read in parts, with branches that share buffers, and X that is copied first."""
+    n = 1100 if dtype == "float32" else 520  # whose rows are far from each other
+    shared = Shared(Dense(n, "tanh"), name="shared")
+    branches = Parallel([[Dense(70, "relu"), Dense(n)], [Dense(30)]])
+    layers = [shared, Residual([Dense(n, "softmax"), Dense(n)]), branches, Dense(400, "elu"), shared.transposed(), Dense(3)]
+    for network in (layers[:4] + layers[5:], layers[:3] + [Dense(n)] + layers[4:]):
+        net = Network(network, n_inputs=300, loss="softmax_cross_entropy", dtype=dtype, random_state=0)
+        X = rng.normal(size=(200, 300)).astype(dtype)
+        a = np.concatenate([net.predict(X[i : i + 1]) for i in range(len(X))])
+        for kind in (np.asarray, np.asfortranarray, sparse.csr_array):
+            for m in (1, 2, 3, 6, 7, 8, 9, 25, 96, 97, 200):
+                for n_threads in (1, 2, 3):
+                    assert_array_equal(net.predict(kind(X[:m]), n_threads=n_threads), a[:m])
 
 
 def test_parameters_are_views():

@@ -1,6 +1,7 @@
 """The same bits however many threads, on the reference's numbers."""
 
 import os
+import time
 
 import joblib
 import kernel_table as kt
@@ -171,3 +172,31 @@ def test_never_more_members_than_processors(monkeypatch):
         finally:
             if hasattr(os, "sched_setaffinity"):
                 os.sched_setaffinity(0, before)
+
+
+@pytest.mark.once
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="counts threads as Linux shows them")
+def test_threads_linger_between_predictions_in_a_row_and_no_longer():
+    """One row repays a team that is there; it is gone soon after the last call, and not in a child."""
+    net, X = make([1000, 700, 10]), data([1000, 700, 10], 1)[0]
+    expected, before = net.predict(X), len(os.listdir("/proc/self/task"))
+    many, members, child = np.repeat(X, 80, 0), set(), None
+    for i in range(200):
+        assert_array_equal(net.predict(X, n_threads=2 + i // 150), expected)
+        members.add(net._model.engine.n_members)
+        if i in (80, 120):  # what needs a team of its own size, or anyway
+            assert_array_equal(net.predict(many, n_threads=i // 40), np.repeat(expected, 80, 0))
+        if i == 60:
+            child = os.fork()
+        if i == 100 and child == 0:
+            os._exit(0 if 2 in members else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert 2 in members
+    for _ in range(500):
+        if len(os.listdir("/proc/self/task")) == before:
+            break
+        time.sleep(0.01)
+    assert len(os.listdir("/proc/self/task")) == before
+    start, used = time.perf_counter(), time.process_time()
+    time.sleep(0.1)
+    assert time.process_time() - used < 0.05 * (time.perf_counter() - start) + 0.02

@@ -81,8 +81,9 @@ static void *member_main(void *arg)
     return NULL;
 }
 
-int team_run(int n, TeamTask task, void *arg)
+int team_run(int n, TeamTask task, void *arg, double linger)
 {
+    (void)linger;
     pthread_t threads[MAX_MEMBERS];
     Member members[MAX_MEMBERS];
     Team team = {.task = task, .arg = arg, .n_members = n, .turn = -1};

@@ -95,6 +95,37 @@ def test_matmul_in_blocks(k, dtype, rng, m, n, depth, transposed):
         assert one[0] == c[-1, -1]
 
 
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 6, 7, 8, 9, 13, 200])
+@pytest.mark.parametrize("depth", [0, 5, 200, 611, 2 * 64 * 256 + 3])
+def test_matmul_of_what_is_far(k, dtype, rng, m, depth):
+    """Parts of B are copied, and sums begun again from memory: with the bits of a product that does neither."""
+    n = (21 if depth < 1000 else 8) * k.lanes + 3
+    if m > 9 and depth > 1000:
+        m = 10
+    a, b = rng.normal(size=(m, depth + 2)).astype(dtype), rng.normal(size=(depth, n + 1)).astype(dtype)
+    bias, old = rng.normal(size=n).astype(dtype), rng.normal(size=(m, n)).astype(dtype)
+    pointers = kt.rows(a)
+    for start, accumulate in ((bias, 0), (None, 0), (None, 1)):
+        results = []
+        for far in (0, 1):
+            c, check = guarded((m, n), dtype)
+            c[:] = old
+            k.matmul(
+                m,
+                n,
+                depth,
+                kt.Rows(pointer(pointers), 2, 2 * far),
+                kt.Stripes(pointer(b), n + 1, k.lanes, far),
+                pointer(start),
+                accumulate,
+                kt.Stripes(pointer(c), n, k.lanes),
+            )
+            check()
+            results.append(c)
+        assert_array_equal(*results)
+    assert_allclose(c, old + a[:, 2:].astype(float) @ b[:, :n].astype(float), **tolerance(dtype, depth + 1))
+
+
 @pytest.mark.parametrize("vectors", [8, 9, 12, 13, 14, 16, 21, 22])
 def test_matmul_of_one_row(k, dtype, rng, vectors):
     """Strips of every width, with the bits of the same row in a product of two."""
