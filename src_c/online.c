@@ -102,7 +102,8 @@ void train_online(Run *run)
     const int corrected = run->settings.rule == ADAM || run->settings.rule == ADAMW; /* by the number of the step */
     Chain chain = {
         .layers = layers, .n = run->n_weight_sets, .cost = run->heads->cost, .weight = run->heads->weight, .x = run->x,
-        .y = run->heads->y, .x_in_place = run->x_in_place, .y_in_place = reads_in_place(run->k, &run->heads->y), .has_y = run->heads->has_y, .labels = run->heads->labels,
+        .y = run->heads->y, .x_in_place = run->x_in_place, .y_in_place = reads_in_place(run->k, &run->heads->y),
+        .has_y = run->heads->has_y, .labels = run->heads->labels,
         .sample_weights = run->sample_weights, .order = run->order, .n_rows = run->n_rows, .batch = run->batch,
         .penalty_over_weight = run->penalty_over_weight, .n_penalties = run->n_penalties, .penalties = run->penalties,
         .record = run->record, .inputs = run->values->a[0], .targets = p, .ld_inputs = run->values->ld,
