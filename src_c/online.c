@@ -30,8 +30,10 @@ static int is_layer(const Run *run, int i, int value)
 int learns_online(const Run *run, ptrdiff_t n_rows)
 {
     const int random = run->input_dropout > 0 || run->input_noise > 0 || run->augmentation.height > 0;
+    /* products of more rows are faster in tiles of several rows of weights */
+    const int few = run->batch <= 4 || (run->batch <= ONLINE_ROWS && run->batch * run->n_weights <= 40000);
     int value = 0;
-    if (run->mode != TRAIN || run->batch > ONLINE_ROWS || n_rows <= run->batch || run->shared || run->sparse || random ||
+    if (run->mode != TRAIN || !few || n_rows <= run->batch || run->shared || run->sparse || random ||
         run->n_heads != 1 || run->n_ties > 0 || run->settings.clip_norm > 0 || run->n_forward != 2 * run->n_weight_sets)
         return 0;
     for (int i = 0; i < run->n_forward; i += 2) {
@@ -100,7 +102,8 @@ void train_online(Run *run)
     const int corrected = run->settings.rule == ADAM || run->settings.rule == ADAMW; /* by the number of the step */
     Chain chain = {
         .layers = layers, .n = run->n_weight_sets, .cost = run->heads->cost, .weight = run->heads->weight, .x = run->x,
-        .y = run->heads->y, .x_in_place = run->x_in_place, .y_in_place = reads_in_place(run->k, &run->heads->y), .has_y = run->heads->has_y, .labels = run->heads->labels,
+        .y = run->heads->y, .x_in_place = run->x_in_place, .y_in_place = reads_in_place(run->k, &run->heads->y),
+        .has_y = run->heads->has_y, .labels = run->heads->labels,
         .sample_weights = run->sample_weights, .order = run->order, .n_rows = run->n_rows, .batch = run->batch,
         .penalty_over_weight = run->penalty_over_weight, .n_penalties = run->n_penalties, .penalties = run->penalties,
         .record = run->record, .inputs = run->values->a[0], .targets = p, .ld_inputs = run->values->ld,

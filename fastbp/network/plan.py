@@ -109,7 +109,7 @@ class Plan:
             f"workspace: {self.workspace_size:,} bytes, on {self.sides} side{'s'[: self.sides - 1]}",
         ]
         if self.online:
-            lines.append("online: many batches in one call, without phases, each layer updated as soon as its delta is there")
+            lines.append("online: many batches in one call, without phases; a layer is updated once its delta is there")
         if self.halved is not None:
             lines.append(f"middle stripe of {self.halved} as two sums")
         return "\n".join([*lines, "", *map(str, self.phases)])

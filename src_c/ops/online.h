@@ -1,7 +1,7 @@
-/* Training a chain of dense layers on batches of few rows: all of a step in one function, with the sums of the kernels that make
- * larger steps, term by term. */
+/* Training a chain of dense layers on batches of few rows: whole steps in one call, with the sums of the kernels that make larger
+ * ones, term by term. */
 
-/* Each part is a function of its own, so that what is in registers is its own; and inlined into it are those that it consists of. */
+/* Parts are functions of their own, for registers of their own; what they consist of is inlined. */
 #define PART static __attribute__((noinline))
 
 /* ---- forward --------------------------------------------------------------------------------------------------------------- */
@@ -34,19 +34,20 @@ INLINE void NAME(strip_sums)(const int nv, const int blocks, ptrdiff_t depth, pt
 INLINE void NAME(strip)(const int nv, ptrdiff_t k, const REAL *h, const REAL *w, ptrdiff_t stripe, VEC *total)
 {
     const ptrdiff_t depth = NAME(block_depth)(k);
-    for (ptrdiff_t p = 0; p < k;) {
-        const ptrdiff_t left = k - p;
-        const REAL *from = w + p * LANES;
+    for (ptrdiff_t p = 0, left; p < k;) {
+        left = k - p;
+#define BLOCKS(N) \
+    NAME(strip_sums)(nv, N, depth, left < (N) * depth ? left - ((N) - 1) * depth : depth, h + p, w + p * LANES, stripe, total, \
+                     p > 0); \
+    p += (N) * depth
         if (nv <= 2 && left > 3 * depth) {
-            NAME(strip_sums)(nv, nv <= 2 ? 4 : 1, depth, left < 4 * depth ? left - 3 * depth : depth, h + p, from, stripe, total, p > 0);
-            p += 4 * depth;
+            BLOCKS(nv <= 2 ? 4 : 1);
         } else if (nv <= 4 && left > depth) {
-            NAME(strip_sums)(nv, nv <= 4 ? 2 : 1, depth, left < 2 * depth ? left - depth : depth, h + p, from, stripe, total, p > 0);
-            p += 2 * depth;
+            BLOCKS(nv <= 4 ? 2 : 1);
         } else {
-            NAME(strip_sums)(nv, 1, depth, left < depth ? left : depth, h + p, from, stripe, total, p > 0);
-            p += depth;
+            BLOCKS(1);
         }
+#undef BLOCKS
     }
 }
 
@@ -87,11 +88,12 @@ INLINE REAL NAME(single_sum)(const ChainLayer *layer, const REAL *h)
 static void NAME(chain_product)(ptrdiff_t m, const ChainLayer *layer, const REAL *const *h)
 {
     const ptrdiff_t stripe = layer->n_in * LANES, n = layer->vectors * LANES;
-    const Stripes w = {layer->w, LANES, stripe}, to = {layer->a, layer->ld, LANES};
+    const Stripes w = {.at = layer->w, .ld = LANES, .stripe = stripe}, to = {.at = layer->a, .ld = layer->ld, .stripe = LANES};
     const Rows rows = {h, 0, ROWS}, second_rows = {h, layer->half, ROWS};
     NAME(matmul)(m, n, layer->half, &rows, &w, layer->b, 0, &to);
     if (layer->half < layer->n_in) {
-        const Stripes second_w = {(REAL *)layer->w + layer->half * LANES, LANES, stripe}, second = {layer->d, layer->ld, LANES};
+        const Stripes second_w = {.at = (REAL *)layer->w + layer->half * LANES, .ld = LANES, .stripe = stripe};
+        const Stripes second = {.at = layer->d, .ld = layer->ld, .stripe = LANES};
         NAME(matmul)(m, n, layer->n_in - layer->half, &second_rows, &second_w, NULL, 0, &second);
         NAME(add)(m, n, layer->a, layer->d, layer->ld);
     }
@@ -357,8 +359,7 @@ static void NAME(chain_step)(const Update *u, double S, ptrdiff_t m, const Chain
     }
 }
 
-/* D of the layer below, unless there is none, and the step of the weights: a panel at a time, which is in cache for the one and the
- * other. */
+/* D of the layer below, unless there is none, and the step of the weights: a panel at a time, which is in cache for both. */
 INLINE void NAME(chain_back)(const Update *update, ptrdiff_t m, const ChainLayer *layer, const REAL *const *h,
                              const ChainLayer *below, double S)
 {
@@ -482,7 +483,7 @@ INLINE void NAME(chain_batch)(const Chain *chain, ptrdiff_t m, ptrdiff_t first, 
     record[2] = S;
 }
 
-/* Between the packed form of the weights of single outputs, and of their states, and the column that they are while they learn. */
+/* Between the packed form of single outputs' weights and states, and the columns that they are while they learn. */
 static void NAME(move_columns)(const Chain *chain, int back)
 {
     for (const ChainLayer *layer = chain->layers; layer < chain->layers + chain->n; layer++)
@@ -503,7 +504,8 @@ static void NAME(train_chain)(const Chain *chain, ptrdiff_t begin, ptrdiff_t end
 {
     NAME(move_columns)(chain, 0);
     for (ptrdiff_t batch = begin; batch < end; batch++) {
-        const ptrdiff_t first = batch * chain->batch, left = chain->n_rows - first, m = left < chain->batch ? left : chain->batch;
+        const ptrdiff_t first = batch * chain->batch, left = chain->n_rows - first;
+        const ptrdiff_t m = left < chain->batch ? left : chain->batch;
         const double S = chain->sample_weights ? chain->record[3 * batch + 2] : (double)m;
         double *record = chain->record + 3 * batch;
         if (S == 0)

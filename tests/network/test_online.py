@@ -120,6 +120,8 @@ def test_which_runs_are_online():
     assert not online(chain, batch_size=9) and not online(chain, batch_size=8, X=X[:8])
     assert not online(chain, mode="gradient") and not online(chain, X=sparse.csr_array(X))
     assert not online([Dense(400), Dense(300)], 300)
+    wide = [Dense(64, "tanh"), Dense(64, "tanh"), Dense(5)]
+    assert online(wide, 64, batch_size=4) and not online(wide, 64, batch_size=8)
     assert not online(chain, input_noise=0.1) and not online(chain, input_dropout=0.1)
     assert not online([Dense(8, dropout=0.1), Dense(2)]) and not online([Dense(8, max_norm=1.0), Dense(2)])
     assert not online([Dense(4), Dense(4), Dense(4)], ties=[(0, 1, 0.1)])
@@ -153,7 +155,7 @@ def test_an_epoch_that_diverges_leaves_no_trace(rng, epochs):
 @posix
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
 def test_signals(error):
-    """Ctrl-C stops within a second and leaves whole steps; another error of a handler leaves nothing of an epoch alone."""
+    """Ctrl-C stops within a second and leaves whole steps; a handler's other error leaves nothing of an epoch alone."""
     rng = np.random.default_rng(0)
     X, y = np.broadcast_to(rng.normal(size=20), (4_000_000, 20)), np.broadcast_to(rng.normal(size=3), (4_000_000, 3))
     net, rule = make([20, 30, 3], dtype="float32"), Adam(1e-4)
