@@ -3,8 +3,8 @@
  * Many rows are cut into blocks, each of which a member takes through all ops. Few rows are one block, on which all members work
  * together, by columns and with the barriers that training has: all of W is read once, a part by each member, from its own cache.
  *
- * W is used where it lies; products with many rows copy the part of it at hand where it would not stay in the cache. W^T alone,
- * which a transposed layer needs, is made before. */
+ * W is used where it lies; products with several rows copy the part of it at hand where it would not stay in the cache. For very
+ * many rows, and where a transposed layer needs W^T, the members pack W before, a share each. */
 #include "run.h"
 
 #include <string.h>
@@ -13,7 +13,8 @@ enum {
     BLOCK_ROWS = 96,     /* enough to use a weight often while it is in cache, few enough that activations stay there */
     LEAST_ROWS = 8,      /* of a block that another member might take */
     TOGETHER_ROWS = 48,  /* for each member, up to which they work together, */
-    MOST_TOGETHER = 256  /*   and in all */
+    MOST_TOGETHER = 256, /*   and in all */
+    PACKED_ROWS = 1024   /* from which on packing W takes no time to speak of */
 };
 
 /* What all predictions of a network begin with: weights where they lie, values without what fills up vectors. */
@@ -25,7 +26,7 @@ void prepare_prediction(Run *run)
         w->row_major = !w->keeps_transpose;
         w->far = is_far(run->k, w);
         w->width = w->row_major ? w->n_out : w->vectors * run->k->lanes;
-        run->transposes |= w->keeps_transpose;
+        run->packs |= w->keeps_transpose;
     }
     for (Value *value = run->values; value < run->values + run->n_values; value++) {
         value->width = value->ld = value->n;
@@ -105,6 +106,20 @@ static size_t values_size(const Run *run)
     return run->together ? size : run->n_buffers * (size_t)run->buffer_size;
 }
 
+/* Pack weights that overflow the L1 cache, but for those that CSR reads few rows of. */
+static void pack_weights(Run *run)
+{
+    for (const Op *op = run->forward; op < run->forward + run->n_forward; op++) {
+        Weights *w = run->weights + op->weights;
+        if ((op->kind != OP_DENSE && op->kind != OP_RBF) || (run->sparse && op->input == 0) ||
+            w->n_in * w->n_out * (ptrdiff_t)run->k->itemsize <= 32768)
+            continue;
+        w->row_major = w->far = 0;
+        w->width = w->vectors * run->k->lanes;
+        run->packs = 1;
+    }
+}
+
 void plan_prediction(Run *run, int n_threads)
 {
     const ptrdiff_t itemsize = (ptrdiff_t)run->k->itemsize;
@@ -114,6 +129,8 @@ void plan_prediction(Run *run, int n_threads)
         run->most = run->values->n;
     for (Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++)
         w->packed = run->parameters + w->offset * itemsize;
+    if (run->n_rows >= PACKED_ROWS)
+        pack_weights(run);
     cut_rows(run, n_threads);
     run->buffer_size = aligned(run->chunk * MAX(run->widest, run->x_in_place || run->sparse ? 0 : run->values->n) * itemsize);
     run->scratch_size = aligned(run->n_values * sizeof(Value)) + values_size(run);
@@ -154,13 +171,16 @@ static void place_together(Run *run)
 size_t lay_out_prediction(Run *run, int n_threads, char *p)
 {
     size_t size = 0;
-    for (Weights *w = run->weights; w < run->weights + run->n_weight_sets && run->transposes; w++) {
+    for (Weights *w = run->weights; w < run->weights + run->n_weight_sets && run->packs; w++) {
         const ptrdiff_t packed = aligned((w->n_in + 1) * w->width * run->k->itemsize);
         if (w->row_major)
             continue;
         w->packed = at_offset(p, size);
-        w->wt = at_offset(p, size + packed);
-        size += packed + transpose_size(run, w);
+        size += packed;
+        if (w->keeps_transpose) {
+            w->wt = at_offset(p, size);
+            size += transpose_size(run, w);
+        }
     }
     run->scratch = at_offset(p, size);
     if (p && run->together)

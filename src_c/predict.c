@@ -82,7 +82,7 @@ void predict_member(void *arg, Team *team, int member, int n_members)
     part.values = run->values;
     part.side = 0;
     part.middle = NULL;
-    if (run->transposes) {
+    if (run->packs) {
         move_shares(run, member, n_members, 0);
         barrier(&part);
     }

@@ -103,7 +103,7 @@ typedef struct Run {
     int n_values, n_weight_sets, n_heads;
     int n_buffers;                 /* PREDICT: buffers that values take in turn, */
     ptrdiff_t buffer_size, widest; /*   their bytes, and most columns; */
-    int transposes;                /*   some op needs W^T */
+    int packs;                     /*   and whether some weights are packed first */
     ptrdiff_t n_weights; /* of all */
     Tie *ties;           /* TRAIN */
     int n_ties;

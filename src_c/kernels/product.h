@@ -102,7 +102,7 @@ INLINE void NAME(far_column)(const int nv, ptrdiff_t m, ptrdiff_t k, const REAL 
                              const REAL *next, REAL *copy, REAL *sums)
 {
     const int most = nv == 3 ? ROWS_OF_THREE : nv > TILE_VECTORS ? FEW_ROWS : 6;
-    const ptrdiff_t part = NAME(COPIED) / (nv * LANES), n_parts = m > most ? (k + part - 1) / part : 1;
+    const ptrdiff_t part = NAME(COPIED) / (nv * LANES), n_parts = k && m > most ? (k + part - 1) / part : 1;
     const REAL *init = bias;
     ptrdiff_t ldi = 0, stripe_i = LANES, p = 0;
     for (ptrdiff_t i = 0; i < n_parts; i++) {

@@ -56,7 +56,8 @@ def test_few_rows_of_wide_layers_have_the_bits_of_single_ones(rng, dtype):
     n = 1100 if dtype == "float32" else 520  # whose rows are far from each other
     shared = Shared(Dense(n, "tanh"), name="shared")
     branches = Parallel([[Dense(70, "relu"), Dense(n)], [Dense(30)]])
-    layers = [shared, Residual([Dense(n, "softmax"), Dense(n)]), branches, Dense(400, "elu"), shared.transposed(), Dense(3)]
+    residual = Residual([Dense(n, "softmax"), Dense(n)])
+    layers = [shared, residual, branches, Dense(400, "elu"), shared.transposed(), Dense(3)]
     for network in (layers[:4] + layers[5:], layers[:3] + [Dense(n)] + layers[4:]):
         net = Network(network, n_inputs=300, loss="softmax_cross_entropy", dtype=dtype, random_state=0)
         X = rng.normal(size=(200, 300)).astype(dtype)

@@ -180,11 +180,12 @@ def test_inputs_that_are_changed_are_copied():
 
 
 def test_predictions_use_weights_where_they_lie():
-    """But for those of which a layer needs the transpose."""
+    """But for very many rows, and where a layer needs the transpose."""
     net = Network([Dense(500), Dense(2)], n_inputs=300, dtype="float32", random_state=0)
     assert net.program("predict", batch_size=1).workspace_size < net.parameters.nbytes / 10
-    for rows in (48, 10000):
+    for rows in (48, 1000):
         assert net.program("predict", batch_size=rows, n_threads=1).workspace_size < net.parameters.nbytes
+    assert net.program("predict", batch_size=10000, n_threads=1).workspace_size > 300 * 500 * 4
     code = Shared(Dense(500), name="code")
     net = Network([code, code.transposed()], n_inputs=300, dtype="float32", random_state=0)
     assert net.program("predict", batch_size=1).workspace_size > 2 * 300 * 500 * 4
