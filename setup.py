@@ -71,10 +71,14 @@ core = Extension(
     extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
 )
 
+arrays = Extension(
+    "fastbp._arrays", ["fastbp/_arrays.pyx"], include_dirs=["src_c"], depends=["src_c/kernels.h"],
+    extra_compile_args=["-O2", "-g0"],
+)  # fmt: skip
 usage = Extension("fastbp._usage", ["fastbp/_usage.pyx"], extra_compile_args=["-O2", "-g0"])
 
-core, usage = cythonize([core, usage], language_level=3, build_dir="build/cython")
+core, *others = cythonize([core, arrays, usage], language_level=3, build_dir="build/cython")
 setup(
-    ext_modules=[core, usage],
+    ext_modules=[core, *others],
     cmdclass={"build_ext": BuildExt},
 )

@@ -5,8 +5,8 @@
 Each interpreter has a fastbp installed. For each row and number of threads three processes take turns: one of the old
 build, one of the new and another of the old, then in reverse. Printed are medians over the rounds of the rate of the
 new one over that of the old ones (above 1 it is faster), and of that of the old one over its own, which tells how much
-the machine was disturbed. Beside the rows of the table stand calls whose cost is not in their arithmetic alone:
-`partial_fit` of few rows, steps by hand, gradients of all rows.
+the machine was disturbed. Beside the rows of the table stand calls of one step, as in `online.py`, and gradients of all
+rows.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from dataclasses import replace
 from statistics import geometric_mean, median
 from timeit import Timer
 
-from grid import PREDICTION, TRAINING
+from grid import PREDICTION, STEPS, TRAINING
 
 LEAST_SECONDS = 0.1
 
@@ -32,45 +32,23 @@ def calls():
 
     rows = {}
     for name in ("fastbp", "fastbp MLPClassifier"):
-        for case in (*TRAINING, *PREDICTION):
+        for case in (*TRAINING, *STEPS, *PREDICTION):
             if takes(CONTENDERS[name], case):
-                rows[f"{case.task} {case}, of {case.n_samples} rows, {name}"] = (
+                label = str(case) if case in STEPS else f"{case.task} {case}, of {case.n_samples} rows"
+                rows[f"{label}, {name}"] = (
                     lambda dtype, name=name, case=case: Timer(work(CONTENDERS[name], replace(case, dtype=dtype)))
                 )
 
-    def network(dtype, sizes, n, loss="softmax_cross_entropy"):
-        layers = [*(fastbp.Dense(size, "relu") for size in sizes[1:-1]), fastbp.Dense(sizes[-1])]
-        net = fastbp.Network(layers, n_inputs=sizes[0], loss=loss, dtype=dtype, random_state=0)
-        rng = np.random.default_rng(0)
-        return net, rng.normal(size=(n, sizes[0])).astype(dtype), rng.integers(sizes[-1], size=n)
-
-    def partial_fit(n):
-        def timer(dtype):
-            net, X, y = network(dtype, (4, 64, 64, 2), n)
-            optimizer = fastbp.Adam(0.001)
-            return Timer(lambda: net.partial_fit(X, y, optimizer=optimizer))
-
-        return timer
-
     def gradient(sizes, n):
         def timer(dtype):
-            net, X, y = network(dtype, sizes, n)
+            layers = [*(fastbp.Dense(size, "relu") for size in sizes[1:-1]), fastbp.Dense(sizes[-1])]
+            net = fastbp.Network(layers, n_inputs=sizes[0], loss="softmax_cross_entropy", dtype=dtype, random_state=0)
+            rng = np.random.default_rng(0)
+            X, y = rng.normal(size=(n, sizes[0])).astype(dtype), rng.integers(sizes[-1], size=n)
             return Timer(lambda: net.value_and_gradient(X, y))
 
         return timer
 
-    def by_hand(dtype):
-        net, X, _ = network(dtype, (4, 64, 64, 2), 32, None)
-        optimizer = fastbp.Adam(0.001)
-
-        def step():
-            gradient, _ = net.backward(net.forward(X))
-            net.step(gradient, optimizer)
-
-        return Timer(step)
-
-    rows |= {f"4-64-64-2 partial_fit of {n} rows, adam": partial_fit(n) for n in (1, 32)}
-    rows["4-64-64-2 forward, backward, step, 32 rows"] = by_hand
     rows |= {
         f"{'-'.join(map(str, sizes))} value_and_gradient of {n} rows": gradient(sizes, n)
         for sizes, n in (((784, 100, 10), 20_000), ((8, 32, 2), 100_000), ((512, 1024, 1024, 10), 2_000))

@@ -2,9 +2,12 @@
 
 An instance is made for a `grid.Case` and its data and has some of the methods
 
-    train_epoch()   one shuffled epoch over the data, going on with the optimizer's state
-    predict(X)      class probabilities (n, n_classes), from and to NumPy arrays
-    classify(X)     class labels (n,), estimators only
+    train_epoch()       one shuffled epoch over the data, going on with the optimizer's state
+    partial_fit(X, y)   one step on these rows, NumPy arrays, as they come in a stream
+    by_hand(X)          one step for a cost of one's own, half the squared length of the outputs a,
+                        whose gradient with respect to a is a
+    predict(X)          class probabilities (n, n_classes), from and to NumPy arrays
+    classify(X)         class labels (n,), estimators only
 
 Libraries are imported by the instances, so that this module can be read where some are missing and
 so that a process has only the thread pools of the contender it runs. The number of threads is that
@@ -26,7 +29,7 @@ class Fastbp:
     """`fastbp.Network`, trained with `partial_fit`."""
 
     name, module = "fastbp", "fastbp"
-    tasks, sparse = ("train_epoch", "predict"), False
+    tasks, sparse = ("train_epoch", "partial_fit", "by_hand", "predict"), False
 
     def __init__(self, case, X, y):
         import fastbp
@@ -36,7 +39,7 @@ class Fastbp:
         net = fastbp.Network(
             layers,
             n_inputs=case.sizes[0],
-            loss="softmax_cross_entropy",
+            loss=None if case.task == "by_hand" else "softmax_cross_entropy",
             dtype=case.dtype,
             random_state=0,
         )
@@ -44,14 +47,20 @@ class Fastbp:
             optimizer = fastbp.SGD(case.learning_rate, momentum=0.9)
         else:
             optimizer = fastbp.Adam(case.learning_rate)
-        self.train_epoch = partial(net.partial_fit, X, y, optimizer=optimizer, epochs=1, batch_size=case.batch_size)
+        self.partial_fit = partial(net.partial_fit, optimizer=optimizer, epochs=1, batch_size=case.batch_size)
+        self.train_epoch = partial(self.partial_fit, X, y)
         self.predict = net.predict
+        self.net, self.optimizer = net, optimizer
+
+    def by_hand(self, X):
+        gradient, _ = self.net.backward(self.net.forward(X))
+        self.net.step(gradient, self.optimizer)
 
 
 class Estimator:
     """What scikit-learn's and fastbp's `MLPClassifier` share: all but the import."""
 
-    tasks, sparse = ("train_epoch", "predict", "classify"), True
+    tasks, sparse = ("train_epoch", "partial_fit", "predict", "classify"), True
 
     def __init__(self, case, X, y):
         model = self.estimator()(
@@ -70,6 +79,7 @@ class Estimator:
         if case.sizes[-1] == 2:
             weights[-1], biases[-1] = np.diff(weights[-1]), np.diff(biases[-1])
         model.coefs_, model.intercepts_ = weights, biases
+        self.partial_fit = model.partial_fit
         self.train_epoch = partial(model.partial_fit, X, y)
         self.predict = model.predict_proba
         self.classify = model.predict
@@ -101,7 +111,7 @@ class PyTorch:
     """An eager `nn.Sequential`, a fused optimizer, batches by index and no `DataLoader`."""
 
     name, module = "PyTorch", "torch"
-    tasks, sparse = ("train_epoch", "predict"), False
+    tasks, sparse = ("train_epoch", "partial_fit", "by_hand", "predict"), False
 
     def __init__(self, case, X, y):
         import torch
@@ -127,10 +137,21 @@ class PyTorch:
 
     def train_epoch(self):
         for rows in self.torch.randperm(len(self.X)).split(self.batch_size):
-            x, y = self.X.index_select(0, rows), self.y.index_select(0, rows)
-            self.optimizer.zero_grad(set_to_none=True)
-            self.loss(self.model(x), y).backward()
-            self.optimizer.step()
+            self.step(self.X.index_select(0, rows), self.y.index_select(0, rows))
+
+    def step(self, x, y):
+        self.optimizer.zero_grad(set_to_none=True)
+        self.loss(self.model(x), y).backward()
+        self.optimizer.step()
+
+    def partial_fit(self, X, y):
+        self.step(self.torch.from_numpy(X), self.torch.from_numpy(y))
+
+    def by_hand(self, X):
+        self.optimizer.zero_grad(set_to_none=True)
+        a = self.model(self.torch.from_numpy(X))
+        a.backward(a.detach())
+        self.optimizer.step()
 
     def predict(self, X):
         with self.torch.inference_mode():
@@ -147,10 +168,10 @@ class CompiledPyTorch(PyTorch):
 
 
 class Jax:
-    """The whole epoch in one jitted `lax.scan` with donated state, the shuffling inside."""
+    """The whole epoch in one jitted `lax.scan` with donated state, the shuffling inside; a single step jitted too."""
 
     name, module = "JAX", "jax"
-    tasks, sparse = ("train_epoch", "predict"), False
+    tasks, sparse = ("train_epoch", "partial_fit", "by_hand", "predict"), False
     shuffle_inside, unroll = True, 1
 
     def __init__(self, case, X, y):
@@ -168,6 +189,8 @@ class Jax:
             return x @ W + b
 
         def loss(parameters, x, y):
+            if case.task == "by_hand":
+                return (logits(parameters, x) ** 2).sum() / 2
             log_p = jax.nn.log_softmax(logits(parameters, x))
             return -jnp.take_along_axis(log_p, y[:, None], axis=1).mean()
 
@@ -186,6 +209,17 @@ class Jax:
 
         update = sgd if case.optimizer == "sgd" else adam
 
+        def step(carry, x, y):
+            parameters, optimizer_state = carry
+            value, gradient = jax.value_and_grad(loss)(parameters, x, y)
+            return update(parameters, optimizer_state, gradient), value
+
+        @partial(jax.jit, donate_argnums=0)
+        def single(state, x, y):
+            *carry, key = state
+            carry, value = step(carry, x, y)
+            return (*carry, key), value
+
         @partial(jax.jit, donate_argnums=0)
         def epoch(state, order, X, y):
             parameters, optimizer_state, key = state
@@ -193,14 +227,11 @@ class Jax:
                 key, subkey = jax.random.split(key)
                 order = jax.random.permutation(subkey, n)
 
-            def step(carry, rows):
-                parameters, optimizer_state = carry
-                value, gradient = jax.value_and_grad(loss)(parameters, X[rows], y[rows])
-                return update(parameters, optimizer_state, gradient), value
-
             batches = order.reshape(-1, case.batch_size)
             carry = parameters, optimizer_state
-            carry, losses = jax.lax.scan(step, carry, batches, unroll=self.unroll)
+            carry, losses = jax.lax.scan(
+                lambda carry, rows: step(carry, X[rows], y[rows]), carry, batches, unroll=self.unroll
+            )
             return (*carry, key), losses
 
         parameters = [(jnp.array(W), jnp.array(b)) for W, b in zip(*initial_parameters(case), strict=True)]
@@ -209,13 +240,20 @@ class Jax:
         self.state = parameters, optimizer_state, jax.random.key(0)
         self.rng = np.random.default_rng(0)
         self.X, self.y = jnp.array(X), jnp.array(y.astype(np.int32))
-        self.epoch, self.wait = epoch, jax.block_until_ready
+        self.epoch, self.single, self.wait = epoch, single, jax.block_until_ready
         self.probabilities = jax.jit(lambda parameters, x: jax.nn.softmax(logits(parameters, x)))
 
     def train_epoch(self):
         order = None if self.shuffle_inside else self.rng.permutation(len(self.X)).astype(np.int32)
         self.state, losses = self.epoch(self.state, order, self.X, self.y)
         self.wait((self.state, losses))
+
+    def partial_fit(self, X, y):
+        self.state, loss = self.single(self.state, X, y)
+        self.wait((self.state, loss))
+
+    def by_hand(self, X):
+        self.partial_fit(X, None)
 
     def predict(self, X):
         return np.asarray(self.probabilities(self.state[0], X))
@@ -228,8 +266,30 @@ class TunedJax(Jax):
     shuffle_inside, unroll = False, 4
 
 
+def as_onnx(case):
+    """The network as an ONNX file's bytes: one `Gemm` a layer, with `Relu` or `Softmax` after it."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, constants, value = [], [], "x"
+    last = len(case.sizes) - 2
+    for i, (W, b) in enumerate(zip(*initial_parameters(case), strict=True)):
+        constants += [numpy_helper.from_array(W, f"W{i}"), numpy_helper.from_array(b, f"b{i}")]
+        nodes.append(helper.make_node("Gemm", [value, f"W{i}", f"b{i}"], [f"z{i}"]))
+        value = f"a{i}" if i < last else "probabilities"
+        nodes.append(helper.make_node("Relu" if i < last else "Softmax", [f"z{i}"], [value]))
+    real = TensorProto.FLOAT if case.dtype == "float32" else TensorProto.DOUBLE
+    graph = helper.make_graph(
+        nodes,
+        "mlp",
+        [helper.make_tensor_value_info("x", real, [None, case.sizes[0]])],
+        [helper.make_tensor_value_info(value, real, [None, case.sizes[-1]])],
+        constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
 class OnnxRuntime:
-    """One `Gemm` a layer, which the session fuses with its `Relu`. Prediction only."""
+    """A session, which fuses each `Gemm` with its `Relu`. Prediction only."""
 
     name, module = "ONNX Runtime", "onnxruntime"
     tasks, sparse = ("predict",), False
@@ -237,32 +297,114 @@ class OnnxRuntime:
 
     def __init__(self, case, X, y):
         import onnxruntime
-        from onnx import TensorProto, helper, numpy_helper
 
-        nodes, constants, value = [], [], "x"
-        last = len(case.sizes) - 2
-        for i, (W, b) in enumerate(zip(*initial_parameters(case), strict=True)):
-            constants += [numpy_helper.from_array(W, f"W{i}"), numpy_helper.from_array(b, f"b{i}")]
-            nodes.append(helper.make_node("Gemm", [value, f"W{i}", f"b{i}"], [f"z{i}"]))
-            value = f"a{i}" if i < last else "probabilities"
-            nodes.append(helper.make_node("Relu" if i < last else "Softmax", [f"z{i}"], [value]))
-        real = TensorProto.FLOAT if case.dtype == "float32" else TensorProto.DOUBLE
-        graph = helper.make_graph(
-            nodes,
-            "mlp",
-            [helper.make_tensor_value_info("x", real, [None, case.sizes[0]])],
-            [helper.make_tensor_value_info(value, real, [None, case.sizes[-1]])],
-            constants,
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
-        self.session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = onnxruntime.InferenceSession(as_onnx(case), options, providers=["CPUExecutionProvider"])
 
     def predict(self, X):
         return self.session.run(None, {"x": X})[0]
+
+
+class OpenVino:
+    """The same model as ONNX Runtime's, compiled for latency, in float32 whatever the dtype. Prediction only."""
+
+    name, module = "OpenVINO", "openvino"
+    tasks, sparse = ("predict",), False
+    also_needs = ("onnx",)
+
+    def __init__(self, case, X, y):
+        import openvino
+
+        core = openvino.Core()
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", os.cpu_count()),
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        model = core.read_model(as_onnx(case))
+        self.request = core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def predict(self, X):
+        return self.request.infer([X], share_inputs=True)[0]
+
+
+class LiteRT:
+    """Layers with `Relu` fused, run by XNNPACK in float32, for the case's number of rows alone. Prediction only."""
+
+    name, module = "LiteRT", "ai_edge_litert"
+    tasks, sparse = ("predict",), False
+    also_needs = ("flatbuffers",)
+
+    def __init__(self, case, X, y):
+        from ai_edge_litert.interpreter import Interpreter
+
+        n_threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
+        self.interpreter = Interpreter(model_content=as_tflite(case, len(X)), num_threads=n_threads)
+        self.interpreter.allocate_tensors()
+        self.output = self.interpreter.get_output_details()[0]["index"]
+
+    def predict(self, X):
+        self.interpreter.set_tensor(0, X)
+        self.interpreter.invoke()
+        return self.interpreter.get_tensor(self.output)
+
+
+def as_tflite(case, n_rows):
+    """The network for so many rows as a TensorFlow Lite file's bytes, in float32."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    def make(table, **fields):
+        made = table()
+        for name, value in fields.items():
+            setattr(made, name, value)
+        return made
+
+    def of_code(code):
+        return make(schema.OperatorCodeT, builtinCode=code, deprecatedBuiltinCode=code, version=1)
+
+    buffers, tensors, operators = [schema.BufferT()], [], []
+
+    def tensor(shape, values=None):
+        buffer = 0
+        if values is not None:
+            buffers.append(make(schema.BufferT, data=np.frombuffer(values.astype(np.float32).tobytes(), np.uint8)))
+            buffer = len(buffers) - 1
+        tensors.append(make(schema.TensorT, shape=list(shape), type=schema.TensorType.FLOAT32, buffer=buffer))
+        return len(tensors) - 1
+
+    def operator(code, inputs, output, options, **settings):
+        operators.append(
+            make(
+                schema.OperatorT,
+                opcodeIndex=code,
+                inputs=inputs,
+                outputs=[output],
+                builtinOptionsType=getattr(schema.BuiltinOptions, options),
+                builtinOptions=make(getattr(schema, f"{options}T"), **settings),
+            )
+        )
+        return output
+
+    value = tensor((n_rows, case.sizes[0]))
+    for W, b in zip(*initial_parameters(case), strict=True):
+        last = len(operators) == len(case.sizes) - 2
+        unit = schema.ActivationFunctionType.NONE if last else schema.ActivationFunctionType.RELU
+        inputs = [value, tensor(W.T.shape, W.T), tensor(b.shape, b)]
+        value = operator(0, inputs, tensor((n_rows, len(b))), "FullyConnectedOptions", fusedActivationFunction=unit)
+    value = operator(1, [value], tensor((n_rows, case.sizes[-1])), "SoftmaxOptions", beta=1.0)
+    graph = make(schema.SubGraphT, tensors=tensors, inputs=[0], outputs=[value], operators=operators)
+    model = make(
+        schema.ModelT,
+        version=3,
+        operatorCodes=[of_code(schema.BuiltinOperator.FULLY_CONNECTED), of_code(schema.BuiltinOperator.SOFTMAX)],
+        subgraphs=[graph],
+        buffers=buffers,
+    )
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 class Gemm:
@@ -291,6 +433,8 @@ CONTENDERS = {
         Jax,
         TunedJax,
         OnnxRuntime,
+        OpenVino,
+        LiteRT,
     )
     if all(find_spec(module) for module in (c.module, *getattr(c, "also_needs", ())))
 }
@@ -305,4 +449,5 @@ def work(contender, case):
     """The call to be timed, without arguments, on the data of the case."""
     X, y = data(case)
     method = getattr(contender(case, X, y), case.task)
-    return method if case.task == "train_epoch" else partial(method, X)
+    arguments = {"train_epoch": (), "partial_fit": (X, y)}.get(case.task, (X,))
+    return partial(method, *arguments)

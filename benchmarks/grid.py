@@ -11,14 +11,17 @@ from itertools import pairwise
 
 import numpy as np
 
+STEP_TASKS = ("partial_fit", "by_hand")
+
 
 @dataclass(frozen=True)
 class Case:
     """A network, the way it is trained and the data it sees.
 
-    `task` names the method of the contenders that is timed: "train_epoch", "predict"
-    (probabilities) or "classify" (labels, estimators only). `density` is the share of nonzeros of
-    CSR input, None for dense input, of which the share `zeros` is zeros.
+    `task` names the method of the contenders that is timed: "train_epoch", "partial_fit" (one step
+    on all rows), "by_hand" (the same for a cost of one's own), "predict" (probabilities) or
+    "classify" (labels, estimators only). `density` is the share of nonzeros of CSR input, None for
+    dense input, of which the share `zeros` is zeros.
     """
 
     task: str
@@ -39,6 +42,8 @@ class Case:
             text = "-".join(map(str, sizes))
         if self.task == "train_epoch":
             text += f", {self.batch_size}"
+        if self.task in STEP_TASKS:
+            text += f", {self.task} of {self.n_samples}"
         if self.task == "classify":
             text += ", labels"
         if self.optimizer != "sgd":
@@ -57,7 +62,7 @@ class Case:
         input gradient), of which the first layer does not need the last.
         """
         weights = [n_in * n_out for n_in, n_out in pairwise(self.sizes)]
-        return 6 * sum(weights) - 2 * weights[0] if self.task == "train_epoch" else 2 * sum(weights)
+        return 2 * sum(weights) if self.task in ("predict", "classify") else 6 * sum(weights) - 2 * weights[0]
 
 
 def training(sizes, batch_size, n_samples, **settings):
@@ -76,6 +81,12 @@ TRAINING = [
     training((784, 128, 10), 128, 12_800, optimizer="adam", learning_rate=0.001),
     training((784, 128, 10), 128, 12_800, optimizer="adam", learning_rate=0.001, zeros=0.8),
     training((50_000, 100, 10), 200, 20_000, optimizer="adam", learning_rate=0.001, density=0.002),
+]
+
+STEPS = [
+    Case(task, sizes, n, n, "adam", 0.001)
+    for sizes in ((4, 64, 64, 2), (64, 256, 256, 8))
+    for task, n in (("partial_fit", 1), ("partial_fit", 32), ("partial_fit", 256), ("by_hand", 32))
 ]
 
 NETWORKS = [(4, 64, 64, 2), (784, 100, 10), (54, 256, 256, 7), (784, 512, 512, 10)]

@@ -1,26 +1,27 @@
-"""Draw training speed against batch size, width and depth: ``python benchmarks/sweep.py``.
+"""Draw training speed against batch size, width and depth, predict few rows: ``python benchmarks/sweep.py``.
 
 A curve should have no cliffs: the points whose share of gemm is less than 0.7 of what the points
-beside them suggest are listed and circled. Measured as in ``table.py``: a process for each library,
-alternating rounds, medians, the product of two matrices as the yardstick. Tables go to the standard
-output, the picture to a file whose ending says what it is, ``.png`` or ``.svg``. Of JAX's two
-variants the better counts.
+beside them suggest are listed and circled. Wide networks predict from 1 to 256 rows: listed are the
+numbers of rows of which each takes more than 1.2 times as long as at the number before. Measured as
+in ``table.py``: a process for each library, alternating rounds, medians, the product of two matrices
+as the yardstick. Tables go to the standard output, the picture to a file whose ending says what it
+is, ``.png`` or ``.svg``. Of JAX's two variants the better counts.
 
 An epoch lasts some 0.1 s where a step is slowest, in PyTorch. That makes it short at small batches:
 the data then stay in the cache, for all libraries. The learning rate is small, so that no network
 blows up or dies, which could change speeds.
 
-Needs matplotlib, and what ``table.py`` needs.
+Needs matplotlib for the picture, and what ``table.py`` needs.
 """
 
 import argparse
 import math
 import os
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 from contenders import CONTENDERS
@@ -30,6 +31,10 @@ from table import DISTURBED, YARDSTICK, cpu_model, measure, section
 LIBRARIES = {"fastbp": ["fastbp"], "JAX": ["JAX", "JAX tuned"], "PyTorch": ["PyTorch"]}
 COLOURS = {"fastbp": "#c03a2b", "JAX": "#2f6fab", "PyTorch": "#808080"}
 CLIFF = 0.7
+PREDICTORS = ["fastbp", "PyTorch", "ONNX Runtime", "OpenVINO", "LiteRT"]
+ROWS = (1, 2, 3, 7, 8, 24, 25, 47, 48, 100, 200, 256)
+WIDE = [(784, 512, 512, 10), (2048, 2048, 2048, 10)]
+STEP = 1.2
 
 
 @dataclass(frozen=True)
@@ -116,9 +121,69 @@ def draw(file, title, gflops, curves):
     figure.savefig(file, dpi=150)
 
 
+def training_curves(plot, points, rounds, n_threads):
+    """Measure, print and draw all panels."""
+    libraries = {library: [n for n in names if n in CONTENDERS] for library, names in LIBRARIES.items()}
+    libraries = {library: names for library, names in libraries.items() if names}
+    names = [name for names in libraries.values() for name in names]
+    panels = [{value: panel.case(value) for value in panel.values(points)} for panel in PANELS]
+    cases = [case for cases in panels for case in cases.values()]
+    contenders = [CONTENDERS[name] for name in names]
+    rates, gemm, others, versions = measure(cases, contenders, [n_threads], rounds, "float32")
+
+    gflops = gemm[n_threads] * YARDSTICK.flops / 1e9
+    print(f"- gemm {gflops:.0f} GFLOP/s; {named(versions)}\n")
+    curves = [
+        {library: curve(cases, names, rates, gemm, n_threads) for library, names in libraries.items()}
+        for cases in panels
+    ]
+    for panel, cases, lines in zip(PANELS, panels, curves, strict=True):
+        title = f"Training, thousand samples per second, by {panel.axis}"
+        print(*section(title, list(cases.values()), names, [n_threads], rates, gemm, others), sep="\n")
+        for value, share, ratio in cliffs(lines["fastbp"]):
+            print(f"- CLIFF at {value}: {share:.1%} of gemm, {ratio:.2f} of the line between its neighbours")
+    if not any(cliffs(lines["fastbp"]) for lines in curves):
+        print("No cliffs.")
+    threads = "one thread" if n_threads == 1 else f"{n_threads} threads"
+    draw(
+        plot, f"Training speed on {cpu_model()}, {threads}: float32, softmax cross-entropy, ReLU, SGD with momentum, "
+        f"shuffled", gflops, curves,
+    )  # fmt: skip
+    print(f"{plot} written", file=sys.stderr)
+
+
+def predictions_of_few_rows(rounds, n_threads):
+    """Measure and print a table for each wide network, and where more rows take much more time each."""
+    names = [name for name in PREDICTORS if name in CONTENDERS]
+    networks = {sizes: [Case("predict", sizes, n) for n in ROWS] for sizes in WIDE}
+    cases = [case for cases in networks.values() for case in cases]
+    contenders = [CONTENDERS[name] for name in names]
+    rates, _, others, versions = measure(cases, contenders, [n_threads], rounds, "float32")
+    print(f"- {named(versions)}")
+    for sizes, cases in networks.items():
+        print(f"\n### Prediction of few rows by {'-'.join(map(str, sizes))}, microseconds a row\n")
+        print("| " + " | ".join(["rows", *names, "× best peer"]) + " |")
+        print("|---" + "|---:" * (len(names) + 1) + "|")
+        for case in cases:
+            mine, *theirs = (1e6 / rates[case, name, n_threads] for name in names)
+            cells = [f"{time:,.1f}" for time in (mine, *theirs)] + [f"{min(theirs) / mine:.2f}" if theirs else "–"]
+            print(f"| {case.n_samples}{' †' * (others[case] > DISTURBED)} | " + " | ".join(cells) + " |")
+        print()
+        for fewer, more in pairwise(cases):
+            ratio = rates[fewer, "fastbp", n_threads] / rates[more, "fastbp", n_threads]
+            if ratio > STEP:
+                print(f"- CLIFF at {more.n_samples} rows: each takes {ratio:.2f} times one of {fewer.n_samples}")
+
+
+def named(versions):
+    return ", ".join(f"{module} {version}" for module, version in sorted(versions.items()))
+
+
 def main():
     n_cpus = len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parts = ["training", "prediction"]
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts, help="default: both")
     parser.add_argument("--points", type=int, default=14, help="values on each axis at most (default 14)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each point (default 3)")
     parser.add_argument("--threads", type=int, default=n_cpus, help=f"default: all, {n_cpus}")
@@ -130,40 +195,15 @@ def main():
         parser.error(f"--threads {options.threads}: this process may use {n_cpus} CPUs")
     if options.plot.suffix not in (".png", ".svg") or not options.plot.parent.is_dir():
         parser.error(f"--plot must be a .png or .svg in a folder that exists, got {options.plot}")
-    if not find_spec("matplotlib"):
+    if "training" in options.parts and not find_spec("matplotlib"):
         parser.error("the picture needs matplotlib, which is not installed")
 
-    libraries = {library: [n for n in names if n in CONTENDERS] for library, names in LIBRARIES.items()}
-    libraries = {library: names for library, names in libraries.items() if names}
-    names = [name for names in libraries.values() for name in names]
-    panels = [{value: panel.case(value) for value in panel.values(options.points)} for panel in PANELS]
-    start, n = time.monotonic(), options.threads
-    rates, gemm, others, versions = measure(
-        [case for cases in panels for case in cases.values()], [CONTENDERS[name] for name in names], [n],
-        options.rounds, "float32",
-    )  # fmt: skip
-
-    used = ", ".join(f"{module} {version}" for module, version in sorted(versions.items()))
-    gflops = gemm[n] * YARDSTICK.flops / 1e9
-    print(f"- {cpu_model()}, {n} of {n_cpus} CPUs; gemm {gflops:.0f} GFLOP/s; {used}")
-    print(f"- float32; medians of {options.rounds} rounds; {time.monotonic() - start:.0f} s")
-    print(f"- † others kept more than {DISTURBED} CPUs busy during the row\n")
-    curves = [
-        {library: curve(cases, names, rates, gemm, n) for library, names in libraries.items()} for cases in panels
-    ]
-    for panel, cases, lines in zip(PANELS, panels, curves, strict=True):
-        title = f"Training, thousand samples per second, by {panel.axis}"
-        print(*section(title, list(cases.values()), names, [n], rates, gemm, others), sep="\n")
-        for value, share, ratio in cliffs(lines["fastbp"]):
-            print(f"- CLIFF at {value}: {share:.1%} of gemm, {ratio:.2f} of the line between its neighbours")
-    if not any(cliffs(lines["fastbp"]) for lines in curves):
-        print("No cliffs.")
-    threads = "one thread" if n == 1 else f"{n} threads"
-    draw(
-        options.plot, f"Training speed on {cpu_model()}, {threads}: float32, softmax cross-entropy, ReLU, SGD with "
-        f"momentum, shuffled", gflops, curves,
-    )  # fmt: skip
-    print(f"{options.plot} written", file=sys.stderr)
+    print(f"- {cpu_model()}, {options.threads} of {n_cpus} CPUs; float32; medians of {options.rounds} rounds")
+    print(f"- † others kept more than {DISTURBED} CPUs busy during the row")
+    if "training" in options.parts:
+        training_curves(options.plot, options.points, options.rounds, options.threads)
+    if "prediction" in options.parts:
+        predictions_of_few_rows(options.rounds, options.threads)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from importlib import import_module
 from statistics import geometric_mean, median
 from timeit import Timer
 
-from contenders import CONTENDERS, CompiledPyTorch, Gemm, takes, work
+from contenders import CONTENDERS, CompiledPyTorch, Gemm, LiteRT, OpenVino, takes, work
 from grid import PREDICTION, TRAINING, Case
 
 LEAST_SECONDS = 0.15
@@ -70,7 +70,7 @@ def settle(patience=5.0):
     raise RuntimeError(f"threads still spin {patience} s after their work")
 
 
-def serve(connection, contender):
+def serve(connection, contender, work):
     """Build and warm up each case received and answer the library's version; for None time it: samples/s."""
     library = import_module(contender.module)
     with suppress(EOFError, BrokenPipeError):  # until the parent has gone
@@ -94,13 +94,13 @@ def serve(connection, contender):
 
 
 class Worker:
-    """A process running one contender with a number of threads."""
+    """A process running one contender with a number of threads; `work(contender, case)` is the call to be timed."""
 
-    def __init__(self, contender, n_threads):
+    def __init__(self, contender, n_threads, work=work):
         self.contender, self.n_threads = contender, n_threads
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, contender), daemon=True)
+        self.process = context.Process(target=serve, args=(theirs, contender, work), daemon=True)
         with threads_limited(n_threads):
             self.process.start()
         theirs.close()
@@ -240,6 +240,8 @@ def main():
         parser.error(f"no row has {options.rows!r} in its section's title or its label")
     if max(options.threads) > n_cpus:
         parser.error(f"--threads {max(options.threads)}: this process may use {n_cpus} CPUs")
+    if options.dtype == "float64":
+        options.peers = [name for name in options.peers if CONTENDERS[name] not in (LiteRT, OpenVino)]  # float32 alone
     names = [name for name, c in CONTENDERS.items() if c.module == "fastbp" or name in options.peers]
 
     load, start = os.getloadavg()[0], time.monotonic()

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from contenders import CONTENDERS, CompiledPyTorch, takes, work
-from grid import PREDICTION, TRAINING, cross_entropy, data, initial_parameters, shortened
+from grid import PREDICTION, STEPS, TRAINING, cross_entropy, data, initial_parameters, shortened
+from online import LIBRARY, Fann, OnlineFastbp, online, rows
 
 CHOSEN = [c for c in CONTENDERS.values() if c is not CompiledPyTorch]
 
@@ -24,7 +25,7 @@ def pairs(cases):
     ]
 
 
-@pytest.mark.parametrize("contender, case", pairs(TRAINING + PREDICTION))
+@pytest.mark.parametrize("contender, case", pairs(TRAINING + STEPS + PREDICTION))
 def test_speed(benchmark, contender, case):
     benchmark.group = f"{case.task}: {case}, {case.n_samples} samples"
     call = work(contender, case)
@@ -47,6 +48,56 @@ def test_losses_fall_alike(case):
             falls[contender.name] = start - cross_entropy(model.predict(X), y)
     assert min(falls.values()) > 0.04 * start
     np.testing.assert_allclose([*falls.values()], np.median([*falls.values()]), rtol=0.15)
+
+
+@pytest.mark.parametrize("case", [case for case in STEPS if case.task == "partial_fit"], ids=str)
+def test_steps_lower_the_loss_alike(case):
+    """Within 25%: the single output that estimators have for two classes moves half as fast as two do."""
+    X, y = data(case)
+    falls = {}
+    for contender in CHOSEN:
+        if takes(contender, case):
+            model = contender(case, X, y)
+            start = cross_entropy(model.predict(X), y)
+            for _ in range(10):
+                model.partial_fit(X, y)
+            falls[contender.name] = start - cross_entropy(model.predict(X), y)
+    assert min(falls.values()) > 0.04 * start
+    np.testing.assert_allclose([*falls.values()], np.median([*falls.values()]), rtol=0.25)
+
+
+@pytest.mark.parametrize("case", [case for case in STEPS if case.task == "by_hand"], ids=str)
+def test_steps_by_hand_shrink_the_outputs_alike(case):
+    X, y = data(case)
+
+    def length(model):
+        """Of the outputs less their mean in each row: what the logarithm of softmax is too, up to that mean."""
+        a = model.predict(X) if model.name == "fastbp" else np.log(model.predict(X))
+        return np.linalg.norm(a - a.mean(axis=1, keepdims=True))
+
+    shrunk = {}
+    for contender in CHOSEN:
+        if takes(contender, case):
+            model = contender(case, X, y)
+            start = length(model)
+            for _ in range(10):
+                model.by_hand(X)
+            shrunk[contender.name] = length(model) / start
+    assert max(shrunk.values()) < 0.9
+    np.testing.assert_allclose([*shrunk.values()], np.median([*shrunk.values()]), rtol=0.02)
+
+
+@pytest.mark.skipif(not LIBRARY, reason="FANN's library is not there")
+def test_fann_learns_the_same():
+    case = online((5, 7, 3), 200)
+    X, y = rows(case)
+    mine, theirs = (contender(case, X, y) for contender in (OnlineFastbp, Fann))
+    start = mine.predict(X)
+    np.testing.assert_allclose(theirs.predict(X), start, atol=1e-6)
+    for model in mine, theirs:
+        model.learn_online()
+    assert np.abs(mine.predict(X) - start).max() > 0.1
+    np.testing.assert_allclose(theirs.predict(X), mine.predict(X), atol=1e-5)
 
 
 @pytest.mark.parametrize("contender, case", pairs(PREDICTION))

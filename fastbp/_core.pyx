@@ -4,12 +4,9 @@
 src_c/run.h says how the members of the team share a batch; fastbp/network/ has checked all that comes in.
 """
 cimport cython
-from cpython.buffer cimport (
-    Py_buffer, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
-)
 from libc.math cimport INFINITY, NAN
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t, uint32_t, uintptr_t
+from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from numpy cimport (
@@ -17,8 +14,7 @@ from numpy cimport (
     PyArray_ISBEHAVED_RO, PyArray_NDIM, PyArray_STRIDE, PyArray_TYPE, import_array, npy_intp,
 )
 
-import numpy as np
-
+from fastbp._arrays cimport Buffer, Data
 from fastbp._blas cimport gemm
 from fastbp._usage cimport Running, Workspace
 
@@ -78,122 +74,22 @@ def choose_isa(name):
     return chosen.isa.decode()
 
 
-# ---- arrays as the caller has them ----------------------------------------------------------------------------------
-
-cdef class Buffer:
-    """An array's memory, borrowed for as long as this object lives."""
-
-    cdef Py_buffer view
-    cdef bint held
-
-    def __cinit__(self, array, bint writable=False):
-        PyObject_GetBuffer(array, &self.view, PyBUF_STRIDES | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
-        self.held = True
-
-    def __dealloc__(self):
-        if self.held:
-            PyBuffer_Release(&self.view)
-
-    cdef char *pointer(self):
-        return <char *>self.view.buf
-
-    cdef DType dtype(self) except *:
-        cdef char code = self.view.format[0] if self.view.format != NULL else c"B"
-        if code == c"f":
-            return FLOAT32
-        if code == c"d":
-            return FLOAT64
-        if code == c"B" or code == c"?":
-            return UINT8
-        raise TypeError(f"unsupported buffer format {self.view.format.decode()!r}")
-
-    cdef Strided strided(self) except *:
-        cdef Strided s
-        s.data = <char *>self.view.buf
-        s.row_stride = self.view.strides[0]
-        s.column_stride = self.view.strides[1] if self.view.ndim == 2 else self.view.itemsize
-        s.dtype = self.dtype()
-        return s
+def all_finite(array):
+    """Whether there is no NaN and no infinity in a contiguous array of float32 or float64."""
+    cdef Buffer b = Buffer(array)
+    return bool(_kernels[b.dtype() == FLOAT64].all_below(b.view.len // b.view.itemsize, b.pointer(), INFINITY))
 
 
-cdef int check_vector(Buffer b) except -1:
-    """ValueError unless it is what one of the arrays of CSR may be."""
-    if b.view.ndim != 1 or b.view.itemsize > 8 or (b.view.shape[0] > 1 and b.view.strides[0] != b.view.itemsize):
-        raise ValueError("X must be a valid CSR matrix, got one whose arrays are not contiguous vectors")
-    return 0
-
-
-def checked_bounds(indptr, Py_ssize_t n_rows, Py_ssize_t n):
-    """A copy (int64) of the contiguous `indptr` of CSR, ours alone: other threads may write to the original. ValueError unless
-    it ascends from 0 to n at most."""
-    cdef Buffer b = Buffer(indptr), c
-    cdef int64_t *bounds
-    cdef int64_t last = 0
-    cdef Py_ssize_t i
-    cdef bint good
-    check_vector(b)
-    good = b.view.shape[0] == n_rows + 1 and b.view.itemsize >= 4
-    checked = np.empty(n_rows + 1, np.int64)
-    c = Buffer(checked, True)
-    bounds = <int64_t *>c.pointer()
-    for i in range(n_rows + 1 if good else 0):
-        bounds[i] = (<const int64_t *>b.pointer())[i] if b.view.itemsize == 8 else (<const int32_t *>b.pointer())[i]
-        good = good and bounds[i] >= last
-        last = bounds[i]
-    if not good or bounds[0] != 0 or last > n:
-        raise ValueError("X must be a valid CSR matrix, got one whose indptr is out of bounds")
-    return checked
-
-
-cdef class Data:
-    """Training data: X dense or CSR, targets, weights; borrowed, not copied. fastbp/network/ has checked all of it.
-
-    Another thread may write to what is borrowed: values may be anything, but nothing may lead out of bounds. Of CSR, this has
-    the bounds of the rows for itself, and the kernels look at the columns as they read them.
-
-    X : (n, n_features) array of float32, float64, uint8 or bool with any strides, or CSR with ascending columns;
-    y : (n, n_outputs) array of the same dtypes, or None; labels : (n,) int64, or None; or tuples of them, one for each output
-    of the network; weights : (n,) float64, or None.
-    """
-
-    cdef readonly Py_ssize_t n_rows, n_features
-    cdef bint sparse
-    cdef Py_ssize_t most, n_nonzeros    # in a row of CSR, in all
-    cdef Strided x
-    cdef Csr csr
-    cdef list y, labels  # Buffers or None, of each output
-    cdef const double *weights
-    cdef list buffers
-
-    def __init__(self, X, y=None, labels=None, weights=None):
-        cdef Buffer b
-        cdef Py_ssize_t n, i
-        self.buffers = []
-        self.n_rows, self.n_features = X.shape
-        self.sparse = not hasattr(X, "strides")
-        if self.sparse:
-            b = self.borrow(X.data)
-            check_vector(b)
-            self.csr.data, self.csr.dtype, n = b.pointer(), b.dtype(), b.view.shape[0]
-            b = self.borrow(X.indices)
-            check_vector(b)
-            self.csr.indices, self.csr.wide_indices, n = b.pointer(), b.view.itemsize == 8, min(n, b.view.shape[0])
-            b = self.borrow(checked_bounds(X.indptr, self.n_rows, n))
-            self.csr.indptr, self.csr.n_columns = <const int64_t *>b.pointer(), self.n_features
-            self.n_nonzeros = self.csr.indptr[self.n_rows]
-            for i in range(self.n_rows):
-                self.most = max(self.most, self.csr.indptr[i + 1] - self.csr.indptr[i])
-        else:
-            self.x = self.borrow(X).strided()
-        self.y = [a if a is None else self.borrow(a) for a in (y if isinstance(y, tuple) else (y,))]
-        self.labels = [a if a is None else self.borrow(a) for a in (labels if isinstance(labels, tuple) else (labels,))]
-        if weights is not None:
-            self.weights = <const double *>self.borrow(weights).pointer()
-
-    cdef Buffer borrow(self, array):
-        cdef Buffer b = Buffer(array)
-        self.buffers.append(b)
-        return b
+def gather_rows(X, out):
+    """All rows of X, an array as `Data` takes it, to `out`: as many and as wide, float32 or float64, in C order."""
+    cdef Buffer source = Buffer(X), to = Buffer(out, True)
+    cdef Strided x = source.strided()
+    cdef const Kernels *k = &_kernels[0 if to.dtype() == FLOAT32 else 1]
+    cdef Py_ssize_t m = to.view.shape[0], n = to.view.shape[1], i = 0
+    with nogil:
+        while i < m:  # so few rows that their pages and cache lines stay at hand
+            k.gather(min(m - i, 256), n, &x, NULL, i, <char *>to.view.buf + i * n * <Py_ssize_t>k.itemsize, n)
+            i += 256
 
 
 cdef int poll(Run *run) noexcept nogil:
@@ -284,11 +180,14 @@ cdef class Engine(Workspace):
     cdef Run network, predicting           # what all runs, and predictions, begin with
     cdef list levels
     cdef Memory workspace
+    cdef dict last_settings
+    cdef Settings settings
     cdef Memory kept_memory   # workspace of a prediction, for the next one
     cdef double ended, gap    # when the last prediction that might repay a team did, and until the next one;
     cdef int n_in_a_row       #   how many have followed each other at once
     cdef Pace pace
     cdef Py_ssize_t paced_batch
+    cdef bint radial                       # some weights are
     cdef readonly Py_ssize_t n_parameters
     cdef readonly int n_members  # of the last run's team
 
@@ -318,6 +217,7 @@ cdef class Engine(Workspace):
             w = run.weights + i
             w.n_in, w.n_out, w.has_bias, w.radial, w.max_norm, w.offset = n_in, n_out, has_bias, radial, max_norm or 0, offset
             w.half = w.n_in
+            self.radial |= w.radial
             w.vectors = (w.n_out + self.k.lanes - 1) // self.k.lanes
             run.n_weights += w.n_in * w.n_out
             self.n_parameters = w.offset + (w.n_in + w.has_bias) * w.n_out
@@ -377,11 +277,21 @@ cdef class Engine(Workspace):
         run.next_check = team_clock() + 0.05
         return 0
 
+    cdef Settings settings_from(self, dict settings) except *:
+        """Those of an optimizer, which go on being the same where the dict is."""
+        if settings is not self.last_settings:
+            self.settings, self.last_settings = settings, settings
+        return self.settings
+
     cdef int place(self, Run *run, Py_ssize_t chunk, int n_threads) except -1:
         """Plan a run in chunks of so many rows, and lay it out in the workspace."""
         plan(run, chunk, n_threads)
         lay_out(run, n_threads, self.workspace.reserve(lay_out(run, n_threads, NULL)))
         return 0
+
+    cdef bint uses_weights_in_place(self, Data data, Py_ssize_t rows):
+        """Whether packing all weights would take longer than it saves a call that uses them for so many rows, once."""
+        return rows <= 256 and not data.sparse and not self.radial
 
     cdef int team_size(self, Py_ssize_t batch, Py_ssize_t rows, int n_threads):
         """Threads are used only where the work repays them, in each step and in all (50 Mflop)."""
@@ -413,42 +323,48 @@ cdef class Engine(Workspace):
         cdef Running running = Running(self, None)
         cdef Run run
         cdef Augmentation *a
-        cdef int i
+        cdef int i, n_members
+        cdef bint in_place
         cdef Memory copy = Memory(), tied = Memory()
         cdef Buffer p = Buffer(parameters, True), r = Buffer(record, True), steps = Buffer(t, True)
         cdef Buffer o = Buffer(order) if order is not None else None, rates = Buffer(learning_rates)
-        self.begin(&run, copy, TRAIN, p, data, o, batch_size)
-        for i, (l1, l2) in enumerate(penalties):
-            run.weights[i].l1, run.weights[i].l2 = l1, l2
-            run.bounded = run.bounded or run.weights[i].max_norm > 0
-        fill_ties(&run, tied, ties)
-        if randomness is not None:
-            (run.seed[0], run.seed[1]), run.input_dropout, run.input_noise, augmentation = randomness
-            if augmentation is not None:
-                a = &run.augmentation
-                a.height, a.width, a.shift, a.rotation, a.scale, a.shear, a.elastic_alpha, a.elastic_sigma = augmentation
-            if run.input_dropout > 0 or run.input_noise > 0 or augmentation is not None:
-                run.x_in_place = False  # the gathered rows are changed
-        run.settings = {**settings, "rule": RULES[settings["rule"]]}
-        run.learning_rates = <const double *>rates.pointer()
-        buffers = borrow_states(states, run.state)
-        run.penalty_over_weight, run.guarded = penalty_over_weight, guarded
-        run.t = (<int64_t *>steps.pointer())[0]
-        run.record = <double *>r.pointer()
-        if batch_size != self.paced_batch:
-            memset(&self.pace, 0, sizeof(Pace))
-            self.paced_batch = batch_size
-        run.pace = &self.pace
-        n_threads = self.team_size(batch_size, run.n_rows, n_threads)
-        self.place(&run, chunk_of(&run, batch_size), n_threads)
-        if not any(l1 or l2 for l1, l2 in penalties):
-            run.n_penalties = 0
-        try:
-            self.go(&run, train_member, n_threads)
-        finally:
-            if run.n_not_finite == 0 or not guarded:
-                (<int64_t *>steps.pointer())[0] = run.t
-        return NAN if run.n_not_finite else run.loss
+        in_place = self.uses_weights_in_place(data, batch_size) and batch_size >= (data.n_rows if o is None else o.view.shape[0])
+        while True:
+            self.begin(&run, copy, TRAIN, p, data, o, batch_size)
+            for i, (l1, l2) in enumerate(penalties):
+                run.weights[i].l1, run.weights[i].l2 = l1, l2
+                run.bounded = run.bounded or run.weights[i].max_norm > 0
+            fill_ties(&run, tied, ties)
+            if randomness is not None:
+                (run.seed[0], run.seed[1]), run.input_dropout, run.input_noise, augmentation = randomness
+                if augmentation is not None:
+                    a = &run.augmentation
+                    a.height, a.width, a.shift, a.rotation, a.scale, a.shear, a.elastic_alpha, a.elastic_sigma = augmentation
+                if run.input_dropout > 0 or run.input_noise > 0 or augmentation is not None:
+                    run.x_in_place = False  # the gathered rows are changed
+            run.settings = self.settings_from(settings)
+            run.learning_rates = <const double *>rates.pointer()
+            buffers = borrow_states(states, run.state)
+            run.penalty_over_weight, run.guarded, run.weights_in_place = penalty_over_weight, guarded, in_place
+            run.t = (<int64_t *>steps.pointer())[0]
+            run.record = <double *>r.pointer()
+            if batch_size != self.paced_batch:
+                memset(&self.pace, 0, sizeof(Pace))
+                self.paced_batch = batch_size
+            run.pace = &self.pace
+            n_members = self.team_size(batch_size, run.n_rows, n_threads)
+            run.online = learns_online(&run, run.n_rows)
+            self.place(&run, chunk_of(&run, batch_size), n_members)
+            if not any(l1 or l2 for l1, l2 in penalties):
+                run.n_penalties = 0
+            try:
+                self.go(&run, train_member, n_members)
+            finally:
+                if not run.immoderate and (run.n_not_finite == 0 or not guarded):
+                    (<int64_t *>steps.pointer())[0] = run.t
+            if not run.immoderate:
+                return NAN if run.n_not_finite else run.loss
+            in_place = False
 
     def evaluate(self, parameters, Data data, order, gradient, int n_threads):
         """Weighted mean loss over the rows, and its gradient if an array for it is given."""
@@ -460,6 +376,7 @@ cdef class Engine(Workspace):
         cdef Pace pace
         self.begin(&run, copy, LOSS_ONLY if gradient is None else GRADIENT, p, data, o,
                    o.view.shape[0] if o is not None else data.n_rows)
+        run.weights_in_place = self.uses_weights_in_place(data, run.n_rows)
         if gradient is not None:
             g = Buffer(gradient, True)
             run.gradient = g.pointer()
@@ -489,6 +406,7 @@ cdef class Engine(Workspace):
         cdef list outputs
         cdef int i
         self.begin(&run, copy, mode, p, data, None, data.n_rows)
+        run.weights_in_place = self.uses_weights_in_place(data, data.n_rows)
         outputs = [Buffer(array, mode == FORWARD) for array in (output if isinstance(output, tuple) else (output,))]
         for i in range(run.n_heads):
             run.heads[i].array = (<Buffer>outputs[i]).pointer()
@@ -518,7 +436,7 @@ cdef class Engine(Workspace):
         memcpy(run.weights, self.network.weights, run.n_weight_sets * sizeof(Weights))
         for i, (l1, l2) in enumerate(penalties):
             run.weights[i].l1, run.weights[i].l2 = l1, l2
-        run.settings = {**settings, "rule": RULES[settings["rule"]]}
+        run.settings = self.settings_from(settings)
         run.parameters, run.gradient = p.pointer(), g.pointer()
         buffers = borrow_states(states, run.state)
         norm = update_flat(&run, learning_rate, (<int64_t *>steps.pointer())[0] + 1)
@@ -552,6 +470,7 @@ cdef class Engine(Workspace):
             ops = [("gather", 0, 0, -1, -1, 0, False)] if run.x_as_nonzeros or not run.x_in_place else []
             ops += [self.row(run.forward + i, names) for i in range(run.n_forward)]
             phases, run.sides, run.end_barrier = [("rows", False, ops)], 1, False
+            run.weights_in_place = all([run.weights[i].row_major for i in range(run.n_weight_sets)])
         else:
             if mode_ == GRADIENT or mode_ == BACKWARD:
                 run.gradient = run.parameters  # any place, as nothing is written there
@@ -560,6 +479,10 @@ cdef class Engine(Workspace):
                 _, run.input_dropout, run.input_noise, augmentation = randomness
                 run.x_in_place = run.x_in_place and run.input_dropout == 0 and run.input_noise == 0 and augmentation is None
             buffers = borrow_states(states, run.state)
+            run.weights_in_place = self.uses_weights_in_place(data, batch_size) and (
+                mode_ != TRAIN or (whole and batch_size >= run.n_rows)
+            )
+            run.online = learns_online(&run, rows)
             plan(&run, batch_size if mode_ >= FORWARD else chunk_of(&run, batch_size), n_threads)
             size = lay_out(&run, n_threads, NULL)
         if mode_ != PREDICT or run.together:
@@ -572,7 +495,9 @@ cdef class Engine(Workspace):
             ]
         halved = [i for i in range(run.n_values) if run.values[i].halved]
         return {
-            "phases": phases, "halved": halved[0] if halved else None, "x_as_nonzeros": bool(run.x_as_nonzeros), "x_in_place": bool(run.x_in_place),
+            "phases": phases, "online": bool(run.online), "halved": halved[0] if halved else None,
+            "x_as_nonzeros": bool(run.x_as_nonzeros), "x_in_place": bool(run.x_in_place),
+            "weights_in_place": bool(run.weights_in_place),
             "chunk": min(run.chunk, run.n_rows), "sides": run.sides, "workspace_size": size, "n_threads": n_threads,
         }
 
@@ -586,6 +511,10 @@ cdef class Engine(Workspace):
             PyArray_Check(X) and PyArray_NDIM(X) == 2 and PyArray_DIM(X, 1) == self.network.values.n
             and PyArray_ISBEHAVED_RO(X) and PyArray_TYPE(X) in (NPY_FLOAT, NPY_DOUBLE, NPY_UINT8, NPY_BOOL)
         )
+
+    def alone(self, Py_ssize_t batch, Py_ssize_t rows):
+        """Whether the calling thread alone does so many rows, in batches of so many."""
+        return self.team_size(batch, rows, 2) == 1
 
     def predicts_alone(self, Py_ssize_t rows):
         """Whether so few rows are predicted by the calling thread alone. A team that need not be started repays less work than

@@ -4,11 +4,13 @@ src_c/ops/loss.h has the arithmetic.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 from scipy.special import erf
 
+from ._arrays import class_indices
 from .checks import check_number, check_real, make_plain
 from .settings import Settings
 
@@ -197,9 +199,11 @@ LOSSES = ("squared_error", "absolute_error", "huber", "quantile", "gaussian", *O
 # How far the sum of a row of probabilities may be from 1: in half precision each is rounded by up to 2^-11 of it.
 SUM_TOLERANCE = 1e-3
 CLASSES = {cls.__name__: cls for cls in (SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss)}
+_READ_AS_THEY_ARE = {np.dtype(t) for t in (np.float32, np.float64, np.uint8, np.bool_)}
 _DEFAULTS = {"softmax_cross_entropy": SoftmaxCrossEntropy(), "huber": Huber(), "quantile": Quantile()}
 
 
+@lru_cache
 def kernel_of(loss):
     """Name of the kernel, its parameter, levels (float64) and fixed_logit."""
     loss = _DEFAULTS.get(loss, loss) if isinstance(loss, str) else loss
@@ -285,9 +289,12 @@ def check_targets(loss, y, n_samples, n_outputs):
             raise ValueError(f"y must have shape ({n_samples},) for HistogramLoss, got {y.shape}")
         y = loss.targets(y.reshape(-1))
     if name == "softmax_cross_entropy" and y.ndim == 1:
+        labels = class_indices(y, n_outputs)  # a copy that is ours alone: they index memory, and must stay as checked
+        if labels is not None:
+            return None, labels
         if y.dtype.kind == "f" and not np.isfinite(y).all():
             raise ValueError("y must hold class indices, got NaN or infinity")
-        labels = np.array(y, dtype=np.int64)  # ours alone: they index memory, and must stay as checked
+        labels = np.array(y, dtype=np.int64)
         if (labels != y).any() or labels.min() < 0 or labels.max() >= n_outputs:
             raise ValueError(f"y must hold class indices from 0 to {n_outputs - 1}, got {np.unique(y)}")
         return None, labels
@@ -295,7 +302,7 @@ def check_targets(loss, y, n_samples, n_outputs):
     n_targets = n_outputs // n_groups
     if y.shape[1:] != (n_targets,) and not (y.ndim == 1 and n_targets == 1):
         raise ValueError(f"y must have shape ({n_samples}, {n_targets}), got {y.shape}")
-    if y.dtype not in (np.float32, np.float64, np.uint8, np.bool_) or not y.flags.aligned:
+    if y.dtype not in _READ_AS_THEY_ARE or not y.flags.aligned:
         y = y.astype(np.float64)
     if name == "cross_entropy" and y.dtype != np.bool_ and ((y < 0) | (y > 1)).any():
         raise ValueError("y must lie between 0 and 1 for loss='cross_entropy'")

@@ -89,30 +89,33 @@ void run_unit_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
         times_slope(part, op, row, m, columns);
 }
 
-/* C (m, some columns) of the gradient of an op's output (=|+=) D B, B in stripes of so many rows */
-static void delta_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, char *b, ptrdiff_t depth, ptrdiff_t stripe)
+/* C (m, some columns) of the gradient of an op's output (=|+=) D B */
+static void delta_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, ptrdiff_t depth, Stripes b)
 {
     const Kernels *k = part->run->k;
     const Value *out = part->values + op->output;
     const Range columns = columns_of(part, op);
+    /* only in packed form is B filled up */
+    const ptrdiff_t end = b.stripe == k->lanes ? MIN(columns.end, out->n) : columns.end;
     const Rows d = {part->values[op->input].d_rows[part->side] + row, 0, ROWS};
-    const Stripes from = {b + columns.begin / k->lanes * stripe * k->itemsize, k->lanes, stripe, 0};
     const Stripes to = {out->d[part->side] + (row * out->ld + columns.begin) * k->itemsize, out->ld, k->lanes, 0};
-    k->matmul(m, columns.end - columns.begin, depth, &d, &from, NULL, op->accumulate, &to);
+    b.at = (char *)b.at + columns.begin / k->lanes * b.stripe * k->itemsize;
+    if (columns.begin < end)
+        k->matmul(m, end - columns.begin, depth, &d, &b, NULL, op->accumulate, &to);
 }
 
 /* dC/dH = D W^T */
 void run_dense_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
     const Weights *w = part->run->weights + op->weights;
-    delta_product(part, op, row, m, w->wt, w->n_out, w->vectors * part->run->k->lanes * part->run->k->lanes);
+    const ptrdiff_t lanes = part->run->k->lanes;
+    delta_product(part, op, row, m, w->n_out, (Stripes){w->wt, lanes, w->vectors * lanes * lanes, 0});
 }
 
 /* dC/dH = D W */
 void run_transposed_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
-    const Weights *w = part->run->weights + op->weights;
-    delta_product(part, op, row, m, w->packed, w->n_in, w->n_in * part->run->k->lanes);
+    delta_product(part, op, row, m, part->run->weights[op->weights].n_in, stripes_from(part->run->k, part->run->weights + op->weights, 0));
 }
 
 /* dC/dH = S C^T - H * sums of the rows of S */

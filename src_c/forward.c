@@ -106,8 +106,7 @@ static void half_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, R
     const Value *z = part->values + op->output;
     const ptrdiff_t column = stripes.begin * k->lanes, n = MIN(stripes.end * k->lanes, z->width) - column;
     const ptrdiff_t begin = second ? w->half : 0, end = second ? w->n_in : w->half;
-    const ptrdiff_t ldw = w->row_major ? w->n_out : k->lanes, stripe = w->row_major ? k->lanes : w->n_in * k->lanes;
-    Stripes from = {w->packed + stripes.begin * stripe * k->itemsize, ldw, stripe, w->far};
+    Stripes from = stripes_from(k, w, stripes.begin);
     const char *b = second || op->bias < 0 ? NULL : biases_of(k, run->weights + op->bias, column);
     const Stripes to = {(second ? z->d : z->a)[part->side] + (row * z->ld + column) * k->itemsize, z->ld, k->lanes, 0};
     if (op->input == 0 && run->x_as_nonzeros) {
@@ -117,10 +116,10 @@ static void half_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, R
         else if (is_halved(w))
             x.end = part->middle;
         /* what trains where it lies has bits of its own anyway */
-        k->nonzeros_matmul(m, n, w->row_major && run->mode < FORWARD ? 0 : end, &x, row, &from, b, 0, &to);
+        k->nonzeros_matmul(m, n, run->sparse && w->row_major && run->mode < FORWARD ? 0 : end, &x, row, &from, b, 0, &to);
     } else {
         const Rows h = {rows_of(part, op->input) + row, begin, op->input == 0 && run->x_in_place ? FAR_ROWS : ROWS};
-        from.at = (char *)from.at + begin * ldw * k->itemsize;
+        from.at = (char *)from.at + begin * from.ld * k->itemsize;
         k->matmul(m, n, end - begin, &h, &from, b, 0, &to);
     }
 }
@@ -157,13 +156,12 @@ void run_rbf(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     const Kernels *k = part->run->k;
     const Weights *w = part->run->weights + op->weights;
     const Value *a = part->values + op->output;
-    const ptrdiff_t ldw = w->row_major ? w->n_out : k->lanes, stripe = w->row_major ? k->lanes : w->n_in * k->lanes;
     Range columns;
     columns_of(part, a, op->by_columns, &columns);
+    const Stripes c = stripes_from(k, w, columns.begin / k->lanes);
     const size_t offset = (row * a->ld + columns.begin) * k->itemsize;
     k->rbf(m, columns.end - columns.begin, w->n_in, rows_of(part, op->input) + row,
-           w->packed + columns.begin / k->lanes * stripe * k->itemsize, ldw, stripe, biases_of(k, w, columns.begin),
-           a->a[part->side] + offset, at_offset(a->slope[part->side], offset), a->ld);
+           c.at, c.ld, c.stripe, biases_of(k, w, columns.begin), a->a[part->side] + offset, at_offset(a->slope[part->side], offset), a->ld);
 }
 
 /* ---- the others ------------------------------------------------------------------------------------------------------------ */
@@ -236,7 +234,7 @@ void run_transpose(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     const int n = columns_of(part, value, op->by_columns, columns);
     for (int i = 0; i < n; i++)
         for (ptrdiff_t j = columns[i].begin; j < columns[i].end; j += lanes)
-            k->transpose(m, value->a[part->side] + (row * value->ld + j) * k->itemsize, value->ld,
+            k->transpose(m, lanes, value->a[part->side] + (row * value->ld + j) * k->itemsize, value->ld,
                          value->ht[part->side] + (j * ldt + row) * k->itemsize, ldt, lanes);
 }
 

@@ -60,16 +60,22 @@ INLINE VEC NAME(expm1_reduced)(VEC x, IVEC *n)
 /* 2^n for n in the range of normal numbers */
 INLINE VEC NAME(power_of_two)(IVEC n) { return (VEC)((n + BIAS) << MANTISSA); }
 
-/* e^x as a product of two numbers, for results that overflow or are subnormal */
-INLINE VEC NAME(exp_factors)(VEC x, VEC *second)
+/* e^x as a product of two numbers, for results that are subnormal; x is EXP_MAX at most */
+INLINE VEC NAME(bounded_exp_factors)(VEC x, VEC *second)
 {
     IVEC n;
-    x = NAME(select)(x > EXP_MAX, NAME(broadcast)(EXP_MAX), x);
     x = NAME(select)(x < EXP_MIN, NAME(broadcast)(EXP_MIN), x);
-    VEC p = NAME(expm1_reduced)(x, &n) + (REAL)1;
+    VEC p = NAME(expm1_reduced)(x, &n);
     IVEC half = n >> 1;
+    VEC power = NAME(power_of_two)(half);
     *second = NAME(power_of_two)(n - half);
-    return p * NAME(power_of_two)(half);
+    return p * power + power; /* with the bits of (p + 1) * power, but sooner */
+}
+
+/* The same for all x, results that overflow included */
+INLINE VEC NAME(exp_factors)(VEC x, VEC *second)
+{
+    return NAME(bounded_exp_factors)(NAME(select)(x > EXP_MAX, NAME(broadcast)(EXP_MAX), x), second);
 }
 
 INLINE VEC NAME(vexp)(VEC x)

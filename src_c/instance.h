@@ -14,6 +14,7 @@
 #include "ops/loss.h"
 #include "ops/optimizer.h"
 #include "ops/noise.h"
+#include "ops/online.h"
 
 #undef MANTISSA
 #undef BIAS
@@ -27,3 +28,5 @@
 #undef SMALLEST
 #undef SMALLEST_ROOT
 #undef LOG_TERMS
+#undef FOR_EACH_RULE
+#undef PART

@@ -46,6 +46,7 @@
 #define IVEC ivec_f32
 #define X86(f) f##_ps
 #define SCALAR_SQRT sqrtf
+#define SCALAR_FMA __builtin_fmaf
 #include "instance.h"
 #undef REAL
 #undef REAL_BITS
@@ -57,6 +58,7 @@
 #undef IVEC
 #undef X86
 #undef SCALAR_SQRT
+#undef SCALAR_FMA
 #undef LANES
 #undef SHUFFLE
 #undef ZIP_LOW
@@ -72,6 +74,7 @@
 #define IVEC ivec_f64
 #define X86(f) f##_pd
 #define SCALAR_SQRT sqrt
+#define SCALAR_FMA __builtin_fma
 #include "instance.h"
 #undef REAL
 #undef NAME

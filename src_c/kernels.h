@@ -146,6 +146,44 @@ typedef struct {
     int far;
 } Stripes;
 
+/* A dense layer of a chain whose every batch has few rows, ONLINE_ROWS at most. W (n_in, n_out) is packed, as are the states; those
+ * of a single output, n_in elements and zeros up to whole vectors, lie in `column` while they learn. */
+enum { ONLINE_ROWS = 8 };
+typedef struct {
+    ptrdiff_t n_in, n_out, vectors;
+    ptrdiff_t half; /* H W is a sum over so many rows of W, and one over those from there on */
+    ptrdiff_t panel, n_panels;
+    Activation unit;
+    double parameter;
+    double l1, l2;
+    void *w, *states[MAX_STATES], *b, *bias_states[MAX_STATES];  /* b NULL: none */
+    void *column, *column_states[MAX_STATES]; /* NULL: several outputs */
+    void *a, *d, *slope; /* of the outputs, rows ld apart; slope NULL where a tells f'(z) */
+    ptrdiff_t ld;
+    char **a_rows;
+    double *penalties; /* receives those of n_panels panels of each stripe, or NULL */
+} ChainLayer;
+
+/* Such a chain, with its data. */
+typedef struct {
+    const ChainLayer *layers;
+    int n;
+    Cost cost;
+    double weight; /* of the loss */
+    Strided x, y;
+    int x_in_place, y_in_place, has_y; /* rows are read where they lie; there are no labels */
+    const int64_t *labels;
+    const double *sample_weights; /* or NULL */
+    const int64_t *order; /* or NULL */
+    ptrdiff_t n_rows, batch;
+    int penalty_over_weight;
+    ptrdiff_t n_penalties;
+    double *penalties; /* of all layers */
+    double *record;
+    void *inputs, *targets; /* room for rows of X, ld_inputs apart, unless it is read in place, and for rows of y */
+    ptrdiff_t ld_inputs;
+} Chain;
+
 /* The table; kernels.def has the contract of each kernel. */
 typedef struct {
     const char *isa;

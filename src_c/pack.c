@@ -3,11 +3,12 @@
 
 #include <string.h>
 
-/* Stripe v and rows begin..begin+m of W to W^T; begin is a multiple of lanes. */
+/* Stripe v and rows begin..begin+m of W, as it lies, to W^T; begin is a multiple of lanes. */
 void update_transpose(const Kernels *k, Weights *w, ptrdiff_t v, ptrdiff_t begin, ptrdiff_t m)
 {
     const ptrdiff_t square = k->lanes * k->lanes, stripe = w->vectors * square;
-    k->transpose(m, w->packed + (v * w->n_in + begin) * k->lanes * k->itemsize, k->lanes,
+    const ptrdiff_t ld = w->row_major ? w->n_out : k->lanes, from = w->row_major ? v * k->lanes : v * k->lanes * w->n_in;
+    k->transpose(m, w->row_major ? MIN(k->lanes, w->n_out - from) : k->lanes, w->packed + (from + begin * ld) * k->itemsize, ld,
                  w->wt + (begin / k->lanes * stripe + v * square) * k->itemsize, k->lanes, stripe);
 }
 
@@ -50,8 +51,13 @@ void move_shares(Run *run, int member, int n_members, int out)
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
         const Range mine = share(w->vectors, member, n_members);
-        if (mine.begin == mine.end || w->row_major)
+        if (mine.begin == mine.end)
             continue;
+        if (w->row_major) {
+            if (!out && w->wt != NULL)
+                fill_transpose(run->k, w, mine);
+            continue;
+        }
         if (out && run->gradient != NULL)
             move_parameters(run, w, run->gradient, w->g, 1, mine.begin, mine.end);
         if (out && run->mode != TRAIN)

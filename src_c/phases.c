@@ -93,7 +93,7 @@ static void assemble(Run *run)
     for (int i = 0; i < run->n_forward; i++)
         columns |= run->forward[i].by_columns;
     for (int i = 0; i < run->n_weight_sets; i++) /* of all members only one needs its rows of X^T, and makes them itself */
-        lists = lists && !run->weights[i].row_major;
+        lists = lists && !(run->sparse && run->weights[i].row_major);
     run->n_ops = 0;
     if (run->mode != BACKWARD) {
         if (run->x_as_nonzeros || !run->x_in_place)

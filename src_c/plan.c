@@ -66,15 +66,19 @@ static void link_uses(Run *run)
             run->weights[op->bias].first_bias_use = i;
         }
         /* of W^T forward, or back, but for the gradient of X */
-        w->keeps_transpose |= op->kind == OP_TRANSPOSED || (op->input && run->mode != LOSS_ONLY);
+        w->keeps_transpose |= op->kind == OP_TRANSPOSED || (op->input && run->mode != LOSS_ONLY && !run->online);
     }
 }
 
-/* Packing W does not repay where it is large and the nonzeros of X read few of its rows. */
+/* Packing W does not repay where steps are few, or where it is large and the nonzeros of X read few of its rows. */
 static void find_row_major(Run *run)
 {
     const Op *only = NULL;
-    if (!run->sparse)
+    for (Weights *w = run->weights; run->weights_in_place && w < run->weights + run->n_weight_sets; w++) {
+        w->row_major = 1;
+        w->far = is_far(run->k, w);
+    }
+    if (!run->sparse || run->weights_in_place)
         return;
     for (int i = 0; i < run->n_forward; i++) {
         if (run->forward[i].input == 0) {
@@ -86,6 +90,12 @@ static void find_row_major(Run *run)
     Weights *w = run->weights + only->weights;
     w->row_major = w->n_uses == 1 && (run->mode == FORWARD || run->mode == BACKWARD ||
                                       w->n_in * w->n_out * (ptrdiff_t)run->k->itemsize > 1 << 22);
+}
+
+/* Rows of W whose gradient is computed at once: 48 of them are still in the L1 cache when the optimizer takes them. */
+static ptrdiff_t panel_of(const Kernels *k, const Weights *w)
+{
+    return ((w->n_in > 96 ? 48 : MAX(w->n_in, 1)) + k->lanes - 1) / k->lanes * k->lanes;
 }
 
 /* Ops forward up to which all are by columns, so that each member keeps the weights of its own in its cache: the last product whose
@@ -103,7 +113,7 @@ int columns_end(Run *run, int n_threads)
         if (op->kind != OP_DENSE && op->kind != OP_RBF)
             continue;
         const Weights *w = run->weights + op->weights;
-        whole_rows |= w->row_major && run->mode != PREDICT;
+        whole_rows |= w->row_major && !run->weights_in_place && run->mode != PREDICT;
         if (w->n_in * w->n_out * (ptrdiff_t)run->k->itemsize >= 1 << 16 && w->vectors > 1 && !whole_rows) {
             last = i;
             if (w->vectors >= n_threads)
@@ -114,14 +124,17 @@ int columns_end(Run *run, int n_threads)
         const Op *op = run->forward + last;
         Weights *w = run->weights + op->weights;
         Value *out = run->values + op->output;
-        if (!out->is_output && w->vectors % 2 && w->vectors < 16 && w->n_panels > 1 && !w->radial && w->n_uses == 1 &&
+        const ptrdiff_t panel = panel_of(run->k, w), n_panels = (w->n_in + panel - 1) / panel;
+        if (!out->is_output && w->vectors % 2 && w->vectors < 16 && n_panels > 1 && !w->radial && w->n_uses == 1 &&
             run->mode < FORWARD) {
-            w->half = w->n_panels / 2 * w->panel;
+            w->half = n_panels / 2 * panel;
             out->halved = 1;
             if (op->input == 0)
                 run->n_halves = w->half;
         }
     }
+    if (run->weights_in_place)
+        return 0;
     while (0 < end && end < run->n_forward && run->forward[end].output == run->forward[end - 1].output)
         end++;
     return end;
@@ -134,9 +147,9 @@ static void cut_weights(Run *run)
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
         w->width = w->row_major ? w->n_out : w->vectors * lanes;
-        /* 48 rows of gradient are still in the L1 cache when the optimizer takes them */
-        const ptrdiff_t panel = w->row_major ? 1 + (1 << 16) / w->n_out : w->n_in > 96 ? 48 : MAX(w->n_in, 1);
-        w->panel = (panel + lanes - 1) / lanes * lanes;
+        w->panel = panel_of(run->k, w);
+        if (w->row_major) /* whole rows */
+            w->panel = (1 + (run->weights_in_place ? 1 << 12 : 1 << 16) / w->n_out + lanes - 1) / lanes * lanes;
         w->n_panels = MAX(1, (w->n_in + w->panel - 1) / w->panel);
         w->group = w->row_major ? w->vectors : MAX(4, 4096 / (w->panel * lanes) / 4 * 4);
         w->half = w->n_in;
@@ -186,12 +199,19 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
         if (op->kind == OP_DENSE || op->kind == OP_RBF)
             run->weights[op->weights].by_columns = 1;
     }
-    run->x_as_nonzeros = run->sparse || (run->mode < FORWARD && run->input_noise == 0 && lists_repay(run, 512));
+    run->x_as_nonzeros =
+        run->sparse || (run->mode < FORWARD && !run->online && run->input_noise == 0 && lists_repay(run, 512));
     find_transposes(run, end);
-    /* the rows of a batch would share few sets of the L1 cache; H^T is made from gathered rows, and so are products with X itself */
-    run->x_in_place = run->x_in_place && run->x.row_stride % 256 != 0 && !run->values->keeps_transpose;
-    for (int i = 0; i < run->n_forward; i++)
-        run->x_in_place = run->x_in_place && !(run->forward[i].kind == OP_TRANSPOSED && run->forward[i].input == 0);
+    /* H^T is made from gathered rows, and so are products with X itself; and where the rows of a batch would share few sets of the
+     * L1 cache, a gather repays if products read them for many columns */
+    ptrdiff_t vectors = 0;
+    run->x_in_place = run->x_in_place && !run->values->keeps_transpose;
+    for (int i = 0; i < run->n_forward; i++) {
+        const Op *op = run->forward + i;
+        vectors += op->input == 0 ? run->values[op->output].vectors : 0;
+        run->x_in_place = run->x_in_place && !(op->kind == OP_TRANSPOSED && op->input == 0);
+    }
+    run->x_in_place = run->x_in_place && (run->x.row_stride % 256 != 0 || vectors <= 8 || run->online);
     run->keeps_gradient =
         own_cost || run->mode == GRADIENT || (run->mode == TRAIN && (chunk < run->batch || run->settings.clip_norm > 0));
     run->chunk = chunk;
@@ -209,6 +229,8 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
         scratch = MAX(scratch, run->values[i].ld * (ptrdiff_t)itemsize);
     if (run->augmentation.height > 0)
         scratch = MAX(scratch, augmentation_scratch(&run->augmentation) * (ptrdiff_t)itemsize);
+    if (run->online)
+        scratch = MAX(scratch, (ptrdiff_t)online_scratch(run));
     for (int i = 0; i < run->n_heads; i++)
         widest = MAX(widest, run->values[run->heads[i].value].n);
     scratch = MAX(scratch, run->block * (ptrdiff_t)(2 * sizeof(double) + widest * itemsize));

@@ -14,8 +14,7 @@ enum {
     LEAST_ROWS = 8,      /* of a block that another member might take */
     TOGETHER_ROWS = 48,  /* for each member, up to which they work together, */
     MOST_TOGETHER = 256, /*   and in all */
-    PACKED_ROWS = 1024,  /* from which on packing W takes no time to speak of */
-    FAR_BYTES = 4096     /* distance of rows of W from which on they are far: the rows of a block share few sets of the cache */
+    PACKED_ROWS = 1024   /* from which on packing W takes no time to speak of */
 };
 
 /* What all predictions of a network begin with: weights where they lie, values without what fills up vectors. */
@@ -25,7 +24,7 @@ void prepare_prediction(Run *run)
     run->mode = PREDICT;
     for (Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++) {
         w->row_major = !w->keeps_transpose;
-        w->far = w->row_major && w->n_out * itemsize >= FAR_BYTES;
+        w->far = is_far(run->k, w);
         w->width = w->row_major ? w->n_out : w->vectors * run->k->lanes;
         run->packs |= w->keeps_transpose;
     }

@@ -32,7 +32,10 @@
  * rounding error is kept beside it. Clipping by norm needs that array too: each member takes the norms of its weights' gradients,
  * and after a barrier all add them up in the same order. Max-norm is a pass after the updates, with a barrier on either side: a
  * column is bounded whole by one member. What ties between layers add to their gradients is found before the updates, while no
- * weight changes, and is what the sums of these panels begin with. */
+ * weight changes, and is what the sums of these panels begin with.
+ *
+ * Where batches of a chain have few rows and little work, all of this takes longer than the arithmetic: one kernel makes many
+ * steps by itself then (online.c, ops/online.h). */
 #ifndef FASTBP_RUN_H
 #define FASTBP_RUN_H
 
@@ -125,7 +128,10 @@ typedef struct Run {
     ptrdiff_t n_rows;
     /* what to do */
     Mode mode;
+    int weights_in_place; /* all are used where they lie: packing does not repay for so few steps */
+    int immoderate;       /* TRAIN: so that a guarded step might make what is not finite, and is not made; see is_moderate */
     ptrdiff_t batch, chunk, block;
+    int online;       /* whether one kernel makes whole steps, see online.c */
     int shared;       /* whether row blocks are to be shared among members */
     int together;     /* PREDICT: all rows at once, by columns as far as that repays; else members take blocks of rows */
     ptrdiff_t window; /* rows that a pass by columns works on before it looks for Ctrl-C */
@@ -273,6 +279,14 @@ void fill_transpose(const Kernels *k, Weights *w, Range stripes);
 void move_parameters(Run *run, Weights *w, char *flat, char *packed, int out, ptrdiff_t v0, ptrdiff_t v1);
 void move_shares(Run *run, int member, int n_members, int out);
 
+/* Sums of weights of the segment's batches to `record`. */
+void sum_weights(Run *run);
+
+/* online.c: whether a run may be learnt so, with so many rows in all; the scratch that it needs; and all of its steps. */
+int learns_online(const Run *run, ptrdiff_t n_rows);
+size_t online_scratch(const Run *run);
+void train_online(Run *run);
+
 /* What the members do: tasks of a team, whose argument is a Run. */
 void train_member(void *run, Team *team, int member, int n_members);    /* TRAIN, LOSS_ONLY, GRADIENT: train.c */
 void own_cost_member(void *run, Team *team, int member, int n_members); /* FORWARD, BACKWARD: train.c */
@@ -376,7 +390,26 @@ static inline char **rows_of(const Part *part, int value)
     return value == 0 ? part->x_rows : part->values[value].a_rows[part->side];
 }
 
-/* b, from a column on, in the packed form; NULL where there is none. */
+/* Elements of W and b, as they lie. */
+static inline ptrdiff_t size_of(const Weights *w) { return (w->n_in + (w->has_bias || !w->row_major)) * w->width; }
+
+/* Rows so far apart that those of a block share few sets of the cache. */
+enum { FAR_BYTES = 4096 };
+
+/* Whether rows of W are, where it lies. */
+static inline int is_far(const Kernels *k, const Weights *w)
+{
+    return w->row_major && w->n_out * (ptrdiff_t)k->itemsize >= FAR_BYTES;
+}
+
+/* W from a stripe on, as it lies. */
+static inline Stripes stripes_from(const Kernels *k, const Weights *w, ptrdiff_t v)
+{
+    const ptrdiff_t stripe = (w->row_major ? 1 : w->n_in) * k->lanes;
+    return (Stripes){w->packed + v * stripe * k->itemsize, w->row_major ? w->n_out : k->lanes, stripe, w->far};
+}
+
+/* b, from a column on; NULL where there is none. */
 static inline char *biases_of(const Kernels *k, const Weights *w, ptrdiff_t column)
 {
     return w->has_bias ? w->packed + (w->n_in * w->width + column) * k->itemsize : NULL;

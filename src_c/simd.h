@@ -116,6 +116,16 @@ INLINE ptrdiff_t NAME(compress)(VEC a, ptrdiff_t first, REAL *values, int32_t *c
 #endif
 }
 
+/* a * b + c, rounded as those of vectors are; a compiler may add up products of scalars in another way. */
+INLINE REAL NAME(multiply_add)(REAL a, REAL b, REAL c)
+{
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+    return SCALAR_FMA(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
 INLINE REAL NAME(sum)(VEC v)
 {
     REAL s = 0;

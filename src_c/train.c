@@ -3,6 +3,48 @@
 
 #include <string.h>
 
+/* A guarded step leaves everything as it was if it would make something that is not finite. Of weights that are used where they lie
+ * nothing is kept to go back to: such a step is made only if all that goes into it is so small that nothing in float32 can overflow.
+ * With |w|, |a|, |x| < SMALL and |dC/dz| < SMALL_DELTA the gradient of FOLDED_ROWS rows is below 2^60, whose square is finite, as is
+ * a state of less than 2^60 over the least root that rules divide by, 2^-63. */
+static const double SMALL = 0x1p30, SMALL_DELTA = 0x1p17, SMALL_STATE = 0x1p60, SMALL_RATE = 4, SMALL_PENALTY = 0x1p20;
+
+/* Whether this member's part of the weights and of the optimizer's state is. */
+static int has_moderate_weights(const Run *run, int member, int n_members)
+{
+    int moderate = 1;
+    for (const Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++) {
+        const Range mine = share(size_of(w), member, n_members);
+        const size_t offset = mine.begin * run->k->itemsize;
+        moderate = moderate && run->k->all_below(mine.end - mine.begin, w->packed + offset, SMALL);
+        for (int j = 0; j < MAX_STATES && w->state[j] != NULL; j++)
+            moderate = moderate && run->k->all_below(mine.end - mine.begin, w->state[j] + offset, SMALL_STATE);
+    }
+    return moderate;
+}
+
+/* Whether the chunk's values, its losses and the settings of its update are. */
+static int is_moderate(Part *part)
+{
+    Run *run = part->run;
+    const Kernels *k = run->k;
+    const double rate = run->learning_rates[part->start / run->batch];
+    int moderate = run->batch <= FOLDED_ROWS && rate <= SMALL_RATE && rate * run->settings.weight_decay <= 1;
+    for (const Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++)
+        moderate = moderate && MAX(w->l1, w->l2) <= SMALL_PENALTY * part->penalty_scale && w->n_uses <= 1;
+    for (const Tie *tie = run->ties; tie < run->ties + run->n_ties; tie++)
+        moderate = moderate && tie->strength <= SMALL_PENALTY * part->penalty_scale;
+    for (ptrdiff_t i = 0; i < n_blocks_of(part->rows, run->block, run->shared); i++)
+        moderate = moderate && isfinite(run->block_loss[i]);
+    for (ptrdiff_t i = 0; i < part->rows && moderate; i++) {
+        moderate = k->all_below(run->values->n, part->x_rows[i], SMALL);
+        for (const Value *value = run->values + 1; value < run->values + run->n_values; value++)
+            moderate = moderate && k->all_below(value->n, value->a_rows[part->side][i], SMALL) &&
+                       (!value->learns || k->all_below(value->n, value->d_rows[part->side][i], SMALL_DELTA));
+    }
+    return moderate;
+}
+
 static void begin_chunk(Part *part, ptrdiff_t first, ptrdiff_t rows)
 {
     const Run *run = part->run;
@@ -42,11 +84,15 @@ static void record_penalty(Part *part)
 }
 
 /* A barrier at which member 0 says whether the chunk is stopped: all see the same, as no one is more than one barrier ahead. */
-static int stops_here(Part *part)
+static int stops_here(Part *part, int before_update)
 {
-    int *verdict = part->run->verdict + part->n_barriers++ % 2;
-    if (part->member == 0)
-        *verdict = stopped(part->run);
+    Run *run = part->run;
+    int *verdict = run->verdict + part->n_barriers++ % 2;
+    if (part->member == 0) {
+        if (before_update && run->guarded && run->weights_in_place && !is_moderate(part))
+            run->immoderate = 1;
+        *verdict = stopped(run) || __atomic_load_n(&run->immoderate, __ATOMIC_RELAXED);
+    }
     barrier(part);
     return *verdict;
 }
@@ -56,10 +102,13 @@ static int stops_here(Part *part)
 static int run_chunk(Part *part)
 {
     Run *run = part->run;
+    int barriers = 0;
     interrupted(run, part->member); /* member 0 may have no block of its own */
+    for (int i = 0; i < run->n_phases; i++)
+        barriers += run->phases[i].barrier;
     for (const Phase *phase = run->phases; phase < run->phases + run->n_phases; phase++) {
         run_phase(part, phase);
-        if (phase->barrier && stops_here(part))
+        if (phase->barrier && stops_here(part, --barriers == 0))
             return 0;
         if (phase->barrier)
             record_penalty(part);
@@ -172,7 +221,7 @@ static void choose_pace(Run *run, int n_members, ptrdiff_t done, ptrdiff_t n_bat
 
 /* Sums of weights of the segment's batches to `record`, from which all members have them: each for itself might see others, as
  * the caller's array may be written by other threads, and one that finds 0 makes no step. */
-static void sum_weights(Run *run)
+void sum_weights(Run *run)
 {
     ptrdiff_t batch, i;
     Total S;
@@ -219,11 +268,11 @@ static void check_finite(Run *run, int member, int n_members)
     }
     for (i = 0; i < run->n_weight_sets; i++) {
         const Weights *w = run->weights + i;
-        const Range mine = share((w->n_in + 1) * w->width, member, n_members);
+        const Range mine = share(size_of(w), member, n_members);
         const ptrdiff_t n = mine.end - mine.begin;
-        finite = finite && run->k->all_finite(n, w->packed + mine.begin * run->k->itemsize);
+        finite = finite && run->k->all_below(n, w->packed + mine.begin * run->k->itemsize, INFINITY);
         if (squares >= 0)
-            finite = finite && run->k->all_finite(n, w->state[squares] + mine.begin * run->k->itemsize);
+            finite = finite && run->k->all_below(n, w->state[squares] + mine.begin * run->k->itemsize, INFINITY);
     }
     if (!finite)
         __atomic_fetch_add(&run->n_not_finite, 1, __ATOMIC_RELAXED);
@@ -238,8 +287,12 @@ void train_member(void *arg, Team *team, int member, int n_members)
     Part part;
     init_part(&part, run, team, member, n_members);
     move_shares(run, member, n_members, 0);
+    if (run->guarded && run->weights_in_place && !has_moderate_weights(run, member, n_members))
+        __atomic_store_n(&run->immoderate, 1, __ATOMIC_RELAXED);
     team_barrier(team);
-    while (end < n_batches && !stopped(run)) {
+    if (run->online)
+        train_online(run);
+    while (!run->online && end < n_batches && !stopped(run)) {
         if (member == 0) {
             choose_pace(run, n_members, end, n_batches);
             if (run->sample_weights != NULL)
@@ -261,7 +314,7 @@ void train_member(void *arg, Team *team, int member, int n_members)
             record_penalty(&part);
         }
     }
-    if (member == 0)
+    if (member == 0 && !run->online)
         choose_pace(run, n_members, end, n_batches); /* for the next epoch: what the last segment took */
     if (run->mode == TRAIN) {
         check_finite(run, member, n_members);
@@ -292,7 +345,7 @@ void own_cost_member(void *arg, Team *team, int member, int n_members)
     if (run->mode == FORWARD)
         return;
     for (int i = 0; i < run->n_weight_sets; i++)
-        lists = lists && !run->weights[i].row_major;
+        lists = lists && !(run->sparse && run->weights[i].row_major);
     for (; part.row < run->n_rows && !(interrupted(run, member) && !lists); part.row += part.rows) {
         part.rows = MIN(run->window, run->n_rows - part.row);
         part.last = part.row + part.rows == run->n_rows;

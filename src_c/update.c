@@ -7,7 +7,8 @@
 Update step_of(const Settings *settings, double eta, int64_t t)
 {
     Update u;
-    double root = sqrt(1 - pow(settings->beta_2, (double)t));
+    const int corrected = settings->rule == ADAM || settings->rule == ADAMW;
+    const double root = corrected ? sqrt(1 - pow(settings->beta_2, (double)t)) : 1;
     memset(&u, 0, sizeof(Update));
     u.rule = settings->rule;
     u.momentum = settings->momentum;
@@ -23,8 +24,8 @@ Update step_of(const Settings *settings, double eta, int64_t t)
     if (u.rule == ADAMW) /* epsilon is to stand beside sqrt(v / (1 - beta_2^t)) */
         u.epsilon *= root;
     if (settings->proximal)
-        u.proximal = u.rule == ADAM || u.rule == ADAMW ? eta * root : u.learning_rate;
-    if (u.rule == ADAM || u.rule == ADAMW)
+        u.proximal = corrected ? eta * root : u.learning_rate;
+    if (corrected)
         u.learning_rate *= root / (1 - pow(u.beta_1, (double)t));
     return u;
 }
@@ -162,7 +163,7 @@ static void step_panel(Part *part, const Update *update, Weights *w, ptrdiff_t v
         run->penalties[place] = 0;
         states_at(w->state, offset, states);
         k->update(update, count, w->packed + offset, from, (void **)states, run->penalties + place);
-        if (w->wt != NULL)
+        if (w->wt != NULL && !w->row_major)
             update_transpose(k, w, v, begin, size);
     }
 }
@@ -184,7 +185,7 @@ static void update_part(Part *part, const Update *update, Weights *w, ptrdiff_t 
         use.op = run->forward + w->first_use;
         scratch = prepare_use(part, w, &use, v0, n, scratch);
     }
-    if (w->row_major && rows) /* of all members only this one needs these rows of X^T */
+    if (w->row_major && run->sparse && rows) /* of all members only this one needs these rows of X^T */
         k->transpose_nonzeros(rows, &part->nonzeros, part->row, p0 * w->panel, MIN(p1 * w->panel, w->n_in), &part->transposed);
     for (ptrdiff_t j = 0; j < p1 - p0; j++) {
         const ptrdiff_t panel = p0 + nth(j, p1 - p0);
@@ -332,7 +333,7 @@ void bound_columns(Part *part)
             const ptrdiff_t n = w->row_major ? MIN(k->lanes, w->n_out - v * k->lanes) : k->lanes;
             const int bounded = k->bound_columns(w->n_in, n, stripe_at(k, w, w->packed, v), w->row_major ? w->n_out : k->lanes,
                                                  w->max_norm);
-            if (bounded && w->wt != NULL)
+            if (bounded && w->wt != NULL && !w->row_major)
                 update_transpose(k, w, v, 0, w->n_in);
         }
     }

@@ -121,8 +121,34 @@ class Nonzeros(Structure):
         return out
 
 
+_STATES = c_void_p * 3  # MAX_STATES
+
+
+class ChainLayer(Structure):
+    _fields_ = [
+        *((name, c_ssize_t) for name in ("n_in", "n_out", "vectors", "half", "panel", "n_panels")),
+        ("unit", c_int), ("parameter", c_double), ("l1", c_double), ("l2", c_double),
+        ("w", c_void_p), ("states", _STATES), ("b", c_void_p), ("bias_states", _STATES),
+        ("column", c_void_p), ("column_states", _STATES), ("a", c_void_p), ("d", c_void_p), ("slope", c_void_p),
+        ("ld", c_ssize_t), ("a_rows", c_void_p), ("penalties", c_void_p),
+    ]  # fmt: skip
+
+
+class Chain(Structure):
+    _fields_ = [
+        ("layers", c_void_p), ("n", c_int), ("cost", Cost), ("weight", c_double), ("x", Strided), ("y", Strided),
+        ("x_in_place", c_int), ("y_in_place", c_int), ("has_y", c_int), ("labels", c_void_p),
+        ("sample_weights", c_void_p), ("order", c_void_p), ("n_rows", c_ssize_t), ("batch", c_ssize_t),
+        ("penalty_over_weight", c_int), ("n_penalties", c_ssize_t), ("penalties", c_void_p), ("record", c_void_p),
+        ("inputs", c_void_p), ("targets", c_void_p), ("ld_inputs", c_ssize_t),
+    ]  # fmt: skip
+
+
 _SCALARS = {"void": None, "int": c_int, "double": c_double, "ptrdiff_t": c_ssize_t}
-_STRUCTS = {c.__name__: c for c in (Cost, Update, Counter, Augmentation, Rows, Stripes, Strided, Csr, Nonzeros)}
+_STRUCTS = {
+    c.__name__: c
+    for c in (Cost, Update, Counter, Augmentation, Rows, Stripes, Strided, Csr, Nonzeros, ChainLayer, Chain)
+}
 
 
 def _member(signature):
@@ -131,7 +157,8 @@ def _member(signature):
     types = []
     for argument in arguments.split(", "):
         of, is_pointer = re.fullmatch(r"(?:const )?(\w+) (.*?)\w+", argument).groups()
-        types.append((POINTER(_STRUCTS[of]) if of in _STRUCTS else c_void_p) if is_pointer else _SCALARS[of])
+        to_struct = of in _STRUCTS and is_pointer == "*"
+        types.append((POINTER(_STRUCTS[of]) if to_struct else c_void_p) if is_pointer else _SCALARS[of])
     function = CFUNCTYPE(_SCALARS[type_], *types)
     return name, function * len(ACTIVATIONS) if by_unit else function
 

@@ -1,5 +1,7 @@
 """What the estimators share: scikit-learn's contract, and the way of a fit."""
 
+from functools import partial
+
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
@@ -8,11 +10,13 @@ from sklearn.utils.metaestimators import available_if
 from .. import threads
 from ..checks import check_finite
 from ..settings import changed, params_within
+from . import quick
 from .callbacks import CallbackSupportMixin, Tasks
 from .fitted import FittedModelMixin
 from .held_out import hold_out, validation_set
 from .inputs import check_weight, check_X, check_X_y, takes_sparse
 from .parameters import CONSTRAINTS, check_network, check_parameters, hidden_of, is_stochastic
+from .quick import Quick
 from .records import NOT_FINITE
 from .training import fit_full_batch, fit_lbfgs, fit_stochastic
 from .transform import HiddenLayerTransformMixin
@@ -25,7 +29,7 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
     They have ``_y_numeric``, whether y holds numbers, and the methods
 
     - ``_encode(y, incremental)`` and ``_encode_known(y)``: the network's targets, when training begins and when
-      it has begun;
+      it has begun; ``_encode_plain(y)``: of an array the same, without a look at what it is, or None;
     - ``_output()`` and ``_n_outputs(target)``: the activation of the outputs and the network's loss; their number;
     - ``_class_weighting(target, weight)``: a function (target, weight) -> weight;
     - ``_score_outputs(target, outputs, weight)``: the score that early stopping watches.
@@ -102,7 +106,8 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training rows. The arithmetic is float32 for float32 and float64 for all else. Arrays of
             float32, float64, uint8 and bool with any strides, memory maps among them, and canonical
-            CSR matrices of these types are read in place.
+            CSR matrices of these types are read in place; but of X in Fortran order, as a data frame
+            gives it, rows are shuffled in a copy, where memory allows: see `Network.fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Target values or class labels; for several labels per row a matrix of 0 and 1.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -125,7 +130,7 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
     @available_if(lambda self: self._check_solver())
-    @undone_on_error
+    @partial(undone_on_error, shortcut=quick.partial_fit)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
@@ -178,6 +183,8 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
         model = self._model_to_train(X, hidden, first)
         check_network(self, model)
         rows = model.check_rows(X, target, weight)
+        if stochastic and (self.shuffle or (self.early_stopping and validation[0] is None)):
+            rows = rows.row_major(model.dtype)
         # The kernels of stochastic solvers divide by the weight of the batch.
         divisor = 1 if stochastic else X.shape[0] if weight is None else weight.sum()
         strength = self.alpha / divisor
@@ -188,7 +195,7 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
         data, order, held_out = rows.data(), np.arange(X.shape[0]), None
         if stochastic and self.early_stopping:
             if validation[0] is None:
-                order, held_out = hold_out(self, X, target, weight, data)
+                order, held_out = hold_out(self, rows.X, target, weight, data)
             else:
                 held_out = validation_set(self, model, *validation, weigh)
 
@@ -201,6 +208,7 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
             else:
                 fit_full_batch(self, model, rows, tasks)
         check_finite(model.parameters, lambda: ValueError(NOT_FINITE))
+        self._quick = Quick.of(self, model) if incremental else None
         tasks.close()
         return self
 

@@ -1,5 +1,7 @@
 """The classifier: labels as the network's targets, class weights, probabilities."""
 
+from functools import partial
+
 import numpy as np
 from scipy.special import log_expit
 from sklearn.base import ClassifierMixin, _fit_context
@@ -10,11 +12,14 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from ..checks import check_real
 from ..losses import SoftmaxCrossEntropy
+from . import quick
 from .base import BaseMLP
 from .docstrings import AGREEMENT, ATTRIBUTES, DROPOUT, HIDDEN_LAYERS, PARAMETERS
 from .inputs import check_numeric, check_X
 from .parameters import set_parameters
 from .undo import undone_on_error
+
+OUTPUTS_AT_ONCE = 1 << 24  # bytes: rows enough to repay what each call does for all of them
 
 
 def _log_softmax(z):
@@ -99,7 +104,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return tags
 
     @available_if(lambda self: self._check_solver())
-    @undone_on_error
+    @partial(undone_on_error, shortcut=quick.partial_fit)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
@@ -182,6 +187,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 return indices.astype(bool)[:, np.newaxis]
             return indices[:, np.newaxis] == np.arange(len(self.classes_))
         return self._label_binarizer.transform(y).astype(bool)
+
+    def _encode_plain(self, y):
+        kinds = {y.dtype.kind, self.classes_.dtype.kind}
+        exact = kinds <= set("iub") and np.result_type(y, self.classes_).kind != "f"
+        if y.ndim != 1 or not (exact or kinds == {"U"}):
+            return None
+        indices = np.searchsorted(self.classes_, y)
+        if indices.max() >= len(self.classes_) or not (self.classes_[indices] == y).all():
+            return None
+        if self.out_activation_ == "softmax":
+            return indices.astype(np.int64, copy=False)
+        return indices.astype(bool)[:, np.newaxis] if self._label_binarizer.y_type_ == "binary" else None
 
     def _is_multiclass(self):
         return self._label_binarizer.y_type_ == "multiclass"
@@ -272,12 +289,27 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         -------
         y : ndarray of shape (n_samples,), or 0/1 matrix of shape (n_samples, n_labels)
         """
-        outputs = self._outputs(X)
+        X = check_X(self, X)
+        model = self._model()
+        if self.n_outputs_ > 1 and (self.out_activation_ == "softmax" or self._is_multiclass()):
+            return self.classes_[self._largest_outputs(model, X)]
+        outputs = model.predict(X, n_threads=self.n_threads)
         if self.n_outputs_ == 1 and len(self.classes_) == 2:
             return self.classes_[(outputs[:, 0] > 0.5).astype(np.intp)]
-        if self.out_activation_ == "softmax" or self._is_multiclass():
-            return self.classes_[outputs.argmax(axis=1)]
         return self._label_binarizer.inverse_transform(outputs)
+
+    def _largest_outputs(self, model, X):
+        """Which output of each row is the largest; all outputs of many rows and classes are never there at once."""
+        n, n_outputs = X.shape[0], model.outputs[0].n
+        step = max(1, OUTPUTS_AT_ONCE // (n_outputs * model.dtype.itemsize))
+        if n <= step:
+            return model.predict(X, n_threads=self.n_threads).argmax(axis=1)
+        outputs, largest = np.empty((step, n_outputs), model.dtype), np.empty(n, np.intp)
+        for i in range(0, n, step):
+            rows = X[i : i + step]
+            found = model.predict(rows, out=outputs[: rows.shape[0]], n_threads=self.n_threads)
+            found.argmax(axis=1, out=largest[i : i + step])
+        return largest
 
     def score(self, X, y, sample_weight=None):
         """The accuracy of the predictions; for multilabel y the share of rows with all labels right.

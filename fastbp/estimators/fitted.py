@@ -165,6 +165,7 @@ class FittedModelMixin:
     def __getstate__(self):
         """The parameters are one array, so that a memory map of it is what a network can work on."""
         state = dict(super().__getstate__())
+        state.pop("_quick", None)
         model, _, views, flat = state.pop("_bound", (None, None, [], None))
         if model is not None and "_optimizer" in state and "_optimizer_state" not in state:
             state["_optimizer_state"] = model.optimizer_state and vars(model.optimizer_state)

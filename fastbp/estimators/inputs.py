@@ -20,7 +20,7 @@ _FLOAT32, _FLOAT64 = np.dtype("float32"), np.dtype("float64")
 
 def check_X(mlp, X):
     """X to predict from, validated."""
-    if _is_plain(mlp, X):
+    if is_plain(mlp, X):
         return X
     check_is_fitted(mlp)
     with np.errstate(invalid="ignore"):  # scikit-learn's sum of inf and -inf, before it says that they are there
@@ -28,7 +28,7 @@ def check_X(mlp, X):
     return _readable(X)
 
 
-def _is_plain(mlp, X):
+def is_plain(mlp, X):
     """Whether X is small and the checks of `check_X` would let it pass as it is.
 
     They take some hundred microseconds, the prediction of one row takes one or two. A sum of

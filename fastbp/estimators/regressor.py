@@ -93,6 +93,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             )
         return y.reshape(len(y), -1)
 
+    def _encode_plain(self, y):
+        return self._encode_known(y) if y.dtype in (np.float32, np.float64) and y.ndim in (1, 2) else None
+
     def _output(self):
         """Activation of the outputs, and the network's loss."""
         unit = OUTPUT_UNITS.get(kernel_of(self.loss)[0], "identity")

@@ -46,10 +46,6 @@ def fit_stochastic(mlp, model, data, order, held_out, incremental, tasks, unseen
                 stacklevel=USER,
             )
         batch_size = min(int(mlp.batch_size), n_samples)
-    lengths = np.full(-(-n_samples // batch_size), batch_size)
-    lengths[-1] = n_samples - lengths[:-1].sum()
-    optimizer = mlp._optimizer
-    message = _no_progress(mlp, "Training loss" if held_out is None else "Validation score")
 
     mlp.n_iter_, mlp.converged_ = 0, False
     try:
@@ -57,28 +53,12 @@ def fit_stochastic(mlp, model, data, order, held_out, incremental, tasks, unseen
             tasks.begin("epoch")
             if mlp.shuffle:
                 order = order[mlp._random_state.permutation(n_samples)]
-            record, loss = model.train_epoch(
-                data,
-                order,
-                batch_size,
-                optimizer.rule,
-                learning_rate=optimizer.learning_rate,
-                penalty_over_weight=True,
-                n_threads=mlp.n_threads,
-                random_state=mlp._random_state,
-            )
+            record, loss = train_epoch(mlp, model, data, order, batch_size)
             if unseen is not None and np.isnan(loss):
                 assert_all_finite(unseen, estimator_name=type(mlp).__name__, input_name="X")
-            losses = record[:, 0] / mlp._loss_scale() + record[:, 1]
-            end_epoch(mlp, model, float(losses @ lengths) / n_samples, held_out, n_samples)
-            optimizer.end_epoch(mlp.t_)
-            watched_loss = mlp.loss_ if held_out is None else mlp.validation_loss_curve_[-1]
-            model.optimizer_state.end_epoch(optimizer.rule, watched_loss)
+            record_epoch(mlp, model, record, batch_size, n_samples, held_out)
             stop = tasks.end()
-            if mlp._no_improvement_count > mlp.n_iter_no_change:
-                mlp.converged_ = optimizer.stop(message, mlp.verbose)
-                if not mlp.converged_:
-                    mlp._no_improvement_count = 0
+            look_for_convergence(mlp, held_out)
             if stop or mlp.converged_:
                 break
         else:
@@ -106,6 +86,35 @@ def fit_stochastic(mlp, model, data, order, held_out, incremental, tasks, unseen
             mlp._no_improvement_count = 0
             if not all(np.isfinite(moments).all() for moments in model.optimizer_state.arrays):
                 model.optimizer_state = None  # training diverged after the best epoch
+
+
+def train_epoch(mlp, model, data, order, batch_size, guarded=False):
+    """An epoch of the rule at its present rate: what `Model.train_epoch` returns."""
+    optimizer = mlp._optimizer
+    return model.train_epoch(
+        data, order, batch_size, optimizer.rule, learning_rate=optimizer.learning_rate, penalty_over_weight=True,
+        n_threads=mlp.n_threads, random_state=mlp._random_state, guarded=guarded,
+    )  # fmt: skip
+
+
+def record_epoch(mlp, model, record, batch_size, n_samples, held_out):
+    """Take down an epoch with this record of its batches, and go on in the rule's schedule."""
+    losses = record[:, 0] / mlp._loss_scale() + record[:, 1]
+    lengths = np.full(len(losses), batch_size)
+    lengths[-1] = n_samples - batch_size * (len(losses) - 1)
+    end_epoch(mlp, model, float(losses @ lengths) / n_samples, held_out, n_samples)
+    mlp._optimizer.end_epoch(mlp.t_)
+    watched = mlp.loss_ if held_out is None else mlp.validation_loss_curve_[-1]
+    model.optimizer_state.end_epoch(mlp._optimizer.rule, watched)
+
+
+def look_for_convergence(mlp, held_out):
+    """Set `converged_`, or lower the rate, where there was no improvement for too long."""
+    if mlp._no_improvement_count > mlp.n_iter_no_change:
+        message = _no_progress(mlp, "Training loss" if held_out is None else "Validation score")
+        mlp.converged_ = mlp._optimizer.stop(message, mlp.verbose)
+        if not mlp.converged_:
+            mlp._no_improvement_count = 0
 
 
 def fit_full_batch(mlp, model, rows, tasks):

@@ -13,16 +13,20 @@ from .records import CURVES
 USER = 6
 
 
-def undone_on_error(method):
+def undone_on_error(method, shortcut=None):
     """Decorator that puts the estimator back as it was when the method raises.
 
     Attributes are bound anew by training, so that a shallow copy of them holds the old values; only what is changed in
     place (parameters of a model that is trained further, growing lists, the learning rate, a random generator) is saved
     by value. What Ctrl-C in `partial_fit` leaves is kept if the training says so.
+
+    ``shortcut(self, *args, **kwargs)`` may do all of a call without that; it returns whether it did.
     """
 
     @functools.wraps(method)
     def wrapper(self, *args, **kwargs):
+        if shortcut is not None and shortcut(self, *args, **kwargs):
+            return self
         further = "_bound" in vars(self) and (self.warm_start or method.__name__ == "partial_fit")
         model = self._model(train=True) if further else None
         with threads.exclusive(model.engine) if further else nullcontext(), Undo(_is_usable) as undo:

@@ -2,8 +2,8 @@
 
 from .model import Model, views_of
 from .network import Network
+from .one_epoch import History
 from .start import draw
 from .state import OptimizerState
-from .training import History
 
 __all__ = ["History", "Model", "Network", "OptimizerState", "draw", "views_of"]

@@ -3,14 +3,11 @@
 import numpy as np
 from sklearn.utils import assert_all_finite
 
-from .. import threads
-from ..checks import check_finite, check_real
-from ..full_batch import FullBatch, GradientRule, Objective
+from ..checks import check_finite
+from ..full_batch import Objective
 from ..full_batch.hessian import MAX_PARAMETERS
-from ..undo import Undo
-from . import training
+from . import by_hand
 from .heads import arrays_of
-from .inputs import contiguous
 
 
 class Derivatives:
@@ -110,7 +107,7 @@ class Derivatives:
         objective = Objective(self._model, self._model.check_rows(X, y, sample_weight))
         return check_finite(objective.hessian(penalty), X=[X], y=arrays_of(y))
 
-    def forward(self, X, *, n_threads=None):
+    def forward(self, X, *, out=None, n_threads=None):
         """Activations of the last layer, remembered together with all others for `backward`.
 
         They are kept in the network's one workspace, so that forward, backward, training and evaluation are for one
@@ -120,6 +117,8 @@ class Derivatives:
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
             Not to be changed before `backward`.
+        out : ndarray of shape (n_samples, n_outputs) or dict of them, default=None
+            For the result: C-contiguous, of the network's dtype.
         n_threads : int, default=None
 
         Returns
@@ -133,24 +132,27 @@ class Derivatives:
             If the network is being trained or evaluated, or in `forward` or `backward`: by another thread, or by a call
             that a signal's handler has interrupted to call this one.
         ValueError
-            If X does not fit.
+            If X or out does not fit.
         """
-        return self._model.forward(X, n_threads)
+        return by_hand.forward(self._model, X, out, n_threads)
 
-    def backward(self, dz, *, n_threads=None):
+    def backward(self, dz, *, out=None, n_threads=None):
         """Backpropagate the gradient of one's own cost.
 
         Parameters
         ----------
         dz : array-like of shape (n_samples, n_outputs) or dict of them
             ``dC/da``, where ``a`` is what the last `forward` returned.
+        out : tuple (gradient, input_gradient), default=None
+            Arrays for the results, C-contiguous, of the network's dtype. None in the place of the second: it is not
+            computed.
         n_threads : int, default=None
 
         Returns
         -------
         gradient : ndarray of shape (n_parameters,)
             ``dC/d(parameters)``, without penalties.
-        input_gradient : ndarray of shape (n_samples, n_inputs)
+        input_gradient : ndarray of shape (n_samples, n_inputs), or None
             ``dC/dX``.
 
         Raises
@@ -158,12 +160,48 @@ class Derivatives:
         RuntimeError
             Without a `forward` since the last call of anything that trains or evaluates; as in `forward`.
         ValueError
-            If dz does not have the shape of what `forward` returned.
+            If dz does not have the shape of what `forward` returned, or out does not fit.
         """
-        data = self._model.engine.kept
-        if data is None:
-            raise RuntimeError("backward needs a call of forward before it, with nothing trained or evaluated between")
-        return self._model.backward(data, dz, n_threads)
+        return by_hand.backward(self._model, dz, out, n_threads)
+
+    def step_with(self, X, output_gradient, optimizer, *, n_threads=None):
+        """One update by one's own cost: `forward`, `backward` and `step` in one, for streams of small batches.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
+        output_gradient : callable
+            From outputs ``a``, as `forward` returns them, to ``dC/da``, as `backward` takes it. It may call `predict`,
+            but nothing that trains or evaluates the network.
+        optimizer : SGD, Adam, AdamW, RMSProp, Adagrad, Rprop or Quickprop
+            As in `step`.
+        n_threads : int, default=None
+
+        Returns
+        -------
+        a : ndarray of shape (n_samples, n_outputs) or dict of them
+            The outputs before the update.
+
+        Raises
+        ------
+        RuntimeError
+            As in `forward`.
+        TypeError, ValueError
+            As in `forward`, `backward` and `step`; the network is as it was.
+
+        Examples
+        --------
+        Temporal differences (R. Sutton, 1988), ``V(s) <- V(s) + eta (r + gamma V(s') - V(s))``:
+
+        >>> import numpy as np
+        >>> import fastbp
+        >>> V = fastbp.Network([fastbp.Dense(16, "tanh"), fastbp.Dense(1)], n_inputs=4, loss=None, random_state=0)
+        >>> s, s_next, r = np.ones((1, 4)), np.zeros((1, 4)), 1.0
+        >>> before = V.step_with(s, lambda v: v - (r + 0.9 * V.predict(s_next)), fastbp.SGD(0.1))
+        >>> bool(abs(V.predict(s) - r) < abs(before - r))
+        True
+        """
+        return by_hand.step_with(self._model, X, output_gradient, optimizer, n_threads)
 
     def step(self, gradient, optimizer):
         """One update of the parameters from a gradient of one's own.
@@ -183,33 +221,7 @@ class Derivatives:
         ValueError
             If gradient does not have the shape of `parameters` or is not finite, or the schedule moves per epoch.
         """
-        training.check_optimizer(optimizer, self.dtype)
-        if isinstance(optimizer, FullBatch) and not isinstance(optimizer, GradientRule):
-            raise TypeError(
-                "optimizer must be an SGD, Adam, AdamW, RMSProp, Adagrad, Rprop or Quickprop for step: "
-                f"{type(optimizer).__name__} needs the cost too, which fit has, got {optimizer!r}"
-            )
-        if getattr(getattr(optimizer, "learning_rate", None), "per", "step") != "step":
-            raise ValueError(
-                f"step knows no epochs: learning_rate must be a number or a schedule with per='step', got "
-                f"{optimizer.learning_rate!r}"
-            )
-        if isinstance(optimizer, FullBatch):
-            optimizer.check(self._model)
-        gradient = contiguous(check_real("gradient", gradient), self.dtype)
-        if gradient.shape != self.parameters.shape:
-            raise ValueError(f"gradient must have shape {self.parameters.shape}, got {gradient.shape}")
-        assert_all_finite(gradient, input_name="gradient")
-        model = self._model
-        if not isinstance(optimizer, FullBatch):
-            model.step(gradient, optimizer)
-            return
-        with threads.exclusive(model.engine), Undo() as undo:
-            undo.save_attribute(model, "optimizer_state")
-            undo.save_values(model.parameters)
-            model.engine.forget()  # its activations are of other parameters
-            state = model.optimizer_state = model.state_of(optimizer).copy()
-            optimizer.update(model.parameters, model.penalize(0.0, gradient.copy())[1], *state.arrays, state.t)
+        by_hand.step(self._model, gradient, optimizer)
 
     def _needs_loss(self, method):
         if self.loss is None:

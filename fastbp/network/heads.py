@@ -124,14 +124,20 @@ def targets_of(y, n, outputs):
 
 def output_gradients_of(dz, n, dtype, outputs):
     """Gradients with respect to the outputs as the core takes them, a tuple."""
+    if outputs[0].name is None:
+        return (_output_gradient(dz, n, dtype, outputs[0]),)
     parts = []
     for output, part in zip(outputs, by_output("dz", dz, outputs), strict=True):
         with _of(output.name, "dz"):
-            part = contiguous(check_real("dz", part), dtype)
-            if part.shape != (n, output.n):
-                raise ValueError(f"dz must have the shape of what forward returned, {(n, output.n)}, got {part.shape}")
-        parts.append(part)
+            parts.append(_output_gradient(part, n, dtype, output))
     return tuple(parts)
+
+
+def _output_gradient(dz, n, dtype, output):
+    dz = contiguous(check_real("dz", dz), dtype)
+    if dz.shape != (n, output.n):
+        raise ValueError(f"dz must have the shape of what forward returned, {(n, output.n)}, got {dz.shape}")
+    return dz
 
 
 def check_outs(out, n, dtype, X, outputs):

@@ -1,25 +1,26 @@
 """Settings, parameters and the engine that computes with them: what `Network`, the estimators and the full-batch rules
 work on."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
 
 from .. import threads
-from .._core import Data, Engine
+from .._core import RULES, Engine
 from ..checks import check_in_dtype, check_number, check_size
 from ..graph import fused, program_of
 from ..initializers import check_initializer
 from ..layers import Layer, build
 from ..losses import HistogramLoss
-from ..undo import Undo
 from .activations import LayerActivations
-from .heads import check_outs, joined, output_gradients_of, outputs_of, settings_of, targets_of
+from .heads import check_outs, joined, outputs_of, settings_of, targets_of
 from .inputs import Rows, check_order, check_out, check_sample_weight, readable
 from .prediction import engine_of, predicted
 from .state import OptimizerState
 
+ALONE = nullcontext(1)
 SETTINGS = (
     "layers", "n_inputs", "loss", "l1", "l2", "dtype", "initializer", "input_dropout", "input_noise", "ties",
     "loss_weights",
@@ -57,6 +58,10 @@ class Model:
         Of the layers, with a value for each; and what the engine runs, with fewer.
     outputs : tuple of Output
         One, or one for each head, with its loss.
+    optimizer : UpdateRule or None
+        That of the last update, which has been checked.
+    is_random : bool
+        Whether training is, with dropout or noise.
     optimizer_state : OptimizerState or None
         None before the first update. May be set.
     engine : Engine
@@ -95,9 +100,14 @@ class Model:
         self.weights, self.biases = self.views(self.parameters)
         self.ties = _check_ties(ties, self.graph, self.dtype)
         self.optimizer_state = None
+        self.optimizer = self._settings = None
+        self.is_random = bool(
+            self.input_dropout or self.input_noise or any(value.dropout for value in self.graph.values)
+        )
         self._predicts_by_output = any(
             output.name is not None or isinstance(output.loss, HistogramLoss) for output in self.outputs
         )
+        self._penalties = None  # see penalties
         self._linear = None  # see before_output_unit
         self._layer_activations = None
         self._layer_engines = {}  # see layer_output
@@ -182,18 +192,22 @@ class Model:
 
     def evaluate(self, data, order=None, gradient=None, n_threads=None):
         """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`."""
-        _n_rows(data, order)
-        with threads.exclusive(self.engine), threads.team(n_threads, uses_blas=False) as n_threads:
+        n = _n_rows(data, order)
+        with threads.exclusive(self.engine), self.team(n_threads, n, n) as n_threads:
             return self.engine.evaluate(self.parameters, data, order, gradient, n_threads)
 
     @property
     def penalties(self):
         """Strengths of L1 and L2 as pairs, one for each of the graph's weights."""
-        own = self.layer_penalty_divisor
-        return [
-            (self.l1 if w.layer.l1 is None else w.layer.l1 / own, self.l2 if w.layer.l2 is None else w.layer.l2 / own)
-            for w in self.graph.weights
-        ]
+        given = self.l1, self.l2, self.layer_penalty_divisor
+        if self._penalties is None or self._penalties[0] != given:
+            l1, l2, own = given
+            pairs = [
+                (l1 if w.layer.l1 is None else w.layer.l1 / own, l2 if w.layer.l2 is None else w.layer.l2 / own)
+                for w in self.graph.weights
+            ]
+            self._penalties = given, pairs
+        return self._penalties[1]
 
     def flat_penalties(self):
         """Strengths of L1 and L2 for each parameter, (2, n_parameters)."""
@@ -236,6 +250,12 @@ class Model:
 
     # ---- updates ----------------------------------------------------------------------------------------------------
 
+    def settings_of(self, optimizer):
+        """The optimizer's settings as the engine takes them: the same dict for as long as it is the same one."""
+        if optimizer is not self.optimizer:
+            self.optimizer, self._settings = optimizer, {**optimizer.settings, "rule": RULES[optimizer.rule]}
+        return self._settings
+
     def state_of(self, optimizer):
         """The optimizer's state, new if the last update was by another rule."""
         if self.optimizer_state is None or not self.optimizer_state.fits(optimizer):
@@ -259,43 +279,32 @@ class Model:
         n = _n_rows(data, order)
         batch_size = min(batch_size, n)
         record = np.empty((-(-n // batch_size), 3))
-        with threads.exclusive(self.engine), threads.team(n_threads, uses_blas=False) as n_threads:
+        with threads.exclusive(self.engine), self.team(n_threads, batch_size, n) as n_threads:
             state = self.state_of(optimizer)
             if learning_rate is None:
                 rates = state.learning_rates(optimizer, len(record))
             else:
                 rates = np.full(len(record), learning_rate, dtype=np.float64)
             loss = self.engine.train(
-                self.parameters, data, order, batch_size, optimizer.settings, rates, state.arrays, state.t,
+                self.parameters, data, order, batch_size, self.settings_of(optimizer), rates, state.arrays, state.t,
                 self.penalties, self.tied_sets, penalty_over_weight, record, n_threads,
                 self._randomness(random_state, augmentation), guarded,
             )  # fmt: skip
         return record, loss
 
+    def team(self, n_threads, batch_size, n):
+        """Context of a call for so many rows in batches: gives the number of threads, one where more don't repay."""
+        if self.engine.alone(batch_size, n):
+            threads.check_n_threads(n_threads)
+            return ALONE
+        return threads.team(n_threads, uses_blas=False)
+
     def _randomness(self, random_state, augmentation):
         """A seed and the settings of what is random, as the engine takes them; None where nothing is."""
-        random_units = any(value.dropout for value in self.graph.values)
-        if not random_units and not self.input_dropout and not self.input_noise and augmentation is None:
+        if not self.is_random and augmentation is None:
             return None
         seed = random_state.randint(2**32, size=2, dtype=np.uint32).tolist()
         return seed, self.input_dropout, self.input_noise, augmentation and augmentation.settings
-
-    def step(self, gradient, optimizer):
-        """One update by a rule for mini-batches from a gradient (n_parameters,) of the cost without penalties."""
-        def keep(error):
-            """Unless the state is a new one, which has made no step."""
-            return self.optimizer_state is None or self.optimizer_state.t[0] > 0
-
-        with threads.exclusive(self.engine), Undo(keep) as undo:
-            undo.save_attribute(self, "optimizer_state")
-            state = self.state_of(optimizer)
-            rate = state.learning_rates(optimizer, 1)[0]
-            if self.ties:
-                gradient = gradient.copy()
-                self.add_ties(self.parameters, gradient)
-            self.engine.step(
-                self.parameters, gradient, optimizer.settings, rate, state.arrays, state.t, self.penalties
-            )  # fmt: skip
 
     def start_from(self, parameters):
         """Take the values of these parameters, and drop what belongs to those before."""
@@ -355,26 +364,6 @@ class Model:
             value = [value.name for value in self.graph.values].index(name)
             self._layer_engines[name] = engine_of(self.graph, [(value, "a")], self.dtype)
         return predicted(self._layer_engines[name], self.parameters, X, None, None, X.shape[0], n_threads)
-
-    def forward(self, X, n_threads=None):
-        """What `Network.forward` returns; the engine keeps the activations, and as `kept` whose they are."""
-        data = Data(self.check_X(X))
-        if data.n_rows == 0:
-            raise ValueError("X must have at least one row, got 0")
-        outs = tuple(np.empty((data.n_rows, output.n), self.dtype) for output in self.outputs)
-        with threads.exclusive(self.engine), threads.team(n_threads, uses_blas=False) as n_threads:
-            self.engine.forward(self.parameters, data, outs, n_threads)
-        return joined(outs, self.outputs)
-
-    def backward(self, data, dz, n_threads=None):
-        """What `Network.backward` returns; the data are those that the engine has kept."""
-        dz = output_gradients_of(dz, data.n_rows, self.dtype, self.outputs)
-        gradient = np.empty_like(self.parameters)
-        input_gradient = np.empty((data.n_rows, self.n_inputs), self.dtype)
-        # the input gradient's product goes to BLAS
-        with threads.exclusive(self.engine), threads.team(n_threads, uses_blas=True) as n_threads:
-            self.engine.backward(self.parameters, data, dz, gradient, input_gradient, n_threads)
-        return gradient, input_gradient
 
 
 def views_of(flat, shapes):

@@ -249,7 +249,9 @@ class Network(Derivatives):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
             float32, float64, uint8 and bool arrays of any strides, memory maps among them, and CSR matrices are read
-            in place, a batch at a time; anything else is converted first.
+            in place, a batch at a time; anything else is converted first. X in Fortran order, as a data frame gives it,
+            is copied once, to C order, if rows are to be shuffled, unless it has up to 8,192 elements, is a memory map,
+            or the copy would take more than a quarter of the memory that is available.
         y : array-like
             Class indices (n_samples,) or probabilities (n_samples, n_outputs), which sum to 1 in each row up to the
             rounding of half precision, for "softmax_cross_entropy"; else

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import threads
-from .._core import MODES, Data
+from .._arrays import Data
+from .._core import MODES
 from ..checks import check_size
 
 _SPLITS = {
@@ -59,10 +60,15 @@ class Plan:
         At most; 1 where the work does not repay more.
     phases : tuple of Phase
         One after the other for each chunk of a batch.
+    online : bool
+        Whether, without phases, one call makes all ops of many batches of few rows; then each layer's gradient, and the
+        update with it, follow the delta of the layer below.
     x_as_nonzeros : bool
         Whether products with X take lists of its nonzeros.
     x_in_place : bool
         Whether rows of X are used where they lie, without a copy to the workspace.
+    weights_in_place : bool
+        Whether weights and the optimizer's state are used where they lie, as packing them does not repay.
     halved : str or None
         The layer whose middle stripe of columns two members may share, as its sum is made in two halves.
     chunk : int
@@ -78,8 +84,10 @@ class Plan:
     n_rows: int
     n_threads: int
     phases: tuple
+    online: bool
     x_as_nonzeros: bool
     x_in_place: bool
+    weights_in_place: bool
     halved: str | None
     chunk: int
     sides: int
@@ -97,8 +105,11 @@ class Plan:
             f"{self.mode} of {self.n_rows} rows, {chunks}, in {self.dtype.name}",
             f"threads: {self.n_threads}, barriers: {self.n_barriers}",
             f"rows of X are {rows}{', products take their nonzeros' if self.x_as_nonzeros else ''}",
+            f"weights are {'used where they lie' if self.weights_in_place else 'packed'}",
             f"workspace: {self.workspace_size:,} bytes, on {self.sides} side{'s'[: self.sides - 1]}",
         ]
+        if self.online:
+            lines.append("online: many batches in one call, without phases; a layer is updated once its delta is there")
         if self.halved is not None:
             lines.append(f"middle stripe of {self.halved} as two sums")
         return "\n".join([*lines, "", *map(str, self.phases)])

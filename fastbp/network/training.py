@@ -22,30 +22,10 @@ from ..undo import Undo
 from .heads import arrays_of
 from .inputs import Rows
 from .model import Model
+from .one_epoch import History, divergence, fit_epoch
 from .state import OptimizerState
 
-
-@dataclass
-class History:
-    """What happened in a fit, epoch by epoch.
-
-    Attributes
-    ----------
-    loss : ndarray of shape (n_epochs,)
-        Mean training loss over the epoch's batches, each as it was before its update, penalties included. A full-batch
-        rule that ends by itself ends with an epoch that made no progress, whose loss is the final one.
-    validation_loss : ndarray of shape (n_epochs,)
-        Loss on the validation data after the epoch, without penalties; empty without validation data.
-    seconds : ndarray of shape (n_epochs,)
-        Wall-clock time of the epoch's training.
-    second : History or None
-        The training on all data after early stopping that ``then`` asked for.
-    """
-
-    loss: np.ndarray
-    validation_loss: np.ndarray
-    seconds: np.ndarray
-    second: "History | None" = None
+BATCH_SIZE = 32  # by default
 
 
 class Best(NamedTuple):
@@ -69,29 +49,29 @@ def fit(
     validation = None if validation_data is None else _validation_rows(model, validation_data)
     if then is not None and _are_indices(rows) != _are_indices(validation):
         raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
-    # one epoch alone is guarded by the engine, and nothing of ours that may fail comes after it
-    alone = (
+    if (
         epochs == 1 and validation is None and not callbacks and not verbose and not issparse(X)
         and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
-    )  # fmt: skip
+    ):  # fmt: skip
+        return fit_epoch(
+            model, random_state, rows, (X, y), fresh, optimizer, batch_size or BATCH_SIZE, shuffle, n_threads,
+            augmentation,
+        )  # fmt: skip
     training = Training(
-        model, random_state, rows, {"X": [X], "y": arrays_of(y)}, optimizer, epochs, batch_size, shuffle, callbacks,
-        verbose, n_threads, augmentation, alone, validation, early_stopping,
+        model, random_state, rows, {"X": [X], "y": arrays_of(y)}, optimizer, epochs, batch_size or BATCH_SIZE, shuffle,
+        callbacks, verbose, n_threads, augmentation, validation, early_stopping,
     )  # fmt: skip
 
     def keep(error):
-        """Whether what was learnt stays. An epoch alone has been written back, or not, when an error arrives."""
-        if alone:
-            return training.n_steps > 0
+        """Whether what was learnt stays."""
         return isinstance(error, KeyboardInterrupt) and np.isfinite(model.parameters).all()
 
     with threads.exclusive(model.engine), Undo(keep) as undo:
         state = model.optimizer_state
-        undo.save_draws(random_state)
+        undo.save_draws(random_state, uniform=True)
         undo.save_attribute(model, "optimizer_state")
-        if not alone:
-            undo.save_values(model.parameters)
-            state = state and state.copy()
+        undo.save_values(model.parameters)
+        state = state and state.copy()
         start = (model.parameters.copy(), state and state.copy()) if then == "retrain" else None
         model.optimizer_state = None if fresh else state
         history = training.run()
@@ -113,7 +93,7 @@ def fit(
             model.optimizer_state = best.optimizer_state
             limit = {"cost_limit": model.penalized_cost(rows.data(), n_threads)}
         given = {"X": [X, validation_data[0]], "y": [*arrays_of(y), *arrays_of(validation_data[1])]}
-        rows = _joined(model, rows, validation)
+        rows = _joined(model, training.rows, validation)
         history.second = replace(training, rows=rows, given=given, validation=None, early_stopping=None, **limit).run()
         return history
 
@@ -126,7 +106,6 @@ class Training:
     The settings are those of `Network.fit`, checked, and
 
     - ``given``: what the rows were made from, sequences of arrays by argument, for messages;
-    - ``guarded``: as of `Model.train_epoch`;
     - ``step_limit``: ends it instead of ``epochs``;
     - ``cost_limit``: ends it after an epoch with a cost of all rows, penalties included, below this.
 
@@ -139,13 +118,12 @@ class Training:
     given: dict
     optimizer: UpdateRule | FullBatch
     epochs: int
-    batch_size: int | None
+    batch_size: int
     shuffle: bool
     callbacks: tuple
     verbose: bool
     n_threads: int | None
     augmentation: ImageAugmentation | None
-    guarded: bool
     validation: Rows | None
     early_stopping: int | None
     step_limit: int | None = None
@@ -154,9 +132,9 @@ class Training:
     def __post_init__(self):
         self.losses, self.validation_losses, self.seconds = [], [], []
         self.best, self.since_best, self.ended = None, 0, False
+        if self.shuffle and not isinstance(self.optimizer, FullBatch):
+            self.rows = self.rows.row_major(self.model.dtype)
         self.data, self.validation_data = self.rows.data(), self.validation and self.validation.data()
-        # of an epoch alone: there may be no memory for it after the engine has written back what was learnt
-        self.alone = History(np.empty(1), np.empty(0), np.empty(1)) if self.guarded else None
         self.state = None  # the optimizer's, once it is a rule for mini-batches that has begun
 
     def run(self):
@@ -172,9 +150,6 @@ class Training:
 
     def history(self):
         """What has happened so far."""
-        if self.guarded:
-            self.alone.loss[0], self.alone.seconds[0] = self.losses[0], self.seconds[0]
-            return self.alone
         return History(np.array(self.losses), np.array(self.validation_losses), np.array(self.seconds))
 
     @property
@@ -195,17 +170,18 @@ class Training:
         state = self.model.state_of(self.optimizer)
         self.first_step, self.state = int(state.t[0]), state
         n_rows, limit = self.data.n_rows, self.step_limit
-        batch_size = min(self.batch_size or 32, n_rows)
-        order = np.arange(n_rows, dtype=np.int64) if self.shuffle or limit is not None else None
+        batch_size = min(self.batch_size, n_rows)
+        shuffle = self.shuffle and batch_size < n_rows
+        order = np.arange(n_rows, dtype=np.int64) if shuffle or limit is not None else None
         for _ in range(limit or self.epochs):  # each makes a step at least
-            if self.shuffle:
+            if shuffle:
                 self.random_state.shuffle(order)
             if limit is not None:  # the last epoch may be a part of one
                 weight = self.rows.sample_weight
                 order = order[: _rows_of_steps(limit - self.n_steps, order, batch_size, weight)]
             _, loss = self.model.train_epoch(
                 self.data, order, batch_size, self.optimizer, n_threads=self.n_threads,
-                random_state=self.random_state, augmentation=self.augmentation, guarded=self.guarded,
+                random_state=self.random_state, augmentation=self.augmentation,
             )  # fmt: skip
             if self._end_epoch(loss) or self.n_steps == limit:
                 return
@@ -214,7 +190,7 @@ class Training:
         """Take down an epoch that had this loss; whether to stop. Raises if it is not finite."""
         self.seconds.append(time.perf_counter() - self.started)
         self.losses.append(float(loss))
-        check_finite(loss, self._divergence, **self.given)
+        check_finite(loss, lambda: divergence(len(self.losses) - 1), **self.given)
         if self.validation is not None:
             self.validation_losses.append(self.model.evaluate(self.validation_data, n_threads=self.n_threads))
         if self.state is not None:
@@ -230,13 +206,6 @@ class Training:
             return True
         return self.cost_limit is not None and (
             self.model.penalized_cost(self.data, self.n_threads) < self.cost_limit
-        )
-
-    def _divergence(self):
-        return FloatingPointError(
-            "the training loss, a parameter or a square that the rule divides by is not finite after epoch "
-            f"{len(self.losses) - 1}; the parameters are those before the call. A smaller learning_rate or scaled "
-            "inputs may help."
         )
 
     def _look_for_best(self, loss):
@@ -308,9 +277,12 @@ def check_optimizer(optimizer, dtype):
 
 def _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then):
     """TypeError or ValueError unless each setting is possible, also with the others and for this network."""
-    check_optimizer(optimizer, model.dtype)
+    if optimizer is not model.optimizer:  # it is immutable, and was checked when it became that
+        check_optimizer(optimizer, model.dtype)
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("early_stopping", early_stopping)):
-        if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < 1):
+        if value is None or (type(value) is int and value >= 1):
+            continue
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
     if early_stopping is not None and validation_data is None:
         raise ValueError("early_stopping needs validation_data, got None")
@@ -347,6 +319,8 @@ def _check_randomness(model, optimizer, X, augmentation):
             f"augmentation must be of images with {model.n_inputs} pixels, the network's inputs, got image_shape="
             f"{augmentation.image_shape}"
         )
+    if augmentation is None and not model.is_random:
+        return
     of_inputs = {"input_dropout": model.input_dropout, "input_noise": model.input_noise, "augmentation": augmentation}
     dropouts = {f"dropout of layers[{value.name}]": value.dropout for value in model.graph.values}
     used = [f"{name}={value}" for name, value in (of_inputs | dropouts).items() if value]

@@ -93,30 +93,37 @@ static void NAME(unpack)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t str
     }
 }
 
-/* Squares of LANES x LANES in registers: after log2(LANES) rounds of a perfect shuffle, the rows are the columns. */
-static void NAME(transpose)(ptrdiff_t m, const void *a_, ptrdiff_t lda, void *b_, ptrdiff_t ldb, ptrdiff_t stripe)
+/* A square of LANES x LANES in registers <- its transpose: after log2(LANES) rounds of a perfect shuffle, the rows are the columns. */
+INLINE void NAME(transpose_square)(VEC *row)
 {
+    VEC next[LANES];
+    for (int round = 1; round < LANES; round *= 2) {
+        for (int r = 0; r < LANES / 2; r++) {
+            next[2 * r] = ZIP_LOW(row[r], row[r + LANES / 2]);
+            next[2 * r + 1] = ZIP_HIGH(row[r], row[r + LANES / 2]);
+        }
+        for (int r = 0; r < LANES; r++)
+            row[r] = next[r];
+    }
+}
+
+static void NAME(transpose)(ptrdiff_t m, ptrdiff_t n, const void *a_, ptrdiff_t lda, void *b_, ptrdiff_t ldb, ptrdiff_t stripe)
+{
+    const NAME(mask) mask = NAME(first)(n);
     const REAL *a = a_;
     REAL *b = b_;
     ptrdiff_t i = 0;
     for (; i + LANES <= m; i += LANES, b += stripe) {
-        VEC row[LANES], next[LANES];
+        VEC row[LANES];
         for (int r = 0; r < LANES; r++)
-            row[r] = NAME(load)(a + (i + r) * lda);
-        for (int round = 1; round < LANES; round *= 2) {
-            for (int r = 0; r < LANES / 2; r++) {
-                next[2 * r] = ZIP_LOW(row[r], row[r + LANES / 2]);
-                next[2 * r + 1] = ZIP_HIGH(row[r], row[r + LANES / 2]);
-            }
-            for (int r = 0; r < LANES; r++)
-                row[r] = next[r];
-        }
+            row[r] = n == LANES ? NAME(load)(a + (i + r) * lda) : NAME(load_masked)(a + (i + r) * lda, mask);
+        NAME(transpose_square)(row);
         for (int r = 0; r < LANES; r++)
             NAME(store)(b + r * ldb, row[r]);
     }
     for (ptrdiff_t r = 0; i + r < m; r++)
         for (ptrdiff_t j = 0; j < LANES; j++)
-            b[j * ldb + r] = a[(i + r) * lda + j];
+            b[j * ldb + r] = j < n ? a[(i + r) * lda + j] : 0;
 }
 
 static void NAME(add)(ptrdiff_t m, ptrdiff_t n, void *a_, const void *b_, ptrdiff_t ld)
@@ -141,28 +148,82 @@ INLINE REAL NAME(read)(const char *p, DType dtype)
     }
 }
 
-INLINE void NAME(read_row)(const char *p, ptrdiff_t stride, DType dtype, ptrdiff_t n, REAL *out)
+/* out (n) = elements so many bytes apart, converted to the dtype. Constant steps and types vectorize; a row that is reversed is read
+ * upwards in memory, as caches expect. */
+static void NAME(read_row)(const char *p, ptrdiff_t stride, DType dtype, ptrdiff_t n, REAL *out)
 {
-    for (ptrdiff_t j = 0; j < n; j++)
-        out[j] = NAME(read)(p + j * stride, dtype);
+#define READ(type, step) out[j] = (REAL) * (const type *)(p + j * (step))
+#define READ_TYPE(type)                                                                                                          \
+    if (stride == (ptrdiff_t)sizeof(type))                                                                                       \
+        for (ptrdiff_t j = 0; j < n; j++)                                                                                        \
+            READ(type, (ptrdiff_t)sizeof(type));                                                                                 \
+    else if (stride == -(ptrdiff_t)sizeof(type))                                                                                 \
+        for (ptrdiff_t j = n - 1; j >= 0; j--)                                                                                   \
+            READ(type, -(ptrdiff_t)sizeof(type));                                                                                \
+    else if (stride == 2 * (ptrdiff_t)sizeof(type))                                                                              \
+        for (ptrdiff_t j = 0; j < n; j++)                                                                                        \
+            READ(type, 2 * (ptrdiff_t)sizeof(type));                                                                             \
+    else                                                                                                                         \
+        for (ptrdiff_t j = 0; j < n; j++)                                                                                        \
+            READ(type, stride);                                                                                                  \
+    break;
+    switch (dtype) {
+    case FLOAT32: READ_TYPE(float)
+    case FLOAT64: READ_TYPE(double)
+    default: READ_TYPE(uint8_t)
+    }
+#undef READ_TYPE
+#undef READ
+}
+
+/* Rows of a column that are read at once; LANES such columns make squares. */
+enum { NAME(READ_ROWS) = 64 };
+
+/* Rows first..first+m of x, whose columns lie together: squares, transposed in registers. */
+static void NAME(gather_columns)(ptrdiff_t m, ptrdiff_t n, const Strided *x, ptrdiff_t first, REAL *out, ptrdiff_t ld)
+{
+    REAL columns[LANES * NAME(READ_ROWS)];
+    for (ptrdiff_t j = 0; j < n; j += LANES)
+        for (ptrdiff_t i = 0; i < m; i += NAME(READ_ROWS)) {
+            const ptrdiff_t rows = m - i < NAME(READ_ROWS) ? m - i : NAME(READ_ROWS), width = n - j < LANES ? n - j : LANES;
+            const char *from = x->data + (first + i) * x->row_stride + j * x->column_stride;
+            REAL *to = out + i * ld + j;
+            ptrdiff_t r = 0;
+            for (ptrdiff_t c = 0; c < width; c++)
+                NAME(read_row)(from + c * x->column_stride, x->row_stride, x->dtype, rows, columns + c * NAME(READ_ROWS));
+            for (; r + LANES <= rows; r += LANES)
+                NAME(transpose)(width, LANES, columns + r, NAME(READ_ROWS), to + r * ld, ld, LANES);
+            for (; r < rows; r++)
+                for (ptrdiff_t c = 0; c < width; c++)
+                    to[r * ld + c] = columns[c * NAME(READ_ROWS) + r];
+        }
+}
+
+/* Whether rows are taken as they stand, one after the other. */
+static int NAME(ascends)(ptrdiff_t m, const int64_t *order)
+{
+    for (ptrdiff_t i = 1; order && i < m; i++)
+        if (order[i] != order[0] + i)
+            return 0;
+    return 1;
 }
 
 static void NAME(gather)(ptrdiff_t m, ptrdiff_t n, const Strided *x, const int64_t *order, ptrdiff_t first, void *out_,
                          ptrdiff_t ld)
 {
-    const ptrdiff_t size = x->dtype == FLOAT32 ? 4 : x->dtype == FLOAT64 ? 8 : 1;
+    const DType dtype = sizeof(REAL) == 4 ? FLOAT32 : FLOAT64;
+    const ptrdiff_t row = x->row_stride < 0 ? -x->row_stride : x->row_stride;
+    const ptrdiff_t column = x->column_stride < 0 ? -x->column_stride : x->column_stride;
     REAL *out = out_;
+    if (0 < row && row < column && m > 1 && NAME(ascends)(m, order)) {
+        NAME(gather_columns)(m, n, x, order ? (ptrdiff_t)order[0] : first, out, ld);
+        return;
+    }
     for (ptrdiff_t i = 0; i < m; i++, out += ld) {
-        const char *row = x->data + (order ? (ptrdiff_t)order[i] : first + i) * x->row_stride;
-        if (x->column_stride != size)
-            NAME(read_row)(row, x->column_stride, x->dtype, n, out);
-        else if (x->dtype == (sizeof(REAL) == 4 ? FLOAT32 : FLOAT64))
-            memcpy(out, row, (size_t)n * sizeof(REAL));
-        else if (x->dtype == FLOAT32) /* constant strides and types from here on, which vectorize */
-            NAME(read_row)(row, 4, FLOAT32, n, out);
-        else if (x->dtype == FLOAT64)
-            NAME(read_row)(row, 8, FLOAT64, n, out);
+        const char *from = x->data + (order ? (ptrdiff_t)order[i] : first + i) * x->row_stride;
+        if (x->dtype == dtype && x->column_stride == (ptrdiff_t)sizeof(REAL))
+            memcpy(out, from, (size_t)n * sizeof(REAL));
         else
-            NAME(read_row)(row, 1, UINT8, n, out);
+            NAME(read_row)(from, x->column_stride, x->dtype, n, out);
     }
 }

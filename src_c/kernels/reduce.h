@@ -88,16 +88,21 @@ INLINE REAL NAME(row_sum)(ptrdiff_t n, const REAL *a, const REAL *b)
     return total;
 }
 
-/* 0 * a is 0, or NaN where a is not finite. */
-static int NAME(all_finite)(ptrdiff_t n, const void *a_)
+static int NAME(all_below)(ptrdiff_t n, const void *a_, double bound_)
 {
-    const REAL *a = a_;
-    VEC sum[4] = {0};
+    const REAL *a = a_, bound = (REAL)bound_;
+    IVEC below[4] = {0};
     ptrdiff_t i = 0;
+    for (int j = 0; j < 4; j++)
+        below[j] = ~below[j];
     for (; i + 4 * LANES <= n; i += 4 * LANES)
         for (int j = 0; j < 4; j++)
-            sum[j] += NAME(load)(a + i + j * LANES) * 0;
-    for (; i < n; i++)
-        sum[0][0] += a[i] * 0;
-    return NAME(sum)(sum[0] + sum[1] + sum[2] + sum[3]) == 0;
+            below[j] &= NAME(abs)(NAME(load)(a + i + j * LANES)) < bound;
+    for (; i < n; i += LANES) /* zeros fill it up */
+        below[0] &= NAME(abs)(NAME(load_masked)(a + i, NAME(first)(n - i < LANES ? n - i : LANES))) < bound;
+    below[0] &= below[1] & below[2] & below[3];
+    for (i = 0; i < LANES; i++)
+        if (!below[0][i])
+            return 0;
+    return 1;
 }

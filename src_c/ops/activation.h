@@ -3,9 +3,10 @@
 /* The units, f(z) with a parameter p. Comparisons are such that a NaN stays one. */
 INLINE VEC NAME(vlogistic)(VEC z)
 {
-    VEC e = NAME(vexp)(-NAME(abs)(z));
-    VEC s = (REAL)1 / (e + (REAL)1);
-    return NAME(select)(z < 0, e * s, s);
+    const VEC one = NAME(broadcast)(1);
+    VEC second, first = NAME(bounded_exp_factors)(-NAME(abs)(z), &second);
+    VEC s = one / (first * second + one); /* e^-|z| above is a product of its own, so that this one becomes an FMA */
+    return NAME(select)(z < 0, first, one) * NAME(select)(z < 0, second, one) * s;
 }
 
 /* tanh |z| = expm1(2|z|) / (expm1(2|z|) + 2), without cancellation for small z */
@@ -55,28 +56,33 @@ INLINE VEC NAME(vgelu)(VEC z, VEC *slope)
 
 /* m rows of n as one where nothing lies between them */
 #define FLATTEN if (n == ld) n *= m, ld = n, m = n > 0
-/* f, an expression in z and p, for all elements; if it sets `slope`, that is kept where there is a place for it */
+/* f, an expression in z and p, of a vector, and for all elements; if it sets `slope`, that is kept where there is a place for it */
 #define ACTIVATE(name, sets_slope, f) \
+    INLINE VEC NAME(name##_of)(VEC z, REAL p, VEC *slope_) \
+    { \
+        VEC slope = {0}; \
+        (void)p; \
+        z = f; \
+        *slope_ = slope; \
+        return z; \
+    } \
     static void NAME(name)(ptrdiff_t m, ptrdiff_t n, void *a_, ptrdiff_t ld, double parameter, void *slopes_) \
     { \
         const REAL p = (REAL)parameter; \
         const int keep = sets_slope && slopes_; \
         REAL *a = a_, *slopes = slopes_; \
-        (void)p; \
         FLATTEN; \
         for (; m-- > 0; a += ld) { \
             ptrdiff_t i = 0; \
-            VEC slope = {0}; \
+            VEC slope; \
             for (; i + LANES <= n; i += LANES) { \
-                VEC z = NAME(load)(a + i); \
-                NAME(store)(a + i, f); \
+                NAME(store)(a + i, NAME(name##_of)(NAME(load)(a + i), p, &slope)); \
                 if (keep) \
                     NAME(store)(slopes + i, slope); \
             } \
             if (i < n) { \
                 NAME(mask) mask = NAME(first)(n - i); \
-                VEC z = NAME(load_masked)(a + i, mask); \
-                NAME(store_masked)(a + i, mask, f); \
+                NAME(store_masked)(a + i, mask, NAME(name##_of)(NAME(load_masked)(a + i, mask), p, &slope)); \
                 if (keep) \
                     NAME(store_masked)(slopes + i, mask, slope); \
             } \
@@ -98,6 +104,21 @@ ACTIVATE(gelu, 1, NAME(vgelu)(z, &slope))
 ACTIVATE(silu, 1, NAME(vsilu)(z, &slope))
 #undef ACTIVATE
 
+/* Of a vector softmax is nothing yet: it is of whole rows. */
+INLINE VEC NAME(identity_of)(VEC z, REAL p, VEC *slope)
+{
+    (void)p;
+    *slope = (VEC){0};
+    return z;
+}
+INLINE VEC NAME(softmax_of)(VEC z, REAL p, VEC *slope) { return NAME(identity_of)(z, p, slope); }
+INLINE VEC NAME(identity_derivative_of)(VEC a, VEC d, REAL p)
+{
+    (void)a, (void)p;
+    return d;
+}
+INLINE VEC NAME(softmax_derivative_of)(VEC a, VEC d, REAL p) { return NAME(identity_derivative_of)(a, d, p); }
+
 static void NAME(identity)(ptrdiff_t m, ptrdiff_t n, void *a, ptrdiff_t ld, double parameter, void *slopes)
 {
     (void)m, (void)n, (void)a, (void)ld, (void)parameter, (void)slopes;
@@ -107,27 +128,28 @@ static void NAME(identity_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a, v
     (void)m, (void)n, (void)a, (void)d, (void)ld, (void)parameter;
 }
 
-/* d f'(z), an expression in d, a = f(z) and p, for all elements */
+/* d f'(z), an expression in d, a = f(z) and p, of a vector, and for all elements */
 #define DERIVATIVE(name, f) \
+    INLINE VEC NAME(name##_derivative_of)(VEC a, VEC d, REAL p) \
+    { \
+        (void)a, (void)d, (void)p; \
+        return f; \
+    } \
     static void NAME(name##_derivative)(ptrdiff_t m, ptrdiff_t n, const void *a_, void *d_, ptrdiff_t ld, \
                                         double parameter) \
     { \
         const REAL p = (REAL)parameter, *from = a_; \
         REAL *to = d_; \
-        (void)p; \
         FLATTEN; \
         for (; m-- > 0; from += ld, to += ld) { \
             ptrdiff_t i = 0; \
             for (; i + LANES <= n; i += LANES) { \
-                VEC a = NAME(load)(from + i), d = NAME(load)(to + i); \
-                (void)a, (void)d; \
-                NAME(store)(to + i, f); \
+                NAME(store)(to + i, NAME(name##_derivative_of)(NAME(load)(from + i), NAME(load)(to + i), p)); \
             } \
             if (i < n) { \
                 NAME(mask) mask = NAME(first)(n - i); \
-                VEC a = NAME(load_masked)(from + i, mask), d = NAME(load_masked)(to + i, mask); \
-                (void)a, (void)d; \
-                NAME(store_masked)(to + i, mask, f); \
+                const VEC a = NAME(load_masked)(from + i, mask), d = NAME(load_masked)(to + i, mask); \
+                NAME(store_masked)(to + i, mask, NAME(name##_derivative_of)(a, d, p)); \
             } \
         } \
     }
@@ -146,8 +168,7 @@ DERIVATIVE(kept, d * a)
 #undef SELU_SCALE
 #undef SELU_ALPHA
 
-/* a <- exp(a - max a); returns the sum of that and sets *max */
-INLINE REAL NAME(shifted_exp)(ptrdiff_t n, REAL *a, REAL *max)
+INLINE REAL NAME(row_top)(ptrdiff_t n, const REAL *a)
 {
     ptrdiff_t j = LANES;
     REAL m = a[0];
@@ -161,7 +182,14 @@ INLINE REAL NAME(shifted_exp)(ptrdiff_t n, REAL *a, REAL *max)
     }
     for (; j < n; j++)
         m = a[j] > m ? a[j] : m;
-    for (j = 0; j < n; j++)
+    return m;
+}
+
+/* a <- exp(a - max a); returns the sum of that and sets *max */
+INLINE REAL NAME(shifted_exp)(ptrdiff_t n, REAL *a, REAL *max)
+{
+    const REAL m = NAME(row_top)(n, a);
+    for (ptrdiff_t j = 0; j < n; j++)
         a[j] -= m;
     NAME(exp)(1, n, a, n, 0, NULL);
     *max = m;

@@ -95,6 +95,39 @@ static double NAME(gaussian)(ptrdiff_t k, const REAL *z, const REAL *y, REAL *d,
     return 0.5 * (value_of(&total) + (double)k * 1.8378770664093453);
 }
 
+/* Sum of y (top - z) over a row, and that of y to *mass; y is 1 everywhere if it is NULL. Where y is 0, z does not matter. */
+static double NAME(row_gap)(ptrdiff_t n, const REAL *z, const REAL *y, REAL top, double *mass)
+{
+    const ptrdiff_t most = NAME(BLOCK_DEPTH) * LANES;
+    Total gaps = {0, 0}, masses = {0, 0};
+    REAL ones[LANES];
+    if (n <= NAME(FEW)) { /* nothing is added up across lanes */
+        double gap = 0;
+        *mass = 0;
+        for (ptrdiff_t j = 0; j < n; j++) {
+            const double t = y ? (double)y[j] : 1;
+            *mass += t;
+            gap += t == 0 ? 0 : t * ((double)top - (double)z[j]);
+        }
+        return gap;
+    }
+    NAME(store)(ones, NAME(broadcast)(1));
+    for (ptrdiff_t begin = 0, end; begin < n; begin = end) {
+        VEC gap = {0}, sum = {0};
+        end = n - begin < most ? n : begin + most;
+        for (ptrdiff_t j = begin; j < end; j += LANES) {
+            const NAME(mask) mask = NAME(first)(end - j < LANES ? end - j : LANES);
+            const VEC t = NAME(load_masked)(y ? y + j : ones, mask);
+            gap += NAME(select)(t == 0, t, t * (top - NAME(load_masked)(z + j, mask)));
+            sum += t;
+        }
+        add_to(&gaps, (double)NAME(sum)(gap));
+        add_to(&masses, (double)NAME(sum)(sum));
+    }
+    *mass = value_of(&masses);
+    return value_of(&gaps);
+}
+
 /* Of each row sum(y) ln(sum of e^(z - top)) + y (top - z) with top = max z;  d = softmax(z) sum(y) - y; y one-hot at labels[i]
  * if y is NULL. Label smoothing by s takes (1 - s) y + s sum(y) / n for y. `loss` has the contract. */
 static double NAME(softmax_cross_entropy)(const Cost *cost, ptrdiff_t m, ptrdiff_t n, REAL *z, ptrdiff_t ld, const REAL *y,
@@ -110,25 +143,16 @@ static double NAME(softmax_cross_entropy)(const Cost *cost, ptrdiff_t m, ptrdiff
         double gap[LANES], mass[LANES]; /* y (top - z) and sum(y) */
         REAL c[LANES], factor[LANES] = {0}, max[LANES], sum[LANES];
         for (ptrdiff_t r = 0; r < rows; r++) {
-            const REAL *zr = z + r * ld;
-            double top = 0, gaps = 0; /* where it is just top - z, top is added when it is known */
-            for (ptrdiff_t j = 0; whole_rows && j < n; j++)
-                top = j == 0 || (double)zr[j] > top ? (double)zr[j] : top;
-            for (ptrdiff_t j = 0; smoothing && j < n; j++)
-                gaps += top - (double)zr[j];
+            const REAL *zr = z + r * ld, top = whole_rows ? NAME(row_top)(n, zr) : 0; /* else added when it is known */
+            const double evenly = smoothing ? NAME(row_gap)(n, zr, NULL, top, mass + r) / (double)n : 0;
             if (y) {
-                mass[r] = gap[r] = 0;
-                for (ptrdiff_t j = 0; j < n; j++) {
-                    double t = (double)y[r * n + j];
-                    mass[r] += t;
-                    gap[r] += t == 0 ? 0 : t * (top - (double)zr[j]);
-                }
+                gap[r] = NAME(row_gap)(n, zr, y + r * n, top, mass + r);
             } else {
                 mass[r] = 1;
-                gap[r] = top - (double)zr[labels[i + r]];
+                gap[r] = (double)top - (double)zr[labels[i + r]];
             }
             if (smoothing)
-                gap[r] = (1 - smoothing) * gap[r] + smoothing * mass[r] / (double)n * gaps;
+                gap[r] = (1 - smoothing) * gap[r] + smoothing * mass[r] * evenly;
             c[r] = (REAL)((weights ? weights[i + r] : 1) * scale);
             factor[r] = c[r] * (REAL)mass[r];
         }
@@ -145,12 +169,14 @@ static double NAME(softmax_cross_entropy)(const Cost *cost, ptrdiff_t m, ptrdiff
             gap[r] += whole_rows ? 0 : (double)max[r];
             total += (weights ? weights[i + r] : 1) * (mass[r] * log((double)sum[r]) + gap[r]);
             const REAL ct = (REAL)(1 - smoothing) * c[r], all = (REAL)smoothing * factor[r] / (REAL)n;
-            for (ptrdiff_t j = 0; smoothing && j < n; j++)
-                p[j] -= all;
-            if (y)
-                for (ptrdiff_t j = 0; j < n; j++)
-                    p[j] -= y[r * n + j] * ct;
-            else
+            for (ptrdiff_t j = 0; whole_rows && j < n; j += LANES) {
+                const NAME(mask) mask = NAME(first)(n - j < LANES ? n - j : LANES);
+                VEC part = NAME(load_masked)(p + j, mask) - all;
+                if (y)
+                    part -= NAME(load_masked)(y + r * n + j, mask) * ct;
+                NAME(store_masked)(p + j, mask, part);
+            }
+            if (!y)
                 p[labels[i + r]] -= ct;
             if (cost->fixed_logit)
                 p[n - 1] = 0;

@@ -113,14 +113,48 @@ static double NAME(norm)(const Update *u, ptrdiff_t n, const void *w, const void
     return ldexp(sqrt(squares), exponent);
 }
 
-INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain, const Update *u, ptrdiff_t n, REAL *w,
-                            const REAL *g, REAL *const *states, double *penalty)
+/* New w from gradient g, to which what the penalties add is added, and state s; the gradient is bounded unless `plain`. Adds w^2 and
+ * |w| to what the penalty is made of. */
+INLINE VEC NAME(step_with)(const Rule rule, const int plain, const Update *u, VEC w, VEC g, VEC *s, VEC *squares, VEC *sizes)
 {
     const REAL l1 = plain || u->proximal == 0 ? (REAL)u->l1 : 0, l2 = (REAL)u->l2;
     const double shrinking = u->scale < 0x1p-100 ? 0x1p-100 : 1; /* in two steps: the factor of a huge norm may be subnormal */
     const REAL scale = (REAL)(u->scale / shrinking), shrink = (REAL)shrinking;
     const VEC clip = NAME(broadcast)((REAL)u->clip);
-    const int penalized = u->l1 != 0 || u->l2 != 0, bounded = !plain && (u->scale != 1 || u->clip != INFINITY);
+    if (u->l1 != 0 || u->l2 != 0) {
+        *squares += w * w;
+        *sizes += NAME(abs)(w);
+        g = NAME(penalized)(g, w, l1, l2);
+    }
+    if (!plain && (u->scale != 1 || u->clip != INFINITY)) {
+        g = g * shrink * scale;
+        g = NAME(select)(g > clip, clip, g);
+        g = NAME(select)(g < -clip, -clip, g);
+    }
+    return NAME(rule)(rule, plain, u, w, g, s);
+}
+
+/* Whether a step is one of the rule alone, but for penalties added to the gradient. */
+INLINE int NAME(is_plain)(const Update *u)
+{
+    return u->scale == 1 && u->clip == INFINITY && u->decay == 0 && u->proximal == 0;
+}
+
+/* The penalty of weights whose squares and sizes these sums have */
+INLINE double NAME(penalty_of)(const Update *u, VEC squares, VEC sizes)
+{
+    return u->l1 != 0 || u->l2 != 0 ? 0.5 * u->l2 * (double)NAME(sum)(squares) + u->l1 * (double)NAME(sum)(sizes) : 0;
+}
+
+/* The rules with the numbers of their arrays of state, for a switch; ADAMW differs from ADAM in the epsilon that it is given. */
+#define FOR_EACH_RULE(CASE) \
+    CASE(GRADIENT_DESCENT, 0) CASE(MOMENTUM, 1) CASE(NESTEROV, 1) case ADAMW: CASE(ADAM, 2) CASE(ADAGRAD, 1) CASE(RMSPROP, 1) \
+    CASE(RMSPROP_MOMENTUM, 2) CASE(RMSPROP_CENTERED, 3)
+
+INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain, const Update *update, ptrdiff_t n, REAL *w,
+                            const REAL *g, REAL *const *states, double *penalty)
+{
+    const Update u = *update; /* which no store to the arrays may change */
     VEC squares = {0}, sizes = {0}, s[MAX_STATES] = {0};
     REAL *state[MAX_STATES];
     NAME(mask) mask = NAME(first)(LANES);
@@ -132,32 +166,21 @@ INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain
             mask = NAME(first)(n - i);
 #define LOAD(p) (whole ? NAME(load)((p) + i) : NAME(load_masked)((p) + i, mask))
 #define STORE(p, v) (whole ? NAME(store)((p) + i, v) : NAME(store_masked)((p) + i, mask, v))
-        VEC wi = LOAD(w), gi = LOAD(g);
+        const VEC wi = LOAD(w), gi = LOAD(g);
         for (int j = 0; j < n_states; j++)
             s[j] = LOAD(state[j]);
-        if (penalized) {
-            squares += wi * wi;
-            sizes += NAME(abs)(wi);
-            gi = NAME(penalized)(gi, wi, l1, l2);
-        }
-        if (bounded) {
-            gi = gi * shrink * scale;
-            gi = NAME(select)(gi > clip, clip, gi);
-            gi = NAME(select)(gi < -clip, -clip, gi);
-        }
-        STORE(w, NAME(rule)(rule, plain, u, wi, gi, s));
+        STORE(w, NAME(step_with)(rule, plain, &u, wi, gi, s, &squares, &sizes));
         for (int j = 0; j < n_states; j++)
             STORE(state[j], s[j]);
 #undef LOAD
 #undef STORE
     }
-    if (penalized)
-        *penalty += 0.5 * u->l2 * (double)NAME(sum)(squares) + u->l1 * (double)NAME(sum)(sizes);
+    *penalty += NAME(penalty_of)(&u, squares, sizes);
 }
 
 static void NAME(update)(const Update *u, ptrdiff_t n, void *w_, const void *g_, void *const *states_, double *penalty)
 {
-    const int plain = u->scale == 1 && u->clip == INFINITY && u->decay == 0 && u->proximal == 0;
+    const int plain = NAME(is_plain)(u);
     const ptrdiff_t block = NAME(BLOCK_DEPTH) * LANES; /* of the sums that make the penalty */
     Total penalties = {0, 0};
     for (ptrdiff_t at = 0; at < n; at += block) {
@@ -175,15 +198,7 @@ static void NAME(update)(const Update *u, ptrdiff_t n, void *w_, const void *g_,
         else \
             NAME(update_by)(RULE, N_STATES, 0, u, size, w, g, states, &part); \
         break;
-        CASE(GRADIENT_DESCENT, 0)
-        CASE(MOMENTUM, 1)
-        CASE(NESTEROV, 1)
-        case ADAMW: /* differs from ADAM in the epsilon that it is given */
-        CASE(ADAM, 2)
-        CASE(ADAGRAD, 1)
-        CASE(RMSPROP, 1)
-        CASE(RMSPROP_MOMENTUM, 2)
-        CASE(RMSPROP_CENTERED, 3)
+            FOR_EACH_RULE(CASE)
 #undef CASE
         }
         add_to(&penalties, part);

@@ -144,7 +144,8 @@ def test_X_is_not_copied(kind, settings, tmp_path):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 0.5 * nbytes
+    to_shuffle = kind == "fortran" and settings["solver"] != "lbfgs"  # once, as `Network.fit` says
+    assert peak < (1.5 if to_shuffle else 0.5) * nbytes
 
 
 @pytest.mark.parametrize("dtype", "?bBhHiIlLefdgO")

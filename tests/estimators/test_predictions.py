@@ -1,6 +1,7 @@
 """Predictions and probabilities."""
 
 import pickle
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -18,6 +19,7 @@ from estimator_cases import (
     y_iris,
     y_reg,
 )
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 
@@ -133,3 +135,21 @@ def test_log_proba_is_that_of_the_logits(settings, y, dtype):
         big = np.abs(expected) > 1e-3 * np.abs(expected).max()  # z itself is rounded
         np.testing.assert_allclose(log_p[big], expected[big].astype(float), rtol=rtol)
     assert log_p.min() < -800
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "cross_entropy"])
+def test_labels_without_all_outputs_at_once(loss):
+    """Labels of many rows and classes are those of the probabilities, and take little memory."""
+    rng = np.random.default_rng(0)
+    X, classes = rng.normal(size=(3000, 4)), np.arange(2500)[::-1] * 3
+    clf = classifier(loss=loss).partial_fit(X[:50], rng.choice(classes, 50), classes=classes)
+    clf.intercepts_[-1][:] += rng.normal(size=len(classes)) / 100
+    expected = clf.classes_[clf._model().predict(X).argmax(axis=1)]
+    assert len(np.unique(expected)) > 5
+    tracemalloc.start()
+    labels = clf.predict(X)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(labels, expected)
+    assert most < 20 << 20 < X.shape[0] * len(classes) * 8
+    np.testing.assert_array_equal(clf.predict(sparse.csr_array(X)), expected)

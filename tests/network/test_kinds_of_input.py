@@ -8,7 +8,8 @@ from network_cases import expected_gradient, make, problem
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from fastbp import SGD, Dense, Network
+from fastbp import LBFGS, SGD, Dense, Network
+from fastbp.network import inputs
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -135,3 +136,65 @@ def test_prediction_from_inputs_that_are_mostly_zeros(rng, sizes, kind):
     X = X.astype("float64")
     X[0, hidden] = np.nan  # however few elements are looked at, NaN is not a zero
     assert np.isnan(net.predict(X)[0]).all() and np.isfinite(net.predict(X)[1:]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("source", ["float32", "float64", "uint8", "bool"])
+def test_columns_that_lie_together(rng, dtype, source):
+    """What a data frame gives has the bits of the same in C order, whether it is copied or read in place."""
+    X = (rng.random((403, 37)) * 200 % (2 if source == "bool" else 256)).astype(source)
+    y = rng.integers(0, 3, len(X))
+
+    def results(X):
+        nets = [make([37, 20, 3], "tanh", "softmax_cross_entropy", dtype) for _ in range(4)]
+        rule = SGD(1e-3, momentum=0.9)
+        nets[0].fit(X, y, optimizer=rule, epochs=2, batch_size=50)
+        nets[1].fit(X, y, optimizer=rule, epochs=2, batch_size=50, shuffle=False)
+        nets[2].fit(X, y, optimizer=LBFGS(), epochs=2)
+        nets[3].fit(
+            X[:300], y[:300], optimizer=rule, epochs=2, validation_data=(X[300:], y[300:]), early_stopping=1,
+            then="retrain",
+        )  # fmt: skip
+        cost, gradient = nets[0].value_and_gradient(X, y)
+        predictions = nets[0].predict(X), nets[0].predict(X, order=[5, 3, 3])
+        return [*(net.parameters for net in nets), cost, gradient, *predictions]
+
+    expected = results(X)
+    many = np.zeros((37 * 3, 403), source)
+    many[::3] = X.T
+    for kind in (np.asfortranarray(X), np.asfortranarray(X[::-1, ::-1])[::-1, ::-1], many.T[:, ::3]):
+        assert_array_equal(kind, X)
+        for a, b in zip(results(kind), expected, strict=True):
+            assert_array_equal(a, b)
+
+
+def test_what_is_copied_to_be_shuffled(rng, tmp_path, monkeypatch):
+    """Columns that lie together, if large and if there is memory; in a smaller dtype if the network's is."""
+    X = rng.random((500, 20))
+    F = np.asfortranarray(X)
+    mapped = np.memmap(tmp_path / "X", X.dtype, "w+", shape=X.shape, order="F")
+    small, f4, f8 = np.asfortranarray(X[:400]), np.dtype("f4"), np.dtype("f8")
+    for same in (X, X[:, ::-1], np.repeat(X, 3, 1)[:, ::3], mapped, mapped[1:], np.asarray(mapped), small, X[:, :1]):
+        assert inputs.row_major(same, f8) is same
+    for kind, dtype, expected in (
+        (F, f8, f8), (F, f4, f4), (F.astype(f4), f8, f4), (np.asfortranarray(X > 0.5), f8, bool),
+        (np.asfortranarray(255 * X, np.uint8), f4, np.uint8), (F[::-1, ::-1], f8, f8),
+    ):  # fmt: skip
+        copy = inputs.row_major(kind, dtype)
+        assert copy.dtype == expected
+        assert copy.flags.c_contiguous
+        assert_array_equal(copy, kind.astype(expected))
+    large = np.zeros((5, 1 << 21)).T
+    monkeypatch.setattr(inputs, "_available_memory", lambda: 4 * large.nbytes - 4)
+    assert inputs.row_major(large, f8) is large
+    assert inputs.row_major(large, f4) is not large
+
+    def no_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "empty", no_memory)
+    assert inputs.row_major(F, f8) is F
+
+
+def test_available_memory():
+    assert 1 << 20 < inputs._available_memory() < 1 << 50

@@ -55,6 +55,15 @@ def test_the_barriers_of_a_step(rng, name):
     assert kinds(program) == [["gather"], ["list_transpose"]][: len(first)] + ops
 
 
+def test_rows_that_share_sets_of_the_cache_are_gathered_for_many_columns(rng):
+    """Rows a multiple of 256 bytes apart lie in few sets of the L1 cache; narrow layers seldom read them."""
+    wide = 8 * kt.table(fastbp.ISA, "float32").lanes + 1
+    for n_inputs, n_units, in_place in ((128, wide - 1, True), (128, wide, False), (129, wide, True)):
+        net = Network([Dense(n_units, "relu"), Dense(3)], n_inputs=n_inputs, dtype="float32", random_state=0)
+        X = rng.random((100, n_inputs), dtype="f4") + 1
+        assert net.program("train", X=X, batch_size=20).x_in_place == in_place
+
+
 def test_one_thread_waits_for_nobody():
     one, two = mnist(1), mnist(2)
     assert one.n_barriers == 0 and two.n_barriers == 2 and one.sides == 1
@@ -110,9 +119,9 @@ def test_what_is_printed():
     lines = [line.strip() for line in str(program).splitlines()]
     assert repr(program) == str(program) and not any(line.endswith(" ") for line in str(program).splitlines())
     size = f"{program.workspace_size:,}"
-    assert lines[:4] == [
+    assert lines[:5] == [
         "train of 20 rows, at once, in float64", "threads: 1, barriers: 0", "rows of X are used where they lie",
-        f"workspace: {size} bytes, on 1 side",
+        "weights are packed", f"workspace: {size} bytes, on 1 side",
     ]  # fmt: skip
     for line in (
         "dense           X (20, 5) -> 0.0.0 (20, 4)    W0 (5, 4), b0 (4,)",
@@ -215,3 +224,17 @@ def test_bad_arguments(arguments, message):
     net = network(NETWORKS["residual"], loss=arguments.pop("loss", "squared_error"))
     with pytest.raises(ValueError, match=message):
         net.program(**arguments)
+
+
+def test_weights_in_place():
+    """Where a call has one batch of few rows, as in `partial_fit`, and in no step among many."""
+    layers = [Dense(40, "relu"), Dense(3)]
+    net = Network(layers, n_inputs=64, loss="softmax_cross_entropy", random_state=0)
+    X = np.ones((33, 64)) + np.arange(64)
+    assert not net.program("train", batch_size=32).weights_in_place
+    assert not net.program("train", batch_size=32, X=X).weights_in_place
+    for mode in ("train", "gradient", "loss", "forward", "backward"):
+        assert net.program(mode, batch_size=33, X=X).weights_in_place
+        assert not net.program(mode, batch_size=3000, X=np.tile(X, (10, 1))).weights_in_place
+    program = net.program("train", batch_size=33, X=X, n_threads=2)
+    assert "weights are used where they lie" in str(program) and not any(p.split == "columns" for p in program.phases)

@@ -366,6 +366,53 @@ static int gradients_are_right(const Network *net, const Case *c)
     return right;
 }
 
+/* Whether two arrays of n numbers are alike, but for rounding: what a compiler makes an FMA of is up to it. */
+static int are_alike(const void *one, const void *other, ptrdiff_t n, size_t itemsize)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double x = itemsize == 4 ? (double)((const float *)one)[i] : ((const double *)one)[i];
+        const double y = itemsize == 4 ? (double)((const float *)other)[i] : ((const double *)other)[i];
+        if (!(fabs(x - y) <= (itemsize == 4 ? 1e-4 : 1e-11) * (1 + fabs(y))))
+            return 0;
+    }
+    return 1;
+}
+
+/* Whether steps of few rows made by one kernel are those of one op after the other. Not looked at where these take lists of
+ * nonzeros, which add up the second half of a depth in other blocks: rules that divide by small numbers make much of that. */
+static int online_is_alike(const Network *net, const Case *c)
+{
+    const uint64_t before = seed; /* the other networks' are drawn on from here */
+    void *program = get(net->size);
+    int alike = 1, lists = 0;
+    Case few = *c;
+    for (few.batch = 1; few.batch <= ONLINE_ROWS && alike; few.batch += few.batch == 1 ? 2 : 5) {
+        Learner l[2];
+        double losses[2];
+        for (int online = 0; online < 2; online++) {
+            l[online] = start(net, &few);
+            Run run = begin_training(net, program, &few, l + online);
+            run.shared = 0;
+            run.online = online && learns_online(&run, run.n_rows);
+            char *memory = work(&run, chunk_of(&run, few.batch), 1);
+            lists |= run.x_as_nonzeros;
+            go(&run, train_member, 1);
+            alike = alike && is_filled_with_zeros(&run);
+            free(memory);
+            losses[online] = run.loss;
+            l[online].t = run.t;
+        }
+        alike = alike && l[0].t == l[1].t && fabs(losses[0] - losses[1]) <= 1e-4 * (1 + fabs(losses[0]));
+        alike = alike && (lists || are_alike(l[0].parameters, l[1].parameters, net->n_parameters, net->run.k->itemsize));
+        for (int j = 0; j < c->n_states; j++)
+            alike = alike && (lists || are_alike(l[0].states[j], l[1].states[j], net->n_parameters, net->run.k->itemsize));
+        end(l), end(l + 1);
+    }
+    free(program);
+    seed = before;
+    return alike;
+}
+
 static int check(const Case *c, const Kernels *k)
 {
     const char *const dtype = k->itemsize == 4 ? "float32" : "float64";
@@ -385,6 +432,10 @@ static int check(const Case *c, const Kernels *k)
     schedule = 0;
     if (k->itemsize == 8 && !gradients_are_right(&net, c)) {
         printf("%s, %s, %s: a gradient is wrong\n", k->isa, dtype, c->name);
+        return 0;
+    }
+    if (!online_is_alike(&net, c)) {
+        printf("%s, %s, %s: steps in one kernel are others\n", k->isa, dtype, c->name);
         return 0;
     }
     free(one.bytes), drop(&net);

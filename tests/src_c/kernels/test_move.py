@@ -26,17 +26,17 @@ def test_moves(k, dtype, rng, n):
         if n:  # the transpose of the first stripe, one row of squares in a packed matrix of 2 lanes rows
             t, check = guarded((-(-m // lanes), 2 * lanes, lanes), dtype)
             t[:] = 7
-            k.transpose(m, pointer(stripes), lanes, pointer(t), lanes, 2 * lanes * lanes)
+            k.transpose(m, lanes, pointer(stripes), lanes, pointer(t), lanes, 2 * lanes * lanes)
             flat = t.swapaxes(0, 1).reshape(2 * lanes, len(t) * lanes)
             assert_array_equal(flat[:lanes, :m], stripes[0].T)
             assert (flat[lanes:] == 7).all() and (flat[:, m:] == 7).all()
             check()
-        if n >= lanes:  # and of the first columns of rows that lie apart, to rows that lie apart
+            there = min(n, lanes)  # and of the first columns of rows that lie apart, to rows that lie apart
             t, check = guarded((lanes, m + 3), dtype)
             t[:] = 7
-            k.transpose(m, pointer(a), n + 2, pointer(t), m + 3, lanes)
-            assert_array_equal(t[:, :m], a[:, :lanes].T)
-            assert (t[:, m:] == 7).all()
+            k.transpose(m, there, pointer(a), n + 2, pointer(t), m + 3, lanes)
+            assert_array_equal(t[:there, :m], a[:, :there].T)
+            assert not t[there:, :m].any() and (t[:, m:] == 7).all()
             check()
         row = rng.normal(size=n).astype(dtype)
         for source, expected in ((row, np.tile(row, (m, 1))), (None, np.zeros((m, n)))):
@@ -126,3 +126,23 @@ def test_gather(k, dtype, rng, source, layout):
             k.gather(5, n, byref(strided), pointer(rows), first, pointer(out), n)
             assert_array_equal(out, expected.astype(dtype))
             check()
+
+
+@pytest.mark.parametrize("source", ["float32", "float64", "uint8", "bool"])
+def test_gather_of_columns(k, dtype, rng, source):
+    """Columns that lie together, in squares and what is left over, next to each other or not, up- and downwards."""
+    lanes = k.lanes
+    for m, n in ((1, 3), (2, lanes), (lanes, 1), (lanes + 1, lanes - 1), (3 * lanes, 2 * lanes + 1), (65, 5), (99, 33)):
+        x = (rng.random((m + 3, n)) * 200 % (2 if source == "bool" else 256)).astype(source)
+        for step, columns in ((1, 1), (-1, 1), (1, -1), (2, 1), (-2, 2), (3, -1)):
+            memory = np.zeros((n * abs(columns), len(x) * abs(step)), source)
+            strided = memory.T[::step, ::columns]
+            strided[:] = x
+            shuffled = rng.integers(0, len(x), m)
+            for order, expected in ((None, x[2 : 2 + m]), (np.arange(1, 1 + m), x[1 : 1 + m]), (shuffled, x[shuffled])):
+                out, check = guarded((m, n + 2), dtype)
+                out[:] = 99
+                k.gather(m, n, byref(kt.Strided.of(strided)), pointer(order), 2, pointer(out), n + 2)
+                assert_array_equal(out[:, :n], expected.astype(dtype))
+                assert (out[:, n:] == 99).all()
+                check()

@@ -20,12 +20,23 @@ def test_fold(k, dtype, rng, n):
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
-def test_all_finite(k, dtype, bad):
+def test_all_below_infinity(k, dtype, bad):
     for n in (0, 1, 4 * k.lanes - 1, 4 * k.lanes, 4 * k.lanes + 1, 131):
         a = np.full(n + 1, np.finfo(dtype).max)
         a[n] = bad  # not to be looked at
-        assert k.all_finite(n, pointer(a))
+        assert k.all_below(n, pointer(a), np.inf)
         for i in range(n):
             a[i] = bad
-            assert not k.all_finite(n, pointer(a))
+            assert not k.all_below(n, pointer(a), np.inf)
             a[i] = -np.finfo(dtype).tiny
+
+
+def test_all_below(k, dtype):
+    for n in (0, 1, k.lanes - 1, 4 * k.lanes + 1):
+        a = np.full(n, np.nextafter(dtype.type(8), dtype.type(0)))
+        assert k.all_below(n, pointer(a), 8)
+        for i in range(n):
+            for bad in (8, -8, np.nan):
+                a[i] = bad
+                assert not k.all_below(n, pointer(a), 8)
+            a[i] = -7

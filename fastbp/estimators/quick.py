@@ -1,0 +1,110 @@
+"""`partial_fit` of few plain rows, which may come a thousand times a second.
+
+The long way validates parameters and data, keeps copies to go back to and asks for callbacks, which takes half a
+millisecond where a step takes a few microseconds. As long as no parameter has changed since a call that went it, a
+small batch of plain arrays can only be refused for what is looked at here. If anything is unusual, or the step would
+make something that is not finite, nothing has changed and the long way is to be gone, which says what is wrong.
+"""
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from .. import threads
+from ..undo import Undo, state_setter
+from .inputs import is_plain
+from .training import look_for_convergence, record_epoch, train_epoch
+
+MOST_ROWS = 200  # of what batch_size="auto" takes as one batch
+
+
+class Quick:
+    """What a call of `partial_fit` that went the long way leaves for the next: parameters, network, and orders of rows
+    where they are those of an integer `random_state`, by their number."""
+
+    def __init__(self, mlp, model):
+        self.model = model
+        self.parameters = {name: _kept(value) for name, value in mlp.get_params(deep=False).items()}
+        self.orders = {}
+
+    @classmethod
+    def of(cls, mlp, model):
+        """None if calls of this estimator can't go the short way."""
+        usual = (
+            not mlp.early_stopping and not mlp.verbose and not model.is_random
+            and getattr(mlp, "class_weight", None) is None
+        )  # fmt: skip
+        return cls(mlp, model) if usual else None
+
+    def knows(self, mlp):
+        """Whether the estimator is as it was found."""
+        attributes = vars(mlp)
+        return (
+            "_skl_callbacks" not in attributes
+            and all(_is_same(attributes[name], value) for name, value in self.parameters.items())
+            and mlp._model(train=True) is self.model
+        )
+
+    def order_of(self, mlp, n):
+        """The order in which an epoch takes n rows, and a function and arguments that put its draws back."""
+        seed = mlp.random_state
+        if not mlp.shuffle:
+            return None, (_nothing, ())
+        if seed is None or isinstance(seed, np.random.RandomState):
+            random_state = check_random_state(seed)
+            put_back = state_setter(random_state)
+            return random_state.permutation(n), put_back
+        if n not in self.orders:
+            self.orders[n] = check_random_state(seed).permutation(n)
+        return self.orders[n], (_nothing, ())
+
+
+def partial_fit(mlp, *args, **kwargs):
+    """Train for one epoch of one batch, if that is all there is to it; whether it was done."""
+    quick = vars(mlp).get("_quick")
+    if quick is None or len(args) != 2 or not (kwargs.keys() <= {"classes"}):
+        return False
+    X, y = args
+    if not is_plain(mlp, X) or type(y) is not np.ndarray or y.ndim == 0 or len(y) != len(X):
+        return False
+    classes = kwargs.get("classes")
+    if classes is not None and not np.array_equal(classes, vars(mlp).get("classes_")):
+        return False
+    n, model = len(X), quick.model
+    whole = n <= MOST_ROWS if mlp.batch_size == "auto" else n == mlp.batch_size
+    if not whole or X.dtype != model.dtype or not quick.knows(mlp):
+        return False
+    target = mlp._encode_plain(y)
+    if target is None or mlp._n_outputs(target) != mlp.n_outputs_:
+        return False
+    data, made_step = model.check_rows(X, target).data(), False
+    with threads.exclusive(model.engine), Undo(lambda error: made_step) as undo:
+        undo.save_attributes(mlp)
+        undo.save_length(mlp.loss_curve_)
+        undo.save_attributes(mlp._optimizer)
+        before = int(model.optimizer_state.t[0])
+        order, (put_back, arguments) = quick.order_of(mlp, n)
+        undo.actions.append((put_back, arguments))
+        try:
+            record, loss = train_epoch(mlp, model, data, order, n, guarded=True)
+        finally:
+            made_step = model.optimizer_state.t[0] > before
+        if loss != loss:  # NaN
+            put_back(*arguments)
+            return False
+        mlp.n_iter_, mlp.converged_ = 0, False
+        record_epoch(mlp, model, record, n, n, None)
+        look_for_convergence(mlp, None)
+    return True
+
+
+def _kept(value):
+    """A parameter, to be compared with later: a list may change."""
+    return list(value) if type(value) is list else value
+
+
+def _is_same(value, before):
+    return value is before or (type(value) is list and value == before)
+
+
+def _nothing():
+    """What puts no draws back."""

@@ -1,0 +1,79 @@
+"""One epoch by itself, as `partial_fit` makes it of new rows: nothing is copied for the way back, and as little is done
+beside the steps as there can be."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import threads
+from ..checks import check_finite
+from ..undo import Undo
+from .heads import arrays_of
+
+
+@dataclass
+class History:
+    """What happened in a fit, epoch by epoch.
+
+    Attributes
+    ----------
+    loss : ndarray of shape (n_epochs,)
+        Mean training loss over the epoch's batches, each as it was before its update, penalties included. A full-batch
+        rule that ends by itself ends with an epoch that made no progress, whose loss is the final one.
+    validation_loss : ndarray of shape (n_epochs,)
+        Loss on the validation data after the epoch, without penalties; empty without validation data.
+    seconds : ndarray of shape (n_epochs,)
+        Wall-clock time of the epoch's training.
+    second : History or None
+        The training on all data after early stopping that ``then`` asked for.
+    """
+
+    loss: np.ndarray
+    validation_loss: np.ndarray
+    seconds: np.ndarray
+    second: "History | None" = None
+
+
+def fit_epoch(model, random_state, rows, given, fresh, optimizer, batch_size, shuffle, n_threads, augmentation):
+    """What `Network.fit` does with ``epochs=1``, of checked arguments and dense rows, made from X and y, the `given`.
+
+    The engine writes nothing back that is not finite, and nothing that may fail comes after it.
+    """
+    n = rows.X.shape[0]
+    shuffle = shuffle and batch_size < n
+    data = (rows.row_major(model.dtype) if shuffle else rows).data()
+    history, made_step = History(np.empty(1), np.empty(0), np.empty(1)), False
+    started = time.perf_counter()
+    with threads.exclusive(model.engine), Undo(lambda error: made_step) as undo:
+        if shuffle or augmentation is not None or model.is_random:
+            undo.save_draws(random_state, uniform=True)
+        undo.save_attribute(model, "optimizer_state")
+        if fresh:
+            model.optimizer_state = None
+        state = model.state_of(optimizer)
+        before = int(state.t[0])
+        order = None
+        if shuffle:
+            order = np.arange(n, dtype=np.int64)
+            random_state.shuffle(order)
+        try:
+            _, loss = model.train_epoch(
+                data, order, batch_size, optimizer, n_threads=n_threads, random_state=random_state,
+                augmentation=augmentation, guarded=True,
+            )  # fmt: skip
+        finally:
+            made_step = state.t[0] > before
+        history.loss[0], history.seconds[0] = loss, time.perf_counter() - started
+        if loss != loss:  # NaN
+            check_finite(loss, lambda: divergence(0), X=[given[0]], y=arrays_of(given[1]))
+        state.end_epoch(optimizer, loss)
+    return history
+
+
+def divergence(epoch):
+    """The error of training that diverged in this epoch."""
+    return FloatingPointError(
+        "the training loss, a parameter or a square that the rule divides by is not finite after epoch "
+        f"{epoch}; the parameters are those before the call. A smaller learning_rate or scaled inputs may help."
+    )
