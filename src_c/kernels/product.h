@@ -118,9 +118,10 @@ INLINE void NAME(far_column)(const int nv, ptrdiff_t m, ptrdiff_t k, const REAL 
 
 /* One block of m rows of C and depth k: all of its columns, TILE_VECTORS at a time, or MOST_VECTORS if no more are left; and
  * more of them where few rows would make few sums, which wait for each other. */
-INLINE void NAME(block)(const int transposed, const int far, const int few, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows,
-                        ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *bias, int add, REAL *c,
-                        ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows, REAL *copy, REAL *sums)
+INLINE void NAME(block)(const int transposed, const int far, const int few, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
+                        const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
+                        const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows, REAL *copy,
+                        REAL *sums)
 {
     const REAL *const below = b + k * ldb;
     NAME(mask) mask = NAME(first)(LANES);
