@@ -118,9 +118,10 @@ INLINE void NAME(far_column)(const int nv, ptrdiff_t m, ptrdiff_t k, const REAL 
 
 /* One block of m rows of C and depth k: all of its columns, TILE_VECTORS at a time, or MOST_VECTORS if no more are left; and
  * more of them where few rows would make few sums, which wait for each other. */
-INLINE void NAME(block)(const int transposed, const int far, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows,
-                        ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *bias, int add, REAL *c,
-                        ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows, REAL *copy, REAL *sums)
+INLINE void NAME(block)(const int transposed, const int far, const int few, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
+                        const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
+                        const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows, REAL *copy,
+                        REAL *sums)
 {
     const REAL *const below = b + k * ldb;
     NAME(mask) mask = NAME(first)(LANES);
@@ -142,8 +143,8 @@ INLINE void NAME(block)(const int transposed, const int far, ptrdiff_t m, ptrdif
         if (bias) \
             bias += NV * LANES; \
     }
-    WHOLE_COLUMNS(FEW_VECTORS, !transposed && m <= FEW_ROWS && (nv > FEW_VECTORS || (nv == FEW_VECTORS && last == LANES)))
-    WHOLE_COLUMNS(3, !transposed && (m == 7 || m == 8) && nv > 4)
+    WHOLE_COLUMNS(FEW_VECTORS, few && m <= FEW_ROWS && (nv > FEW_VECTORS || (nv == FEW_VECTORS && last == LANES)))
+    WHOLE_COLUMNS(3, few && (m == 7 || m == 8) && nv > 4)
     WHOLE_COLUMNS(TILE_VECTORS, nv > MOST_VECTORS || (nv == TILE_VECTORS && last == LANES))
     if (nv == 0)
         return;
@@ -169,12 +170,21 @@ INLINE void NAME(block)(const int transposed, const int far, ptrdiff_t m, ptrdif
 #undef COLUMN
 }
 
-/* A block of C (m, n) where B is far */
-static void NAME(far_block)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b,
+/* A block of C (m, n) where B is far, and one of few rows: functions of their own, as in one with all others the compiler runs out
+ * of registers for these. */
+static __attribute__((noinline)) void NAME(far_block)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b,
                             ptrdiff_t ldb, const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows)
 {
     REAL copy[NAME(COPIED)], sums[NAME(BLOCK_ROWS) * MOST_VECTORS * LANES];
-    NAME(block)(0, 1, m, n, k, rows, offset, b, ldb, LANES, bias, add, c, ldc, stripe_c, far_rows, copy, sums);
+    NAME(block)(0, 1, 1, m, n, k, rows, offset, b, ldb, LANES, bias, add, c, ldc, stripe_c, far_rows, copy, sums);
+}
+
+static __attribute__((noinline)) void NAME(few_block)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows,
+                                                      ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
+                                                      const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c,
+                                                      int far_rows)
+{
+    NAME(block)(0, 0, 1, m, n, k, rows, offset, b, ldb, stripe_b, bias, add, c, ldc, stripe_c, far_rows, NULL, NULL);
 }
 
 /* One row of C: `nv` vectors of it, the last partial if `masked`, in as many independent chains of additions. The factors of
@@ -339,13 +349,16 @@ static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const Rows *a, c
             const REAL *start = p ? NULL : bias, *bp = (const REAL *)b->at + p * b->ld;
             const int add = accumulate || p;
             if (transposed)
-                NAME(block)(1, 0, mi, n, kp, rows + p, a->offset + i, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe, 0,
+                NAME(block)(1, 0, 0, mi, n, kp, rows + p, a->offset + i, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe, 0,
                             NULL, NULL);
             else if (b->far && b->stripe == LANES)
                 NAME(far_block)(mi, n, kp, rows + i, a->offset + p, bp, b->ld, start, add, to, c->ld, c->stripe,
                                 a->reading == FAR_ROWS);
+            else if (mi <= FEW_ROWS || mi == 7 || mi == 8)
+                NAME(few_block)(mi, n, kp, rows + i, a->offset + p, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe,
+                                a->reading == FAR_ROWS);
             else
-                NAME(block)(0, 0, mi, n, kp, rows + i, a->offset + p, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe,
+                NAME(block)(0, 0, 0, mi, n, kp, rows + i, a->offset + p, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe,
                             a->reading == FAR_ROWS, NULL, NULL);
             p += step_k;
         } while (p < k);

@@ -193,10 +193,10 @@ def test_threads_linger_between_predictions_in_a_row_and_no_longer():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert 2 in members
     for _ in range(500):
-        if len(os.listdir("/proc/self/task")) == before:
+        if len(os.listdir("/proc/self/task")) <= before:  # BLAS ends some of its own at a fork
             break
         time.sleep(0.01)
-    assert len(os.listdir("/proc/self/task")) == before
+    assert len(os.listdir("/proc/self/task")) <= before
     start, used = time.perf_counter(), time.process_time()
     time.sleep(0.1)
     assert time.process_time() - used < 0.05 * (time.perf_counter() - start) + 0.02
