@@ -45,14 +45,15 @@ def test_paths(name):
     sizes, batch, n = NETWORKS[name]
     net, (X, _) = make(sizes), data(sizes, n)
     train, gradient = (net.program(mode, batch_size=batch, n_threads=2, X=X) for mode in ("train", "gradient"))
-    ops = [(phase.split, op.kind) for phase in gradient.phases for op in phase.ops]
+    more = net.program("gradient", n_threads=2, X=np.tile(X, (3, 1)))  # rows enough to pack weights
+    ops = [(phase.split, op.kind) for phase in more.phases for op in phase.ops]
     by_columns, halves = {"wide", "many inputs", "wide, then halves"}, {"middle stripe in halves": "0"}
     if 100 < 16 * kt.table(fastbp.ISA, "float32").lanes:  # else the second layer has more stripes than repay it
         halves["wide, then halves"] = "1"
     assert (("columns", "dense") in ops) == (name in by_columns or name in halves)
     assert (("columns", "transpose") in ops) == (name in by_columns)
     assert (("columns", "dense_back") in ops) == (name in ("wide", "wide, then halves"))
-    assert train.halved == gradient.halved == halves.get(name)
+    assert train.halved == gradient.halved == more.halved == halves.get(name)
     assert (train.chunk < batch) == (name == "narrow") and (gradient.chunk < n) == (name != "many inputs")
     assert train.n_threads == 2 and train.n_barriers >= 2
     X *= X > 1.3
