@@ -19,7 +19,7 @@ from .inputs import check_numeric, check_X
 from .parameters import set_parameters
 from .undo import undone_on_error
 
-OUTPUTS_AT_ONCE = 1 << 24  # bytes: rows enough to repay what each call does for all of them
+OUTPUTS_AT_ONCE = 1 << 21  # numbers: of rows enough to repay what each call does for all of them
 
 
 def _log_softmax(z):
@@ -292,19 +292,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         X = check_X(self, X)
         model = self._model()
         if self.n_outputs_ > 1 and (self.out_activation_ == "softmax" or self._is_multiclass()):
-            return self.classes_[self._largest_outputs(model, X)]
+            if X.shape[0] * self.n_outputs_ > OUTPUTS_AT_ONCE:
+                return self.classes_[self._largest_outputs(model, X)]
+            return self.classes_[model.predict(X, n_threads=self.n_threads).argmax(axis=1)]
         outputs = model.predict(X, n_threads=self.n_threads)
         if self.n_outputs_ == 1 and len(self.classes_) == 2:
             return self.classes_[(outputs[:, 0] > 0.5).astype(np.intp)]
         return self._label_binarizer.inverse_transform(outputs)
 
     def _largest_outputs(self, model, X):
-        """Which output of each row is the largest; all outputs of many rows and classes are never there at once."""
+        """Which output of each row is the largest, where all outputs of all rows are not to be there at once."""
         n, n_outputs = X.shape[0], model.outputs[0].n
-        step = max(1, OUTPUTS_AT_ONCE // (n_outputs * model.dtype.itemsize))
-        if n <= step:
-            return model.predict(X, n_threads=self.n_threads).argmax(axis=1)
-        outputs, largest = np.empty((step, n_outputs), model.dtype), np.empty(n, np.intp)
+        step = max(1, OUTPUTS_AT_ONCE // n_outputs)
+        outputs, largest = np.empty((min(step, n), n_outputs), model.dtype), np.empty(n, np.intp)
         for i in range(0, n, step):
             rows = X[i : i + step]
             found = model.predict(rows, out=outputs[: rows.shape[0]], n_threads=self.n_threads)
