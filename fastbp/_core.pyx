@@ -11,7 +11,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from numpy cimport (
     NPY_BOOL, NPY_DOUBLE, NPY_FLOAT, NPY_UINT8, PyArray_BYTES, PyArray_Check, PyArray_DIM, PyArray_EMPTY,
-    PyArray_ISBEHAVED_RO, PyArray_NDIM, PyArray_STRIDE, PyArray_TYPE, import_array, npy_intp,
+    PyArray_ISBEHAVED_RO, PyArray_ISWRITEABLE, PyArray_NDIM, PyArray_STRIDE, PyArray_TYPE, import_array, npy_intp,
 )
 
 from fastbp._arrays cimport Buffer, Data
@@ -128,16 +128,19 @@ cdef class Memory:
         return self.start
 
 
-cdef list borrow_states(states, char **pointers):
-    """Pointers to the arrays, NULL for those that there are not, and what keeps them valid."""
-    cdef Buffer b
-    cdef list buffers = []
+cdef char *memory_of(array, bint writable=False) except NULL:
+    """That of an array of our own, which lives for as long as the call that it is an argument of."""
+    if writable and not PyArray_ISWRITEABLE(array):
+        raise ValueError("an array that is to be written to is read-only")
+    return PyArray_BYTES(array)
+
+
+cdef int fill_states(states, char **pointers) except -1:
+    """Pointers to the arrays, NULL for those that there are not."""
     memset(pointers, 0, MAX_STATES * sizeof(char *))
     for i, array in enumerate(states):
-        b = Buffer(array, True)
-        pointers[i] = b.pointer()
-        buffers.append(b)
-    return buffers
+        pointers[i] = memory_of(array, True)
+    return 0
 
 
 cdef int fill_ops(Op *ops, list rows) except -1:
@@ -239,7 +242,7 @@ cdef class Engine(Workspace):
         place_program(&self.predicting, <char *>memcpy(self.predicting_memory.reserve(size), self.memory.start, size))
         prepare_prediction(&self.predicting)
 
-    cdef int begin(self, Run *run, Memory copy, Mode mode, Buffer parameters, Data data, Buffer order, Py_ssize_t batch) except -1:
+    cdef int begin(self, Run *run, Memory copy, Mode mode, parameters, Data data, order, Py_ssize_t batch) except -1:
         """Fill in what all runs share, and give them their own values, weights and ops in `copy`."""
         cdef size_t size = program_size(&self.network)
         cdef Head *head
@@ -262,15 +265,15 @@ cdef class Engine(Workspace):
             for i in range(run.n_values):
                 run.values[i].dropout = 0
         run.sample_weights = data.weights
-        run.order = <const int64_t *>order.pointer() if order is not None else NULL
-        run.n_rows = order.view.shape[0] if order is not None else data.n_rows
+        run.order = <const int64_t *>memory_of(order) if order is not None else NULL
+        run.n_rows = PyArray_DIM(order, 0) if order is not None else data.n_rows
         run.x_in_place = (
             not data.sparse and data.x.dtype == (FLOAT32 if self.k.itemsize == 4 else FLOAT64)
             and data.x.column_stride == <Py_ssize_t>self.k.itemsize
             and data.x.row_stride % <Py_ssize_t>self.k.itemsize == 0
         )
         if parameters is not None:
-            run.parameters = parameters.pointer()
+            run.parameters = memory_of(parameters, mode == TRAIN)
         run.batch = batch
         run.block = 48
         run.shared = self.repays_threads(batch)
@@ -326,11 +329,10 @@ cdef class Engine(Workspace):
         cdef int i, n_members
         cdef bint in_place
         cdef Memory copy = Memory(), tied = Memory()
-        cdef Buffer p = Buffer(parameters, True), r = Buffer(record, True), steps = Buffer(t, True)
-        cdef Buffer o = Buffer(order) if order is not None else None, rates = Buffer(learning_rates)
-        in_place = self.uses_weights_in_place(data, batch_size) and batch_size >= (data.n_rows if o is None else o.view.shape[0])
+        cdef int64_t *steps = <int64_t *>memory_of(t, True)
+        in_place = self.uses_weights_in_place(data, batch_size) and batch_size >= (data.n_rows if order is None else PyArray_DIM(order, 0))
         while True:
-            self.begin(&run, copy, TRAIN, p, data, o, batch_size)
+            self.begin(&run, copy, TRAIN, parameters, data, order, batch_size)
             for i, (l1, l2) in enumerate(penalties):
                 run.weights[i].l1, run.weights[i].l2 = l1, l2
                 run.bounded = run.bounded or run.weights[i].max_norm > 0
@@ -343,11 +345,11 @@ cdef class Engine(Workspace):
                 if run.input_dropout > 0 or run.input_noise > 0 or augmentation is not None:
                     run.x_in_place = False  # the gathered rows are changed
             run.settings = self.settings_from(settings)
-            run.learning_rates = <const double *>rates.pointer()
-            buffers = borrow_states(states, run.state)
+            run.learning_rates = <const double *>memory_of(learning_rates)
+            fill_states(states, run.state)
             run.penalty_over_weight, run.guarded, run.weights_in_place = penalty_over_weight, guarded, in_place
-            run.t = (<int64_t *>steps.pointer())[0]
-            run.record = <double *>r.pointer()
+            run.t = steps[0]
+            run.record = <double *>memory_of(record, True)
             if batch_size != self.paced_batch:
                 memset(&self.pace, 0, sizeof(Pace))
                 self.paced_batch = batch_size
@@ -361,7 +363,7 @@ cdef class Engine(Workspace):
                 self.go(&run, train_member, n_members)
             finally:
                 if not run.immoderate and (run.n_not_finite == 0 or not guarded):
-                    (<int64_t *>steps.pointer())[0] = run.t
+                    steps[0] = run.t
             if not run.immoderate:
                 return NAN if run.n_not_finite else run.loss
             in_place = False
@@ -371,15 +373,13 @@ cdef class Engine(Workspace):
         cdef Running running = Running(self, None)
         cdef Run run
         cdef Memory copy = Memory()
-        cdef Buffer p = Buffer(parameters), g, o = Buffer(order) if order is not None else None
         cdef double record[3]
         cdef Pace pace
-        self.begin(&run, copy, LOSS_ONLY if gradient is None else GRADIENT, p, data, o,
-                   o.view.shape[0] if o is not None else data.n_rows)
+        self.begin(&run, copy, LOSS_ONLY if gradient is None else GRADIENT, parameters, data, order,
+                   PyArray_DIM(order, 0) if order is not None else data.n_rows)
         run.weights_in_place = self.uses_weights_in_place(data, run.n_rows)
         if gradient is not None:
-            g = Buffer(gradient, True)
-            run.gradient = g.pointer()
+            run.gradient = memory_of(gradient, True)
         run.record = record
         memset(&pace, 0, sizeof(Pace))
         run.pace = &pace
@@ -402,20 +402,16 @@ cdef class Engine(Workspace):
         cdef Running running = Running(self, data if mode == BACKWARD else None)
         cdef Run run
         cdef Memory copy = Memory()
-        cdef Buffer p = Buffer(parameters), g, gx
-        cdef list outputs
         cdef int i
-        self.begin(&run, copy, mode, p, data, None, data.n_rows)
+        self.begin(&run, copy, mode, parameters, data, None, data.n_rows)
         run.weights_in_place = self.uses_weights_in_place(data, data.n_rows)
-        outputs = [Buffer(array, mode == FORWARD) for array in (output if isinstance(output, tuple) else (output,))]
+        outputs = output if isinstance(output, tuple) else (output,)
         for i in range(run.n_heads):
-            run.heads[i].array = (<Buffer>outputs[i]).pointer()
+            run.heads[i].array = memory_of(outputs[i], mode == FORWARD)
         if gradient is not None:
-            g = Buffer(gradient, True)
-            run.gradient = g.pointer()
+            run.gradient = memory_of(gradient, True)
         if input_gradient is not None:
-            gx = Buffer(input_gradient, True)
-            run.input_gradient = gx.pointer()
+            run.input_gradient = memory_of(input_gradient, True)
         n_threads = self.team_size(run.n_rows, run.n_rows, n_threads)
         self.place(&run, run.n_rows, n_threads)
         self.go(&run, own_cost_member, n_threads)
@@ -428,7 +424,7 @@ cdef class Engine(Workspace):
         cdef Running running = Running(self, None)
         cdef Run run
         cdef Memory copy = Memory()
-        cdef Buffer p = Buffer(parameters, True), g = Buffer(gradient), steps = Buffer(t, True)
+        cdef int64_t *steps = <int64_t *>memory_of(t, True)
         cdef double norm
         cdef int i
         memcpy(&run, &self.network, sizeof(Run))
@@ -437,15 +433,15 @@ cdef class Engine(Workspace):
         for i, (l1, l2) in enumerate(penalties):
             run.weights[i].l1, run.weights[i].l2 = l1, l2
         run.settings = self.settings_from(settings)
-        run.parameters, run.gradient = p.pointer(), g.pointer()
-        buffers = borrow_states(states, run.state)
-        norm = update_flat(&run, learning_rate, (<int64_t *>steps.pointer())[0] + 1)
+        run.parameters, run.gradient = memory_of(parameters, True), memory_of(gradient)
+        fill_states(states, run.state)
+        norm = update_flat(&run, learning_rate, steps[0] + 1)
         if norm != 0:
             raise FloatingPointError(
                 f"gradient must have squares that are finite in the network's dtype, got one of norm {norm:.3g}: scale the "
                 "cost, or clip"
             )
-        (<int64_t *>steps.pointer())[0] += 1
+        steps[0] += 1
 
     def describe(self, mode, parameters, Data data, Py_ssize_t batch_size, int n_threads, ties=(), states=(), randomness=None,
                  bint whole=True):
@@ -456,12 +452,11 @@ cdef class Engine(Workspace):
         whose middle stripe may be shared, or None."""
         cdef Run run
         cdef Memory copy = Memory(), tied = Memory()
-        cdef Buffer p = Buffer(parameters)
         cdef Py_ssize_t rows = data.n_rows if whole else 50000000, size
         cdef int i
         cdef Mode mode_ = MODES[mode]
         cdef dict names = {number: name for name, number in OPS.items()}
-        self.begin(&run, copy, mode_, p, data, None, batch_size)
+        self.begin(&run, copy, mode_, parameters, data, None, batch_size)
         n_threads = self.team_size(batch_size, rows, n_threads)
         if mode_ == PREDICT:
             prepare_prediction(&run)
@@ -478,7 +473,7 @@ cdef class Engine(Workspace):
             if randomness is not None:
                 _, run.input_dropout, run.input_noise, augmentation = randomness
                 run.x_in_place = run.x_in_place and run.input_dropout == 0 and run.input_noise == 0 and augmentation is None
-            buffers = borrow_states(states, run.state)
+            fill_states(states, run.state)
             run.weights_in_place = self.uses_weights_in_place(data, batch_size) and (
                 mode_ != TRAIN or (whole and batch_size >= run.n_rows)
             )

@@ -245,7 +245,7 @@ class Model:
     @property
     def tied_sets(self):
         """The ties, by numbers of the graph's weights."""
-        places = self.graph.places
+        places = self.graph.places if self.ties else ()
         return [(places[i][0], places[j][0], strength) for i, j, strength in self.ties]
 
     # ---- updates ----------------------------------------------------------------------------------------------------

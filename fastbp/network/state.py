@@ -56,7 +56,9 @@ class OptimizerState:
         rate = optimizer.learning_rate
         if isinstance(rate, Schedule):
             return rate.rates(self.t + np.arange(n_steps), self.epochs, self.memory)
-        return np.full(n_steps, rate, dtype=np.float64)
+        rates = np.empty(n_steps)
+        rates.fill(rate)
+        return rates
 
     def end_epoch(self, optimizer, loss):
         """Count an epoch, and let a schedule see its loss."""
