@@ -264,7 +264,7 @@ static int run_standing(int n, TeamTask task, void *arg, double linger)
             sched_yield();
         team->n_members = 0;
         team->arrived = team->generation = 0;
-        standing.call = 1;
+        __atomic_store_n(&standing.call, 1, __ATOMIC_RELEASE);
         standing.working = standing.present = n - 1;
         find_processors(team);
         const int started = start(team, n, standing_main, 1, threads, standing.members);
@@ -273,7 +273,7 @@ static int run_standing(int n, TeamTask task, void *arg, double linger)
         __atomic_store_n(&team->n_members, started, __ATOMIC_SEQ_CST);
         announce(team);
     }
-    const int n_members = team->n_members, call = standing.call;
+    const int n_members = team->n_members, call = __atomic_load_n(&standing.call, __ATOMIC_RELAXED);
     task(arg, team, 0, n_members);
     for (int left; (left = __atomic_load_n(&standing.working, __ATOMIC_ACQUIRE)) > 0;)
         await_change(team, &standing.working, left);
