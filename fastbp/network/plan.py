@@ -71,8 +71,8 @@ class Plan:
         Whether weights and the optimizer's state are used where they lie, as packing them does not repay.
     sparse_update : bool
         Whether an update passes over those weights of the first layer whose columns of X have no nonzeros in the batch,
-        as nothing would change them; with `SGD` without momentum and by `Adagrad`, where nothing penalizes or bounds them
-        and gradients are not clipped by norm.
+        as nothing would change them: `SGD` without momentum and `Adagrad` do so, where nothing penalizes or bounds these
+        weights and gradients are not clipped by norm.
     halved : str or None
         The layer whose middle stripe of columns two members may share, as its sum is made in two halves.
     chunk : int
@@ -114,7 +114,7 @@ class Plan:
             f"workspace: {self.workspace_size:,} bytes, on {self.sides} side{'s'[: self.sides - 1]}",
         ]
         if self.sparse_update:
-            lines.append("of the first layer only weights of columns with nonzeros are updated, where the rule allows it")
+            lines.append("of the first layer only weights of columns with nonzeros are updated, if the rule allows it")
         if self.online:
             lines.append("online: many batches in one call, without phases; a layer is updated once its delta is there")
         if self.halved is not None:

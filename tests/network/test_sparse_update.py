@@ -1,4 +1,4 @@
-"""Of a first layer that takes CSR with many columns, some rules update only those weights whose columns have nonzeros."""
+"""Of a first layer on CSR with many columns some rules update only those weights whose columns have nonzeros."""
 
 import numpy as np
 import pytest
