@@ -27,12 +27,12 @@ def random_state_of(random_state):
 def draw(model, random_state):
     """Draw the parameters, weights by weights, as the layers' rules or the network's say."""
     graph = model.fused
-    first = next(op for op in graph.forward if op.weights >= 0)
+    units = [graph.values[op.output].unit for op in graph.forward if op.kind in ("dense", "transposed", "rbf")]
     for weights, (W, b) in zip(graph.weights, model.sets(model.parameters), strict=True):
         match weights.role:
             case "weight":
                 rule = weights.layer.initializer or model.initializer
-                initialize(rule, random_state, W, b, graph.values[first.output].unit)
+                initialize(rule, random_state, W, b, units[0])
             case "centre":
                 W[:] = random_state.normal(size=W.shape)
                 b[:] = -np.log(2 * len(W))
