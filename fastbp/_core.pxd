@@ -55,13 +55,13 @@ cdef extern from "program.h" nogil:
         ptrdiff_t n, vectors, ld
         Activation activation
         double parameter, dropout
-        int radial, buffer, is_output, learns, halved, keeps_transpose
+        int radial, buffer, is_output, learns, section, halved, keeps_transpose
         uint32_t stream
     ctypedef int OpKind
     enum: OP_TRANSPOSED
     ctypedef struct Op:
         OpKind kind
-        int input, output, weights, bias, accumulate
+        int input, output, weights, bias, accumulate, section
         ptrdiff_t column, state
     ctypedef enum Split:
         BY_ROWS, BY_COLUMNS, ALONE, BY_WEIGHTS
@@ -100,7 +100,7 @@ cdef extern from "run.h" nogil:
         Value *values
         Weights *weights
         Head *heads
-        int n_values, n_weight_sets, n_heads, n_buffers
+        int n_values, n_weight_sets, n_heads, n_sections, n_buffers
         ptrdiff_t n_weights
         Tie *ties
         int n_ties

@@ -124,7 +124,7 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
     Run *run = part->run;
     const ptrdiff_t start = batch * run->batch, m = MIN(run->batch, run->n_rows - start);
     const double S = run->sample_weights == NULL ? (double)m : run->record[3 * batch + 2];
-    const int whole = run->mode == TRAIN && m <= run->chunk && run->settings.clip_norm == 0;
+    const int whole = run->mode == TRAIN && m <= run->chunk && run->settings.clip_norm == 0 && !recomputes(run);
     Update update;
     if (S == 0) {
         if (part->member == 0)
@@ -151,7 +151,7 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
         part->rows = 0;
         if (run->settings.clip_norm > 0)
             update.scale = clip_norm(part, &update);
-        update_weights(part, &update, 0);
+        update_weights(part, &update);
         if (run->end_barrier)
             barrier(part);
     }

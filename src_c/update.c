@@ -242,19 +242,21 @@ static void update_columns(Part *part, const Update *updates, Weights *w, int ac
     }
 }
 
-/* Gradients and updates of this member's weights: its columns of those shared by columns, and of the panels of all others its
- * share by the number of weights. */
-void update_weights(Part *part, const Update *update, int accumulate)
+/* Gradients and updates of this member's weights of a section: its columns of those shared by columns, and of the panels of all
+ * others its share by the number of weights. */
+static void update_section(Part *part, const Update *update, int accumulate)
 {
     Run *run = part->run;
     Update both[2], *updates = update != NULL ? both : NULL;
     ptrdiff_t total = 0, before = 0;
     for (int i = 0; i < run->n_weight_sets; i++)
-        if (!run->weights[i].by_columns && !run->weights[i].sparse_update)
+        if (run->weights[i].section == part->section && !run->weights[i].by_columns && !run->weights[i].sparse_update)
             total += (run->weights[i].n_in + (run->weights[i].n_in == 0)) * run->weights[i].vectors;
     const Range mine = share(total, part->member, part->n_members);
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
+        if (w->section != part->section)
+            continue;
         if (update != NULL)
             updates_of(update, w, part->penalty_scale, updates);
         if (w->by_columns) {
@@ -263,8 +265,8 @@ void update_weights(Part *part, const Update *update, int accumulate)
         }
         if (w->sparse_update) {
             if (part->member == i % part->n_members)
-                update_biases(part, &u, w, 0, w->vectors, accumulate);
-            update_touched_rows(part, &u, w);
+                update_biases(part, updates + 1, w, 0, w->vectors, accumulate);
+            update_touched_rows(part, updates, w);
             continue;
         }
         for (ptrdiff_t v = 0; v < w->vectors; v += w->group) {
@@ -283,15 +285,25 @@ void update_weights(Part *part, const Update *update, int accumulate)
     }
 }
 
+void update_weights(Part *part, const Update *update)
+{
+    const Run *run = part->run;
+    for (part->section = -1; part->section < (recomputes(run) ? run->n_sections : 0); part->section++)
+        update_section(part, update, 0);
+}
+
 /* This member's weights' gradients over the rows at hand, added to those of the rows before, and the optimizer's step. */
 void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
-    (void)op, (void)row, (void)m;
-    const int more = part->unfolded > 0;
-    part->unfolded += part->rows;
-    part->folding = part->run->folds && (part->last || part->unfolded >= FOLDED_ROWS);
+    (void)row, (void)m;
+    const ptrdiff_t rows = part->unfolded + part->rows;
+    part->folding = part->run->folds && (part->last || rows >= FOLDED_ROWS);
     part->last_fold = part->last;
-    update_weights(part, part->update, more);
+    part->section = op != NULL ? op->section : -1;
+    update_section(part, part->update, part->unfolded > 0);
+    if (part->section >= 0) /* others follow */
+        return;
+    part->unfolded = rows;
     if (part->folding) {
         part->folding = part->first_fold = 0;
         part->unfolded = 0;
@@ -379,7 +391,7 @@ double clip_norm(Part *part, const Update *update)
 {
     Run *run = part->run;
     part->measuring = 1;
-    update_weights(part, update, 0);
+    update_weights(part, update);
     part->measuring = 0;
     barrier(part);
     return clipping(norm_of(run->norms, run->n_norms), run->settings.clip_norm);

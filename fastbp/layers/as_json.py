@@ -6,6 +6,7 @@ from dataclasses import fields
 from .. import initializers
 from ..settings import Settings
 from . import activations
+from .checkpoint import Checkpoint
 from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
 from .layer import DEPTH, Layer
@@ -13,7 +14,10 @@ from .rbf import RBF
 from .scale import Scale
 from .shared import Shared, Transposed
 
-_LAYERS = {cls.__name__: cls for cls in (RBF, Activation, Dropout, Parallel, Residual, Scale, Shared, Transposed)}
+_LAYERS = {
+    cls.__name__: cls
+    for cls in (RBF, Activation, Checkpoint, Dropout, Parallel, Residual, Scale, Shared, Transposed)
+}  # fmt: skip
 
 
 def to_json(layer):

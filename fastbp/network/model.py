@@ -23,7 +23,7 @@ from .state import OptimizerState
 ALONE = nullcontext(1)
 SETTINGS = (
     "layers", "n_inputs", "loss", "l1", "l2", "dtype", "initializer", "input_dropout", "input_noise", "ties",
-    "loss_weights",
+    "loss_weights", "checkpoint_every",
 )  # fmt: skip
 
 
@@ -41,7 +41,8 @@ class Model:
 
     Parameters
     ----------
-    layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights
+    layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights,
+    checkpoint_every
         As of `Network`.
     parameters : ndarray of shape (n_parameters,), default=None
         Not copied; one that can't be written to is for prediction alone. None: zeros.
@@ -75,7 +76,7 @@ class Model:
 
     def __init__(
         self, layers, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", initializer="sklearn",
-        input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, parameters=None,
+        input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, checkpoint_every=None, parameters=None,
         layer_state=None,
     ):  # fmt: skip
         layers = tuple(layers)
@@ -85,7 +86,8 @@ class Model:
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         self.layers = layers
         self.n_inputs = check_size("n_inputs", n_inputs)
-        self.graph = build(layers, n_inputs)
+        self.checkpoint_every = checkpoint_every
+        self.graph = build(layers, n_inputs, checkpoint_every)
         self.outputs = outputs_of(self.graph, loss, loss_weights)
         self.loss, self.loss_weights = settings_of(self.outputs)
         self.dtype = np.dtype(np.dtype(dtype).name)  # native byte order
