@@ -251,7 +251,7 @@ void update_weights(Part *part, const Update *update, int accumulate)
     Update both[2], *updates = update != NULL ? both : NULL;
     ptrdiff_t total = 0, before = 0;
     for (int i = 0; i < run->n_weight_sets; i++)
-        if (!run->weights[i].by_columns)
+        if (!run->weights[i].by_columns && !run->weights[i].sparse_update)
             total += (run->weights[i].n_in + (run->weights[i].n_in == 0)) * run->weights[i].vectors;
     const Range mine = share(total, part->member, part->n_members);
     for (int i = 0; i < run->n_weight_sets; i++) {
@@ -260,6 +260,12 @@ void update_weights(Part *part, const Update *update, int accumulate)
             updates_of(update, w, part->penalty_scale, updates);
         if (w->by_columns) {
             update_columns(part, updates, w, accumulate);
+            continue;
+        }
+        if (w->sparse_update) {
+            if (part->member == i % part->n_members)
+                update_biases(part, &u, w, 0, w->vectors, accumulate);
+            update_touched_rows(part, &u, w);
             continue;
         }
         for (ptrdiff_t v = 0; v < w->vectors; v += w->group) {

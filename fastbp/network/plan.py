@@ -69,6 +69,10 @@ class Plan:
         Whether rows of X are used where they lie, without a copy to the workspace.
     weights_in_place : bool
         Whether weights and the optimizer's state are used where they lie, as packing them does not repay.
+    sparse_update : bool
+        Whether an update passes over those weights of the first layer whose columns of X have no nonzeros in the batch,
+        as nothing would change them: `SGD` without momentum and `Adagrad` do so, where nothing penalizes or bounds
+        these weights and gradients are not clipped by norm.
     halved : str or None
         The layer whose middle stripe of columns two members may share, as its sum is made in two halves.
     chunk : int
@@ -88,6 +92,7 @@ class Plan:
     x_as_nonzeros: bool
     x_in_place: bool
     weights_in_place: bool
+    sparse_update: bool
     halved: str | None
     chunk: int
     sides: int
@@ -108,6 +113,8 @@ class Plan:
             f"weights are {'used where they lie' if self.weights_in_place else 'packed'}",
             f"workspace: {self.workspace_size:,} bytes, on {self.sides} side{'s'[: self.sides - 1]}",
         ]
+        if self.sparse_update:
+            lines.append("of the first layer only weights of columns with nonzeros are updated, if the rule allows it")
         if self.online:
             lines.append("online: many batches in one call, without phases; a layer is updated once its delta is there")
         if self.halved is not None:

@@ -28,8 +28,6 @@ from fastbp import (
 )
 from fastbp.layers import ACTIVATIONS
 
-pytestmark = pytest.mark.once
-
 DTYPES = ["float32", "float64"]
 SIZES = (0, 1e-40, 1e-20, 1, 88, 104, 1e4, 1e20, 1e38)
 PLACES = sorted({sign * size for sign in (1, -1) for size in SIZES})

@@ -17,8 +17,6 @@ from fastbp.graph.reference import converted, losses, passes, run, split
 from fastbp.layers import unit_of
 from fastbp.losses import kernel_of, outputs_per_target
 
-pytestmark = pytest.mark.once
-
 UNITS = [*map(unit_of, ACTIVATIONS), ("step", 0.0)]
 ALL_LOSSES = [*LOSSES, "gaussian", Quantile([0.1, 0.6])]
 

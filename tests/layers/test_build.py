@@ -9,8 +9,6 @@ from fastbp.graph import backward_of, fused
 from fastbp.layers import build
 from fastbp.layers.layer import DEPTH
 
-pytestmark = pytest.mark.once
-
 
 def shown(graph):
     """Ops as strings, ``kind weights+bias: input -> output[column]``, with values by their names."""

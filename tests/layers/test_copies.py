@@ -28,8 +28,6 @@ from fastbp.checks import check_in_dtype
 from fastbp.layers import build, from_json, to_json
 from fastbp.layers.layer import DEPTH
 
-pytestmark = pytest.mark.once
-
 CODE = Shared(Dense(3, "tanh", l2=0.1, max_norm=2.0, initializer=Orthogonal(1.5)))
 LAYERS = [
     Dense(4, LeakyReLU(0.2), l1=0.1, initializer=VarianceScaling(2.0, "fan_out")), Activation(ELU(0.5)), Dropout(0.25),
