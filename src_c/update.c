@@ -264,8 +264,8 @@ void update_weights(Part *part, const Update *update, int accumulate)
         }
         if (w->sparse_update) {
             if (part->member == i % part->n_members)
-                update_biases(part, &u, w, 0, w->vectors, accumulate);
-            update_touched_rows(part, &u, w);
+                update_biases(part, updates + 1, w, 0, w->vectors, accumulate);
+            update_touched_rows(part, updates, w);
             continue;
         }
         for (ptrdiff_t v = 0; v < w->vectors; v += w->group) {
