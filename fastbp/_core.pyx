@@ -208,6 +208,8 @@ cdef class Engine(Workspace):
         run.n_values, run.n_weight_sets, run.n_heads = len(program.values), len(program.weights), len(program.outputs)
         run.n_forward, run.n_backward = len(program.forward), len(program.backward)
         self.workspace, self.memory, self.levels = Memory(), Memory(), []
+        for i in range(N_ROLES):
+            run.settings.per_role[i] = 1
         size = program_size(run)
         place_program(run, <char *>memset(self.memory.reserve(size), 0, size))
         for i, (n, unit, parameter, dropout, stream, buffer, learns) in enumerate(program.values):

@@ -32,17 +32,28 @@ Update step_of(const Settings *settings, double eta, int64_t t)
 
 /* ---- a part of some weights ------------------------------------------------------------------------------------------------ */
 
-/* The updates of W and of b: their roles say what pulls them towards 0. */
-static void updates_of(const Update *update, const Weights *w, double S, Update *updates)
+/* The updates of W and of b: their roles say how fast they learn, and what pulls them towards 0. */
+static void updates_of(const Run *run, const Update *update, const Weights *w, double S, Update *updates)
 {
     for (int biases = 0; biases < 2; biases++) {
         Update *u = updates + biases;
-        const int pulled = role_of(w, biases) == ROLE_WEIGHT;
+        const Role role = role_of(w, biases);
+        const double factor = run->settings.per_role[role];
+        const int pulled = role == ROLE_WEIGHT;
         *u = *update;
+        u->rule = factor == 0 ? NO_RULE : u->rule;
+        u->learning_rate *= factor;
+        u->proximal *= factor;
+        u->decay = pulled ? u->decay * factor : 0;
         u->l1 = pulled ? w->l1 / S : 0;
         u->l2 = pulled ? w->l2 / S : 0;
-        u->decay = pulled ? u->decay : 0;
     }
+}
+
+/* Whether max-norm bounds columns of W, which only weights that change have. */
+static int is_bounded(const Run *run, const Weights *w)
+{
+    return w->max_norm > 0 && run->settings.per_role[w->role] > 0;
 }
 
 /* Sums of the columns of delta, of all uses of b, and the optimizer's step with them. */
@@ -257,7 +268,7 @@ void update_weights(Part *part, const Update *update, int accumulate)
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
         if (update != NULL)
-            updates_of(update, w, part->penalty_scale, updates);
+            updates_of(run, update, w, part->penalty_scale, updates);
         if (w->by_columns) {
             update_columns(part, updates, w, accumulate);
             continue;
@@ -338,7 +349,7 @@ void bound_columns(Part *part)
     barrier(part);
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
-        if (w->max_norm == 0)
+        if (!is_bounded(run, w))
             continue;
         const Range mine = share(w->vectors, part->member, part->n_members);
         for (ptrdiff_t v = mine.begin; v < mine.end; v++) {
@@ -400,7 +411,7 @@ double update_flat(Run *run, double eta, int64_t t)
             const Update *u = updates + biases;
             const size_t offset = (w->offset + biases * w->n_in * w->n_out) * k->itemsize;
             const ptrdiff_t n = biases ? w->has_bias * w->n_out : w->n_in * w->n_out;
-            updates_of(&update, w, 1, updates);
+            updates_of(run, &update, w, 1, updates);
             if (measuring) {
                 norms[1] = k->norm(u, n, run->parameters + offset, run->gradient + offset);
                 norms[0] = norm_of(norms, 2);
@@ -417,7 +428,7 @@ double update_flat(Run *run, double eta, int64_t t)
     }
     for (int i = 0; i < run->n_weight_sets; i++) {
         const Weights *w = run->weights + i;
-        for (ptrdiff_t n = 0; w->max_norm > 0 && n < w->n_out; n += k->lanes)
+        for (ptrdiff_t n = 0; is_bounded(run, w) && n < w->n_out; n += k->lanes)
             k->bound_columns(w->n_in, MIN(k->lanes, w->n_out - n), run->parameters + (w->offset + n) * k->itemsize, w->n_out,
                              w->max_norm);
     }

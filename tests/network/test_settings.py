@@ -37,12 +37,14 @@ from fastbp import (
     OneCycle,
     Orthogonal,
     Parallel,
+    PReLU,
     Quantile,
     Quickprop,
     ReduceOnPlateau,
     Residual,
     RMSProp,
     Rprop,
+    Scale,
     Shared,
     SoftmaxCrossEntropy,
     StepDecay,
@@ -70,7 +72,7 @@ OBJECTS = [
     Rprop(0.5, (0.25, 2.5), (0.25, 0.5)), SoftmaxCrossEntropy(0.5, True),
     StepDecay(0.5, 0.25, 10), VarianceScaling(0.5), WarmUp(10, 0.5, 0.25), Activation(LeakyReLU(0.5)), Dropout(0.5),
     Residual([Dense(3, dropout=0.5)], "linear"), Parallel([[Dense(3, l1=0.5)], []]), Shared(Dense(3, l2=0.5)),
-    Transposed("code", "tanh", 0.5),
+    Transposed("code", "tanh", 0.5), Scale(False), PReLU(0.5),
 ]  # fmt: skip
 KINDS = {
     "float32": (np.float32, np.int64, np.bool_), "float64": (np.float64, np.uint8, np.bool_),
