@@ -29,6 +29,7 @@ from .layers import (  # noqa: E402
     Dropout,
     LeakyReLU,
     Parallel,
+    PReLU,
     Residual,
     Scale,
     Shared,
@@ -53,7 +54,7 @@ __all__ = [
     "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Checkpoint",
     "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Exponential", "HistogramLoss", "Huber",
     "ImageAugmentation", "InverseScaling", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton",
-    "NewtonCG", "OneCycle", "Orthogonal", "Parallel", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau",
+    "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau",
     "Residual", "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling",
     "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ cdef extern from "kernels.h" nogil:
         pass
     ctypedef enum Role:
         ROLE_CENTRE
+    enum: N_ROLES
     ctypedef struct Cost:
         Loss kind
         double parameter
@@ -90,6 +91,7 @@ cdef extern from "run.h" nogil:
         Rule rule
         double momentum, dampening, beta_1, beta_2, epsilon, weight_decay, clip_value, clip_norm
         int proximal
+        double per_role[N_ROLES]
     ctypedef void (*Gemm)(size_t, bint, bint, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
                           Py_ssize_t, double, void *, Py_ssize_t) noexcept nogil
     ctypedef struct Run:

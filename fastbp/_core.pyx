@@ -210,6 +210,8 @@ cdef class Engine(Workspace):
         run.n_layer_state = program.n_state
         self.workspace, self.memory, self.levels = Memory(), Memory(), []
         run.n_sections = program.n_sections
+        for i in range(N_ROLES):
+            run.settings.per_role[i] = 1
         size = program_size(run)
         place_program(run, <char *>memset(self.memory.reserve(size), 0, size))
         for i, (n, unit, parameter, dropout, stream, buffer, learns, section) in enumerate(program.values):

@@ -77,7 +77,7 @@ static void link_uses(Run *run)
         }
         /* of W^T forward, or back, but for the gradient of X */
         w->keeps_transpose |= op->kind == OP_TRANSPOSED ||
-                              (op->kind != OP_SCALE && op->input && run->mode != LOSS_ONLY && !run->online);
+                              (w->role != ROLE_SCALE && op->input && run->mode != LOSS_ONLY && !run->online);
     }
 }
 
@@ -221,7 +221,8 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;
         vectors += op->input == 0 ? run->values[op->output].vectors : 0;
-        run->x_in_place = run->x_in_place && !((op->kind == OP_TRANSPOSED || op->kind == OP_SCALE) && op->input == 0);
+        const int scales = op->weights >= 0 && run->weights[op->weights].role == ROLE_SCALE;
+        run->x_in_place = run->x_in_place && !((op->kind == OP_TRANSPOSED || scales) && op->input == 0);
     }
     run->x_in_place = run->x_in_place && (run->x.row_stride % 256 != 0 || vectors <= 8 || run->online);
     run->keeps_gradient =

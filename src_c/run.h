@@ -85,6 +85,7 @@ typedef struct {
     Rule rule;
     double momentum, dampening, beta_1, beta_2, epsilon, weight_decay, clip_value, clip_norm;
     int proximal;
+    double per_role[N_ROLES]; /* factors of the learning rate */
 } Settings;
 
 /* A product that goes to BLAS: C (m, n) = op(A) op(B) + beta C, all row-major. */

@@ -28,7 +28,9 @@ static int is_moderate(Part *part)
 {
     Run *run = part->run;
     const Kernels *k = run->k;
-    const double rate = run->learning_rates[part->start / run->batch];
+    double rate = 0; /* the largest */
+    for (int role = 0; role < N_ROLES; role++)
+        rate = MAX(rate, run->learning_rates[part->start / run->batch] * run->settings.per_role[role]);
     int moderate = run->batch <= FOLDED_ROWS && rate <= SMALL_RATE && rate * run->settings.weight_decay <= 1;
     for (const Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++)
         moderate = moderate && MAX(w->l1, w->l2) <= SMALL_PENALTY * part->penalty_scale && w->n_uses <= 1;

@@ -32,17 +32,28 @@ Update step_of(const Settings *settings, double eta, int64_t t)
 
 /* ---- a part of some weights ------------------------------------------------------------------------------------------------ */
 
-/* The updates of W and of b: their roles say what pulls them towards 0. */
-static void updates_of(const Update *update, const Weights *w, double S, Update *updates)
+/* The updates of W and of b: their roles say how fast they learn, and what pulls them towards 0. */
+static void updates_of(const Run *run, const Update *update, const Weights *w, double S, Update *updates)
 {
     for (int biases = 0; biases < 2; biases++) {
         Update *u = updates + biases;
-        const int pulled = role_of(w, biases) == ROLE_WEIGHT;
+        const Role role = role_of(w, biases);
+        const double factor = run->settings.per_role[role];
+        const int pulled = role == ROLE_WEIGHT;
         *u = *update;
+        u->rule = factor == 0 ? NO_RULE : u->rule;
+        u->learning_rate *= factor;
+        u->proximal *= factor;
+        u->decay = pulled ? u->decay * factor : 0;
         u->l1 = pulled ? w->l1 / S : 0;
         u->l2 = pulled ? w->l2 / S : 0;
-        u->decay = pulled ? u->decay : 0;
     }
+}
+
+/* Whether max-norm bounds columns of W, which only weights that change have. */
+static int is_bounded(const Run *run, const Weights *w)
+{
+    return w->max_norm > 0 && run->settings.per_role[w->role] > 0;
 }
 
 /* Sums of the columns of delta, of all uses of b, and the optimizer's step with them. */
@@ -83,7 +94,7 @@ static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_
 }
 
 /* A use of W by an op forward: G = H^T D, of a transposed one G = D^T H; of radial basis functions C diag(sums) is subtracted; of
- * a scale G is the column sums of D * H. */
+ * a scale G is the column sums of D * H, or of D * min(0, H). */
 typedef struct {
     const Op *op;
     Stripes right; /* D, or H */
@@ -122,10 +133,11 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
     const Kernels *k = run->k;
     const Op *op = use->op;
     const ptrdiff_t there = MIN(n, w->n_out - v0 * k->lanes); /* columns; others fill up the last stripe */
-    if (op->kind == OP_SCALE) {
+    if (w->role == ROLE_SCALE) {
         const Value *h = part->values + op->input; /* as wide as D, whose rows lie as far apart */
-        k->column_sums(part->rows, there, use->right.at, h->a[part->side] + (part->row * h->ld + v0 * k->lanes) * k->itemsize, h->ld,
-                       accumulate, g.at);
+        (op->kind == OP_PRELU ? k->prelu_sums : k->column_sums)(
+            part->rows, there, use->right.at, h->a[part->side] + (part->row * h->ld + v0 * k->lanes) * k->itemsize, h->ld, accumulate,
+            g.at);
     } else if (op->input == 0 && run->x_as_nonzeros && op->kind != OP_TRANSPOSED) {
         k->nonzeros_matmul(size, n, part->rows, &part->transposed, begin, &use->right, NULL, accumulate, &g);
     } else {
@@ -135,7 +147,7 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
         const Rows left = {by_rows ? ht + begin : rows + part->row, by_rows ? part->row : begin, by_rows ? ROWS : COLUMNS};
         k->matmul(size, n, part->rows, &left, &use->right, NULL, accumulate, &g);
     }
-    if ((op->kind == OP_TRANSPOSED || op->kind == OP_SCALE) && there < n) /* where H may have f(0), or anything */
+    if ((op->kind == OP_TRANSPOSED || w->role == ROLE_SCALE) && there < n) /* where H may have f(0), or anything */
         k->fill_rows(size, n - there, NULL, (char *)g.at + (there / k->lanes * g.stripe + there % k->lanes) * k->itemsize, g.ld);
     if (op->kind == OP_RBF)
         k->rbf_centres(size, n, w->packed + (v0 * w->n_in + begin) * k->lanes * k->itemsize, w->n_in * k->lanes, use->sums, g.at,
@@ -258,7 +270,7 @@ static void update_section(Part *part, const Update *update, int accumulate)
         if (w->section != part->section)
             continue;
         if (update != NULL)
-            updates_of(update, w, part->penalty_scale, updates);
+            updates_of(run, update, w, part->penalty_scale, updates);
         if (w->by_columns) {
             update_columns(part, updates, w, accumulate);
             continue;
@@ -349,7 +361,7 @@ void bound_columns(Part *part)
     barrier(part);
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
-        if (w->max_norm == 0)
+        if (!is_bounded(run, w))
             continue;
         const Range mine = share(w->vectors, part->member, part->n_members);
         for (ptrdiff_t v = mine.begin; v < mine.end; v++) {
@@ -411,7 +423,7 @@ double update_flat(Run *run, double eta, int64_t t)
             const Update *u = updates + biases;
             const size_t offset = (w->offset + biases * w->n_in * w->n_out) * k->itemsize;
             const ptrdiff_t n = biases ? w->has_bias * w->n_out : w->n_in * w->n_out;
-            updates_of(&update, w, 1, updates);
+            updates_of(run, &update, w, 1, updates);
             if (measuring) {
                 norms[1] = k->norm(u, n, run->parameters + offset, run->gradient + offset);
                 norms[0] = norm_of(norms, 2);
@@ -428,7 +440,7 @@ double update_flat(Run *run, double eta, int64_t t)
     }
     for (int i = 0; i < run->n_weight_sets; i++) {
         const Weights *w = run->weights + i;
-        for (ptrdiff_t n = 0; w->max_norm > 0 && n < w->n_out; n += k->lanes)
+        for (ptrdiff_t n = 0; is_bounded(run, w) && n < w->n_out; n += k->lanes)
             k->bound_columns(w->n_in, MIN(k->lanes, w->n_out - n), run->parameters + (w->offset + n) * k->itemsize, w->n_out,
                              w->max_norm);
     }

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from fastbp import RBF, Activation, Dense, LeakyReLU, Network, Parallel, Residual, Scale, Shared
+from fastbp import RBF, Activation, Dense, LeakyReLU, Network, Parallel, PReLU, Residual, Scale, Shared
 
 N_INPUTS = 5
 CODE = Shared(Dense(4, "tanh", l2=0.3))
 SQUARE = Shared(Residual([Dense(5, "silu", l2=0.2), Dense(5)]), name="square")
-STRETCH = Shared(Scale())
+STRETCH, SLOPES = Shared(Scale()), Shared(PReLU(0.1))
 NETWORKS = {
     "activation": [Dense(6), Activation("tanh"), Dense(3), Activation(LeakyReLU(0.3))],
     "residual": [Dense(6, "tanh"), Residual([Dense(8, "gelu"), Dense(6)]), Activation("softplus"), Dense(2)],
@@ -22,6 +22,7 @@ NETWORKS = {
         Scale(), Dense(6), Scale(bias=False), Activation("tanh"), STRETCH, Residual([Dense(6, "silu"), STRETCH]),
         Parallel([[Dense(2)], [Scale()]]), Scale(),
     ],
+    "slopes": [PReLU(), Dense(6), PReLU(-0.5), Parallel([[PReLU()], [Dense(3), SLOPES]]), Dense(2), PReLU()],
     "no weights first": [Activation("silu"), Residual([Activation("tanh")]), Dense(3)],
     "output of parts": [Dense(3, "tanh"), Parallel([[Dense(2)], [], [Dense(1, "tanh")]])],
     "everything": [

@@ -7,11 +7,13 @@ if a later consumer of the input has written it: the order of the program is the
     ``transposed``   ``dC/dH = dC/dZ W``
     ``rbf``          ``dC/dH = S W^T - H * (sums of the rows of S)``, ``S = 2 beta * dC/dZ``
     ``scale``        ``dC/dH = dC/dZ * w``
+    ``prelu``        ``dC/dH = dC/dZ`` where ``H > 0``, else ``dC/dZ * w``
     ``move, add``    ``dC/dH = dC/dZ[:, column:][:, :n]``
     ``unit``         ``dC/dZ = dC/dA * mask * f'(Z)``, in place
 
 The gradients of weights are taken at the end from all their uses in the order of the program: ``dC/dW = H^T dC/dZ``,
-of a transposed use ``dC/dZ^T H``, of a scale the sums of the columns of ``H * dC/dZ``.
+of a transposed use ``dC/dZ^T H``, of a scale the sums of the columns of ``H * dC/dZ``, of PReLU's slopes those of
+``min(0, H) * dC/dZ``.
 """
 
 from dataclasses import replace
@@ -21,7 +23,7 @@ from .graph import Op
 # the ops of gradients, by those of the forward program
 RULES = {
     "dense": "dense_back", "transposed": "transposed_back", "rbf": "rbf_back", "scale": "scale_back",
-    "move": "move_back", "add": "move_back", "unit": "unit_back",
+    "prelu": "prelu_back", "move": "move_back", "add": "move_back", "unit": "unit_back",
 }  # fmt: skip
 
 

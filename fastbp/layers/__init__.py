@@ -8,12 +8,12 @@ from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
 from .layer import Layer
 from .rbf import RBF
-from .scale import Scale
+from .scale import PReLU, Scale
 from .shared import Shared, Transposed
 
 __all__ = [
     "ACTIVATIONS", "CLASSES", "ELU", "RBF", "Activation", "Checkpoint", "Dense", "Dropout", "Layer", "LeakyReLU",
-    "Parallel", "Residual", "Scale", "Shared", "Transposed", "build", "from_json", "to_json", "unit_of",
+    "PReLU", "Parallel", "Residual", "Scale", "Shared", "Transposed", "build", "from_json", "to_json", "unit_of",
 ]  # fmt: skip
 
 # pickles name the package, as those of version 0.1.0 do, and not the file that a class happens to be in

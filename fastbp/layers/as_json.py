@@ -11,12 +11,12 @@ from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
 from .layer import DEPTH, Layer
 from .rbf import RBF
-from .scale import Scale
+from .scale import PReLU, Scale
 from .shared import Shared, Transposed
 
 _LAYERS = {
     cls.__name__: cls
-    for cls in (RBF, Activation, Checkpoint, Dropout, Parallel, Residual, Scale, Shared, Transposed)
+    for cls in (RBF, Activation, Checkpoint, Dropout, Parallel, PReLU, Residual, Scale, Shared, Transposed)
 }  # fmt: skip
 
 

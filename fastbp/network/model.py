@@ -8,7 +8,7 @@ from numbers import Integral
 import numpy as np
 
 from .. import threads
-from .._core import RULES, Engine
+from .._core import ROLES, RULES, Engine
 from ..checks import check_in_dtype, check_number, check_size
 from ..graph import fused, program_of
 from ..initializers import check_initializer
@@ -266,7 +266,9 @@ class Model:
     def settings_of(self, optimizer):
         """The optimizer's settings as the engine takes them: the same dict for as long as it is the same one."""
         if optimizer is not self.optimizer:
-            self.optimizer, self._settings = optimizer, {**optimizer.settings, "rule": RULES[optimizer.rule]}
+            factors = [(optimizer.per_role or {}).get(role, 1.0) for role in ROLES]
+            settings = {**optimizer.settings, "rule": RULES[optimizer.rule], "per_role": factors}
+            self.optimizer, self._settings = optimizer, settings
         return self._settings
 
     def state_of(self, optimizer):

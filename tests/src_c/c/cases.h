@@ -8,7 +8,7 @@ enum { MOST_VALUES = 12, MOST_STEPS = 20 };
 
 /* An op forward but for UNIT, which follows the last step that writes to a value; {0} ends a list. */
 typedef struct {
-    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, MOVE, ADD */
+    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, PRELU, MOVE, ADD */
     int input, output;
     int weights, bias; /* of all but MOVE and ADD; their numbers begin with 0 and have no gaps */
     ptrdiff_t column;
@@ -18,6 +18,7 @@ typedef struct {
 #define BARE(input, output, w) {OP_DENSE, input, output, w, -1, 0} /* without bias */
 #define RADIAL(input, output, w) {OP_RBF, input, output, w, w, 0}
 #define SCALE(input, output, w, b) {OP_SCALE, input, output, w, b, 0}
+#define PARAMETRIC(input, output, w) {OP_PRELU, input, output, w, -1, 0}
 #define TRANSPOSED(input, output, w, b) {OP_TRANSPOSED, input, output, w, b, 0}
 #define MOVE(input, output, column) {OP_MOVE, input, output, -1, -1, column}
 #define ADD(input, output) {OP_ADD, input, output, -1, -1, 0}
@@ -31,7 +32,7 @@ typedef struct {
     Loss loss, second_loss; /* of the first output, of the others */
     ptrdiff_t n_rows, batch;
     double zeros; /* share of X */
-    int csr, weighted;
+    int csr, weighted, per_role; /* per_role: rates that differ by the roles of parameters */
     Rule rule;
     int n_states;
     double clip_norm, max_norm, dropout, noise, tie; /* tie: of the second and third weights */
@@ -79,7 +80,8 @@ static const Case CASES[] = {
     /* scales of features */
     {.name = "scales", .units = {9, 9, 21, 21, 3, 3},
      .steps = {SCALE(0, 1, 0, 0), DENSE(1, 2, 1), SCALE(2, 3, 2, -1), DENSE(3, 4, 3), SCALE(4, 5, 4, 4)},
-     .activation = GELU, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAMW, .n_states = 2, .max_norm = 0.5},
+     .activation = GELU, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAMW, .n_states = 2, .max_norm = 0.5,
+     .per_role = 1},
     {.name = "scales of large layers", .units = {200, 261, 261, 261, 133, 133, 4},
      .steps = {DENSE(0, 1, 0), SCALE(1, 2, 1, 1), DENSE(2, 3, 2), DENSE(3, 4, 3), SCALE(4, 5, 4, -1), DENSE(5, 6, 5)},
      .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = MOMENTUM, .n_states = 1,
@@ -90,6 +92,9 @@ static const Case CASES[] = {
     {.name = "scales of X beside its products, with zeros", .units = {130, 130, 17, 147, 3},
      .steps = {SCALE(0, 1, 0, 0), DENSE(0, 2, 1), MOVE(1, 3, 0), MOVE(2, 3, 130), DENSE(3, 4, 2)},
      .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 700, .batch = 700, .zeros = 0.95, .rule = ADAM, .n_states = 2},
+    {.name = "slopes of large layers, and of X", .units = {130, 130, 261, 261, 133, 133, 4},
+     .steps = {PARAMETRIC(0, 1, 0), DENSE(1, 2, 1), PARAMETRIC(2, 3, 2), DENSE(3, 4, 3), PARAMETRIC(4, 5, 4), DENSE(5, 6, 5)},
+     .activation = IDENTITY, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2},
 
     /* branches side by side */
     {.name = "two branches", .units = {9, 5, 18, 23, 2},

@@ -40,9 +40,10 @@ static int new_weights(Draft *d, int kind, int n_in, int n_out)
 /* A layer with new weights. */
 static void add_layer(Draft *d, int input, int n)
 {
-    const int kind = PICK(OP_RBF, OP_SCALE, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE);
-    const int n_out = kind == OP_SCALE ? d->c.units[input] : n, w = new_weights(d, kind, d->c.units[input], n_out);
-    add_step(d, (Step){(OpKind)kind, input, new_value(d, n_out), w, kind != OP_RBF && below(4) == 0 ? -1 : w, 0});
+    const int kind = PICK(OP_RBF, OP_SCALE, OP_PRELU, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE);
+    const int n_out = kind == OP_SCALE || kind == OP_PRELU ? d->c.units[input] : n, w = new_weights(d, kind, d->c.units[input], n_out);
+    const int bare = kind == OP_PRELU || (kind != OP_RBF && below(4) == 0);
+    add_step(d, (Step){(OpKind)kind, input, new_value(d, n_out), w, bare ? -1 : w, 0});
 }
 
 /* A layer with weights that are there, if any fit the input. */
@@ -128,10 +129,12 @@ static Case random_case(int number, ptrdiff_t lanes_, char *name)
         }
     }
     join_outputs(&d);
-    c->activation = (Activation)PICK(LOGISTIC, TANH, RELU, SOFTPLUS, ELU, GELU, SILU, SOFTMAX, IDENTITY);
+    c->activation = (Activation)PICK(LOGISTIC, TANH, RELU, SOFTPLUS, ELU, GELU, SILU, MISH, HARD_SIGMOID, HARD_SWISH,
+                                     SOFTMAX, IDENTITY);
     c->loss = (Loss)PICK(SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, HUBER);
     c->second_loss = (Loss)PICK(SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, HUBER);
     c->n_rows = 20 + below(120), c->batch = PICK(3, 20, 64, 70, 200), c->weighted = below(3) == 0;
+    c->per_role = below(4) == 0;
     c->zeros = below(2) ? 0 : 0.95, c->csr = c->zeros > 0 && below(2) && dense_reads_x(&d);
     c->rule = (Rule)PICK(ADAM, GRADIENT_DESCENT, NESTEROV);
     c->n_states = c->rule == ADAM ? 2 : c->rule == NESTEROV;
