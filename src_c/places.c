@@ -63,6 +63,10 @@ static char *place_value(Run *run, Value *value, int side, char *p)
         value->slope[side] = p;
         p += size;
     }
+    if (value->n_statistics > 0) {
+        value->statistics[side] = p;
+        p += aligned(value->n_statistics * run->k->itemsize);
+    }
     value->a_rows[side] = (char **)p;
     value->d_rows[side] = (char **)(p + rows);
     return p + 2 * rows;

@@ -192,7 +192,7 @@ static void update_part(Part *part, const Update *updates, Weights *w, ptrdiff_t
     const Run *run = part->run;
     const Kernels *k = run->k;
     const ptrdiff_t lanes = k->lanes, n = MIN(v1 * lanes, w->width) - v0 * lanes, rows = part->rows;
-    const int ties = w->tie_gradient != NULL && rows && part->first == part->start;
+    const int ties = w->tie_gradient != NULL && rows && part->first + part->row == part->start;
     char *scratch = part->scratch;
     Use use = {.op = NULL};
     if (p0 == 0)
@@ -278,9 +278,8 @@ void update_weights(Part *part, const Update *update, int accumulate)
 }
 
 /* This member's weights' gradients over the rows at hand, added to those of the rows before, and the optimizer's step. */
-void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+void update_rows(Part *part)
 {
-    (void)op, (void)row, (void)m;
     const int more = part->unfolded > 0;
     part->unfolded += part->rows;
     part->folding = part->run->folds && (part->last || part->unfolded >= FOLDED_ROWS);
@@ -290,6 +289,21 @@ void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
         part->folding = part->first_fold = 0;
         part->unfolded = 0;
     }
+}
+
+/* The same over all rows of the chunk, in windows: there is more than one where batch normalisation makes a chunk of a large batch. */
+void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    (void)op, (void)row;
+    const int last = part->last;
+    for (; part->row < m && !(part->row > 0 && interrupted(part->run, part->member)); part->row += part->rows) {
+        part->rows = MIN(part->run->window, m - part->row);
+        part->last = last && part->row + part->rows == m;
+        update_rows(part);
+    }
+    part->row = 0;
+    part->rows = m;
+    part->last = last;
 }
 
 /* What ties add to the gradients, and their penalties: this member's stripes, while no weight changes. Once a batch. */
