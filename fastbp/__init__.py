@@ -31,6 +31,7 @@ from .layers import (  # noqa: E402
     LayerNorm,
     LeakyReLU,
     Parallel,
+    PReLU,
     Residual,
     Scale,
     Shared,
@@ -55,9 +56,9 @@ __all__ = [
     "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm", "CosineWarmRestarts",
     "Cyclical", "Dense", "Dropout", "Exponential", "GroupNorm", "HistogramLoss", "Huber", "ImageAugmentation",
     "InverseScaling", "LayerNorm", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG",
-    "OneCycle", "Orthogonal", "Parallel", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop",
-    "Scale", "Shared", "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening",
-    "show_config",
+    "OneCycle", "Orthogonal", "PReLU", "Parallel", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual",
+    "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp",
+    "Whitening", "show_config",
 ]  # fmt: skip
 
 

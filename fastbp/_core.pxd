@@ -1,7 +1,7 @@
 # cython: language_level=3
 """What the boundary sees of the core in C: src_c/ has the meanings."""
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from fastbp._arrays cimport FLOAT32, FLOAT64, UINT8, Csr, DType, Strided
 
@@ -111,6 +111,7 @@ cdef extern from "run.h" nogil:
         Phase *phases
         int n_ops, n_phases, end_barrier, sides
         int sparse, x_in_place, x_as_nonzeros, weights_in_place, immoderate
+        int32_t *list_of
         ptrdiff_t most, n_nonzeros
         Strided x
         Csr csr

@@ -500,7 +500,7 @@ cdef class Engine(Workspace):
         return {
             "phases": phases, "online": bool(run.online), "halved": halved[0] if halved else None,
             "x_as_nonzeros": bool(run.x_as_nonzeros), "x_in_place": bool(run.x_in_place),
-            "weights_in_place": bool(run.weights_in_place),
+            "weights_in_place": bool(run.weights_in_place), "sparse_update": run.list_of != NULL,
             "chunk": min(run.chunk, run.n_rows), "sides": run.sides, "workspace_size": size, "n_threads": n_threads,
         }
 

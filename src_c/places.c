@@ -28,10 +28,19 @@ void place_program(Run *run, char *p)
 /* ---- training, losses and gradients ---------------------------------------------------------------------------------------- */
 
 /* Whether f'(z), or what takes its place, is kept beside a: a alone does not tell it; of a dropped unit it tells nothing. */
-static int keeps_slope(const Value *value)
+static int keeps_slope(const Kernels *k, const Value *value)
 {
-    return value->activation == GELU || value->activation == SILU || value->radial ||
-           (value->activation == SOFTMAX && value->dropout > 0);
+    const int kept = k->derivative[value->activation] == k->derivative[GELU]; /* kept_derivative */
+    return kept || value->radial || (value->activation == SOFTMAX && value->dropout > 0);
+}
+
+/* Whether that is how a layer which takes X is learnt. */
+static int is_sparsely_updated(const Run *run)
+{
+    int found = 0;
+    for (int i = 0; i < run->n_weight_sets; i++)
+        found |= run->weights[i].sparse_update;
+    return found;
 }
 
 /* X on one side: gathered rows, lists of nonzeros and theirs of columns. */
@@ -50,7 +59,14 @@ static char *place_input(Run *run, int side, char *p)
         run->middle[side] = (ptrdiff_t *)p;
         p += aligned(run->chunk * sizeof(ptrdiff_t));
     }
-    return run->mode == LOSS_ONLY ? p : place_nonzeros(&run->transposed[side], p, run->values->n, nonzeros, itemsize);
+    if (run->mode == LOSS_ONLY)
+        return p;
+    if (!is_sparsely_updated(run))
+        return place_nonzeros(&run->transposed[side], p, run->values->n, nonzeros, itemsize);
+    run->touched_columns[side] = (int32_t *)p;
+    p += aligned(nonzeros * sizeof(int32_t));
+    run->list_of = (int32_t *)p; /* between two steps of any side nothing is in it */
+    return place_nonzeros(&run->transposed[side], p + aligned(run->values->n * sizeof(int32_t)), nonzeros, nonzeros, itemsize);
 }
 
 static char *place_value(Run *run, Value *value, int side, char *p)
@@ -59,7 +75,7 @@ static char *place_value(Run *run, Value *value, int side, char *p)
     value->a[side] = p;
     value->d[side] = p + size;
     p += 2 * size;
-    if (run->mode != LOSS_ONLY && keeps_slope(value)) {
+    if (run->mode != LOSS_ONLY && keeps_slope(run->k, value)) {
         value->slope[side] = p;
         p += size;
     }
@@ -159,10 +175,12 @@ static char *place_all(Run *run, int n_threads, char *p)
     return p + n_threads * run->scratch_size;
 }
 
-/* Fill in the pointers to rows, once the places are there. */
+/* Fill in the pointers to rows, once the places are there, and what has to be 0. */
 static void point_to_rows(Run *run)
 {
     const size_t itemsize = run->k->itemsize;
+    if (run->list_of != NULL)
+        memset(run->list_of, 0, run->values->n * sizeof(int32_t));
     for (int side = 0; side < run->sides; side++) {
         for (int i = 0; i < run->n_values; i++) {
             Value *value = run->values + i;

@@ -40,11 +40,17 @@ ptrdiff_t row_distance(const Kernels *k, ptrdiff_t n)
  * pass, enough to use a weight often while it is there, and bounded in time (for Ctrl-C). */
 static ptrdiff_t window_of(const Run *run)
 {
-    ptrdiff_t width = run->values->n;
+    ptrdiff_t width = run->values->n, weights = run->n_weights;
+    if (run->sparse) { /* a row costs what its nonzeros do */
+        width = MIN(width, 1 + run->n_nonzeros / MAX(1, run->n_rows));
+        for (int i = 0; i < run->n_forward; i++)
+            if (run->forward[i].input == 0)
+                weights -= (run->values->n - width) * run->values[run->forward[i].output].n;
+    }
     for (int i = 1; i < run->n_values; i++)
         width += 2 * run->values[i].ld;
     ptrdiff_t most = MIN(FOLDED_ROWS, MAX(256, (1 << 20) / (width * (ptrdiff_t)run->k->itemsize)));
-    return MAX(64, MIN(most, ((ptrdiff_t)1 << 31) / (run->n_weights + 1)));
+    return MAX(64, MIN(most, ((ptrdiff_t)1 << 31) / (weights + 1)));
 }
 
 /* All of a batch whose statistics are wanted. */
@@ -75,12 +81,12 @@ static void link_uses(Run *run)
         }
         /* of W^T forward, or back, but for the gradient of X */
         w->keeps_transpose |= op->kind == OP_TRANSPOSED ||
-                              (op->kind != OP_SCALE && op->input && run->mode != LOSS_ONLY && !run->online);
+                              (w->role != ROLE_SCALE && op->input && run->mode != LOSS_ONLY && !run->online);
     }
 }
 
 /* Packing W does not repay where steps are few, or where it is large and the nonzeros of X read few of its rows. */
-static void find_row_major(Run *run)
+static void find_row_major(Run *run, ptrdiff_t chunk)
 {
     const Op *only = NULL;
     for (Weights *w = run->weights; run->weights_in_place && w < run->weights + run->n_weight_sets; w++) {
@@ -97,7 +103,8 @@ static void find_row_major(Run *run)
         }
     }
     Weights *w = run->weights + only->weights;
-    w->row_major = w->n_uses == 1 && (run->mode == FORWARD || run->mode == BACKWARD ||
+    w->sparse_update = updates_sparsely(run, w, chunk);
+    w->row_major = w->n_uses == 1 && (w->sparse_update || run->mode == FORWARD || run->mode == BACKWARD ||
                                       w->n_in * w->n_out * (ptrdiff_t)run->k->itemsize > 1 << 22);
 }
 
@@ -194,7 +201,7 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     const size_t itemsize = run->k->itemsize;
     const int own_cost = run->mode == FORWARD || run->mode == BACKWARD;
     link_uses(run);
-    find_row_major(run);
+    find_row_major(run, chunk);
     cut_weights(run);
     for (int i = 0; i < run->n_values; i++)
         run->values[i].width = run->values[i].vectors * lanes;
@@ -220,7 +227,8 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;
         vectors += op->input == 0 ? run->values[op->output].vectors : 0;
-        run->x_in_place = run->x_in_place && !((op->kind == OP_TRANSPOSED || op->kind == OP_SCALE) && op->input == 0);
+        const int scales = op->weights >= 0 && run->weights[op->weights].role == ROLE_SCALE;
+        run->x_in_place = run->x_in_place && !((op->kind == OP_TRANSPOSED || scales) && op->input == 0);
     }
     run->x_in_place = run->x_in_place && (run->x.row_stride % 256 != 0 || vectors <= 8 || run->online);
     run->chunk = chunk;

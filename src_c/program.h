@@ -22,7 +22,8 @@ typedef struct {
     int n_uses;
     int by_columns;      /* a member owns columns of W; else panels */
     int row_major;       /* W is used where it lies in the flat vector, */
-    int far;             /*   from which products with many rows had better copy parts of it */
+    int far;             /*   from which products with many rows had better copy parts of it, */
+    int sparse_update;   /*   or of which an update touches few rows, see sparse_update.c */
     ptrdiff_t vectors;   /* stripes of W */
     ptrdiff_t width;     /* columns of W with those that fill up the last stripe */
     ptrdiff_t panel;     /* rows of W whose gradient is computed at once, */

@@ -155,7 +155,9 @@ typedef struct Run {
     int kept_side;                /*   other, on which the next one goes on: one that is dropped changes nothing */
     Nonzeros nonzeros[2];         /* workspace, on both sides: the nonzeros of X's rows, */
     ptrdiff_t *middle[2];         /*   where in each the second half of a product begins, */
-    Nonzeros transposed[2];       /*   and of its columns */
+    Nonzeros transposed[2];       /*   and of its columns, or of those that have some, */
+    int32_t *touched_columns[2];  /*     which are these, */
+    int32_t *list_of;             /*     and 0 for each column, unless its list is being made */
     ptrdiff_t n_halves;           /* rows of W before that second half */
     ptrdiff_t ld_transposed;      /* distance between rows of the values' H^T */
     char *input_gradient;         /* BACKWARD: (n_rows, n_in) or NULL */
@@ -284,6 +286,10 @@ double clip_norm(Part *part, const Update *update);
 /* One update of flat parameters from a flat gradient: run's weights with their penalties, parameters, gradient, state, settings.
  * Returns 0; or, with nothing changed, the gradient's norm if the rule would divide by squares that overflow. */
 double update_flat(Run *run, double eta, int64_t t);
+
+/* sparse_update.c: whether only those rows of W are to be updated that a batch has nonzeros for; and that, of this member's. */
+int updates_sparsely(const Run *run, const Weights *w, ptrdiff_t chunk);
+void update_touched_rows(Part *part, const Update *update, Weights *w);
 
 /* pack.c */
 void update_transpose(const Kernels *k, Weights *w, ptrdiff_t v, ptrdiff_t begin, ptrdiff_t m);

@@ -83,7 +83,7 @@ static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_
 }
 
 /* A use of W by an op forward: G = H^T D, of a transposed one G = D^T H; of radial basis functions C diag(sums) is subtracted; of
- * a scale G is the column sums of D * H. */
+ * a scale G is the column sums of D * H, or of D * min(0, H). */
 typedef struct {
     const Op *op;
     Stripes right; /* D, or H */
@@ -122,10 +122,11 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
     const Kernels *k = run->k;
     const Op *op = use->op;
     const ptrdiff_t there = MIN(n, w->n_out - v0 * k->lanes); /* columns; others fill up the last stripe */
-    if (op->kind == OP_SCALE) {
+    if (w->role == ROLE_SCALE) {
         const Value *h = part->values + op->input; /* as wide as D, whose rows lie as far apart */
-        k->column_sums(part->rows, there, use->right.at, h->a[part->side] + (part->row * h->ld + v0 * k->lanes) * k->itemsize, h->ld,
-                       accumulate, g.at);
+        (op->kind == OP_PRELU ? k->prelu_sums : k->column_sums)(
+            part->rows, there, use->right.at, h->a[part->side] + (part->row * h->ld + v0 * k->lanes) * k->itemsize, h->ld, accumulate,
+            g.at);
     } else if (op->input == 0 && run->x_as_nonzeros && op->kind != OP_TRANSPOSED) {
         k->nonzeros_matmul(size, n, part->rows, &part->transposed, begin, &use->right, NULL, accumulate, &g);
     } else {
@@ -135,7 +136,7 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
         const Rows left = {by_rows ? ht + begin : rows + part->row, by_rows ? part->row : begin, by_rows ? ROWS : COLUMNS};
         k->matmul(size, n, part->rows, &left, &use->right, NULL, accumulate, &g);
     }
-    if ((op->kind == OP_TRANSPOSED || op->kind == OP_SCALE) && there < n) /* where H may have f(0), or anything */
+    if ((op->kind == OP_TRANSPOSED || w->role == ROLE_SCALE) && there < n) /* where H may have f(0), or anything */
         k->fill_rows(size, n - there, NULL, (char *)g.at + (there / k->lanes * g.stripe + there % k->lanes) * k->itemsize, g.ld);
     if (op->kind == OP_RBF)
         k->rbf_centres(size, n, w->packed + (v0 * w->n_in + begin) * k->lanes * k->itemsize, w->n_in * k->lanes, use->sums, g.at,
@@ -250,7 +251,7 @@ void update_weights(Part *part, const Update *update, int accumulate)
     Update both[2], *updates = update != NULL ? both : NULL;
     ptrdiff_t total = 0, before = 0;
     for (int i = 0; i < run->n_weight_sets; i++)
-        if (!run->weights[i].by_columns)
+        if (!run->weights[i].by_columns && !run->weights[i].sparse_update)
             total += (run->weights[i].n_in + (run->weights[i].n_in == 0)) * run->weights[i].vectors;
     const Range mine = share(total, part->member, part->n_members);
     for (int i = 0; i < run->n_weight_sets; i++) {
@@ -259,6 +260,12 @@ void update_weights(Part *part, const Update *update, int accumulate)
             updates_of(update, w, part->penalty_scale, updates);
         if (w->by_columns) {
             update_columns(part, updates, w, accumulate);
+            continue;
+        }
+        if (w->sparse_update) {
+            if (part->member == i % part->n_members)
+                update_biases(part, updates + 1, w, 0, w->vectors, accumulate);
+            update_touched_rows(part, updates, w);
             continue;
         }
         for (ptrdiff_t v = 0; v < w->vectors; v += w->group) {

@@ -12,6 +12,7 @@ from fastbp import (
     LeakyReLU,
     Network,
     Parallel,
+    PReLU,
     Residual,
     Scale,
     Shared,
@@ -20,7 +21,7 @@ from fastbp import (
 N_INPUTS = 5
 CODE = Shared(Dense(4, "tanh", l2=0.3))
 SQUARE = Shared(Residual([Dense(5, "silu", l2=0.2), Dense(5)]), name="square")
-STRETCH = Shared(Scale())
+STRETCH, SLOPES = Shared(Scale()), Shared(PReLU(0.1))
 NETWORKS = {
     "activation": [Dense(6), Activation("tanh"), Dense(3), Activation(LeakyReLU(0.3))],
     "residual": [Dense(6, "tanh"), Residual([Dense(8, "gelu"), Dense(6)]), Activation("softplus"), Dense(2)],
@@ -39,6 +40,7 @@ NETWORKS = {
         LayerNorm(0.1, affine=False), Dense(6), GroupNorm(2, 0.1), Activation("tanh"),
         Residual([LayerNorm(), Dense(6, "silu")]), Parallel([[GroupNorm(2, 0.5)], [LayerNorm()], []]), Dense(2),
     ],
+    "slopes": [PReLU(), Dense(6), PReLU(-0.5), Parallel([[PReLU()], [Dense(3), SLOPES]]), Dense(2), PReLU()],
     "no weights first": [Activation("silu"), Residual([Activation("tanh")]), Dense(3)],
     "output of parts": [Dense(3, "tanh"), Parallel([[Dense(2)], [], [Dense(1, "tanh")]])],
     "everything": [

@@ -6,6 +6,7 @@ Layers write ops, one after the other, each of which makes a value from one that
     ``transposed``   ``Z = H W^T + b``
     ``rbf``          ``a_j = exp(-beta_j |h - w_j|^2)``, ``beta = exp(b)``
     ``scale``        ``Z = H * w + b``, w and b for each column
+    ``prelu``        ``Z = max(0, H) + w * min(0, H)``
     ``batch_norm``   ``Z = (H - mean) / sqrt(variance + epsilon)``, of columns, over the rows of a batch
     ``group_norm``   the same of each row by itself, over the columns of a group of them
     ``move``         ``Z[:, column:][:, :n] = H``, n being the columns of H
@@ -251,13 +252,16 @@ class Graph:
         self.places.append((number, bias, True))
         return z
 
-    def scale(self, name, h, layer, has_bias=True, start=1.0):
-        """Value of ``H * w + b`` with new weights, w starting from `start`; `finish` is to follow."""
+    def scale(self, name, h, layer, has_bias=True, start=1.0, kind="scale"):
+        """Value of ``H * w + b``, or as "prelu" has it, with new weights, w starting from `start`.
+
+        `finish` is to follow.
+        """
         n = self.values[h].n
         number = self.new_weights(name, layer, 1, n, has_bias, "scale", start)
         z = self.value(name, n)
         bias = number if has_bias else -1
-        self.forward.append(Op("scale", h, z, number, bias))
+        self.forward.append(Op(kind, h, z, number, bias))
         self.places.append((number, bias, False))
         return z
 

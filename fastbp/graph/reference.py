@@ -95,12 +95,32 @@ def _scale_gradient(D, H, Z, W, b):
     return column_sums(D * H), column_sums(D)
 
 
-FORWARD = {"dense": _dense, "transposed": _transposed, "rbf": _rbf, "scale": _scale}
+def _negative(H):
+    """``min(0, H)``"""
+    return elementwise(lambda h: np.minimum(h, 0), lambda h: (h <= 0).astype(h.dtype), H)
+
+
+def _prelu(H, W, b):
+    return elementwise(lambda h: np.maximum(h, 0), lambda h: (h > 0).astype(h.dtype), H) + _negative(H) * W
+
+
+def _prelu_back(D, H, W, b):
+    above = (value(H) > 0).astype(value(H).dtype)
+    return D * (above + (1 - above) * W)
+
+
+def _prelu_gradient(D, H, Z, W, b):
+    return column_sums(D * _negative(H)), None
+
+
+FORWARD = {"dense": _dense, "transposed": _transposed, "rbf": _rbf, "scale": _scale, "prelu": _prelu}
 BACKWARD = {
-    "dense_back": _dense_back, "transposed_back": _transposed_back, "rbf_back": _rbf_back, "scale_back": _scale_back
+    "dense_back": _dense_back, "transposed_back": _transposed_back, "rbf_back": _rbf_back, "scale_back": _scale_back,
+    "prelu_back": _prelu_back,
 }  # fmt: skip
 GRADIENTS = {
-    "dense": _dense_gradient, "transposed": _transposed_gradient, "rbf": _rbf_gradient, "scale": _scale_gradient
+    "dense": _dense_gradient, "transposed": _transposed_gradient, "rbf": _rbf_gradient, "scale": _scale_gradient,
+    "prelu": _prelu_gradient,
 }  # fmt: skip
 
 # ---- normalisation --------------------------------------------------------------------------------------------------

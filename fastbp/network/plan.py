@@ -70,6 +70,10 @@ class Plan:
         Whether rows of X are used where they lie, without a copy to the workspace.
     weights_in_place : bool
         Whether weights and the optimizer's state are used where they lie, as packing them does not repay.
+    sparse_update : bool
+        Whether an update passes over those weights of the first layer whose columns of X have no nonzeros in the batch,
+        as nothing would change them: `SGD` without momentum and `Adagrad` do so, where nothing penalizes or bounds
+        these weights and gradients are not clipped by norm.
     halved : str or None
         The layer whose middle stripe of columns two members may share, as its sum is made in two halves.
     chunk : int
@@ -89,6 +93,7 @@ class Plan:
     x_as_nonzeros: bool
     x_in_place: bool
     weights_in_place: bool
+    sparse_update: bool
     halved: str | None
     chunk: int
     sides: int
@@ -109,6 +114,8 @@ class Plan:
             f"weights are {'used where they lie' if self.weights_in_place else 'packed'}",
             f"workspace: {self.workspace_size:,} bytes, on {self.sides} side{'s'[: self.sides - 1]}",
         ]
+        if self.sparse_update:
+            lines.append("of the first layer only weights of columns with nonzeros are updated, if the rule allows it")
         if self.online:
             lines.append("online: many batches in one call, without phases; a layer is updated once its delta is there")
         if self.halved is not None:
@@ -176,10 +183,10 @@ class _Words:
                 return f"{self._value(output)} = {self._unit(output)}"
             case "unit_back":
                 return f"{self._gradient(output)} *= {self._unit(output)}'"
-            case "dense" | "transposed" | "rbf" | "scale":
+            case "dense" | "transposed" | "rbf" | "scale" | "prelu":
                 b = f", b{bias} {self._shape(bias, False)}" if bias >= 0 else ""
                 return f"{self._value(input_)} -> {self._value(output)}    W{weights} {self._shape(weights)}{b}"
-            case "dense_back" | "transposed_back" | "rbf_back" | "scale_back":
+            case "dense_back" | "transposed_back" | "rbf_back" | "scale_back" | "prelu_back":
                 W = f"W{weights} {self._shape(weights)}"
                 return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}    {W}"
             case "batch_norm" | "group_norm":

@@ -24,7 +24,7 @@ from sklearn.exceptions import NotFittedError
 
 from fastbp import BFGS, LBFGS, SGD, Newton, Quantile, Rprop, StepDecay
 
-pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def bad_calls(estimator, X, y):

@@ -17,7 +17,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 CODE = Shared(Dense(4, "tanh"))
 
 
-@pytest.mark.once
 @parametrize_with_checks(
     [
         MLPClassifier(),

@@ -16,7 +16,7 @@ from estimator_cases import X_iris, classifier, parameters, regressor, y_iris
 from fastbp import LBFGS, NewtonCG, Rprop
 from fastbp.network import Model
 
-pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from numpy.testing import assert_array_equal
 from fastbp import SGD, Adam, Dense, MLPClassifier, MLPRegressor, OneCycle, Quantile
 from fastbp.estimators import base
 
-pytestmark = pytest.mark.once
 RECORDS = (
     "loss_", "loss_curve_", "best_loss_", "n_iter_", "t_", "converged_", "_no_improvement_count", "validation_scores_",
 )  # fmt: skip

@@ -112,7 +112,6 @@ def test_params_of_settings_that_are_params():
         assert clf.get_params() == before
 
 
-@pytest.mark.once
 def test_grid_search_over_settings_of_a_solver():
     grid = {"mlpclassifier__solver__learning_rate": [1e-6, 0.05], "mlpclassifier__activation__slope": [0.1, 0.2]}
     solver = RMSProp(momentum=0.5)

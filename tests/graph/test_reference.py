@@ -17,8 +17,6 @@ from fastbp.graph.reference import Statistics, converted, losses, passes, run, s
 from fastbp.layers import unit_of
 from fastbp.losses import kernel_of, outputs_per_target
 
-pytestmark = pytest.mark.once
-
 UNITS = [*map(unit_of, ACTIVATIONS), ("step", 0.0)]
 ALL_LOSSES = [*LOSSES, "gaussian", Quantile([0.1, 0.6])]
 
@@ -71,7 +69,7 @@ def check(rng, graph, parameters, X, targets, costs, weight, noise=0.0, batch_st
     assert_allclose(H @ v, Hv, rtol=1e-9, atol=1e-12 * (1 + np.abs(Hv).max()))
 
 
-KINDS = ["dense", "shared", "rbf", "transposed", "scale", "batch_norm", "group_norm", "add", "concatenate"]
+KINDS = ["dense", "shared", "rbf", "transposed", "scale", "prelu", "batch_norm", "group_norm", "add", "concatenate"]
 
 
 @st.composite
@@ -94,6 +92,8 @@ def graphs(draw):
             graph.finish(z, "rbf", weights=number)
         elif kind == "scale":
             finish(graph.scale(f"{i}", h, layer, has_bias=draw(st.booleans())))
+        elif kind == "prelu":
+            finish(graph.scale(f"{i}", h, layer, has_bias=False, kind="prelu"))
         elif kind == "batch_norm":
             finish(graph.batch_norm(f"{i}", h, f"{i}", 0.1, draw(st.sampled_from([0.0, 0.2]))))
         elif kind == "group_norm":

@@ -149,7 +149,6 @@ INTERRUPTS = """
 """
 
 
-@pytest.mark.once
 @posix
 @pytest.mark.parametrize("work", ["backward", "product", "gradient", "estimator"])
 def test_interrupts_leave_nothing_behind(work):
@@ -157,7 +156,6 @@ def test_interrupts_leave_nothing_behind(work):
     assert int(run_alone(INTERRUPTS, work)) > 300
 
 
-@pytest.mark.once
 @pytest.mark.skipif(sys.gettrace() is not None, reason="traces")
 @pytest.mark.parametrize("work", ["evaluate", "fit", "backward", "product", "step", "estimator"])
 def test_an_exception_at_any_bytecode_leaves_nothing_behind(work):
@@ -231,7 +229,7 @@ HANDLER_IN_A_RUN = """
     def run(net):
         if evaluate:
             return net.value_and_gradient(X, y, n_threads=n_threads)
-        net.fit(X, y, optimizer=SGD(1e-3), batch_size=64, n_threads=n_threads)
+        net.fit(X, y, optimizer=SGD(1e-3), batch_size=64, shuffle=False, n_threads=n_threads)
         return net.parameters, net._model.optimizer_state.t
 
     refused = []
@@ -270,7 +268,6 @@ HANDLER_IN_A_RUN = """
 """
 
 
-@pytest.mark.once
 @posix
 @pytest.mark.parametrize("n_threads", ["1", "2"])
 @pytest.mark.parametrize("what", ["fit", "evaluate"])
@@ -278,7 +275,6 @@ def test_a_handler_in_a_run_can_only_predict_and_save(n_threads, what):
     assert int(run_alone(HANDLER_IN_A_RUN, n_threads, what)) >= 7
 
 
-@pytest.mark.once
 def test_a_callback_may_evaluate():
     X, y = data([4, 2], 50)
     net, seen = make([4, 3, 2]), []
@@ -286,7 +282,6 @@ def test_a_callback_may_evaluate():
     assert len(seen) == 3
 
 
-@pytest.mark.once
 def test_backward_needs_what_the_workspace_has():
     """However its data were come by: a signal's handler may evaluate between `forward` and `backward`."""
     X, y = data([4, 2], 50)

@@ -8,9 +8,9 @@ enum { MOST_VALUES = 12, MOST_STEPS = 20 };
 
 /* An op forward but for UNIT, which follows the last step that writes to a value; {0} ends a list. */
 typedef struct {
-    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, BATCH_NORM, GROUP_NORM, MOVE, ADD */
+    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, PRELU, BATCH_NORM, GROUP_NORM, MOVE, ADD */
     int input, output;
-    int weights, bias; /* of the first four; their numbers begin with 0 and have no gaps */
+    int weights, bias; /* of the first five; their numbers begin with 0 and have no gaps */
     ptrdiff_t column;
 } Step;
 
@@ -18,6 +18,7 @@ typedef struct {
 #define BARE(input, output, w) {OP_DENSE, input, output, w, -1, 0} /* without bias */
 #define RADIAL(input, output, w) {OP_RBF, input, output, w, w, 0}
 #define SCALE(input, output, w, b) {OP_SCALE, input, output, w, b, 0}
+#define PARAMETRIC(input, output, w) {OP_PRELU, input, output, w, -1, 0}
 #define TRANSPOSED(input, output, w, b) {OP_TRANSPOSED, input, output, w, b, 0}
 #define COLUMNS_NORMED(input, output) {OP_BATCH_NORM, input, output, -1, -1, 0}
 #define ROWS_NORMED(input, output) {OP_GROUP_NORM, input, output, -1, -1, 0}
@@ -92,6 +93,9 @@ static const Case CASES[] = {
     {.name = "scales of X beside its products, with zeros", .units = {130, 130, 17, 147, 3},
      .steps = {SCALE(0, 1, 0, 0), DENSE(0, 2, 1), MOVE(1, 3, 0), MOVE(2, 3, 130), DENSE(3, 4, 2)},
      .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 700, .batch = 700, .zeros = 0.95, .rule = ADAM, .n_states = 2},
+    {.name = "slopes of large layers, and of X", .units = {130, 130, 261, 261, 133, 133, 4},
+     .steps = {PARAMETRIC(0, 1, 0), DENSE(1, 2, 1), PARAMETRIC(2, 3, 2), DENSE(3, 4, 3), PARAMETRIC(4, 5, 4), DENSE(5, 6, 5)},
+     .activation = IDENTITY, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2},
 
     /* normalisation */
     {.name = "normalized columns", .units = {9, 9, 21, 21, 33, 33, 3, 3},
