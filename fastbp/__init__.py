@@ -24,9 +24,12 @@ from .layers import (  # noqa: E402
     ELU,
     RBF,
     Activation,
+    BatchNorm,
     Checkpoint,
     Dense,
     Dropout,
+    GroupNorm,
+    LayerNorm,
     LeakyReLU,
     Parallel,
     PReLU,
@@ -51,12 +54,12 @@ from .schedules import (  # noqa: E402
 )
 
 __all__ = [
-    "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "Checkpoint",
-    "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Exponential", "HistogramLoss", "Huber",
-    "ImageAugmentation", "InverseScaling", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton",
-    "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau",
-    "Residual", "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling",
-    "WarmUp", "Whitening", "show_config",
+    "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm", "Checkpoint",
+    "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Exponential", "GroupNorm", "HistogramLoss", "Huber",
+    "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network",
+    "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Quantile", "Quickprop", "RMSProp",
+    "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "StepDecay", "Transposed",
+    "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 
 

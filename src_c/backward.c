@@ -181,6 +181,10 @@ void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m)
             k->move(m, n, in->d_rows[0] + row, op->column, op->accumulate, 0, to, n);
             continue;
         }
+        if (op->kind == OP_BATCH_NORM_BACK || op->kind == OP_GROUP_NORM_BACK) {
+            norm_input_gradient(part, op, row, m, to);
+            continue;
+        }
         const Weights *w = run->weights + op->weights;
         const char *W = run->parameters + w->offset * k->itemsize;
         if (w->role == ROLE_SCALE) {

@@ -80,6 +80,10 @@ static char *place_value(Run *run, Value *value, int side, char *p)
         value->slope[side] = p;
         p += size;
     }
+    if (value->n_statistics > 0) {
+        value->statistics[side] = p;
+        p += aligned(value->n_statistics * run->k->itemsize);
+    }
     return p;
 }
 

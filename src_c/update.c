@@ -204,7 +204,7 @@ static void update_part(Part *part, const Update *updates, Weights *w, ptrdiff_t
     const Run *run = part->run;
     const Kernels *k = run->k;
     const ptrdiff_t lanes = k->lanes, n = MIN(v1 * lanes, w->width) - v0 * lanes, rows = part->rows;
-    const int ties = w->tie_gradient != NULL && rows && part->first == part->start;
+    const int ties = w->tie_gradient != NULL && rows && part->first + part->row == part->start;
     char *scratch = part->scratch;
     Use use = {.op = NULL};
     if (p0 == 0)
@@ -305,21 +305,38 @@ void update_weights(Part *part, const Update *update)
 }
 
 /* This member's weights' gradients over the rows at hand, added to those of the rows before, and the optimizer's step. */
-void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+void update_rows(Part *part)
 {
-    (void)row, (void)m;
-    const ptrdiff_t rows = part->unfolded + part->rows;
-    part->folding = part->run->folds && (part->last || rows >= FOLDED_ROWS);
+    const int more = part->unfolded > 0;
+    part->unfolded += part->rows;
+    part->folding = part->run->folds && (part->last || part->unfolded >= FOLDED_ROWS);
     part->last_fold = part->last;
-    part->section = op != NULL ? op->section : -1;
-    update_section(part, part->update, part->unfolded > 0);
-    if (part->section >= 0) /* others follow */
-        return;
-    part->unfolded = rows;
+    update_section(part, part->update, more);
     if (part->folding) {
         part->folding = part->first_fold = 0;
         part->unfolded = 0;
     }
+}
+
+/* The same over all rows of the chunk, in windows: there is more than one where batch normalisation makes a chunk of a large batch. */
+void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    (void)row;
+    const int last = part->last, first_fold = part->first_fold;
+    const ptrdiff_t unfolded = part->unfolded;
+    part->section = op->section;
+    for (; part->row < m && !(part->row > 0 && interrupted(part->run, part->member)); part->row += part->rows) {
+        part->rows = MIN(part->run->window, m - part->row);
+        part->last = last && part->row + part->rows == m;
+        update_rows(part);
+    }
+    if (op->section >= 0) { /* the same rows of others follow */
+        part->unfolded = unfolded;
+        part->first_fold = first_fold;
+    }
+    part->row = 0;
+    part->rows = m;
+    part->last = last;
 }
 
 /* What ties add to the gradients, and their penalties: this member's stripes, while no weight changes. Once a batch. */

@@ -10,13 +10,17 @@ from .checkpoint import Checkpoint
 from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
 from .layer import DEPTH, Layer
+from .normalization import BatchNorm, GroupNorm, LayerNorm
 from .rbf import RBF
 from .scale import PReLU, Scale
 from .shared import Shared, Transposed
 
 _LAYERS = {
     cls.__name__: cls
-    for cls in (RBF, Activation, Checkpoint, Dropout, Parallel, PReLU, Residual, Scale, Shared, Transposed)
+    for cls in (
+        RBF, Activation, BatchNorm, Checkpoint, Dropout, GroupNorm, LayerNorm, Parallel, PReLU, Residual, Scale, Shared,
+        Transposed,
+    )
 }  # fmt: skip
 
 

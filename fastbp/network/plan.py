@@ -12,7 +12,8 @@ from ..checks import check_size
 from ..graph import sections_of, weights_of_sections
 
 _SPLITS = {
-    "rows": "blocks of rows", "columns": "columns", "alone": "each op shares as it does", "weights": "parts of weights",
+    "rows": "blocks of rows", "columns": "columns", "whole columns": "columns, all rows at once",
+    "alone": "each op shares as it does", "weights": "parts of weights",
 }  # fmt: skip
 
 
@@ -23,7 +24,7 @@ class PlannedOp(NamedTuple):
     details: str
 
     def __str__(self):
-        return f"{self.kind:<16}{self.details}".rstrip()
+        return f"{self.kind:<18}{self.details}".rstrip()
 
 
 class Phase(NamedTuple):
@@ -31,7 +32,7 @@ class Phase(NamedTuple):
 
     Attributes
     ----------
-    split : {"rows", "columns", "alone", "weights"}
+    split : {"rows", "columns", "whole columns", "alone", "weights"}
         What each member has a share of.
     ops : tuple of PlannedOp
     barrier : bool
@@ -191,6 +192,14 @@ class _Words:
             case "dense_back" | "transposed_back" | "rbf_back" | "scale_back" | "prelu_back":
                 W = f"W{weights} {self._shape(weights)}"
                 return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}    {W}"
+            case "batch_norm" | "group_norm":
+                return f"{self._value(input_)} -> {self._value(output)}"
+            case "batch_norm_back" | "group_norm_back":
+                return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}"
+            case "batch_statistics":
+                return f"{self._value(input_)} -> mean, variance of columns"
+            case "batch_sums":
+                return f"{self._gradient(input_)} -> sums of columns"
             case "move" | "add":
                 return f"{self._value(input_)} -> {self._columns(self._value(output), column)}"
             case "move_back":

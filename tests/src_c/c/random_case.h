@@ -40,7 +40,11 @@ static int new_weights(Draft *d, int kind, int n_in, int n_out)
 /* A layer with new weights. */
 static void add_layer(Draft *d, int input, int n)
 {
-    const int kind = PICK(OP_RBF, OP_SCALE, OP_PRELU, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE);
+    const int kind = PICK(OP_RBF, OP_SCALE, OP_PRELU, OP_BATCH_NORM, OP_GROUP_NORM, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE);
+    if (kind == OP_BATCH_NORM || kind == OP_GROUP_NORM) {
+        add_step(d, (Step){(OpKind)kind, input, new_value(d, d->c.units[input]), -1, -1, 0});
+        return;
+    }
     const int n_out = kind == OP_SCALE || kind == OP_PRELU ? d->c.units[input] : n, w = new_weights(d, kind, d->c.units[input], n_out);
     const int bare = kind == OP_PRELU || (kind != OP_RBF && below(4) == 0);
     add_step(d, (Step){(OpKind)kind, input, new_value(d, n_out), w, bare ? -1 : w, 0});
