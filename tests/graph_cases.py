@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastbp import RBF, Activation, Dense, LeakyReLU, Network, Parallel, Residual, Shared
+from fastbp import RBF, Activation, Dense, LeakyReLU, LowRank, Network, Parallel, Residual, Shared
 
 N_INPUTS = 5
 CODE = Shared(Dense(4, "tanh", l2=0.3))
@@ -17,6 +17,7 @@ NETWORKS = {
     "transposed": [CODE, CODE.transposed("tanh"), CODE, CODE.transposed()],
     "siamese": [Parallel([[CODE], [Activation("tanh"), CODE]]), Dense(2)],
     "radial": [Dense(4), Residual([RBF(4)]), Parallel([[RBF(3)], []]), Shared(RBF(6)), Dense(2)],
+    "low rank": [LowRank(6, 2, "tanh", l2=0.2), Residual([LowRank(6, 3)]), Shared(LowRank(4, 1, "gelu")), Dense(2)],
     "no weights first": [Activation("silu"), Residual([Activation("tanh")]), Dense(3)],
     "output of parts": [Dense(3, "tanh"), Parallel([[Dense(2)], [], [Dense(1, "tanh")]])],
     "everything": [

@@ -9,10 +9,11 @@ from . import activations
 from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
 from .layer import DEPTH, Layer
+from .low_rank import LowRank
 from .rbf import RBF
 from .shared import Shared, Transposed
 
-_LAYERS = {cls.__name__: cls for cls in (RBF, Activation, Dropout, Parallel, Residual, Shared, Transposed)}
+_LAYERS = {cls.__name__: cls for cls in (RBF, Activation, Dropout, LowRank, Parallel, Residual, Shared, Transposed)}
 
 
 def to_json(layer):

@@ -15,8 +15,9 @@ class Network(Derivatives):
     Parameters
     ----------
     layers : sequence of layers
-        From the first hidden layer to the output layer: `Dense`, `RBF`, `Activation`, `Dropout`, `Residual`,
-        `Parallel`, `Shared` and `Transposed`. Each place in the list has weights of its own but for `Shared` ones.
+        From the first hidden layer to the output layer: `Dense`, `LowRank`, `RBF`, `Activation`, `Dropout`,
+        `Residual`, `Parallel`, `Shared` and `Transposed`. Each place in the list has weights of its own but for
+        `Shared` ones.
     n_inputs : int
         Number of features.
     loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss, dict of them or None, default="squared_error"
@@ -82,10 +83,11 @@ class Network(Derivatives):
         All parameters; layer by layer, weights then biases. Writing to it changes the network.
     weights : tuple of ndarray of shape (n_in, n_out)
         Views of `parameters`, one for each place where the network has weights, in the order of layers. Of an `RBF`,
-        its centres. All places of a `Shared` layer have views of the same weights, a `Transposed` one of their
-        transpose.
+        its centres, of a `LowRank` U and then V. All places of a `Shared` layer have views of the same weights, a
+        `Transposed` one of their transpose.
     biases : tuple of ndarray of shape (n_out,) or None
-        Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``; None of a projection, which has no bias.
+        Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``; None where there is no bias, as of a
+        projection and of the U of a `LowRank`.
     l1, l2 : float
         May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype`, `initializer`,
         `input_dropout`, `input_noise`, `ties` and `loss_weights`.
@@ -384,10 +386,10 @@ class Network(Derivatives):
         -------
         activations : dict of Activations
             Tuples ``(z, a)`` of arrays (n_samples, n_units) by the names of layers: of layer 2 "2", of the first layer
-            within it "2.0", of a projection "2.projection", of the first layer of head "kind" "2.kind.0"; layers
-            within a layer come before it. A layer that only connects others has what they make for both. An `RBF` has
-            ``z_j = -beta_j |h - c_j|^2`` and ``a = exp(z)``. The output layer's ``a`` has the unit that a loss from
-            logits brings along. Without a unit, ``a`` is ``z``, the same array.
+            within it "2.0", of a projection "2.projection", of the ``H U`` of a `LowRank` "2.reduced", of the first
+            layer of head "kind" "2.kind.0"; layers within a layer come before it. A layer that only connects others has
+            what they make for both. An `RBF` has ``z_j = -beta_j |h - c_j|^2`` and ``a = exp(z)``. The output layer's
+            ``a`` has the unit that a loss from logits brings along. Without a unit, ``a`` is ``z``, the same array.
 
         Raises
         ------

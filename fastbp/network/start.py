@@ -27,14 +27,14 @@ def random_state_of(random_state):
 def draw(model, random_state):
     """Draw the parameters, weights by weights, as the layers' rules or the network's say."""
     graph = model.fused
-    first = next(op for op in graph.forward if op.weights >= 0)
+    first = next(op for op in graph.forward if op.weights >= 0 and graph.weights[op.weights].has_bias)
     for weights, (W, b) in zip(graph.weights, model.sets(model.parameters), strict=True):
         if weights.radial:
             W[:] = random_state.normal(size=W.shape)
             b[:] = -np.log(2 * len(W))
         else:
             rule = weights.layer.initializer or model.initializer
-            initialize(rule, random_state, W, b, graph.values[first.output].unit)
+            initialize(rule, random_state, W, b, graph.values[first.output].unit, weights.fans, weights.gain)
 
 
 def lsuv(model, random_state, X, n_threads):

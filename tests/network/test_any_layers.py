@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from fastbp import RBF, Activation, Adam, Dense, Dropout, Network, Parallel, Residual, Shared
+from fastbp import RBF, Activation, Adam, Dense, Dropout, LowRank, Network, Parallel, Residual, Shared
 from fastbp.graph import backward_of
 from fastbp.graph.reference import run
 
@@ -37,13 +37,15 @@ class Draw:
         return Dense(n_units, self.one(UNITS), dropout=self.one([0, 0, 0.3]))
 
     def layer(self, n, depth):
-        kinds = ["dense", "dense", "dense", "rbf", "activation", "dropout", "shared"]
+        kinds = ["dense", "dense", "dense", "low rank", "rbf", "activation", "dropout", "shared"]
         kinds += ["again"] * any(n == n_in for _, n_in, _ in self.shared)
         kinds += ["transposed"] * any(n == n_out for _, _, n_out in self.shared)
         kinds += ["residual", "residual", "projection", "concatenate", "add"] * (depth > 0)
         kind, n_units = self.one(kinds), self.one(SIZES)
         if kind == "dense":
             return self.dense(n_units), n_units
+        if kind == "low rank":
+            return LowRank(n_units, self.one([1, 3, 16]), self.one(UNITS)), n_units
         if kind == "rbf":
             return RBF(n_units), n_units
         if kind == "activation":
