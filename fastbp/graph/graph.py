@@ -34,6 +34,7 @@ class Weights:
     offset: int  # of W in the flat vector; b follows it
     fans: tuple | None = None  # of the layer, as an initializer counts them; None: n_in and n_out
     gain: float = 1.0  # of initial weights: these are what a rule for the fans draws, times it
+    mask: object = None  # FrozenArray (n_in, n_out): the weights that there are, others are 0; None: all
 
     @property
     def size(self):
@@ -146,9 +147,10 @@ class Graph:
         yield
         self._scopes.pop()
 
-    def new_weights(self, name, layer, n_in, n_out, has_bias=True, radial=False, **start):
-        """Number of new weights for a layer; within `sharing`, of those that its other places have. `start` are `fans`
-        and `gain`.
+    def new_weights(self, name, layer, n_in, n_out, has_bias=True, radial=False, **others):
+        """Number of new weights for a layer; within `sharing`, of those that its other places have.
+
+        `others` are further attributes of `Weights`.
 
         Raises
         ------
@@ -161,7 +163,7 @@ class Graph:
             key, scope[1] = tuple(scope), scope[1] + 1
             number = self._shared_weights.setdefault(key, number)
         if number == len(self.weights):
-            self.weights.append(Weights(layer, n_in, n_out, has_bias, radial, self.n_parameters, **start))
+            self.weights.append(Weights(layer, n_in, n_out, has_bias, radial, self.n_parameters, **others))
         elif (there := self.weights[number]).n_in != n_in or there.n_out != n_out:
             raise ValueError(
                 f"layers: {name} is shared, and must have weights of the shape that it has elsewhere, "
@@ -169,9 +171,9 @@ class Graph:
             )
         return number
 
-    def dense(self, name, h, layer, n_out, has_bias=True, radial=False, **start):
+    def dense(self, name, h, layer, n_out, has_bias=True, radial=False, **others):
         """Value of ``H W + b`` or radial basis functions with new weights, and their number; `finish` is to follow."""
-        number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, radial, **start)
+        number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, radial, **others)
         z = self.value(name, n_out)
         bias = number if has_bias else -1
         self.forward.append(Op("rbf" if radial else "dense", h, z, number, bias))

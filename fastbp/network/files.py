@@ -112,7 +112,8 @@ def _loss_from_json(loss):
 
 def _format_of(sequence):
     """1 for layers that version 0.1.0 has, which can read it; 2 for others."""
-    return 1 if all(isinstance(layer, Dense | RBF) for layer in sequence) else 2
+    known = all(isinstance(layer, Dense | RBF) and getattr(layer, "mask", None) is None for layer in sequence)
+    return 1 if known else 2
 
 
 @contextmanager

@@ -60,6 +60,9 @@ class Model:
         One, or one for each head, with its loss.
     optimizer : UpdateRule or None
         That of the last update, which has been checked.
+    masks : tuple of ndarray of shape (n_in, n_out) or None
+        For each of the graph's weights 1 where there is one, 0 where there is none and its gradient is 0; None: all.
+        May be set, to arrays of bool too.
     is_random : bool
         Whether training is, with dropout or noise.
     optimizer_state : OptimizerState or None
@@ -98,6 +101,7 @@ class Model:
         self.engine = Engine(program_of(self.fused, [output.cost for output in self.outputs]), self.dtype.name)
         self.parameters = _zeros(self.graph.n_parameters, self.dtype) if parameters is None else parameters
         self.weights, self.biases = self.views(self.parameters)
+        self.masks = tuple(w.mask and w.mask.array for w in self.graph.weights)
         self.ties = _check_ties(ties, self.graph, self.dtype)
         self.optimizer_state = None
         self.optimizer = self._settings = None
@@ -129,6 +133,21 @@ class Model:
     def l2(self, value):
         check_in_dtype(self.dtype, l2=check_number("l2", value, "[0, inf)"))
         self._l2 = float(value)
+
+    @property
+    def masks(self):
+        return self._masks
+
+    @masks.setter
+    def masks(self, masks):
+        self._masks = tuple(None if mask is None else np.array(mask, self.dtype, order="C") for mask in masks)
+        self.engine.set_masks(self._masks)
+
+    def apply_masks(self, flat):
+        """Make a flat array 0 where masks have no weights, or several in its rows."""
+        for mask, w in zip(self.masks, self.graph.weights, strict=True):
+            if mask is not None:
+                flat[..., w.offset : w.offset + mask.size][..., mask.ravel() == 0] = 0
 
     def __getstate__(self):
         state = {name: getattr(self, name) for name in (*SETTINGS, "parameters")}
@@ -232,14 +251,15 @@ class Model:
         return self.penalize(self.evaluate(data, n_threads=n_threads), np.zeros_like(self.parameters))[0]
 
     def add_ties(self, parameters, gradient):
-        """Add the gradient of the ties' penalty at these parameters, which is linear in them, to a flat array; returns
-        the penalty."""
+        """Add the gradient of the ties' penalty at these parameters, which is linear in them, to a flat array, which is
+        masked; returns the penalty."""
         penalty, sets, gradients = 0.0, self.sets(parameters), self.sets(gradient)
         for i, j, strength in self.tied_sets:
             difference = np.subtract(sets[i][0], sets[j][0], dtype=np.float64)
             gradients[i][0][:] += strength * difference
             gradients[j][0][:] -= strength * difference
             penalty += strength / 2 * float(np.square(difference).sum())
+        self.apply_masks(gradient)
         return penalty
 
     @property

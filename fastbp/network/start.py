@@ -34,7 +34,19 @@ def draw(model, random_state):
             b[:] = -np.log(2 * len(W))
         else:
             rule = weights.layer.initializer or model.initializer
-            initialize(rule, random_state, W, b, graph.values[first.output].unit, weights.fans, weights.gain)
+            initialize(rule, random_state, W, b, graph.values[first.output].unit, _fans(weights), weights.gain)
+    model.apply_masks(model.parameters)
+
+
+def _fans(weights):
+    """fan_in and fan_out that an initializer is to count; None: those of the weights' shape.
+
+    Of a mask fan_in is that of each unit, fan_out the mean, and none less than 1.
+    """
+    if weights.mask is None:
+        return weights.fans
+    mask = weights.mask.array
+    return mask.sum(axis=0).clip(1), max(mask.mean() * weights.n_out, 1.0)
 
 
 def lsuv(model, random_state, X, n_threads):
@@ -47,6 +59,7 @@ def lsuv(model, random_state, X, n_threads):
         parameters = np.zeros_like(model.parameters)
         for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
             initialize("orthogonal", random_state, W, b, "identity")
+            model.apply_masks(parameters)
             deviation = _value(model, parameters, X, op.output, "z", n_threads).std(dtype=np.float64)
             if not np.finfo(model.dtype).tiny < deviation < np.inf:
                 name = model.graph.values[op.output].name
