@@ -13,6 +13,8 @@ cdef extern from "kernels.h" nogil:
         NO_LOSS
     ctypedef enum Rule:
         pass
+    ctypedef enum Role:
+        ROLE_CENTRE
     ctypedef struct Cost:
         Loss kind
         double parameter
@@ -34,6 +36,7 @@ cdef extern from "kernels.h" nogil:
     const char *const *fastbp_units
     const char *const *fastbp_losses
     const char *const *fastbp_rules
+    const char *const *fastbp_roles
 
 cdef extern from "team.h" nogil:
     ctypedef struct Team:
@@ -44,8 +47,9 @@ cdef extern from "team.h" nogil:
 
 cdef extern from "program.h" nogil:
     ctypedef struct Weights:
+        Role role
         ptrdiff_t n_in, n_out, offset, vectors, half
-        int has_bias, radial, keeps_transpose, row_major, by_columns
+        int has_bias, keeps_transpose, row_major, by_columns
         double l1, l2, max_norm
         char *flat_mask
     ctypedef struct Value:

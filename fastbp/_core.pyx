@@ -36,6 +36,7 @@ ACTIVATIONS["rbf"] = EXP
 LOSSES = numbered(fastbp_losses)
 LOSSES[None] = NO_LOSS
 RULES = numbered(fastbp_rules)
+ROLES = numbered(fastbp_roles)
 OPS = numbered(fastbp_ops)
 MODES = {
     "train": TRAIN, "loss": LOSS_ONLY, "gradient": GRADIENT, "forward": FORWARD, "backward": BACKWARD, "predict": PREDICT,
@@ -217,11 +218,11 @@ cdef class Engine(Workspace):
             run.n_buffers = max(run.n_buffers, value.buffer + 1)
             value.vectors = (value.n + self.k.lanes - 1) // self.k.lanes
             value.ld = row_distance(self.k, n)
-        for i, (n_in, n_out, has_bias, radial, max_norm, offset) in enumerate(program.weights):
+        for i, (role, n_in, n_out, has_bias, max_norm, offset) in enumerate(program.weights):
             w = run.weights + i
-            w.n_in, w.n_out, w.has_bias, w.radial, w.max_norm, w.offset = n_in, n_out, has_bias, radial, max_norm or 0, offset
+            w.role, w.n_in, w.n_out, w.has_bias, w.max_norm, w.offset = ROLES[role], n_in, n_out, has_bias, max_norm or 0, offset
             w.half = w.n_in
-            self.radial |= w.radial
+            self.radial |= w.role == ROLE_CENTRE
             w.vectors = (w.n_out + self.k.lanes - 1) // self.k.lanes
             run.n_weights += w.n_in * w.n_out
             self.n_parameters = w.offset + (w.n_in + w.has_bias) * w.n_out

@@ -125,7 +125,7 @@ int columns_end(Run *run, int n_threads)
         Weights *w = run->weights + op->weights;
         Value *out = run->values + op->output;
         const ptrdiff_t panel = panel_of(run->k, w), n_panels = (w->n_in + panel - 1) / panel;
-        if (!out->is_output && w->vectors % 2 && w->vectors < 16 && n_panels > 1 && !w->radial && w->n_uses == 1 &&
+        if (!out->is_output && w->vectors % 2 && w->vectors < 16 && n_panels > 1 && op->kind == OP_DENSE && w->n_uses == 1 &&
             run->mode < FORWARD) {
             w->half = n_panels / 2 * panel;
             out->halved = 1;

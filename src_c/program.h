@@ -9,13 +9,13 @@
 #include "kernels.h"
 
 /* W (n_in, n_out), b (n_out): of a dense layer, or the centres and logarithms of beta of radial basis functions. A bias alone has
- * n_in = 0. */
+ * n_in = 0, a scale of each feature n_in = 1. */
 typedef struct {
+    Role role; /* of W; b is a bias, or as W of centres */
     ptrdiff_t n_in, n_out;
     ptrdiff_t offset; /* of W in the flat vector; b follows it */
     int has_bias;     /* without one the packed form has a row of zeros in its place */
-    int radial;
-    double l1, l2;
+    double l1, l2;       /* where W is a weight */
     double max_norm;     /* of columns of W; 0: none */
     char *flat_mask;     /* (n_in, n_out), 0 where W must not change; NULL: all of it may */
     int first_use;       /* of W, by an op of Run.forward; -1: none. Op.next_use is the next */

@@ -416,6 +416,9 @@ static inline char *biases_of(const Kernels *k, const Weights *w, ptrdiff_t colu
     return w->has_bias ? w->packed + (w->n_in * w->width + column) * k->itemsize : NULL;
 }
 
+/* The role of W, or of b. */
+static inline Role role_of(const Weights *w, int biases) { return biases && w->role != ROLE_CENTRE ? ROLE_BIAS : w->role; }
+
 /* Pointers into those arrays of state that there are. */
 static inline void states_at(char **states, size_t offset, char **at)
 {

@@ -23,23 +23,34 @@ N_MAX = 2**31 - 1  # columns of a value, as BLAS counts them
 class Weights:
     """``W (n_in, n_out)`` and, if there is one, ``b (n_out,)``, in a network's flat vector of parameters.
 
-    Of radial basis functions (`radial`) they are centres and the logarithms of beta. A bias alone has ``n_in = 0``.
+    What parameters start from and what pulls at them their role says:
+
+    - "weight": W of a product. It starts by its layer's initializer or the network's, times `start`, and b by that
+      initializer; it alone has penalties, weight decay and max-norm.
+    - "bias": b, unless W is a "centre". Alone, with ``n_in = 0``, it starts from 0.
+    - "scale": W that multiplies single features, ``n_in = 1``. It starts from `start`, b from 0.
+    - "centre": those of radial basis functions, and b, the logarithms of beta. Both are drawn.
     """
 
-    layer: object  # whose l1, l2, max_norm and initializer they have
+    layer: object  # whose l1, l2, max_norm and initializer a "weight" has
+    role: str
     n_in: int
     n_out: int
     has_bias: bool
-    radial: bool
     offset: int  # of W in the flat vector; b follows it
-    fans: tuple | None = None  # of the layer, as an initializer counts them; None: n_in and n_out
-    gain: float = 1.0  # of initial weights: these are what a rule for the fans draws, times it
+    start: float = 1.0
+    fans: tuple | None = None  # that an initializer counts; None: n_in and n_out
     mask: object = None  # FrozenArray (n_in, n_out): the weights that there are, others are 0; None: all
 
     @property
     def size(self):
         """Number of parameters."""
         return (self.n_in + self.has_bias) * self.n_out
+
+    @property
+    def max_norm(self):
+        """Bound of the norm of each column of W; None for none."""
+        return self.layer.max_norm if self.role == "weight" else None
 
 
 @dataclass(frozen=True)
@@ -147,7 +158,7 @@ class Graph:
         yield
         self._scopes.pop()
 
-    def new_weights(self, name, layer, n_in, n_out, has_bias=True, radial=False, **others):
+    def new_weights(self, name, layer, n_in, n_out, has_bias=True, role="weight", **others):
         """Number of new weights for a layer; within `sharing`, of those that its other places have.
 
         `others` are further attributes of `Weights`.
@@ -163,7 +174,7 @@ class Graph:
             key, scope[1] = tuple(scope), scope[1] + 1
             number = self._shared_weights.setdefault(key, number)
         if number == len(self.weights):
-            self.weights.append(Weights(layer, n_in, n_out, has_bias, radial, self.n_parameters, **others))
+            self.weights.append(Weights(layer, role, n_in, n_out, has_bias, self.n_parameters, **others))
         elif (there := self.weights[number]).n_in != n_in or there.n_out != n_out:
             raise ValueError(
                 f"layers: {name} is shared, and must have weights of the shape that it has elsewhere, "
@@ -171,12 +182,15 @@ class Graph:
             )
         return number
 
-    def dense(self, name, h, layer, n_out, has_bias=True, radial=False, **others):
-        """Value of ``H W + b`` or radial basis functions with new weights, and their number; `finish` is to follow."""
-        number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, radial, **others)
+    def dense(self, name, h, layer, n_out, has_bias=True, role="weight", **others):
+        """Value of ``H W + b``, or for "centre" of radial basis functions, with new weights, and their number.
+
+        `finish` is to follow.
+        """
+        number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, role, **others)
         z = self.value(name, n_out)
         bias = number if has_bias else -1
-        self.forward.append(Op("rbf" if radial else "dense", h, z, number, bias))
+        self.forward.append(Op("rbf" if role == "centre" else "dense", h, z, number, bias))
         self.places.append((number, bias, False))
         return z, number
 
@@ -188,7 +202,7 @@ class Graph:
                 f"layers: {name} must take the {w.n_out} units of the layer that it is the transposed of, got "
                 f"{self.values[h].n} for {layer!r}"
             )
-        bias = self.new_weights(name, layer, 0, w.n_in)
+        bias = self.new_weights(name, layer, 0, w.n_in, role="bias")
         z = self.value(name, w.n_in)
         self.forward.append(Op("transposed", h, z, number, bias))
         self.places.append((number, bias, True))

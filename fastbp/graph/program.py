@@ -14,7 +14,7 @@ class Program:
     values : list of tuple (n, unit, parameter, dropout, stream, buffer, learns)
         Values with the same buffer are never needed at once in a pass forward. Gradients of those that learn are needed
         for some weights' gradients.
-    weights : list of tuple (n_in, n_out, has_bias, radial, max_norm, offset)
+    weights : list of tuple (role, n_in, n_out, has_bias, max_norm, offset)
     forward, backward : list of tuple (kind, input, output, weights, bias, column, accumulate)
         The gradient of X is among those backward.
     outputs : list of int
@@ -48,7 +48,7 @@ def program_of(graph, costs):
             (v.n, v.unit, v.parameter, v.dropout, v.stream, buffers[i], i in learning)
             for i, v in enumerate(graph.values)
         ],
-        [(w.n_in, w.n_out, w.has_bias, w.radial, w.layer.max_norm, w.offset) for w in graph.weights],
+        [(w.role, w.n_in, w.n_out, w.has_bias, w.max_norm, w.offset) for w in graph.weights],
         [_row(op) for op in graph.forward],
         [_row(op) for op in backward_of(graph, inputs=True)],
         list(graph.outputs.values()),

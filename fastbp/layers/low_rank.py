@@ -89,6 +89,6 @@ class LowRank(Layer):
         reduce = replace(self, initializer="lecun_normal")
         r, _ = graph.dense(f"{name}.reduced", h, reduce, self.rank, has_bias=False)
         r = graph.finish(r)
-        start = {"fans": (n_in, self.n_units), "gain": (n_in / self.rank) ** 0.5}
+        start = {"fans": (n_in, self.n_units), "start": (n_in / self.rank) ** 0.5}
         z, _ = graph.dense(name, r, self, self.n_units, **start)
         return graph.finish(z, *unit_of(self.activation), self.dropout)

@@ -217,12 +217,14 @@ class Model:
 
     @property
     def penalties(self):
-        """Strengths of L1 and L2 as pairs, one for each of the graph's weights."""
+        """Strengths of L1 and L2 as pairs, one for each of the graph's weights; 0 unless their role is "weight"."""
         given = self.l1, self.l2, self.layer_penalty_divisor
         if self._penalties is None or self._penalties[0] != given:
             l1, l2, own = given
             pairs = [
                 (l1 if w.layer.l1 is None else w.layer.l1 / own, l2 if w.layer.l2 is None else w.layer.l2 / own)
+                if w.role == "weight"
+                else (0.0, 0.0)
                 for w in self.graph.weights
             ]
             self._penalties = given, pairs
@@ -412,7 +414,7 @@ def _check_ties(ties, graph, dtype):
         if i != j and places[i][0] == places[j][0]:
             raise ValueError(f"ties must name two layers that don't share their weights anyway, got {tie!r}")
         a, b = (graph.weights[places[place][0]] for place in (i, j))
-        alike = (a.n_in, a.n_out, a.radial, places[i][2]) == (b.n_in, b.n_out, b.radial, places[j][2])
+        alike = (a.role, a.n_in, a.n_out, places[i][2]) == (b.role, b.n_in, b.n_out, places[j][2])
         if i == j or not alike:
             shapes = [(w.n_in, w.n_out) for w in (a, b)]
             raise ValueError(

@@ -29,12 +29,15 @@ def draw(model, random_state):
     graph = model.fused
     first = next(op for op in graph.forward if op.weights >= 0 and graph.weights[op.weights].has_bias)
     for weights, (W, b) in zip(graph.weights, model.sets(model.parameters), strict=True):
-        if weights.radial:
-            W[:] = random_state.normal(size=W.shape)
-            b[:] = -np.log(2 * len(W))
-        else:
-            rule = weights.layer.initializer or model.initializer
-            initialize(rule, random_state, W, b, graph.values[first.output].unit, _fans(weights), weights.gain)
+        match weights.role:
+            case "weight":
+                rule = weights.layer.initializer or model.initializer
+                initialize(rule, random_state, W, b, graph.values[first.output].unit, _fans(weights), weights.start)
+            case "centre":
+                W[:] = random_state.normal(size=W.shape)
+                b[:] = -np.log(2 * len(W))
+            case "bias" | "scale":
+                W[:], b[:] = weights.start, 0
     model.apply_masks(model.parameters)
 
 
@@ -51,12 +54,15 @@ def _fans(weights):
 
 def lsuv(model, random_state, X, n_threads):
     """What `Network.init_lsuv` does."""
-    if any(weights.radial for weights in model.graph.weights):
+    if any(weights.role == "centre" for weights in model.graph.weights):
         raise ValueError(f"init_lsuv is for networks of Dense, init_centres for RBF, got {model.layers!r}")
     X = _check_samples(model, X, n_threads)
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
         parameters = np.zeros_like(model.parameters)
+        for weights, (W, _) in zip(model.graph.weights, model.sets(parameters), strict=True):
+            if weights.role == "scale":
+                W[:] = weights.start
         for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
             initialize("orthogonal", random_state, W, b, "identity")
             model.apply_masks(parameters)

@@ -128,7 +128,7 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
         if (step->bias >= 0)
             run->weights[step->bias].has_bias = 1;
         if (step->kind == OP_RBF)
-            run->weights[step->weights].radial = out->radial = 1, out->activation = EXP;
+            run->weights[step->weights].role = ROLE_CENTRE, out->radial = 1, out->activation = EXP;
         append_op(run, step);
         if (last_write[step->output] != i)
             continue;
