@@ -63,7 +63,7 @@ cdef extern from "program.h" nogil:
     ctypedef struct Op:
         OpKind kind
         int input, output, weights, bias, accumulate
-        ptrdiff_t column
+        ptrdiff_t column, state
     ctypedef enum Split:
         BY_ROWS, BY_COLUMNS, ALONE, BY_WEIGHTS
     ctypedef struct Phase:
@@ -129,6 +129,9 @@ cdef extern from "run.h" nogil:
         char *gradient
         char *state[MAX_STATES]
         char *input_gradient
+        char *layer_state
+        ptrdiff_t n_layer_state
+        char *kept[2]
         const double *learning_rates
         double *record
         double loss

@@ -82,6 +82,7 @@ typedef struct {
     int weights, bias; /* whose W, whose b; -1: none */
     ptrdiff_t column;
     int accumulate; /* add to what is in the output's gradient */
+    ptrdiff_t state; /* place in the vector of layers' state, -1 for none */
     int head;       /* OUTPUT, LOSS, OUTPUT_BACK: which of the outputs */
     int next_use;   /* of the same weights, a DENSE, TRANSPOSED or RBF op forward; -1: none */
     int next_bias_use;

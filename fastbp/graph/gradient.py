@@ -13,6 +13,8 @@ The gradients of weights are taken at the end from all their uses in the order o
 of a transposed use ``dC/dZ^T H``.
 """
 
+from dataclasses import replace
+
 from .graph import Op
 
 # the ops of gradients, by those of the forward program
@@ -36,8 +38,7 @@ def backward_of(graph, inputs=False):
         if op.kind == "unit":
             ops.append(Op("unit_back", op.output, op.output, op.weights))
         elif op.input or inputs:
-            ops.append(
-                Op(RULES[op.kind], op.output, op.input, op.weights, op.bias, op.column, op.input in written)
-            )  # fmt: skip
+            back = replace(op, kind=RULES[op.kind], input=op.output, output=op.input, accumulate=op.input in written)
+            ops.append(back)
             written.add(op.input)
     return ops

@@ -16,6 +16,8 @@ Every value has one ``unit``, after the last op that writes to it: the rows of Z
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 N_MAX = 2**31 - 1  # columns of a value, as BLAS counts them
 
 
@@ -66,6 +68,16 @@ class Value:
 
 
 @dataclass(frozen=True)
+class State:
+    """What a layer keeps and does not learn: `n` elements of a network's flat vector of layers' state."""
+
+    name: str  # begins with that of the layer
+    n: int
+    initial: object  # a number, or an array of n
+    offset: int
+
+
+@dataclass(frozen=True)
 class Op:
     """A step of a program, from one value to another (numbers in `Graph.values`)."""
 
@@ -76,6 +88,7 @@ class Op:
     bias: int = -1  # and of b, -1 for none
     column: int = 0
     accumulate: bool = False  # of gradients: add to what is there
+    state: int = -1  # the first of its numbers in `Graph.states`
 
 
 @dataclass
@@ -93,6 +106,8 @@ class Graph:
         Numbers of the values that are the network's outputs, by name; None is the name of a single one.
     shared : dict
         Layers that have one set of weights for all their places, by name.
+    states : list of State
+        What layers keep, each place of a shared one for itself.
     """
 
     n_inputs: int
@@ -102,6 +117,7 @@ class Graph:
     places: list = field(default_factory=list)
     outputs: dict = field(default_factory=dict)
     shared: dict = field(default_factory=dict)
+    states: list = field(default_factory=list)
 
     def __post_init__(self):
         self.values.append(Value("X", self.n_inputs))
@@ -113,6 +129,26 @@ class Graph:
     def n_parameters(self):
         """Length of the flat vector of parameters."""
         return self.weights[-1].offset + self.weights[-1].size if self.weights else 0
+
+    @property
+    def n_state(self):
+        """Length of the flat vector of layers' state."""
+        return self.states[-1].offset + self.states[-1].n if self.states else 0
+
+    def initial_state(self, dtype):
+        """What the layers' state begins with, a flat array."""
+        flat = np.empty(self.n_state, dtype)
+        for state, view in zip(self.states, self.state_views(flat).values(), strict=True):
+            view[:] = state.initial
+        return flat
+
+    def state_views(self, flat):
+        """The states of layers by their names, as views of a flat array."""
+        return {state.name: flat[state.offset : state.offset + state.n] for state in self.states}
+
+    def without_values(self):
+        """Another graph with the same weights and states, for other values and ops."""
+        return Graph(self.n_inputs, weights=self.weights, places=self.places, shared=self.shared, states=self.states)
 
     # ---- for layers -------------------------------------------------------------------------------------------------
 
@@ -181,6 +217,11 @@ class Graph:
                 f"({there.n_in}, {there.n_out}), got ({n_in}, {n_out}) for {layer!r}"
             )
         return number
+
+    def new_state(self, name, n, initial=0.0):
+        """Number of a new state of `n` elements, which begins as `initial`, a number or an array."""
+        self.states.append(State(name, n, initial, self.n_state))
+        return len(self.states) - 1
 
     def dense(self, name, h, layer, n_out, has_bias=True, role="weight", **others):
         """Value of ``H W + b``, or for "centre" of radial basis functions, with new weights, and their number.

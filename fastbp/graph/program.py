@@ -15,8 +15,10 @@ class Program:
         Values with the same buffer are never needed at once in a pass forward. Gradients of those that learn are needed
         for some weights' gradients.
     weights : list of tuple (role, n_in, n_out, has_bias, max_norm, offset)
-    forward, backward : list of tuple (kind, input, output, weights, bias, column, accumulate)
-        The gradient of X is among those backward.
+    n_state : int
+        Length of the flat vector of layers' state.
+    forward, backward : list of tuple (kind, input, output, weights, bias, column, accumulate, state)
+        The gradient of X is among those backward. `state` is a place in that vector, -1 for none.
     outputs : list of int
     costs : list of tuple (loss, parameter, levels, fixed_logit, weight)
         Of each output, as `kernel_of` in losses.py gives them, and the factor of its loss.
@@ -24,6 +26,7 @@ class Program:
 
     values: list
     weights: list
+    n_state: int
     forward: list
     backward: list
     outputs: list
@@ -49,15 +52,17 @@ def program_of(graph, costs):
             for i, v in enumerate(graph.values)
         ],
         [(w.role, w.n_in, w.n_out, w.has_bias, w.max_norm, w.offset) for w in graph.weights],
-        [_row(op) for op in graph.forward],
-        [_row(op) for op in backward_of(graph, inputs=True)],
+        graph.n_state,
+        [_row(graph, op) for op in graph.forward],
+        [_row(graph, op) for op in backward_of(graph, inputs=True)],
         list(graph.outputs.values()),
         costs,
     )
 
 
-def _row(op):
-    return op.kind, op.input, op.output, op.weights, op.bias, op.column, op.accumulate
+def _row(graph, op):
+    state = graph.states[op.state].offset if op.state >= 0 else -1
+    return op.kind, op.input, op.output, op.weights, op.bias, op.column, op.accumulate, state
 
 
 def _learning(graph):

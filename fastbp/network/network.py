@@ -1,5 +1,7 @@
 """The network as its users see it."""
 
+from types import MappingProxyType
+
 from sklearn.utils import check_random_state
 
 from ..optimizers import SGD
@@ -88,6 +90,9 @@ class Network(Derivatives):
     biases : tuple of ndarray of shape (n_out,) or None
         Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``; None where there is no bias, as of a
         projection and of the U of a `LowRank`.
+    layer_state : read-only mapping of str to ndarray
+        What layers keep and do not learn, by the names of layers and their own, such as "1.mean". The arrays are views
+        of what the network has; writing to them changes it.
     l1, l2 : float
         May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype`, `initializer`,
         `input_dropout`, `input_noise`, `ties` and `loss_weights`.
@@ -149,6 +154,7 @@ class Network(Derivatives):
     ties = property(lambda self: self._model.ties)
     loss_weights = property(lambda self: self._model.loss_weights)
     parameters = property(lambda self: self._model.parameters)
+    layer_state = property(lambda self: MappingProxyType(self._model.graph.state_views(self._model.layer_state)))
     weights = property(lambda self: self._model.weights)
     biases = property(lambda self: self._model.biases)
 
@@ -452,7 +458,7 @@ class Network(Derivatives):
     # ---- files ------------------------------------------------------------------------------------------------------
 
     def save(self, file):
-        """Write settings and parameters to an ``.npz`` file (not the optimizer's state).
+        """Write settings, parameters and layers' state to an ``.npz`` file (not the optimizer's state).
 
         Parameters
         ----------

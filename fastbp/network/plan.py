@@ -136,7 +136,8 @@ def plan_of(model, mode, batch_size, n_threads, X):
         states = () if model.optimizer_state is None else model.optimizer_state.arrays
     none = (None,) * len(model.outputs)
     found = model.engine.describe(
-        mode, model.parameters, Data(X, none, none), n_rows, n_threads, ties, states, randomness, whole
+        mode, model.parameters, model.layer_state, Data(X, none, none), n_rows, n_threads, ties, states, randomness,
+        whole,
     )
     words = _Words(model, mode, min(n_rows, found["chunk"]))
     phases = tuple(
