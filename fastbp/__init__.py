@@ -37,6 +37,7 @@ from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # n
 from .network import Network  # noqa: E402
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp  # noqa: E402
 from .preprocessing import Whitening  # noqa: E402
+from .pruning import Prune  # noqa: E402
 from .schedules import (  # noqa: E402
     CosineWarmRestarts,
     Cyclical,
@@ -52,8 +53,8 @@ __all__ = [
     "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "CosineWarmRestarts",
     "Cyclical", "Dense", "Dropout", "Exponential", "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling",
     "LeakyReLU", "LowRank", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle",
-    "Orthogonal", "Parallel", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Shared",
-    "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
+    "Orthogonal", "Parallel", "Prune", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop",
+    "Shared", "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 
 

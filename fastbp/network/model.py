@@ -148,8 +148,15 @@ class Model:
 
     @masks.setter
     def masks(self, masks):
-        self._masks = tuple(None if mask is None else np.array(mask, self.dtype, order="C") for mask in masks)
+        self._masks = tuple(None if mask is None else np.ascontiguousarray(mask, self.dtype) for mask in masks)
         self.engine.set_masks(self._masks)
+
+    def masks_of_places(self):
+        """What `Network.masks` is."""
+        masks = [mask if mask is None else mask != 0 for mask in self.masks]
+        return tuple(
+            masks[w].T if transposed and masks[w] is not None else masks[w] for w, _, transposed in self.graph.places
+        )
 
     def apply_masks(self, flat):
         """Make a flat array 0 where masks have no weights, or several in its rows."""
@@ -158,12 +165,14 @@ class Model:
                 flat[..., w.offset : w.offset + mask.size][..., mask.ravel() == 0] = 0
 
     def __getstate__(self):
-        state = {name: getattr(self, name) for name in (*SETTINGS, "parameters", "layer_state")}
+        state = {name: getattr(self, name) for name in (*SETTINGS, "parameters", "layer_state", "masks")}
         return state | {"optimizer_state": self.optimizer_state and vars(self.optimizer_state)}
 
     def __setstate__(self, state):
         self.__init__(**{name: state[name] for name in SETTINGS if name in state})
-        self.restore((state["parameters"], state.get("layer_state", self.layer_state)))
+        self.restore((
+            state["parameters"], state.get("layer_state", self.layer_state), state.get("masks", self.masks)
+        ))  # fmt: skip
         self.optimizer_state = OptimizerState.copy_of(state["optimizer_state"])
 
     def views(self, flat):
@@ -338,12 +347,14 @@ class Model:
         return seed, self.input_dropout, self.input_noise, augmentation and augmentation.settings
 
     def snapshot(self):
-        """What training changes in the network itself, for `restore`: copies of parameters and layers' state."""
-        return self.parameters.copy(), self.layer_state.copy()
+        """What training changes in the network itself, for `restore`: copies of parameters and layers' state, masks."""
+        return self.parameters.copy(), self.layer_state.copy(), self.masks
 
     def restore(self, snapshot):
-        """Take the values of a snapshot."""
-        self.parameters[:], self.layer_state[:] = snapshot
+        """Take the values of a snapshot; None for masks: those that are there."""
+        self.parameters[:], self.layer_state[:], masks = snapshot
+        if masks is not None and masks is not self.masks:
+            self.masks = masks
 
     def start_from(self, snapshot):
         """Take the values of a snapshot, and drop what belongs to those before."""

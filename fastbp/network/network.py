@@ -90,6 +90,9 @@ class Network(Derivatives):
     biases : tuple of ndarray of shape (n_out,) or None
         Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``; None where there is no bias, as of a
         projection and of the U of a `LowRank`.
+    masks : tuple of ndarray of bool, shape (n_in, n_out), or None
+        For each of `weights` whether there is one: it is 0, and remains so, where the layer's mask or pruning says that
+        there is none. None: there are all.
     layer_state : read-only mapping of str to ndarray
         What layers keep and do not learn, by the names of layers and their own, such as "1.mean". The arrays are views
         of what the network has; writing to them changes it.
@@ -157,6 +160,7 @@ class Network(Derivatives):
     layer_state = property(lambda self: MappingProxyType(self._model.graph.state_views(self._model.layer_state)))
     weights = property(lambda self: self._model.weights)
     biases = property(lambda self: self._model.biases)
+    masks = property(lambda self: self._model.masks_of_places())
 
     def __repr__(self):
         layers = ", ".join(map(repr, self.layers))
@@ -250,6 +254,7 @@ class Network(Derivatives):
         n_threads=None,
         then=None,
         augmentation=None,
+        prune=None,
     ):
         """Train from the current parameters, with fresh optimizer state.
 
@@ -302,6 +307,9 @@ class Network(Derivatives):
             it; else it is called for these epochs too, from 0 on and with their own history.
         augmentation : ImageAugmentation, default=None
             How to distort the rows of X, which are images and must be dense, each time they are trained on.
+        prune : Prune, default=None
+            Which weights to make 0 for good, and when. Early stopping counts from the last pruning on. With
+            ``then="retrain"`` it must count steps. Not for full-batch rules.
 
         Returns
         -------
@@ -320,7 +328,7 @@ class Network(Derivatives):
         """
         return training.fit(
             self._model, self._random_state, X, y, True, optimizer, epochs, batch_size, sample_weight, shuffle,
-            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation,
+            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation, prune,
         )  # fmt: skip
 
     def partial_fit(
@@ -340,6 +348,7 @@ class Network(Derivatives):
         n_threads=None,
         then=None,
         augmentation=None,
+        prune=None,
     ):
         """Train on, with the optimizer's state, and the place in its schedule, as the last call left them.
 
@@ -347,7 +356,7 @@ class Network(Derivatives):
         """
         return training.fit(
             self._model, self._random_state, X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle,
-            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation,
+            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation, prune,
         )  # fmt: skip
 
     # ---- prediction -------------------------------------------------------------------------------------------------
@@ -458,7 +467,7 @@ class Network(Derivatives):
     # ---- files ------------------------------------------------------------------------------------------------------
 
     def save(self, file):
-        """Write settings, parameters and layers' state to an ``.npz`` file (not the optimizer's state).
+        """Write settings, parameters, layers' state and what is pruned to an ``.npz`` file, not the optimizer's state.
 
         Parameters
         ----------

@@ -59,7 +59,8 @@ def lsuv(model, random_state, X, n_threads):
     X = _check_samples(model, X, n_threads)
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
-        snapshot = parameters, _ = np.zeros_like(model.parameters), model.graph.initial_state(model.dtype)
+        state = model.graph.initial_state(model.dtype)
+        snapshot = parameters, *_ = np.zeros_like(model.parameters), state, model.masks
         for weights, (W, _) in zip(model.graph.weights, model.sets(parameters), strict=True):
             if weights.role == "scale":
                 W[:] = weights.start
@@ -79,7 +80,7 @@ def centres(model, random_state, X, n_threads):
     X = _check_samples(model, X, n_threads)
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
-        snapshot = parameters, _ = model.snapshot()
+        snapshot = parameters, *_ = model.snapshot()
         for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
             if op.kind != "rbf":
                 continue
@@ -121,4 +122,4 @@ def _value(model, snapshot, X, value, part, n_threads):
     if value == 0:
         return X
     engine = engine_of(model.graph, [(value, part)], model.dtype)
-    return predicted(engine, *snapshot, X, None, None, X.shape[0], n_threads)
+    return predicted(engine, *snapshot[:2], X, None, None, X.shape[0], n_threads)
