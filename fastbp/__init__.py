@@ -30,6 +30,7 @@ from .layers import (  # noqa: E402
     LowRank,
     Parallel,
     Residual,
+    Scale,
     Shared,
     Transposed,
 )
@@ -54,7 +55,8 @@ __all__ = [
     "Cyclical", "Dense", "Dropout", "Exponential", "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling",
     "LeakyReLU", "LowRank", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle",
     "Orthogonal", "Parallel", "Prune", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop",
-    "Shared", "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
+    "Scale", "Shared", "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening",
+    "show_config",
 ]  # fmt: skip
 
 

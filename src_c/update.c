@@ -82,7 +82,8 @@ static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_
     k->update(update, n, w->packed + offset, g, (void **)states, &none);
 }
 
-/* A use of W by an op forward: G = H^T D, of a transposed one G = D^T H; of radial basis functions C diag(sums) is subtracted. */
+/* A use of W by an op forward: G = H^T D, of a transposed one G = D^T H; of radial basis functions C diag(sums) is subtracted; of
+ * a scale G is the column sums of D * H. */
 typedef struct {
     const Op *op;
     Stripes right; /* D, or H */
@@ -121,7 +122,11 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
     const Kernels *k = run->k;
     const Op *op = use->op;
     const ptrdiff_t there = MIN(n, w->n_out - v0 * k->lanes); /* columns; others fill up the last stripe */
-    if (op->input == 0 && run->x_as_nonzeros && op->kind != OP_TRANSPOSED) {
+    if (op->kind == OP_SCALE) {
+        const Value *h = part->values + op->input; /* as wide as D, whose rows lie as far apart */
+        k->column_sums(part->rows, there, use->right.at, h->a[part->side] + (part->row * h->ld + v0 * k->lanes) * k->itemsize, h->ld,
+                       accumulate, g.at);
+    } else if (op->input == 0 && run->x_as_nonzeros && op->kind != OP_TRANSPOSED) {
         k->nonzeros_matmul(size, n, part->rows, &part->transposed, begin, &use->right, NULL, accumulate, &g);
     } else {
         char **const ht = part->values[op->input].ht_rows[part->side];
@@ -130,7 +135,7 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
         const Rows left = {by_rows ? ht + begin : rows + part->row, by_rows ? part->row : begin, by_rows ? ROWS : COLUMNS};
         k->matmul(size, n, part->rows, &left, &use->right, NULL, accumulate, &g);
     }
-    if (op->kind == OP_TRANSPOSED && there < n) /* where H may have f(0), or anything */
+    if ((op->kind == OP_TRANSPOSED || op->kind == OP_SCALE) && there < n) /* where H may have f(0), or anything */
         k->fill_rows(size, n - there, NULL, (char *)g.at + (there / k->lanes * g.stripe + there % k->lanes) * k->itemsize, g.ld);
     if (op->kind == OP_RBF)
         k->rbf_centres(size, n, w->packed + (v0 * w->n_in + begin) * k->lanes * k->itemsize, w->n_in * k->lanes, use->sums, g.at,

@@ -5,6 +5,7 @@ Layers write ops, one after the other, each of which makes a value from one that
     ``dense``        ``Z = H W + b``
     ``transposed``   ``Z = H W^T + b``
     ``rbf``          ``a_j = exp(-beta_j |h - w_j|^2)``, ``beta = exp(b)``
+    ``scale``        ``Z = H * w + b``, w and b for each column
     ``move``         ``Z[:, column:][:, :n] = H``, n being the columns of H
     ``add``          ``Z[:, column:][:, :n] += H``
     ``unit``         ``A = f(Z)``, in place, and the dropout of A
@@ -247,6 +248,16 @@ class Graph:
         z = self.value(name, w.n_in)
         self.forward.append(Op("transposed", h, z, number, bias))
         self.places.append((number, bias, True))
+        return z
+
+    def scale(self, name, h, layer, has_bias=True, start=1.0):
+        """Value of ``H * w + b`` with new weights, w starting from `start`; `finish` is to follow."""
+        n = self.values[h].n
+        number = self.new_weights(name, layer, 1, n, has_bias, "scale", start=start)
+        z = self.value(name, n)
+        bias = number if has_bias else -1
+        self.forward.append(Op("scale", h, z, number, bias))
+        self.places.append((number, bias, False))
         return z
 
     def move(self, h, z, column=0, add=False):

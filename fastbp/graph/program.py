@@ -69,7 +69,7 @@ def _learning(graph):
     """Values that weights make, or that are made from such."""
     learning = set()
     for op in graph.forward:
-        if op.kind in ("dense", "transposed", "rbf") or op.input in learning:
+        if op.weights >= 0 or op.input in learning:
             learning.add(op.output)
     return learning
 

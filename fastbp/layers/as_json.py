@@ -15,9 +15,12 @@ from .dense import Dense
 from .layer import DEPTH, Layer
 from .low_rank import LowRank
 from .rbf import RBF
+from .scale import Scale
 from .shared import Shared, Transposed
 
-_LAYERS = {cls.__name__: cls for cls in (RBF, Activation, Dropout, LowRank, Parallel, Residual, Shared, Transposed)}
+_LAYERS = {
+    cls.__name__: cls for cls in (RBF, Activation, Dropout, LowRank, Parallel, Residual, Scale, Shared, Transposed)
+}  # fmt: skip
 
 
 def to_json(layer):
