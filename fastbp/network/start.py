@@ -28,12 +28,12 @@ def draw(model, random_state):
     """Draw the parameters, weights by weights, as the layers' rules or the network's say."""
     graph = model.fused
     products = [op for op in graph.forward if op.kind in ("dense", "transposed", "rbf") and op.bias >= 0]
-    unit = graph.values[products[0].output].unit
+    units = [graph.values[op.output].unit for op in products]
     for weights, (W, b) in zip(graph.weights, model.sets(model.parameters), strict=True):
         match weights.role:
             case "weight":
                 rule = weights.layer.initializer or model.initializer
-                initialize(rule, random_state, W, b, unit, _fans(weights), weights.start)
+                initialize(rule, random_state, W, b, units[0], _fans(weights), weights.start)
             case "centre":
                 W[:] = random_state.normal(size=W.shape)
                 b[:] = -np.log(2 * len(W))
