@@ -31,6 +31,7 @@ from .layers import (  # noqa: E402
     GroupNorm,
     LayerNorm,
     LeakyReLU,
+    LowRank,
     Parallel,
     PReLU,
     Residual,
@@ -42,6 +43,7 @@ from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # n
 from .network import Network  # noqa: E402
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp  # noqa: E402
 from .preprocessing import Whitening  # noqa: E402
+from .pruning import Prune  # noqa: E402
 from .schedules import (  # noqa: E402
     CosineWarmRestarts,
     Cyclical,
@@ -56,10 +58,10 @@ from .schedules import (  # noqa: E402
 __all__ = [
     "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm", "Checkpoint",
     "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Exponential", "GroupNorm", "HistogramLoss", "Huber",
-    "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network",
-    "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Quantile", "Quickprop", "RMSProp",
-    "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "StepDecay", "Transposed",
-    "VarianceScaling", "WarmUp", "Whitening", "show_config",
+    "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "LowRank", "Lp", "MLPClassifier", "MLPRegressor",
+    "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Prune", "Quantile", "Quickprop",
+    "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "StepDecay",
+    "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 
 

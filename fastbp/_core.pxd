@@ -52,6 +52,7 @@ cdef extern from "program.h" nogil:
         ptrdiff_t n_in, n_out, offset, vectors, half
         int has_bias, keeps_transpose, row_major, by_columns
         double l1, l2, max_norm
+        char *flat_mask
     ctypedef struct Value:
         ptrdiff_t n, vectors, ld
         Activation activation

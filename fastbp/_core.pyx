@@ -182,6 +182,7 @@ cdef class Engine(Workspace):
 
     cdef const Kernels *k
     cdef Memory memory, predicting_memory  # of what the pointers in these lead to
+    cdef tuple masks
     cdef Run network, predicting           # what all runs, and predictions, begin with
     cdef list levels
     cdef Memory workspace
@@ -248,6 +249,16 @@ cdef class Engine(Workspace):
         self.predicting_memory = Memory()
         place_program(&self.predicting, <char *>memcpy(self.predicting_memory.reserve(size), self.memory.start, size))
         prepare_prediction(&self.predicting)
+
+    def set_masks(self, tuple masks):
+        """For each of the weights an array (n_in, n_out) of the engine's dtype, 0 where they must not change, or None."""
+        cdef Running running = Running(self, None)
+        cdef int i
+        for i in range(self.network.n_weight_sets):
+            self.network.weights[i].flat_mask = NULL
+            if masks[i] is not None:
+                self.network.weights[i].flat_mask = memory_of(masks[i])
+        self.masks = masks
 
     cdef int begin(self, Run *run, Memory copy, Mode mode, parameters, layer_state, Data data, order, Py_ssize_t batch) except -1:
         """Fill in what all runs share, and give them their own values, weights and ops in `copy`."""

@@ -17,6 +17,7 @@ typedef struct {
     int has_bias;     /* without one the packed form has a row of zeros in its place */
     double l1, l2;       /* where W is a weight */
     double max_norm;     /* of columns of W; 0: none */
+    char *flat_mask;     /* (n_in, n_out), 0 where W must not change; NULL: all of it may */
     int first_use;       /* of W, by an op of Run.forward; -1: none. Op.next_use is the next */
     int first_bias_use;  /* and of b */
     int section;         /* of the values that the gradient needs; -1: none */
@@ -35,7 +36,8 @@ typedef struct {
     ptrdiff_t first_bias_norm; /* of its biases' `vectors` norms */
     /* the workspace */
     char *packed;            /* W (n_in, n_out) in stripes, then b; */
-    char *state[MAX_STATES]; /*   and, in the same form, the optimizer's state */
+    char *state[MAX_STATES]; /*   and, in the same form, the optimizer's state, */
+    char *mask;              /*   what is 0 where W must not change, NULL where all of it may, */
     char *g;                 /*   and the gradient, NULL where it is consumed panel by panel, */
     char *sum;               /*   and where it is added up over many rows, its sum so far and that sum's rounding error */
     char *error;

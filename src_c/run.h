@@ -32,7 +32,8 @@
  * rounding error is kept beside it. Clipping by norm needs that array too: each member takes the norms of its weights' gradients,
  * and after a barrier all add them up in the same order. Max-norm is a pass after the updates, with a barrier on either side: a
  * column is bounded whole by one member. What ties between layers add to their gradients is found before the updates, while no
- * weight changes, and is what the sums of these panels begin with.
+ * weight changes, and is what the sums of these panels begin with. Of weights that a mask leaves out the gradient is 0, as each panel
+ * of it is masked when it has been summed.
  *
  * Where batches of a chain have few rows and little work, all of this takes longer than the arithmetic: one kernel makes many
  * steps by itself then (online.c, ops/online.h). */

@@ -168,7 +168,7 @@ static void begin_with_ties(const Kernels *k, const Weights *w, ptrdiff_t v0, pt
         memcpy((char *)g.at + (v - v0) * g.stripe * k->itemsize, stripe_at(k, w, w->tie_gradient, v) + begin * row, size * row);
 }
 
-/* The optimizer's step with G of a panel, or what comes before it: folding, the norm. */
+/* The optimizer's step with G of a panel, or what comes before it: the mask, folding, the norm. */
 static void step_panel(Part *part, const Update *update, Weights *w, ptrdiff_t v0, ptrdiff_t v1, ptrdiff_t panel, Stripes g)
 {
     const Run *run = part->run;
@@ -180,6 +180,8 @@ static void step_panel(Part *part, const Update *update, Weights *w, ptrdiff_t v
         const size_t offset = (w->row_major ? begin * w->n_out : (v * w->n_in + begin) * k->lanes) * k->itemsize;
         const ptrdiff_t place = w->first_penalty + v * w->n_panels + panel;
         char *from = (char *)g.at + (v - v0) * g.stripe * k->itemsize;
+        if (w->mask != NULL)
+            k->zero_masked(count, w->mask + offset, from);
         if (part->folding)
             k->fold(count, w->g + offset, w->sum + offset, w->error + offset, part->first_fold, part->last_fold);
         if (update == NULL)

@@ -31,8 +31,8 @@ class Weights:
 
     What parameters start from and what pulls at them their role says:
 
-    - "weight": W of a product. It starts by its layer's initializer or the network's, and b with it; it alone has
-      penalties, weight decay and max-norm.
+    - "weight": W of a product. It starts by its layer's initializer or the network's, times `start`, and b by that
+      initializer; it alone has penalties, weight decay and max-norm.
     - "bias": b, unless W is a "centre". Alone, with ``n_in = 0``, it starts from 0.
     - "scale": W that multiplies single features, ``n_in = 1``. It starts from `start`, b from 0.
     - "centre": those of radial basis functions, and b, the logarithms of beta. Both are drawn.
@@ -45,6 +45,8 @@ class Weights:
     has_bias: bool
     offset: int  # of W in the flat vector; b follows it
     start: float = 1.0
+    fans: tuple | None = None  # that an initializer counts; None: n_in and n_out
+    mask: object = None  # FrozenArray (n_in, n_out): the weights that there are, others are 0; None: all
 
     @property
     def size(self):
@@ -212,8 +214,10 @@ class Graph:
         yield
         self._scopes.pop()
 
-    def new_weights(self, name, layer, n_in, n_out, has_bias=True, role="weight", start=1.0):
+    def new_weights(self, name, layer, n_in, n_out, has_bias=True, role="weight", **others):
         """Number of new weights for a layer; within `sharing`, of those that its other places have.
+
+        `others` are further attributes of `Weights`.
 
         Raises
         ------
@@ -226,7 +230,7 @@ class Graph:
             key, scope[1] = tuple(scope), scope[1] + 1
             number = self._shared_weights.setdefault(key, number)
         if number == len(self.weights):
-            self.weights.append(Weights(layer, role, n_in, n_out, has_bias, self.n_parameters, start))
+            self.weights.append(Weights(layer, role, n_in, n_out, has_bias, self.n_parameters, **others))
         elif (there := self.weights[number]).n_in != n_in or there.n_out != n_out:
             raise ValueError(
                 f"layers: {name} is shared, and must have weights of the shape that it has elsewhere, "
@@ -239,12 +243,12 @@ class Graph:
         self.states.append(State(name, n, initial, self.n_state))
         return len(self.states) - 1
 
-    def dense(self, name, h, layer, n_out, has_bias=True, role="weight"):
+    def dense(self, name, h, layer, n_out, has_bias=True, role="weight", **others):
         """Value of ``H W + b``, or for "centre" of radial basis functions, with new weights, and their number.
 
         `finish` is to follow.
         """
-        number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, role)
+        number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, role, **others)
         z = self.value(name, n_out)
         bias = number if has_bias else -1
         self.forward.append(Op("rbf" if role == "centre" else "dense", h, z, number, bias))
@@ -271,7 +275,7 @@ class Graph:
         `finish` is to follow.
         """
         n = self.values[h].n
-        number = self.new_weights(name, layer, 1, n, has_bias, "scale", start)
+        number = self.new_weights(name, layer, 1, n, has_bias, "scale", start=start)
         z = self.value(name, n)
         bias = number if has_bias else -1
         self.forward.append(Op(kind, h, z, number, bias))

@@ -27,17 +27,30 @@ def random_state_of(random_state):
 def draw(model, random_state):
     """Draw the parameters, weights by weights, as the layers' rules or the network's say."""
     graph = model.fused
-    units = [graph.values[op.output].unit for op in graph.forward if op.kind in ("dense", "transposed", "rbf")]
+    products = [op for op in graph.forward if op.kind in ("dense", "transposed", "rbf") and op.bias >= 0]
+    units = [graph.values[op.output].unit for op in products]
     for weights, (W, b) in zip(graph.weights, model.sets(model.parameters), strict=True):
         match weights.role:
             case "weight":
                 rule = weights.layer.initializer or model.initializer
-                initialize(rule, random_state, W, b, units[0])
+                initialize(rule, random_state, W, b, units[0], _fans(weights), weights.start)
             case "centre":
                 W[:] = random_state.normal(size=W.shape)
                 b[:] = -np.log(2 * len(W))
             case "bias" | "scale":
                 W[:], b[:] = weights.start, 0
+    model.apply_masks(model.parameters)
+
+
+def _fans(weights):
+    """fan_in and fan_out that an initializer is to count; None: those of the weights' shape.
+
+    Of a mask fan_in is that of each unit, fan_out the mean, and none less than 1.
+    """
+    if weights.mask is None:
+        return weights.fans
+    mask = weights.mask.array
+    return mask.sum(axis=0).clip(1), max(mask.mean() * weights.n_out, 1.0)
 
 
 def lsuv(model, random_state, X, n_threads):
@@ -47,12 +60,14 @@ def lsuv(model, random_state, X, n_threads):
     X = _check_samples(model, X, n_threads)
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
-        snapshot = parameters, _ = np.zeros_like(model.parameters), model.graph.initial_state(model.dtype)
+        state = model.graph.initial_state(model.dtype)
+        snapshot = parameters, *_ = np.zeros_like(model.parameters), state, model.masks
         for weights, (W, _) in zip(model.graph.weights, model.sets(parameters), strict=True):
             if weights.role == "scale":
                 W[:] = weights.start
         for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
             initialize("orthogonal", random_state, W, b, "identity")
+            model.apply_masks(parameters)
             deviation = _value(model, snapshot, X, op.output, "z", n_threads).std(dtype=np.float64)
             if not np.finfo(model.dtype).tiny < deviation < np.inf:
                 name = model.graph.values[op.output].name
@@ -66,7 +81,7 @@ def centres(model, random_state, X, n_threads):
     X = _check_samples(model, X, n_threads)
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
-        snapshot = parameters, _ = model.snapshot()
+        snapshot = parameters, *_ = model.snapshot()
         for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
             if op.kind != "rbf":
                 continue
@@ -108,4 +123,4 @@ def _value(model, snapshot, X, value, part, n_threads):
     if value == 0:
         return X
     engine = engine_of(model.graph, [(value, part)], model.dtype)
-    return predicted(engine, *snapshot, X, None, None, X.shape[0], n_threads)
+    return predicted(engine, *snapshot[:2], X, None, None, X.shape[0], n_threads)
