@@ -29,6 +29,7 @@ from .layers import (  # noqa: E402
     LeakyReLU,
     Parallel,
     Residual,
+    Scale,
     Shared,
     Transposed,
 )
@@ -51,7 +52,7 @@ __all__ = [
     "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "CosineWarmRestarts",
     "Cyclical", "Dense", "Dropout", "Exponential", "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling",
     "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal",
-    "Parallel", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Shared",
+    "Parallel", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared",
     "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 

@@ -13,6 +13,8 @@ cdef extern from "kernels.h" nogil:
         NO_LOSS
     ctypedef enum Rule:
         pass
+    ctypedef enum Role:
+        ROLE_CENTRE
     ctypedef struct Cost:
         Loss kind
         double parameter
@@ -34,6 +36,7 @@ cdef extern from "kernels.h" nogil:
     const char *const *fastbp_units
     const char *const *fastbp_losses
     const char *const *fastbp_rules
+    const char *const *fastbp_roles
 
 cdef extern from "team.h" nogil:
     ctypedef struct Team:
@@ -44,8 +47,9 @@ cdef extern from "team.h" nogil:
 
 cdef extern from "program.h" nogil:
     ctypedef struct Weights:
+        Role role
         ptrdiff_t n_in, n_out, offset, vectors, half
-        int has_bias, radial, keeps_transpose, row_major, by_columns
+        int has_bias, keeps_transpose, row_major, by_columns
         double l1, l2, max_norm
     ctypedef struct Value:
         ptrdiff_t n, vectors, ld
@@ -58,7 +62,7 @@ cdef extern from "program.h" nogil:
     ctypedef struct Op:
         OpKind kind
         int input, output, weights, bias, accumulate
-        ptrdiff_t column
+        ptrdiff_t column, state
     ctypedef enum Split:
         BY_ROWS, BY_COLUMNS, ALONE, BY_WEIGHTS
     ctypedef struct Phase:
@@ -125,6 +129,9 @@ cdef extern from "run.h" nogil:
         char *gradient
         char *state[MAX_STATES]
         char *input_gradient
+        char *layer_state
+        ptrdiff_t n_layer_state
+        char *kept[2]
         const double *learning_rates
         double *record
         double loss

@@ -36,6 +36,7 @@ ACTIVATIONS["rbf"] = EXP
 LOSSES = numbered(fastbp_losses)
 LOSSES[None] = NO_LOSS
 RULES = numbered(fastbp_rules)
+ROLES = numbered(fastbp_roles)
 OPS = numbered(fastbp_ops)
 MODES = {
     "train": TRAIN, "loss": LOSS_ONLY, "gradient": GRADIENT, "forward": FORWARD, "backward": BACKWARD, "predict": PREDICT,
@@ -144,11 +145,11 @@ cdef int fill_states(states, char **pointers) except -1:
 
 
 cdef int fill_ops(Op *ops, list rows) except -1:
-    """Ops from (kind, input, output, weights, bias, column, accumulate)."""
+    """Ops from (kind, input, output, weights, bias, column, accumulate, state)."""
     cdef int i
-    for i, (kind, input_, output, weights, bias, column, accumulate) in enumerate(rows):
+    for i, (kind, input_, output, weights, bias, column, accumulate, state) in enumerate(rows):
         ops[i].kind, ops[i].input, ops[i].output, ops[i].weights, ops[i].bias = OPS[kind], input_, output, weights, bias
-        ops[i].column, ops[i].accumulate = column, accumulate
+        ops[i].column, ops[i].accumulate, ops[i].state = column, accumulate, state
     return 0
 
 
@@ -173,8 +174,8 @@ cdef int raise_pending() except -1:
 cdef class Engine(Workspace):
     """Runs a program over data: training, loss and gradient, prediction.
 
-    Arguments of the methods are arrays that fastbp/network/ has checked: `parameters`, `gradient` and all of `states` are flat,
-    contiguous, of the engine's dtype; W (n_in, n_out) is followed by its b (n_out). `order` is an int64 vector of rows, or None
+    Arguments of the methods are arrays that fastbp/network/ has checked: `parameters`, `layer_state`, `gradient` and all of `states`
+    are flat, contiguous, of the engine's dtype; W (n_in, n_out) is followed by its b (n_out). `order` is an int64 vector of rows, or None
     for all rows as they stand. Outputs are arrays (n, n_out); of a network with several, tuples of them.
     """
 
@@ -206,6 +207,7 @@ cdef class Engine(Workspace):
         self.k = run.k = &_kernels[0 if dtype == "float32" else 1]
         run.n_values, run.n_weight_sets, run.n_heads = len(program.values), len(program.weights), len(program.outputs)
         run.n_forward, run.n_backward = len(program.forward), len(program.backward)
+        run.n_layer_state = program.n_state
         self.workspace, self.memory, self.levels = Memory(), Memory(), []
         size = program_size(run)
         place_program(run, <char *>memset(self.memory.reserve(size), 0, size))
@@ -216,11 +218,11 @@ cdef class Engine(Workspace):
             run.n_buffers = max(run.n_buffers, value.buffer + 1)
             value.vectors = (value.n + self.k.lanes - 1) // self.k.lanes
             value.ld = row_distance(self.k, n)
-        for i, (n_in, n_out, has_bias, radial, max_norm, offset) in enumerate(program.weights):
+        for i, (role, n_in, n_out, has_bias, max_norm, offset) in enumerate(program.weights):
             w = run.weights + i
-            w.n_in, w.n_out, w.has_bias, w.radial, w.max_norm, w.offset = n_in, n_out, has_bias, radial, max_norm or 0, offset
+            w.role, w.n_in, w.n_out, w.has_bias, w.max_norm, w.offset = ROLES[role], n_in, n_out, has_bias, max_norm or 0, offset
             w.half = w.n_in
-            self.radial |= w.radial
+            self.radial |= w.role == ROLE_CENTRE
             w.vectors = (w.n_out + self.k.lanes - 1) // self.k.lanes
             run.n_weights += w.n_in * w.n_out
             self.n_parameters = w.offset + (w.n_in + w.has_bias) * w.n_out
@@ -242,7 +244,7 @@ cdef class Engine(Workspace):
         place_program(&self.predicting, <char *>memcpy(self.predicting_memory.reserve(size), self.memory.start, size))
         prepare_prediction(&self.predicting)
 
-    cdef int begin(self, Run *run, Memory copy, Mode mode, parameters, Data data, order, Py_ssize_t batch) except -1:
+    cdef int begin(self, Run *run, Memory copy, Mode mode, parameters, layer_state, Data data, order, Py_ssize_t batch) except -1:
         """Fill in what all runs share, and give them their own values, weights and ops in `copy`."""
         cdef size_t size = program_size(&self.network)
         cdef Head *head
@@ -274,6 +276,7 @@ cdef class Engine(Workspace):
         )
         if parameters is not None:
             run.parameters = memory_of(parameters, mode == TRAIN)
+        run.layer_state = memory_of(layer_state, mode == TRAIN)
         run.batch = batch
         run.block = 48
         run.shared = self.repays_threads(batch)
@@ -312,16 +315,16 @@ cdef class Engine(Workspace):
             raise_pending()
         return 0
 
-    def train(self, parameters, Data data, order, Py_ssize_t batch_size, settings, learning_rates, states, t, penalties,
-              ties, bint penalty_over_weight, record, int n_threads, randomness=None, bint guarded=False):
+    def train(self, parameters, layer_state, Data data, order, Py_ssize_t batch_size, settings, learning_rates, states, t,
+              penalties, ties, bint penalty_over_weight, record, int n_threads, randomness=None, bint guarded=False):
         """One epoch. settings, states: those of the optimizer; learning_rates: float64 vector, one for each batch; penalties:
         pairs (l1, l2), one for each of the weights; ties: triples (weights, weights, strength); t: int64 array of one, the
         optimizer's steps so far; record: float64 (n_batches, 3), receives loss, penalty and sum of weights of each batch;
         randomness: None, or seed (two 32-bit integers), dropout rate of inputs, input noise, and None or an
         ImageAugmentation's settings.
 
-        Returns the mean of the losses with their penalties; NaN if it or a parameter is not finite. `guarded` (X is dense):
-        parameters, states and t are left as they were then, and where a signal's handler raises another error than
+        Returns the mean of the losses with their penalties; NaN if it, a parameter or the layers' state is not finite. `guarded` (X is
+        dense): parameters, layer_state, states and t are left as they were then, and where a signal's handler raises another error than
         KeyboardInterrupt."""
         cdef Running running = Running(self, None)
         cdef Run run
@@ -332,7 +335,7 @@ cdef class Engine(Workspace):
         cdef int64_t *steps = <int64_t *>memory_of(t, True)
         in_place = self.uses_weights_in_place(data, batch_size) and batch_size >= (data.n_rows if order is None else PyArray_DIM(order, 0))
         while True:
-            self.begin(&run, copy, TRAIN, parameters, data, order, batch_size)
+            self.begin(&run, copy, TRAIN, parameters, layer_state, data, order, batch_size)
             for i, (l1, l2) in enumerate(penalties):
                 run.weights[i].l1, run.weights[i].l2 = l1, l2
                 run.bounded = run.bounded or run.weights[i].max_norm > 0
@@ -368,14 +371,14 @@ cdef class Engine(Workspace):
                 return NAN if run.n_not_finite else run.loss
             in_place = False
 
-    def evaluate(self, parameters, Data data, order, gradient, int n_threads):
+    def evaluate(self, parameters, layer_state, Data data, order, gradient, int n_threads):
         """Weighted mean loss over the rows, and its gradient if an array for it is given."""
         cdef Running running = Running(self, None)
         cdef Run run
         cdef Memory copy = Memory()
         cdef double record[3]
         cdef Pace pace
-        self.begin(&run, copy, LOSS_ONLY if gradient is None else GRADIENT, parameters, data, order,
+        self.begin(&run, copy, LOSS_ONLY if gradient is None else GRADIENT, parameters, layer_state, data, order,
                    PyArray_DIM(order, 0) if order is not None else data.n_rows)
         run.weights_in_place = self.uses_weights_in_place(data, run.n_rows)
         if gradient is not None:
@@ -388,22 +391,22 @@ cdef class Engine(Workspace):
         self.go(&run, train_member, n_threads)
         return record[0]
 
-    def forward(self, parameters, Data data, out, int n_threads):
+    def forward(self, parameters, layer_state, Data data, out, int n_threads):
         """Activations of the last layer to out (n, n_out); keeps all activations for `backward`."""
-        self.own_cost(FORWARD, parameters, data, out, None, None, n_threads)
+        self.own_cost(FORWARD, parameters, layer_state, data, out, None, None, n_threads)
 
-    def backward(self, parameters, Data data, output_gradient, gradient, input_gradient, int n_threads):
+    def backward(self, parameters, layer_state, Data data, output_gradient, gradient, input_gradient, int n_threads):
         """Gradients with respect to parameters and (unless None) inputs, from dC/d(what `forward` gave)."""
-        self.own_cost(BACKWARD, parameters, data, output_gradient, gradient, input_gradient, n_threads)
+        self.own_cost(BACKWARD, parameters, layer_state, data, output_gradient, gradient, input_gradient, n_threads)
 
-    cdef int own_cost(self, Mode mode, parameters, Data data, output, gradient, input_gradient, int n_threads) except -1:
+    cdef int own_cost(self, Mode mode, parameters, layer_state, Data data, output, gradient, input_gradient, int n_threads) except -1:
         if mode == BACKWARD and data is not self.kept:
             raise RuntimeError("backward needs a call of forward before it, with nothing trained or evaluated between")
         cdef Running running = Running(self, data if mode == BACKWARD else None)
         cdef Run run
         cdef Memory copy = Memory()
         cdef int i
-        self.begin(&run, copy, mode, parameters, data, None, data.n_rows)
+        self.begin(&run, copy, mode, parameters, layer_state, data, None, data.n_rows)
         run.weights_in_place = self.uses_weights_in_place(data, data.n_rows)
         outputs = output if isinstance(output, tuple) else (output,)
         for i in range(run.n_heads):
@@ -443,8 +446,8 @@ cdef class Engine(Workspace):
             )
         steps[0] += 1
 
-    def describe(self, mode, parameters, Data data, Py_ssize_t batch_size, int n_threads, ties=(), states=(), randomness=None,
-                 bint whole=True):
+    def describe(self, mode, parameters, layer_state, Data data, Py_ssize_t batch_size, int n_threads, ties=(), states=(),
+                 randomness=None, bint whole=True):
         """What a run would do, which is planned and not made. mode: one of MODES; the others as in `train`; `whole`: whether
         data are all that there is to do, which may be too little for several threads.
 
@@ -456,7 +459,7 @@ cdef class Engine(Workspace):
         cdef int i
         cdef Mode mode_ = MODES[mode]
         cdef dict names = {number: name for name, number in OPS.items()}
-        self.begin(&run, copy, mode_, parameters, data, None, batch_size)
+        self.begin(&run, copy, mode_, parameters, layer_state, data, None, batch_size)
         n_threads = self.team_size(batch_size, rows, n_threads)
         if mode_ == PREDICT:
             prepare_prediction(&run)
@@ -521,7 +524,7 @@ cdef class Engine(Workspace):
         self.n_in_a_row = self.n_in_a_row + 1 if self.gap < 0.0005 else 0
         return work < 50000000 and self.n_in_a_row < 4
 
-    def predict(self, parameters, X, order, out, int n_threads):
+    def predict(self, parameters, layer_state, X, order, out, int n_threads):
         """Output activations of the rows of X, an array that `reads` accepts or CSR: in out (n, n_out), contiguous, or in a
         new array if that is None; with several outputs, in a tuple of arrays. Several threads may be in here at once."""
         cdef Run run
@@ -535,7 +538,7 @@ cdef class Engine(Workspace):
         cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE, i
         memcpy(&run, &self.predicting, sizeof(Run))
         run.poll = poll
-        run.parameters = PyArray_BYTES(parameters)
+        run.parameters, run.kept[0] = PyArray_BYTES(parameters), PyArray_BYTES(layer_state)
         if PyArray_Check(X):
             run.n_rows = PyArray_DIM(X, 0)
             run.x.data, run.x.row_stride, run.x.column_stride = PyArray_BYTES(X), PyArray_STRIDE(X, 0), PyArray_STRIDE(X, 1)

@@ -130,6 +130,19 @@ void run_rbf_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
                   h->ld);
 }
 
+/* dC/dH = D * w */
+void run_scale_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Kernels *k = part->run->k;
+    const Value *h = part->values + op->output;
+    const Range columns = columns_of(part, op);
+    const ptrdiff_t end = MIN(columns.end, h->n);
+    if (columns.begin < end)
+        k->scale(m, end - columns.begin, part->values[op->input].d_rows[part->side] + row, columns.begin,
+                 part->run->weights[op->weights].packed + columns.begin * k->itemsize, NULL, op->accumulate,
+                 op->accumulate ? 0 : columns.end - end, h->d[part->side] + (row * h->ld + columns.begin) * k->itemsize, h->ld);
+}
+
 /* dC/dH = D[:, column:][:, :n], as far as it goes in whole stripes */
 void run_move_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
@@ -160,9 +173,13 @@ void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m)
             continue;
         }
         const Weights *w = run->weights + op->weights;
+        const char *W = run->parameters + w->offset * k->itemsize;
+        if (op->kind == OP_SCALE_BACK) {
+            k->scale(m, n, in->d_rows[0] + row, 0, W, NULL, op->accumulate, 0, to, n);
+            continue;
+        }
         const int transposed = op->kind == OP_TRANSPOSED_BACK;
-        run->gemm(k->itemsize, 0, !transposed, m, n, in->n, in->d_rows[0][row], in->ld,
-                  run->parameters + w->offset * k->itemsize, w->n_out, op->accumulate, to, n);
+        run->gemm(k->itemsize, 0, !transposed, m, n, in->n, in->d_rows[0][row], in->ld, W, w->n_out, op->accumulate, to, n);
         if (op->kind == OP_RBF_BACK)
             k->rbf_inputs(m, n, in->n, in->d_rows[0][row], in->ld, part->x_rows + row, 0, to, n);
     }

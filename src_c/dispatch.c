@@ -38,6 +38,11 @@ const char *const fastbp_rules[] = {
 #include "names.def"
     NULL,
 };
+#define ROLE(name) #name,
+const char *const fastbp_roles[] = {
+#include "names.def"
+    NULL,
+};
 #define RULE(name, n_states) n_states,
 const size_t fastbp_rule_states[] = {
 #include "names.def"

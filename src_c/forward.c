@@ -164,6 +164,21 @@ void run_rbf(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
            c.at, c.ld, c.stripe, biases_of(k, w, columns.begin), a->a[part->side] + offset, at_offset(a->slope[part->side], offset), a->ld);
 }
 
+/* Z = H * w + b; columns that fill up the last stripe become 0 */
+void run_scale(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Kernels *k = part->run->k;
+    const Weights *w = part->run->weights + op->weights;
+    const Value *z = part->values + op->output;
+    Range columns;
+    columns_of(part, z, op->by_columns, &columns);
+    const ptrdiff_t end = MIN(columns.end, z->n);
+    if (columns.begin < end)
+        k->scale(m, end - columns.begin, rows_of(part, op->input) + row, columns.begin,
+                 w->packed + columns.begin * k->itemsize, op->bias < 0 ? NULL : biases_of(k, w, columns.begin), 0,
+                 columns.end - end, z->a[part->side] + (row * z->ld + columns.begin) * k->itemsize, z->ld);
+}
+
 /* ---- the others ------------------------------------------------------------------------------------------------------------ */
 
 static void copy(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, int accumulate)

@@ -10,6 +10,7 @@
 #include "kernels/image.h"
 
 #include "ops/activation.h"
+#include "ops/scale.h"
 #include "ops/rbf.h"
 #include "ops/loss.h"
 #include "ops/optimizer.h"

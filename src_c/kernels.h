@@ -25,6 +25,11 @@ typedef enum {
 #include "names.def"
 } Rule;
 enum { MAX_STATES = 3 }; /* arrays that a rule keeps */
+#define ROLE(name) ROLE_##name,
+typedef enum {
+#include "names.def"
+    N_ROLES
+} Role;
 typedef enum { FLOAT32, FLOAT64, UINT8 } DType;
 
 /* A loss with its settings. */
@@ -199,7 +204,7 @@ typedef struct {
 const Kernels *fastbp_kernels(const char *isa);
 /* Names of the instruction sets built, in ascending order, ended by NULL; and of what names.def has. */
 extern const char *const fastbp_isas_built[];
-extern const char *const fastbp_units[], *const fastbp_losses[], *const fastbp_rules[];
+extern const char *const fastbp_units[], *const fastbp_losses[], *const fastbp_rules[], *const fastbp_roles[];
 /* For the tests: the rows of kernels.def as text, and of names.def the rules' numbers of states and the structs' sizes. */
 extern const char *const fastbp_signatures[], *const fastbp_structs[];
 extern const size_t fastbp_rule_states[], fastbp_struct_sizes[];

@@ -78,7 +78,7 @@ static void append_backward(Run *run)
         Op *op = run->ops + run->n_ops++;
         *op = run->backward[i];
         const Value *in = run->values + op->input, *out = run->values + op->output;
-        if (op->kind == OP_MOVE_BACK)
+        if (op->kind == OP_MOVE_BACK || op->kind == OP_SCALE_BACK)
             op->by_columns = op[-1].by_columns && op->column == 0 && in->n == out->n;
         else if (op->kind == OP_UNIT_BACK)
             op->by_columns = op[-1].by_columns && out->activation != SOFTMAX;

@@ -162,6 +162,11 @@ static char *place_all(Run *run, int n_threads, char *p)
     p = place_doubles(&run->penalties, run->n_penalties, p);
     p = place_doubles(&run->tie_penalties, run->n_tie_penalties, p);
     p = place_doubles(&run->norms, run->n_norms, p);
+    run->kept[0] = run->layer_state;
+    for (int side = 0; side < (run->mode == TRAIN ? 2 : 0); side++) {
+        run->kept[side] = p;
+        p += aligned(run->n_layer_state * run->k->itemsize);
+    }
     run->scratch = p;
     return p + n_threads * run->scratch_size;
 }

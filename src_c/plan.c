@@ -61,7 +61,7 @@ static void link_uses(Run *run)
         run->weights[i].first_use = run->weights[i].first_bias_use = -1;
     for (int i = run->n_forward - 1; i >= 0; i--) {
         Op *op = run->forward + i;
-        if (op->kind != OP_DENSE && op->kind != OP_TRANSPOSED && op->kind != OP_RBF)
+        if (op->weights < 0 || op->kind == OP_UNIT)
             continue;
         Weights *w = run->weights + op->weights;
         op->next_use = w->first_use;
@@ -72,7 +72,8 @@ static void link_uses(Run *run)
             run->weights[op->bias].first_bias_use = i;
         }
         /* of W^T forward, or back, but for the gradient of X */
-        w->keeps_transpose |= op->kind == OP_TRANSPOSED || (op->input && run->mode != LOSS_ONLY && !run->online);
+        w->keeps_transpose |= op->kind == OP_TRANSPOSED ||
+                              (op->kind != OP_SCALE && op->input && run->mode != LOSS_ONLY && !run->online);
     }
 }
 
@@ -132,7 +133,7 @@ int columns_end(Run *run, int n_threads)
         Weights *w = run->weights + op->weights;
         Value *out = run->values + op->output;
         const ptrdiff_t panel = panel_of(run->k, w), n_panels = (w->n_in + panel - 1) / panel;
-        if (!out->is_output && w->vectors % 2 && w->vectors < 16 && n_panels > 1 && !w->radial && w->n_uses == 1 &&
+        if (!out->is_output && w->vectors % 2 && w->vectors < 16 && n_panels > 1 && op->kind == OP_DENSE && w->n_uses == 1 &&
             run->mode < FORWARD) {
             w->half = n_panels / 2 * panel;
             out->halved = 1;
@@ -203,20 +204,20 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     for (int i = 0; i < end; i++) {
         Op *op = run->forward + i;
         op->by_columns = run->values[op->output].by_columns = 1;
-        if (op->kind == OP_DENSE || op->kind == OP_RBF)
+        if (op->weights >= 0 && op->kind != OP_TRANSPOSED)
             run->weights[op->weights].by_columns = 1;
     }
     run->x_as_nonzeros =
         run->sparse || (run->mode < FORWARD && !run->online && run->input_noise == 0 && lists_repay(run, 512));
     find_transposes(run, end);
-    /* H^T is made from gathered rows, and so are products with X itself; and where the rows of a batch would share few sets of the
+    /* H^T is made from gathered rows, and so are products with X itself, element by element too; and where the rows of a batch would share few sets of the
      * L1 cache, a gather repays if products read them for many columns */
     ptrdiff_t vectors = 0;
     run->x_in_place = run->x_in_place && !run->values->keeps_transpose;
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;
         vectors += op->input == 0 ? run->values[op->output].vectors : 0;
-        run->x_in_place = run->x_in_place && !(op->kind == OP_TRANSPOSED && op->input == 0);
+        run->x_in_place = run->x_in_place && !((op->kind == OP_TRANSPOSED || op->kind == OP_SCALE) && op->input == 0);
     }
     run->x_in_place = run->x_in_place && (run->x.row_stride % 256 != 0 || vectors <= 8 || run->online);
     run->keeps_gradient =

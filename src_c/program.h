@@ -9,13 +9,13 @@
 #include "kernels.h"
 
 /* W (n_in, n_out), b (n_out): of a dense layer, or the centres and logarithms of beta of radial basis functions. A bias alone has
- * n_in = 0. */
+ * n_in = 0, a scale of each feature n_in = 1. */
 typedef struct {
+    Role role; /* of W; b is a bias, or as W of centres */
     ptrdiff_t n_in, n_out;
     ptrdiff_t offset; /* of W in the flat vector; b follows it */
     int has_bias;     /* without one the packed form has a row of zeros in its place */
-    int radial;
-    double l1, l2;
+    double l1, l2;       /* where W is a weight */
     double max_norm;     /* of columns of W; 0: none */
     int first_use;       /* of W, by an op of Run.forward; -1: none. Op.next_use is the next */
     int first_bias_use;  /* and of b */
@@ -81,6 +81,7 @@ typedef struct {
     int weights, bias; /* whose W, whose b; -1: none */
     ptrdiff_t column;
     int accumulate; /* add to what is in the output's gradient */
+    ptrdiff_t state; /* place in the vector of layers' state, -1 for none */
     int head;       /* OUTPUT, LOSS, OUTPUT_BACK: which of the outputs */
     int next_use;   /* of the same weights, a DENSE, TRANSPOSED or RBF op forward; -1: none */
     int next_bias_use;

@@ -147,6 +147,10 @@ typedef struct Run {
     char *parameters;
     char *gradient; /* GRADIENT, BACKWARD: flat */
     char *state[MAX_STATES];
+    char *layer_state;            /* what layers keep and do not learn, */
+    ptrdiff_t n_layer_state;      /*   so many elements, */
+    char *kept[2];                /*   and where ops have it: TRAIN has two copies. A step reads that on kept_side, and writes the */
+    int kept_side;                /*   other, on which the next one goes on: one that is dropped changes nothing */
     Nonzeros nonzeros[2];         /* workspace, on both sides: the nonzeros of X's rows, */
     ptrdiff_t *middle[2];         /*   where in each the second half of a product begins, */
     Nonzeros transposed[2];       /*   and of its columns, or of those that have some, */
@@ -203,6 +207,7 @@ typedef struct {
     int last;                  /* whether the chunk is the batch's last */
     Total loss, ties;          /* of the batch's chunks so far (member 0) */
     int side;                  /* of the workspace, in turn */
+    int kept_side;             /* of the layers' state, as of the last step */
     int n_barriers;            /* passed in this segment */
     int measuring;             /* update_weights is to find the gradient's norm, not to update */
     ptrdiff_t unfolded;        /* rows whose gradients have been added up since they were last folded into the sum */
@@ -420,6 +425,9 @@ static inline char *biases_of(const Kernels *k, const Weights *w, ptrdiff_t colu
 {
     return w->has_bias ? w->packed + (w->n_in * w->width + column) * k->itemsize : NULL;
 }
+
+/* The role of W, or of b. */
+static inline Role role_of(const Weights *w, int biases) { return biases && w->role != ROLE_CENTRE ? ROLE_BIAS : w->role; }
 
 /* Pointers into those arrays of state that there are. */
 static inline void states_at(char **states, size_t offset, char **at)

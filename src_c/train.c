@@ -164,6 +164,7 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
     }
     if (run->mode == TRAIN) {
         t[0] += 1;
+        part->kept_side = !part->kept_side;
         part->pending = batch;
         if (run->end_barrier)
             record_penalty(part);
@@ -247,14 +248,26 @@ static void init_part(Part *part, Run *run, Team *team, int member, int n_member
     part->scratch = (char *)part->x_rows + aligned(run->chunk * sizeof(char *));
 }
 
-/* The mean loss, and whether it and this member's part of the parameters are finite and no handler failed. So must be the squares
- * that a rule divides by, or it would make no step. */
+/* The layers' state to the workspace, or what the run has made of it back. */
+static void move_layer_state(Run *run, int out)
+{
+    const size_t size = run->n_layer_state * run->k->itemsize;
+    for (int side = 0; side < 2 && !out; side++)
+        memcpy(run->kept[side], run->layer_state, size);
+    if (out)
+        memcpy(run->layer_state, run->kept[run->kept_side], size);
+}
+
+/* The mean loss, and whether it, the layers' state and this member's part of the parameters are finite and no handler failed. So must
+ * be the squares that a rule divides by, or it would make no step. */
 static void check_finite(Run *run, int member, int n_members)
 {
     ptrdiff_t i;
     Total loss, weight;
     int finite = !run->failed;
     int squares = state_of_squares(run->settings.rule);
+    if (member == 0)
+        finite = finite && run->k->all_below(run->n_layer_state, run->kept[run->kept_side], INFINITY);
     if (member == 0 && !stopped(run)) {
         loss.sum = loss.error = weight.sum = weight.error = 0;
         for (i = 0; i < (run->n_rows + run->batch - 1) / run->batch; i++) {
@@ -264,7 +277,7 @@ static void check_finite(Run *run, int member, int n_members)
         run->loss = value_of(&loss);
         if (weight.sum > 0)
             run->loss /= value_of(&weight);
-        finite = isfinite(run->loss);
+        finite = finite && isfinite(run->loss);
     }
     for (i = 0; i < run->n_weight_sets; i++) {
         const Weights *w = run->weights + i;
@@ -287,6 +300,8 @@ void train_member(void *arg, Team *team, int member, int n_members)
     Part part;
     init_part(&part, run, team, member, n_members);
     move_shares(run, member, n_members, 0);
+    if (run->mode == TRAIN && run->n_layer_state > 0 && member == 0)
+        move_layer_state(run, 0);
     if (run->guarded && run->weights_in_place && !has_moderate_weights(run, member, n_members))
         __atomic_store_n(&run->immoderate, 1, __ATOMIC_RELAXED);
     team_barrier(team);
@@ -303,6 +318,7 @@ void train_member(void *arg, Team *team, int member, int n_members)
         t = run->t;
         part.n_members = run->active;
         part.side = part.n_barriers = 0; /* those who did not work have not taken turns */
+        part.kept_side = run->kept_side;
         if (member < run->active) {
             for (batch = run->segment_begin; batch < end; batch++)
                 if (!train_batch(&part, batch, &t))
@@ -311,6 +327,7 @@ void train_member(void *arg, Team *team, int member, int n_members)
         team_barrier(team);
         if (member == 0) {
             run->t = t;
+            run->kept_side = part.kept_side;
             record_penalty(&part);
         }
     }
@@ -320,8 +337,11 @@ void train_member(void *arg, Team *team, int member, int n_members)
         check_finite(run, member, n_members);
         team_barrier(team);
     }
-    if (run->n_not_finite == 0 || !run->guarded)
-        move_shares(run, member, n_members, 1);
+    if (run->n_not_finite > 0 && run->guarded)
+        return;
+    move_shares(run, member, n_members, 1);
+    if (run->mode == TRAIN && run->n_layer_state > 0 && member == 0)
+        move_layer_state(run, 1);
 }
 
 /* The forward pass to the caller's outputs (FORWARD), or the backward pass from there (BACKWARD), of one batch of all rows. */

@@ -32,6 +32,19 @@ Update step_of(const Settings *settings, double eta, int64_t t)
 
 /* ---- a part of some weights ------------------------------------------------------------------------------------------------ */
 
+/* The updates of W and of b: their roles say what pulls them towards 0. */
+static void updates_of(const Update *update, const Weights *w, double S, Update *updates)
+{
+    for (int biases = 0; biases < 2; biases++) {
+        Update *u = updates + biases;
+        const int pulled = role_of(w, biases) == ROLE_WEIGHT;
+        *u = *update;
+        u->l1 = pulled ? w->l1 / S : 0;
+        u->l2 = pulled ? w->l2 / S : 0;
+        u->decay = pulled ? u->decay : 0;
+    }
+}
+
 /* Sums of the columns of delta, of all uses of b, and the optimizer's step with them. */
 static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_t v0, ptrdiff_t v1, int accumulate)
 {
@@ -50,28 +63,27 @@ static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_
     for (int i = part->rows ? w->first_bias_use : -1; i >= 0; i = run->forward[i].next_bias_use) {
         const Value *z = part->values + run->forward[i].output;
         const size_t at = (part->row * z->ld + v0 * k->lanes) * k->itemsize;
-        k->column_sums(part->rows, n, z->d[part->side] + at, w->radial ? z->slope[part->side] + at : NULL, z->ld, accumulate, g);
+        k->column_sums(part->rows, n, z->d[part->side] + at, z->radial ? z->slope[part->side] + at : NULL, z->ld, accumulate, g);
         accumulate = 1;
     }
     if (part->folding)
         k->fold(n, g, w->sum + offset, w->error + offset, part->first_fold, part->last_fold);
     if (update == NULL)
         return;
-    Update u = *update;
-    u.l1 = u.l2 = u.decay = 0;
     if (part->measuring) {
         for (ptrdiff_t v = v0; v < v1; v++) {
             const ptrdiff_t at = (v - v0) * k->lanes;
             run->norms[w->first_bias_norm + v] =
-                k->norm(&u, MIN(k->lanes, n - at), w->packed + offset + at * k->itemsize, g + at * k->itemsize);
+                k->norm(update, MIN(k->lanes, n - at), w->packed + offset + at * k->itemsize, g + at * k->itemsize);
         }
         return;
     }
     states_at(w->state, offset, states);
-    k->update(&u, n, w->packed + offset, g, (void **)states, &none);
+    k->update(update, n, w->packed + offset, g, (void **)states, &none);
 }
 
-/* A use of W by an op forward: G = H^T D, of a transposed one G = D^T H; of radial basis functions C diag(sums) is subtracted. */
+/* A use of W by an op forward: G = H^T D, of a transposed one G = D^T H; of radial basis functions C diag(sums) is subtracted; of
+ * a scale G is the column sums of D * H. */
 typedef struct {
     const Op *op;
     Stripes right; /* D, or H */
@@ -89,7 +101,7 @@ static char *prepare_use(Part *part, const Weights *w, Use *use, ptrdiff_t v0, p
     char *at = transposed ? right->a[part->side] : right->d[part->side];
     use->right = (Stripes){at + (part->row * right->ld + v0 * k->lanes) * k->itemsize, right->ld, k->lanes, 0};
     use->sums = NULL;
-    if (w->radial) {
+    if (use->op->kind == OP_RBF) {
         use->sums = scratch;
         k->column_sums(rows, n, use->right.at, NULL, right->ld, 0, use->sums);
         scratch += n * k->itemsize;
@@ -110,7 +122,11 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
     const Kernels *k = run->k;
     const Op *op = use->op;
     const ptrdiff_t there = MIN(n, w->n_out - v0 * k->lanes); /* columns; others fill up the last stripe */
-    if (op->input == 0 && run->x_as_nonzeros && op->kind != OP_TRANSPOSED) {
+    if (op->kind == OP_SCALE) {
+        const Value *h = part->values + op->input; /* as wide as D, whose rows lie as far apart */
+        k->column_sums(part->rows, there, use->right.at, h->a[part->side] + (part->row * h->ld + v0 * k->lanes) * k->itemsize, h->ld,
+                       accumulate, g.at);
+    } else if (op->input == 0 && run->x_as_nonzeros && op->kind != OP_TRANSPOSED) {
         k->nonzeros_matmul(size, n, part->rows, &part->transposed, begin, &use->right, NULL, accumulate, &g);
     } else {
         char **const ht = part->values[op->input].ht_rows[part->side];
@@ -119,9 +135,9 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
         const Rows left = {by_rows ? ht + begin : rows + part->row, by_rows ? part->row : begin, by_rows ? ROWS : COLUMNS};
         k->matmul(size, n, part->rows, &left, &use->right, NULL, accumulate, &g);
     }
-    if (op->kind == OP_TRANSPOSED && there < n) /* where H may have f(0), or anything */
+    if ((op->kind == OP_TRANSPOSED || op->kind == OP_SCALE) && there < n) /* where H may have f(0), or anything */
         k->fill_rows(size, n - there, NULL, (char *)g.at + (there / k->lanes * g.stripe + there % k->lanes) * k->itemsize, g.ld);
-    if (w->radial)
+    if (op->kind == OP_RBF)
         k->rbf_centres(size, n, w->packed + (v0 * w->n_in + begin) * k->lanes * k->itemsize, w->n_in * k->lanes, use->sums, g.at,
                        g.stripe);
 }
@@ -169,8 +185,8 @@ static void step_panel(Part *part, const Update *update, Weights *w, ptrdiff_t v
 }
 
 /* G for stripes v0..v1 and panels p0..p1 of W over the chunk's rows from part->row on (unless there are none), and the optimizer's
- * step with it (unless `update` is NULL), a panel at a time. */
-static void update_part(Part *part, const Update *update, Weights *w, ptrdiff_t v0, ptrdiff_t v1, ptrdiff_t p0, ptrdiff_t p1,
+ * step with it (unless `updates`, of W and of b, is NULL), a panel at a time. */
+static void update_part(Part *part, const Update *updates, Weights *w, ptrdiff_t v0, ptrdiff_t v1, ptrdiff_t p0, ptrdiff_t p1,
                         int accumulate)
 {
     const Run *run = part->run;
@@ -180,7 +196,7 @@ static void update_part(Part *part, const Update *update, Weights *w, ptrdiff_t 
     char *scratch = part->scratch;
     Use use = {.op = NULL};
     if (p0 == 0)
-        update_biases(part, update, w, v0, v1, accumulate);
+        update_biases(part, updates != NULL ? updates + 1 : NULL, w, v0, v1, accumulate);
     if (rows && w->n_uses == 1) {
         use.op = run->forward + w->first_use;
         scratch = prepare_use(part, w, &use, v0, n, scratch);
@@ -205,25 +221,14 @@ static void update_part(Part *part, const Update *update, Weights *w, ptrdiff_t 
             add_use(part, w, &use, begin, size, v0, n, there, g);
             there = 1;
         }
-        step_panel(part, update, w, v0, v1, panel, g);
+        step_panel(part, updates, w, v0, v1, panel, g);
     }
 }
 
 /* ---- a member's part of all weights ---------------------------------------------------------------------------------------- */
 
-/* The update with what pulls these weights towards 0, which nothing does to centres. */
-static Update update_of(const Update *update, const Weights *w, double S)
-{
-    Update u = *update;
-    u.l1 = w->l1 / S;
-    u.l2 = w->l2 / S;
-    if (w->radial)
-        u.l1 = u.l2 = u.decay = 0;
-    return u;
-}
-
 /* This member's columns, in groups of stripes; of halved weights also of the second half of their rows. */
-static void update_columns(Part *part, const Update *update, Weights *w, int accumulate)
+static void update_columns(Part *part, const Update *updates, Weights *w, int accumulate)
 {
     const int halved = is_halved(w);
     for (int second = 0; second < 1 + halved; second++) {
@@ -232,7 +237,7 @@ static void update_columns(Part *part, const Update *update, Weights *w, int acc
         const ptrdiff_t groups = (mine.end - mine.begin + w->group - 1) / w->group;
         for (ptrdiff_t i = 0; i < groups; i++) {
             const ptrdiff_t v = mine.begin + nth(i, groups) * w->group;
-            update_part(part, update, w, v, MIN(v + w->group, mine.end), p0, p1, accumulate);
+            update_part(part, updates, w, v, MIN(v + w->group, mine.end), p0, p1, accumulate);
         }
     }
 }
@@ -242,7 +247,7 @@ static void update_columns(Part *part, const Update *update, Weights *w, int acc
 void update_weights(Part *part, const Update *update, int accumulate)
 {
     Run *run = part->run;
-    Update u;
+    Update both[2], *updates = update != NULL ? both : NULL;
     ptrdiff_t total = 0, before = 0;
     for (int i = 0; i < run->n_weight_sets; i++)
         if (!run->weights[i].by_columns && !run->weights[i].sparse_update)
@@ -251,15 +256,15 @@ void update_weights(Part *part, const Update *update, int accumulate)
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
         if (update != NULL)
-            u = update_of(update, w, part->penalty_scale);
+            updates_of(update, w, part->penalty_scale, updates);
         if (w->by_columns) {
-            update_columns(part, update != NULL ? &u : NULL, w, accumulate);
+            update_columns(part, updates, w, accumulate);
             continue;
         }
         if (w->sparse_update) {
             if (part->member == i % part->n_members)
-                update_biases(part, &u, w, 0, w->vectors, accumulate);
-            update_touched_rows(part, &u, w);
+                update_biases(part, updates + 1, w, 0, w->vectors, accumulate);
+            update_touched_rows(part, updates, w);
             continue;
         }
         for (ptrdiff_t v = 0; v < w->vectors; v += w->group) {
@@ -273,7 +278,7 @@ void update_weights(Part *part, const Update *update, int accumulate)
                 before += (MIN(w->panel, w->n_in - p * w->panel) + (w->n_in == 0)) * (end - v);
             }
             if (p0 < p1)
-                update_part(part, update != NULL ? &u : NULL, w, v, end, p0, p1, accumulate);
+                update_part(part, updates, w, v, end, p0, p1, accumulate);
         }
     }
 }
@@ -384,31 +389,29 @@ double update_flat(Run *run, double eta, int64_t t)
 {
     const Kernels *k = run->k;
     const int squared = state_of_squares(run->settings.rule) >= 0;
-    Update u = step_of(&run->settings, eta, t);
-    const double decay = u.decay;
+    Update update = step_of(&run->settings, eta, t), updates[2];
     double norms[2] = {0, 0}, penalty = 0;
     char *states[MAX_STATES];
     for (int measuring = run->settings.clip_norm > 0 || squared; measuring >= 0; measuring--) {
         for (int i = 0; i < 2 * run->n_weight_sets; i++) {
             const Weights *w = run->weights + i / 2;
             const int biases = i % 2;
+            const Update *u = updates + biases;
             const size_t offset = (w->offset + biases * w->n_in * w->n_out) * k->itemsize;
             const ptrdiff_t n = biases ? w->has_bias * w->n_out : w->n_in * w->n_out;
-            u.l1 = biases ? 0 : w->l1;
-            u.l2 = biases ? 0 : w->l2;
-            u.decay = biases || w->radial ? 0 : decay;
+            updates_of(&update, w, 1, updates);
             if (measuring) {
-                norms[1] = k->norm(&u, n, run->parameters + offset, run->gradient + offset);
+                norms[1] = k->norm(u, n, run->parameters + offset, run->gradient + offset);
                 norms[0] = norm_of(norms, 2);
             } else {
                 states_at(run->state, offset, states);
-                k->update(&u, n, run->parameters + offset, run->gradient + offset, (void **)states, &penalty);
+                k->update(u, n, run->parameters + offset, run->gradient + offset, (void **)states, &penalty);
             }
         }
         if (measuring && run->settings.clip_norm > 0)
-            u.scale = clipping(norms[0], run->settings.clip_norm);
+            update.scale = clipping(norms[0], run->settings.clip_norm);
         if (measuring && squared && run->settings.clip_value == 0 &&
-            !(norms[0] * u.scale < (k->itemsize == 4 ? 0x1p64 : 0x1p512)))
+            !(norms[0] * update.scale < (k->itemsize == 4 ? 0x1p64 : 0x1p512)))
             return norms[0];
     }
     for (int i = 0; i < run->n_weight_sets; i++) {

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from fastbp import RBF, Activation, Dense, LeakyReLU, Network, Parallel, Residual, Shared
+from fastbp import RBF, Activation, Dense, LeakyReLU, Network, Parallel, Residual, Scale, Shared
 
 N_INPUTS = 5
 CODE = Shared(Dense(4, "tanh", l2=0.3))
 SQUARE = Shared(Residual([Dense(5, "silu", l2=0.2), Dense(5)]), name="square")
+STRETCH = Shared(Scale())
 NETWORKS = {
     "activation": [Dense(6), Activation("tanh"), Dense(3), Activation(LeakyReLU(0.3))],
     "residual": [Dense(6, "tanh"), Residual([Dense(8, "gelu"), Dense(6)]), Activation("softplus"), Dense(2)],
@@ -17,12 +18,16 @@ NETWORKS = {
     "transposed": [CODE, CODE.transposed("tanh"), CODE, CODE.transposed()],
     "siamese": [Parallel([[CODE], [Activation("tanh"), CODE]]), Dense(2)],
     "radial": [Dense(4), Residual([RBF(4)]), Parallel([[RBF(3)], []]), Shared(RBF(6)), Dense(2)],
+    "scaled": [
+        Scale(), Dense(6), Scale(bias=False), Activation("tanh"), STRETCH, Residual([Dense(6, "silu"), STRETCH]),
+        Parallel([[Dense(2)], [Scale()]]), Scale(),
+    ],
     "no weights first": [Activation("silu"), Residual([Activation("tanh")]), Dense(3)],
     "output of parts": [Dense(3, "tanh"), Parallel([[Dense(2)], [], [Dense(1, "tanh")]])],
     "everything": [
         Parallel([[CODE], [Dense(3, "silu")], []]),
         Residual([Dense(5), SQUARE, Activation("tanh"), Dense(6)], projection="linear"),
-        Dense(4), CODE.transposed(), Activation("tanh"), SQUARE, Activation("tanh"), SQUARE,
+        Dense(4), CODE.transposed(), Activation("tanh"), SQUARE, Scale(), Activation("tanh"), SQUARE,
         Parallel([[Residual([RBF(5)])], [Dense(5)]], "add"), Dense(2),
     ],
 }  # fmt: skip

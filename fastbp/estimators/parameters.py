@@ -92,7 +92,7 @@ def check_network(mlp, model):
     if is_stochastic(mlp.solver):
         return
     dropout = {value.name: value.dropout for value in model.graph.values if value.dropout}
-    max_norm = [weights.layer.max_norm for weights in model.graph.weights if weights.layer.max_norm is not None]
+    max_norm = [weights.max_norm for weights in model.graph.weights if weights.max_norm is not None]
     for name, settings in (("dropout", dropout), ("max_norm", max_norm)):
         if settings:
             raise ValueError(

@@ -22,7 +22,7 @@ class FullBatch(Settings):
         """Raise ValueError if the rule cannot train this network."""
         check_in_dtype(model.dtype, optimizer=self)
         name, n = type(self).__name__, model.parameters.size
-        bounds = [w.layer.max_norm for w in model.graph.weights]
+        bounds = [w.max_norm for w in model.graph.weights]
         if any(bounds):
             raise ValueError(
                 f"{name} knows no constraints, max_norm of all layers must be None, got {bounds}; SGD, Adam, AdamW, "

@@ -3,8 +3,6 @@
 from collections import Counter
 from dataclasses import replace
 
-from .graph import Graph
-
 
 def fused(graph):
     """The same with each ``move, unit`` merged into the value that is moved, where that gives the same numbers.
@@ -27,7 +25,7 @@ def fused(graph):
     steps = [op for op in graph.forward if op.kind != "unit"]
     reads = Counter(op.input for op in steps) + Counter(graph.outputs.values())
     writes = Counter(op.output for op in steps)
-    new = Graph(graph.n_inputs, weights=graph.weights, places=graph.places, shared=graph.shared)
+    new = graph.without_values()
     number, merged = {0: 0}, set()  # of values there in the new graph, and those that have no op there
     for op in graph.forward:
         value = graph.values[op.output]

@@ -6,19 +6,22 @@ if a later consumer of the input has written it: the order of the program is the
     ``dense``        ``dC/dH = dC/dZ W^T``
     ``transposed``   ``dC/dH = dC/dZ W``
     ``rbf``          ``dC/dH = S W^T - H * (sums of the rows of S)``, ``S = 2 beta * dC/dZ``
+    ``scale``        ``dC/dH = dC/dZ * w``
     ``move, add``    ``dC/dH = dC/dZ[:, column:][:, :n]``
     ``unit``         ``dC/dZ = dC/dA * mask * f'(Z)``, in place
 
 The gradients of weights are taken at the end from all their uses in the order of the program: ``dC/dW = H^T dC/dZ``,
-of a transposed use ``dC/dZ^T H``.
+of a transposed use ``dC/dZ^T H``, of a scale the sums of the columns of ``H * dC/dZ``.
 """
+
+from dataclasses import replace
 
 from .graph import Op
 
 # the ops of gradients, by those of the forward program
 RULES = {
-    "dense": "dense_back", "transposed": "transposed_back", "rbf": "rbf_back", "move": "move_back", "add": "move_back",
-    "unit": "unit_back",
+    "dense": "dense_back", "transposed": "transposed_back", "rbf": "rbf_back", "scale": "scale_back",
+    "move": "move_back", "add": "move_back", "unit": "unit_back",
 }  # fmt: skip
 
 
@@ -36,8 +39,7 @@ def backward_of(graph, inputs=False):
         if op.kind == "unit":
             ops.append(Op("unit_back", op.output, op.output, op.weights))
         elif op.input or inputs:
-            ops.append(
-                Op(RULES[op.kind], op.output, op.input, op.weights, op.bias, op.column, op.input in written)
-            )  # fmt: skip
+            back = replace(op, kind=RULES[op.kind], input=op.output, output=op.input, accumulate=op.input in written)
+            ops.append(back)
             written.add(op.input)
     return ops

@@ -5,6 +5,7 @@ Layers write ops, one after the other, each of which makes a value from one that
     ``dense``        ``Z = H W + b``
     ``transposed``   ``Z = H W^T + b``
     ``rbf``          ``a_j = exp(-beta_j |h - w_j|^2)``, ``beta = exp(b)``
+    ``scale``        ``Z = H * w + b``, w and b for each column
     ``move``         ``Z[:, column:][:, :n] = H``, n being the columns of H
     ``add``          ``Z[:, column:][:, :n] += H``
     ``unit``         ``A = f(Z)``, in place, and the dropout of A
@@ -16,6 +17,8 @@ Every value has one ``unit``, after the last op that writes to it: the rows of Z
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 N_MAX = 2**31 - 1  # columns of a value, as BLAS counts them
 
 
@@ -23,20 +26,32 @@ N_MAX = 2**31 - 1  # columns of a value, as BLAS counts them
 class Weights:
     """``W (n_in, n_out)`` and, if there is one, ``b (n_out,)``, in a network's flat vector of parameters.
 
-    Of radial basis functions (`radial`) they are centres and the logarithms of beta. A bias alone has ``n_in = 0``.
+    What parameters start from and what pulls at them their role says:
+
+    - "weight": W of a product. It starts by its layer's initializer or the network's, and b with it; it alone has
+      penalties, weight decay and max-norm.
+    - "bias": b, unless W is a "centre". Alone, with ``n_in = 0``, it starts from 0.
+    - "scale": W that multiplies single features, ``n_in = 1``. It starts from `start`, b from 0.
+    - "centre": those of radial basis functions, and b, the logarithms of beta. Both are drawn.
     """
 
-    layer: object  # whose l1, l2, max_norm and initializer they have
+    layer: object  # whose l1, l2, max_norm and initializer a "weight" has
+    role: str
     n_in: int
     n_out: int
     has_bias: bool
-    radial: bool
     offset: int  # of W in the flat vector; b follows it
+    start: float = 1.0
 
     @property
     def size(self):
         """Number of parameters."""
         return (self.n_in + self.has_bias) * self.n_out
+
+    @property
+    def max_norm(self):
+        """Bound of the norm of each column of W; None for none."""
+        return self.layer.max_norm if self.role == "weight" else None
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,16 @@ class Value:
 
 
 @dataclass(frozen=True)
+class State:
+    """What a layer keeps and does not learn: `n` elements of a network's flat vector of layers' state."""
+
+    name: str  # begins with that of the layer
+    n: int
+    initial: object  # a number, or an array of n
+    offset: int
+
+
+@dataclass(frozen=True)
 class Op:
     """A step of a program, from one value to another (numbers in `Graph.values`)."""
 
@@ -62,6 +87,7 @@ class Op:
     bias: int = -1  # and of b, -1 for none
     column: int = 0
     accumulate: bool = False  # of gradients: add to what is there
+    state: int = -1  # the first of its numbers in `Graph.states`
 
 
 @dataclass
@@ -79,6 +105,8 @@ class Graph:
         Numbers of the values that are the network's outputs, by name; None is the name of a single one.
     shared : dict
         Layers that have one set of weights for all their places, by name.
+    states : list of State
+        What layers keep, each place of a shared one for itself.
     """
 
     n_inputs: int
@@ -88,6 +116,7 @@ class Graph:
     places: list = field(default_factory=list)
     outputs: dict = field(default_factory=dict)
     shared: dict = field(default_factory=dict)
+    states: list = field(default_factory=list)
 
     def __post_init__(self):
         self.values.append(Value("X", self.n_inputs))
@@ -99,6 +128,26 @@ class Graph:
     def n_parameters(self):
         """Length of the flat vector of parameters."""
         return self.weights[-1].offset + self.weights[-1].size if self.weights else 0
+
+    @property
+    def n_state(self):
+        """Length of the flat vector of layers' state."""
+        return self.states[-1].offset + self.states[-1].n if self.states else 0
+
+    def initial_state(self, dtype):
+        """What the layers' state begins with, a flat array."""
+        flat = np.empty(self.n_state, dtype)
+        for state, view in zip(self.states, self.state_views(flat).values(), strict=True):
+            view[:] = state.initial
+        return flat
+
+    def state_views(self, flat):
+        """The states of layers by their names, as views of a flat array."""
+        return {state.name: flat[state.offset : state.offset + state.n] for state in self.states}
+
+    def without_values(self):
+        """Another graph with the same weights and states, for other values and ops."""
+        return Graph(self.n_inputs, weights=self.weights, places=self.places, shared=self.shared, states=self.states)
 
     # ---- for layers -------------------------------------------------------------------------------------------------
 
@@ -144,7 +193,7 @@ class Graph:
         yield
         self._scopes.pop()
 
-    def new_weights(self, name, layer, n_in, n_out, has_bias=True, radial=False):
+    def new_weights(self, name, layer, n_in, n_out, has_bias=True, role="weight", start=1.0):
         """Number of new weights for a layer; within `sharing`, of those that its other places have.
 
         Raises
@@ -158,7 +207,7 @@ class Graph:
             key, scope[1] = tuple(scope), scope[1] + 1
             number = self._shared_weights.setdefault(key, number)
         if number == len(self.weights):
-            self.weights.append(Weights(layer, n_in, n_out, has_bias, radial, self.n_parameters))
+            self.weights.append(Weights(layer, role, n_in, n_out, has_bias, self.n_parameters, start))
         elif (there := self.weights[number]).n_in != n_in or there.n_out != n_out:
             raise ValueError(
                 f"layers: {name} is shared, and must have weights of the shape that it has elsewhere, "
@@ -166,12 +215,20 @@ class Graph:
             )
         return number
 
-    def dense(self, name, h, layer, n_out, has_bias=True, radial=False):
-        """Value of ``H W + b`` or radial basis functions with new weights, and their number; `finish` is to follow."""
-        number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, radial)
+    def new_state(self, name, n, initial=0.0):
+        """Number of a new state of `n` elements, which begins as `initial`, a number or an array."""
+        self.states.append(State(name, n, initial, self.n_state))
+        return len(self.states) - 1
+
+    def dense(self, name, h, layer, n_out, has_bias=True, role="weight"):
+        """Value of ``H W + b``, or for "centre" of radial basis functions, with new weights, and their number.
+
+        `finish` is to follow.
+        """
+        number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, role)
         z = self.value(name, n_out)
         bias = number if has_bias else -1
-        self.forward.append(Op("rbf" if radial else "dense", h, z, number, bias))
+        self.forward.append(Op("rbf" if role == "centre" else "dense", h, z, number, bias))
         self.places.append((number, bias, False))
         return z, number
 
@@ -183,10 +240,20 @@ class Graph:
                 f"layers: {name} must take the {w.n_out} units of the layer that it is the transposed of, got "
                 f"{self.values[h].n} for {layer!r}"
             )
-        bias = self.new_weights(name, layer, 0, w.n_in)
+        bias = self.new_weights(name, layer, 0, w.n_in, role="bias")
         z = self.value(name, w.n_in)
         self.forward.append(Op("transposed", h, z, number, bias))
         self.places.append((number, bias, True))
+        return z
+
+    def scale(self, name, h, layer, has_bias=True, start=1.0):
+        """Value of ``H * w + b`` with new weights, w starting from `start`; `finish` is to follow."""
+        n = self.values[h].n
+        number = self.new_weights(name, layer, 1, n, has_bias, "scale", start)
+        z = self.value(name, n)
+        bias = number if has_bias else -1
+        self.forward.append(Op("scale", h, z, number, bias))
+        self.places.append((number, bias, False))
         return z
 
     def move(self, h, z, column=0, add=False):

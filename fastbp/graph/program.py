@@ -14,9 +14,11 @@ class Program:
     values : list of tuple (n, unit, parameter, dropout, stream, buffer, learns)
         Values with the same buffer are never needed at once in a pass forward. Gradients of those that learn are needed
         for some weights' gradients.
-    weights : list of tuple (n_in, n_out, has_bias, radial, max_norm, offset)
-    forward, backward : list of tuple (kind, input, output, weights, bias, column, accumulate)
-        The gradient of X is among those backward.
+    weights : list of tuple (role, n_in, n_out, has_bias, max_norm, offset)
+    n_state : int
+        Length of the flat vector of layers' state.
+    forward, backward : list of tuple (kind, input, output, weights, bias, column, accumulate, state)
+        The gradient of X is among those backward. `state` is a place in that vector, -1 for none.
     outputs : list of int
     costs : list of tuple (loss, parameter, levels, fixed_logit, weight)
         Of each output, as `kernel_of` in losses.py gives them, and the factor of its loss.
@@ -24,6 +26,7 @@ class Program:
 
     values: list
     weights: list
+    n_state: int
     forward: list
     backward: list
     outputs: list
@@ -48,23 +51,25 @@ def program_of(graph, costs):
             (v.n, v.unit, v.parameter, v.dropout, v.stream, buffers[i], i in learning)
             for i, v in enumerate(graph.values)
         ],
-        [(w.n_in, w.n_out, w.has_bias, w.radial, w.layer.max_norm, w.offset) for w in graph.weights],
-        [_row(op) for op in graph.forward],
-        [_row(op) for op in backward_of(graph, inputs=True)],
+        [(w.role, w.n_in, w.n_out, w.has_bias, w.max_norm, w.offset) for w in graph.weights],
+        graph.n_state,
+        [_row(graph, op) for op in graph.forward],
+        [_row(graph, op) for op in backward_of(graph, inputs=True)],
         list(graph.outputs.values()),
         costs,
     )
 
 
-def _row(op):
-    return op.kind, op.input, op.output, op.weights, op.bias, op.column, op.accumulate
+def _row(graph, op):
+    state = graph.states[op.state].offset if op.state >= 0 else -1
+    return op.kind, op.input, op.output, op.weights, op.bias, op.column, op.accumulate, state
 
 
 def _learning(graph):
     """Values that weights make, or that are made from such."""
     learning = set()
     for op in graph.forward:
-        if op.kind in ("dense", "transposed", "rbf") or op.input in learning:
+        if op.weights >= 0 or op.input in learning:
             learning.add(op.output)
     return learning
 

@@ -82,9 +82,25 @@ def _rbf_gradient(D, H, Z, W, b):
     return product_over_rows(H, S) - W * column_sums(S), column_sums(D * Z)
 
 
-FORWARD = {"dense": _dense, "transposed": _transposed, "rbf": _rbf}
-BACKWARD = {"dense_back": _dense_back, "transposed_back": _transposed_back, "rbf_back": _rbf_back}
-GRADIENTS = {"dense": _dense_gradient, "transposed": _transposed_gradient, "rbf": _rbf_gradient}
+def _scale(H, W, b):
+    return H * W if b is None else H * W + b
+
+
+def _scale_back(D, H, W, b):
+    return D * W
+
+
+def _scale_gradient(D, H, Z, W, b):
+    return column_sums(D * H), column_sums(D)
+
+
+FORWARD = {"dense": _dense, "transposed": _transposed, "rbf": _rbf, "scale": _scale}
+BACKWARD = {
+    "dense_back": _dense_back, "transposed_back": _transposed_back, "rbf_back": _rbf_back, "scale_back": _scale_back
+}  # fmt: skip
+GRADIENTS = {
+    "dense": _dense_gradient, "transposed": _transposed_gradient, "rbf": _rbf_gradient, "scale": _scale_gradient
+}  # fmt: skip
 
 # ---- units and losses -----------------------------------------------------------------------------------------------
 

@@ -7,13 +7,14 @@ from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
 from .layer import Layer
 from .rbf import RBF
+from .scale import Scale
 from .shared import Shared, Transposed
 
 __all__ = [
     "ACTIVATIONS", "CLASSES", "ELU", "RBF", "Activation", "Dense", "Dropout", "Layer", "LeakyReLU", "Parallel",
-    "Residual", "Shared", "Transposed", "build", "from_json", "to_json", "unit_of",
+    "Residual", "Scale", "Shared", "Transposed", "build", "from_json", "to_json", "unit_of",
 ]  # fmt: skip
 
 # pickles name the package, as those of version 0.1.0 do, and not the file that a class happens to be in
-for _class in (ELU, RBF, Activation, Dense, Dropout, LeakyReLU, Parallel, Residual, Shared, Transposed):
+for _class in (ELU, RBF, Activation, Dense, Dropout, LeakyReLU, Parallel, Residual, Scale, Shared, Transposed):
     _class.__module__ = __name__

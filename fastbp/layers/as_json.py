@@ -10,9 +10,10 @@ from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
 from .layer import DEPTH, Layer
 from .rbf import RBF
+from .scale import Scale
 from .shared import Shared, Transposed
 
-_LAYERS = {cls.__name__: cls for cls in (RBF, Activation, Dropout, Parallel, Residual, Shared, Transposed)}
+_LAYERS = {cls.__name__: cls for cls in (RBF, Activation, Dropout, Parallel, Residual, Scale, Shared, Transposed)}
 
 
 def to_json(layer):

@@ -1,7 +1,6 @@
 """Layers of radial basis functions."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ..checks import check_number, check_size, make_plain
 from .layer import Layer
@@ -49,17 +48,11 @@ class RBF(Layer):
     n_units: int
     dropout: float = 0.0
 
-    # what a network asks of any layer
-    activation: ClassVar[str] = "rbf"
-    l1: ClassVar[float] = 0.0
-    l2: ClassVar[float] = 0.0
-    max_norm: ClassVar[None] = None
-
     def __post_init__(self):
         make_plain(self)
         check_size("n_units", self.n_units)
         object.__setattr__(self, "dropout", check_number("dropout", self.dropout, "[0, 1)"))
 
     def build(self, graph, h, name):
-        z, number = graph.dense(name, h, self, self.n_units, radial=True)
+        z, number = graph.dense(name, h, self, self.n_units, role="centre")
         return graph.finish(z, "rbf", dropout=self.dropout, weights=number)

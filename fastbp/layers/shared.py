@@ -2,7 +2,6 @@
 
 import secrets
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ..checks import check_number, make_plain
 from .activations import ELU, LeakyReLU, check_activation, unit_of
@@ -135,12 +134,6 @@ class Transposed(Layer):
     name: str
     activation: str | LeakyReLU | ELU = "identity"
     dropout: float = 0.0
-
-    # of its bias, what a network asks of all weights
-    l1: ClassVar[float] = 0.0
-    l2: ClassVar[float] = 0.0
-    max_norm: ClassVar[None] = None
-    initializer: ClassVar[str] = "zeros"
 
     def __post_init__(self):
         make_plain(self)

@@ -50,7 +50,8 @@ class LayerActivations:
         """The activations of X, a dict of `Activations` by the names of layers."""
         model, graph = self.model, self.model.graph
         X = model.check_X(X)
-        found = predicted(self.engine, model.parameters, X, None, None, X.shape[0], n_threads)
+        n = X.shape[0]
+        found = predicted(self.engine, model.parameters, model.layer_state, X, None, None, n, n_threads)
         parts = dict(zip(self.wanted, found if len(self.wanted) > 1 else [found], strict=True))
         for op in graph.forward:
             if op.kind == "rbf":

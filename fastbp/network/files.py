@@ -1,4 +1,5 @@
-"""Networks in files: an ``.npz`` archive with the settings as JSON and the parameters."""
+"""Networks in files: an ``.npz`` archive with the settings as JSON, the parameters, and the state of layers that have
+some."""
 
 import errno
 import json
@@ -36,6 +37,8 @@ def save(file, model):
     if model.loss_weights is not None:
         settings["loss_weights"] = dict(model.loss_weights)
     arrays = {"settings": np.array(json.dumps(settings)), "parameters": model.parameters}
+    if model.graph.states:
+        arrays["layer_state"] = model.layer_state
     if hasattr(file, "write"):
         np.savez(file, **arrays)
     else:
@@ -64,12 +67,16 @@ def load(file):
     try:
         with zipfile.ZipFile(file if hasattr(file, "read") else os.fsdecode(file)) as archive:
             settings = _settings(archive)
-            n_parameters = layers.build(settings["layers"], settings["n_inputs"]).n_parameters
-            with _array(archive, "parameters") as (stream, shape, dtype):
-                if shape != (n_parameters,) or dtype != np.dtype(settings["dtype"]):
-                    raise ValueError(f"parameters of {dtype} in shape {shape} do not fit the settings")
-                model = Model(**settings)
-                _fill(model.parameters, stream)
+            graph = layers.build(settings["layers"], settings["n_inputs"])
+            sizes = {"parameters": graph.n_parameters} | ({"layer_state": graph.n_state} if graph.states else {})
+            for name, size in sizes.items():
+                with _array(archive, name) as (_, shape, dtype):
+                    if shape != (size,) or dtype != np.dtype(settings["dtype"]):
+                        raise ValueError(f"{name} of {dtype} in shape {shape} do not fit the settings")
+            model = Model(**settings)
+            for name in sizes:
+                with _array(archive, name) as (stream, _, _):
+                    _fill(getattr(model, name), stream)
             return model
     except MemoryError:
         raise

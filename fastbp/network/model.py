@@ -45,6 +45,8 @@ class Model:
         As of `Network`.
     parameters : ndarray of shape (n_parameters,), default=None
         Not copied; one that can't be written to is for prediction alone. None: zeros.
+    layer_state : ndarray of shape (n_state,), default=None
+        Copied. None: what layers begin with.
 
     Attributes
     ----------
@@ -54,6 +56,8 @@ class Model:
         What the layers' own `l1` and `l2` are divided by, 1 unless it is set: the estimators' are for a sum over rows.
     parameters, weights, biases : ndarray and tuples of its views
         As of `Network`, one for each place of weights in the network.
+    layer_state : ndarray of shape (n_state,)
+        What layers keep and do not learn, changed in place by training.
     graph, fused : Graph
         Of the layers, with a value for each; and what the engine runs, with fewer.
     outputs : tuple of Output
@@ -72,6 +76,7 @@ class Model:
     def __init__(
         self, layers, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", initializer="sklearn",
         input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, parameters=None,
+        layer_state=None,
     ):  # fmt: skip
         layers = tuple(layers)
         if not layers or not all(isinstance(layer, Layer) for layer in layers):
@@ -98,6 +103,9 @@ class Model:
         self.engine = Engine(program_of(self.fused, [output.cost for output in self.outputs]), self.dtype.name)
         self.parameters = _zeros(self.graph.n_parameters, self.dtype) if parameters is None else parameters
         self.weights, self.biases = self.views(self.parameters)
+        self.layer_state = self.graph.initial_state(self.dtype)
+        if layer_state is not None:
+            self.layer_state[:] = layer_state
         self.ties = _check_ties(ties, self.graph, self.dtype)
         self.optimizer_state = None
         self.optimizer = self._settings = None
@@ -131,12 +139,12 @@ class Model:
         self._l2 = float(value)
 
     def __getstate__(self):
-        state = {name: getattr(self, name) for name in (*SETTINGS, "parameters")}
+        state = {name: getattr(self, name) for name in (*SETTINGS, "parameters", "layer_state")}
         return state | {"optimizer_state": self.optimizer_state and vars(self.optimizer_state)}
 
     def __setstate__(self, state):
         self.__init__(**{name: state[name] for name in SETTINGS if name in state})
-        self.parameters[:] = state["parameters"]
+        self.restore((state["parameters"], state.get("layer_state", self.layer_state)))
         self.optimizer_state = OptimizerState.copy_of(state["optimizer_state"])
 
     def views(self, flat):
@@ -157,10 +165,11 @@ class Model:
         return sets
 
     def before_output_unit(self):
-        """A model on the same parameters that predicts the last layer's z."""
+        """A model on the same parameters and state that predicts the last layer's z."""
         if self._linear is None:
             layers = [*self.layers[:-1], replace(self.layers[-1], activation="identity")]
             self._linear = Model(layers, self.n_inputs, None, dtype=self.dtype, parameters=self.parameters)
+            self._linear.layer_state = self.layer_state
         return self._linear
 
     # ---- inputs -----------------------------------------------------------------------------------------------------
@@ -194,16 +203,18 @@ class Model:
         """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`."""
         n = _n_rows(data, order)
         with threads.exclusive(self.engine), self.team(n_threads, n, n) as n_threads:
-            return self.engine.evaluate(self.parameters, data, order, gradient, n_threads)
+            return self.engine.evaluate(self.parameters, self.layer_state, data, order, gradient, n_threads)
 
     @property
     def penalties(self):
-        """Strengths of L1 and L2 as pairs, one for each of the graph's weights."""
+        """Strengths of L1 and L2 as pairs, one for each of the graph's weights; 0 unless their role is "weight"."""
         given = self.l1, self.l2, self.layer_penalty_divisor
         if self._penalties is None or self._penalties[0] != given:
             l1, l2, own = given
             pairs = [
                 (l1 if w.layer.l1 is None else w.layer.l1 / own, l2 if w.layer.l2 is None else w.layer.l2 / own)
+                if w.role == "weight"
+                else (0.0, 0.0)
                 for w in self.graph.weights
             ]
             self._penalties = given, pairs
@@ -271,10 +282,10 @@ class Model:
         The seed for what is random is drawn from `random_state`, if anything is.
 
         Returns a float64 array (n_batches, 3): data loss, penalty, and sum of weights S of each batch, all before its
-        update; and the mean of loss and penalty, NaN if it or a parameter is not finite. If `guarded` (X is dense),
-        parameters and the optimizer's state are left as they were then, as they are if an error other than
-        KeyboardInterrupt ends the epoch. With `penalty_over_weight` the penalty is divided by S, as scikit-learn's
-        alpha is.
+        update; and the mean of loss and penalty, NaN if it, a parameter or the layers' state is not finite. If
+        `guarded` (X is dense), all of these and the optimizer's state are left as they were then, as they are if an
+        error other than KeyboardInterrupt ends the epoch. With `penalty_over_weight` the penalty is divided by S, as
+        scikit-learn's alpha is.
         """
         n = _n_rows(data, order)
         batch_size = min(batch_size, n)
@@ -286,8 +297,8 @@ class Model:
             else:
                 rates = np.full(len(record), learning_rate, dtype=np.float64)
             loss = self.engine.train(
-                self.parameters, data, order, batch_size, self.settings_of(optimizer), rates, state.arrays, state.t,
-                self.penalties, self.tied_sets, penalty_over_weight, record, n_threads,
+                self.parameters, self.layer_state, data, order, batch_size, self.settings_of(optimizer), rates,
+                state.arrays, state.t, self.penalties, self.tied_sets, penalty_over_weight, record, n_threads,
                 self._randomness(random_state, augmentation), guarded,
             )  # fmt: skip
         return record, loss
@@ -306,9 +317,17 @@ class Model:
         seed = random_state.randint(2**32, size=2, dtype=np.uint32).tolist()
         return seed, self.input_dropout, self.input_noise, augmentation and augmentation.settings
 
-    def start_from(self, parameters):
-        """Take the values of these parameters, and drop what belongs to those before."""
-        self.parameters[:] = parameters
+    def snapshot(self):
+        """What training changes in the network itself, for `restore`: copies of parameters and layers' state."""
+        return self.parameters.copy(), self.layer_state.copy()
+
+    def restore(self, snapshot):
+        """Take the values of a snapshot."""
+        self.parameters[:], self.layer_state[:] = snapshot
+
+    def start_from(self, snapshot):
+        """Take the values of a snapshot, and drop what belongs to those before."""
+        self.restore(snapshot)
         self.engine.forget()
         self.optimizer_state = None
 
@@ -325,7 +344,7 @@ class Model:
             return self._predict_by_output(X, order, out, n, n_threads)
         if out is not None:
             check_out(out, (n, self.outputs[0].n), self.dtype, X)
-        return predicted(self.engine, self.parameters, X, order, out, n, n_threads)
+        return predicted(self.engine, self.parameters, self.layer_state, X, order, out, n, n_threads)
 
     def _predict_by_output(self, X, order, out, n, n_threads):
         """Predictions of heads, and of distributions, whose means they are."""
@@ -337,9 +356,10 @@ class Model:
                 for output, array in zip(self.outputs, outs, strict=True)
             )
         alone = len(self.outputs) == 1
+        place = places[0] if places and alone else places
         found = predicted(
-            self.engine, self.parameters, X, order, places[0] if places and alone else places, n, n_threads
-        )
+            self.engine, self.parameters, self.layer_state, X, order, place, n, n_threads
+        )  # fmt: skip
         found = [
             output.loss.means(a) if isinstance(output.loss, HistogramLoss) else a
             for output, a in zip(self.outputs, (found,) if alone else found, strict=True)
@@ -363,7 +383,8 @@ class Model:
         if name not in self._layer_engines:
             value = [value.name for value in self.graph.values].index(name)
             self._layer_engines[name] = engine_of(self.graph, [(value, "a")], self.dtype)
-        return predicted(self._layer_engines[name], self.parameters, X, None, None, X.shape[0], n_threads)
+        engine, n = self._layer_engines[name], X.shape[0]
+        return predicted(engine, self.parameters, self.layer_state, X, None, None, n, n_threads)
 
 
 def views_of(flat, shapes):
@@ -392,7 +413,7 @@ def _check_ties(ties, graph, dtype):
         if i != j and places[i][0] == places[j][0]:
             raise ValueError(f"ties must name two layers that don't share their weights anyway, got {tie!r}")
         a, b = (graph.weights[places[place][0]] for place in (i, j))
-        alike = (a.n_in, a.n_out, a.radial, places[i][2]) == (b.n_in, b.n_out, b.radial, places[j][2])
+        alike = (a.role, a.n_in, a.n_out, places[i][2]) == (b.role, b.n_in, b.n_out, places[j][2])
         if i == j or not alike:
             shapes = [(w.n_in, w.n_out) for w in (a, b)]
             raise ValueError(

@@ -1,5 +1,7 @@
 """The network as its users see it."""
 
+from types import MappingProxyType
+
 from sklearn.utils import check_random_state
 
 from ..optimizers import SGD
@@ -15,7 +17,7 @@ class Network(Derivatives):
     Parameters
     ----------
     layers : sequence of layers
-        From the first hidden layer to the output layer: `Dense`, `RBF`, `Activation`, `Dropout`, `Residual`,
+        From the first hidden layer to the output layer: `Dense`, `RBF`, `Scale`, `Activation`, `Dropout`, `Residual`,
         `Parallel`, `Shared` and `Transposed`. Each place in the list has weights of its own but for `Shared` ones.
     n_inputs : int
         Number of features.
@@ -59,7 +61,7 @@ class Network(Derivatives):
         - "orthogonal", or `Orthogonal` with a gain: orthonormal columns or rows;
         - "zeros": all units of a layer remain equal, to show that symmetry must be broken.
 
-        Biases are 0 but for "sklearn". `init_lsuv` is a rule that needs data. `RBF` has its own start.
+        Biases are 0 but for "sklearn". `init_lsuv` is a rule that needs data. `RBF` and `Scale` have their own start.
     input_dropout : float, default=0.0
         Probability with which each input is set to 0 in training, as `Dense` has it for outputs. X must be dense.
     input_noise : float, default=0.0
@@ -82,10 +84,13 @@ class Network(Derivatives):
         All parameters; layer by layer, weights then biases. Writing to it changes the network.
     weights : tuple of ndarray of shape (n_in, n_out)
         Views of `parameters`, one for each place where the network has weights, in the order of layers. Of an `RBF`,
-        its centres. All places of a `Shared` layer have views of the same weights, a `Transposed` one of their
-        transpose.
+        its centres; of a `Scale`, its factors, (1, n). All places of a `Shared` layer have views of the same weights, a
+        `Transposed` one of their transpose.
     biases : tuple of ndarray of shape (n_out,) or None
-        Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``; None of a projection, which has no bias.
+        Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``; None where there are no biases.
+    layer_state : read-only mapping of str to ndarray
+        What layers keep and do not learn, by the names of layers and their own, such as "1.mean". The arrays are views
+        of what the network has; writing to them changes it.
     l1, l2 : float
         May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype`, `initializer`,
         `input_dropout`, `input_noise`, `ties` and `loss_weights`.
@@ -147,6 +152,7 @@ class Network(Derivatives):
     ties = property(lambda self: self._model.ties)
     loss_weights = property(lambda self: self._model.loss_weights)
     parameters = property(lambda self: self._model.parameters)
+    layer_state = property(lambda self: MappingProxyType(self._model.graph.state_views(self._model.layer_state)))
     weights = property(lambda self: self._model.weights)
     biases = property(lambda self: self._model.biases)
 
@@ -450,7 +456,7 @@ class Network(Derivatives):
     # ---- files ------------------------------------------------------------------------------------------------------
 
     def save(self, file):
-        """Write settings and parameters to an ``.npz`` file (not the optimizer's state).
+        """Write settings, parameters and layers' state to an ``.npz`` file (not the optimizer's state).
 
         Parameters
         ----------

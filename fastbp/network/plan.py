@@ -143,7 +143,8 @@ def plan_of(model, mode, batch_size, n_threads, X):
         states = () if model.optimizer_state is None else model.optimizer_state.arrays
     none = (None,) * len(model.outputs)
     found = model.engine.describe(
-        mode, model.parameters, Data(X, none, none), n_rows, n_threads, ties, states, randomness, whole
+        mode, model.parameters, model.layer_state, Data(X, none, none), n_rows, n_threads, ties, states, randomness,
+        whole,
     )
     words = _Words(model, mode, min(n_rows, found["chunk"]))
     phases = tuple(
@@ -181,10 +182,10 @@ class _Words:
                 return f"{self._value(output)} = {self._unit(output)}"
             case "unit_back":
                 return f"{self._gradient(output)} *= {self._unit(output)}'"
-            case "dense" | "transposed" | "rbf":
+            case "dense" | "transposed" | "rbf" | "scale":
                 b = f", b{bias} {self._shape(bias, False)}" if bias >= 0 else ""
                 return f"{self._value(input_)} -> {self._value(output)}    W{weights} {self._shape(weights)}{b}"
-            case "dense_back" | "transposed_back" | "rbf_back":
+            case "dense_back" | "transposed_back" | "rbf_back" | "scale_back":
                 W = f"W{weights} {self._shape(weights)}"
                 return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}    {W}"
             case "move" | "add":

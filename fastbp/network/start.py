@@ -27,32 +27,38 @@ def random_state_of(random_state):
 def draw(model, random_state):
     """Draw the parameters, weights by weights, as the layers' rules or the network's say."""
     graph = model.fused
-    first = next(op for op in graph.forward if op.weights >= 0)
+    units = [graph.values[op.output].unit for op in graph.forward if op.kind in ("dense", "transposed", "rbf")]
     for weights, (W, b) in zip(graph.weights, model.sets(model.parameters), strict=True):
-        if weights.radial:
-            W[:] = random_state.normal(size=W.shape)
-            b[:] = -np.log(2 * len(W))
-        else:
-            rule = weights.layer.initializer or model.initializer
-            initialize(rule, random_state, W, b, graph.values[first.output].unit)
+        match weights.role:
+            case "weight":
+                rule = weights.layer.initializer or model.initializer
+                initialize(rule, random_state, W, b, units[0])
+            case "centre":
+                W[:] = random_state.normal(size=W.shape)
+                b[:] = -np.log(2 * len(W))
+            case "bias" | "scale":
+                W[:], b[:] = weights.start, 0
 
 
 def lsuv(model, random_state, X, n_threads):
     """What `Network.init_lsuv` does."""
-    if any(weights.radial for weights in model.graph.weights):
+    if any(weights.role == "centre" for weights in model.graph.weights):
         raise ValueError(f"init_lsuv is for networks of Dense, init_centres for RBF, got {model.layers!r}")
     X = _check_samples(model, X, n_threads)
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
-        parameters = np.zeros_like(model.parameters)
+        snapshot = parameters, _ = np.zeros_like(model.parameters), model.graph.initial_state(model.dtype)
+        for weights, (W, _) in zip(model.graph.weights, model.sets(parameters), strict=True):
+            if weights.role == "scale":
+                W[:] = weights.start
         for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
             initialize("orthogonal", random_state, W, b, "identity")
-            deviation = _value(model, parameters, X, op.output, "z", n_threads).std(dtype=np.float64)
+            deviation = _value(model, snapshot, X, op.output, "z", n_threads).std(dtype=np.float64)
             if not np.finfo(model.dtype).tiny < deviation < np.inf:
                 name = model.graph.values[op.output].name
                 raise ValueError(f"X must make every z vary; its variance is {deviation**2} in layer {name}")
             W /= deviation
-        model.start_from(parameters)
+        model.start_from(snapshot)
 
 
 def centres(model, random_state, X, n_threads):
@@ -60,11 +66,11 @@ def centres(model, random_state, X, n_threads):
     X = _check_samples(model, X, n_threads)
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
-        parameters = model.parameters.copy()
+        snapshot = parameters, _ = model.snapshot()
         for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
             if op.kind != "rbf":
                 continue
-            H = np.asarray(_value(model, parameters, X, op.input, "a", n_threads), model.dtype)  # as the core sees it
+            H = np.asarray(_value(model, snapshot, X, op.input, "a", n_threads), model.dtype)  # as the core sees it
             n_units = len(b)
             W[:] = H[random_state.choice(len(H), n_units, replace=len(H) < n_units)].T
             distance = cdist(H, W.T, "sqeuclidean").mean()
@@ -75,7 +81,7 @@ def centres(model, random_state, X, n_threads):
                     f"{distance} in layer {name}"
                 )
             b[:] = -np.log(distance)
-        model.start_from(parameters)
+        model.start_from(snapshot)
 
 
 def _check_samples(model, X, n_threads):
@@ -97,9 +103,9 @@ def _first_uses(graph, sets):
             yield op, sets[op.weights]
 
 
-def _value(model, parameters, X, value, part, n_threads):
-    """What a value of the graph, its z or its a, is with these parameters."""
+def _value(model, snapshot, X, value, part, n_threads):
+    """What a value of the graph, its z or its a, is with these parameters and layers' state."""
     if value == 0:
         return X
     engine = engine_of(model.graph, [(value, part)], model.dtype)
-    return predicted(engine, parameters, X, None, None, X.shape[0], n_threads)
+    return predicted(engine, *snapshot, X, None, None, X.shape[0], n_threads)

@@ -33,7 +33,7 @@ class Best(NamedTuple):
 
     loss: float
     n_steps: int
-    parameters: np.ndarray
+    snapshot: tuple
     optimizer_state: OptimizerState | None
 
 
@@ -64,15 +64,16 @@ def fit(
 
     def keep(error):
         """Whether what was learnt stays."""
-        return isinstance(error, KeyboardInterrupt) and np.isfinite(model.parameters).all()
+        return isinstance(error, KeyboardInterrupt) and all(np.isfinite(values).all() for values in model.snapshot())
 
     with threads.exclusive(model.engine), Undo(keep) as undo:
         state = model.optimizer_state
         undo.save_draws(random_state, uniform=True)
         undo.save_attribute(model, "optimizer_state")
         undo.save_values(model.parameters)
+        undo.save_values(model.layer_state)
         state = state and state.copy()
-        start = (model.parameters.copy(), state and state.copy()) if then == "retrain" else None
+        start = (model.snapshot(), state and state.copy()) if then == "retrain" else None
         model.optimizer_state = None if fresh else state
         history = training.run()
         best = training.best
@@ -87,7 +88,8 @@ def fit(
         if then is None or best is None or training.ended:
             return history
         if then == "retrain":
-            model.parameters[:], model.optimizer_state = start[0], None if fresh else start[1]
+            model.restore(start[0])
+            model.optimizer_state = None if fresh else start[1]
             limit = {"step_limit": best.n_steps}
         else:
             model.optimizer_state = best.optimizer_state
@@ -145,7 +147,7 @@ class Training:
         else:
             self._run_batches()
         if self.best is not None:
-            self.model.parameters[:] = self.best.parameters
+            self.model.restore(self.best.snapshot)
         return self.history()
 
     def history(self):
@@ -212,7 +214,7 @@ class Training:
         self.since_best += 1
         if loss < (np.inf if self.best is None else self.best.loss):
             state = self.model.optimizer_state
-            self.best = Best(loss, self.n_steps, self.model.parameters.copy(), state and state.copy())
+            self.best = Best(loss, self.n_steps, self.model.snapshot(), state and state.copy())
             self.since_best = 0
 
     def _print_epoch(self):

@@ -43,6 +43,7 @@ from fastbp import (
     Quantile,
     Residual,
     Rprop,
+    Scale,
     Shared,
     Transposed,
 )
@@ -61,6 +62,7 @@ LISTS = {
     "shared": [Dense(6), STEP, STEP],
     "tied": [CODE, CODE.transposed("tanh")],
     "rbf": [RBF(9)],
+    "scales": [Scale(), Dense(6, "relu"), Scale(bias=False)],
     "first dropout": [Dropout(0.1), Dense(8, "relu")],
 }
 

@@ -78,12 +78,14 @@ def graphs(draw):
         present = range(len(graph.values))
         h = draw(st.sampled_from([0, *present[-2:]]))  # the last ones are read more often
         n = graph.values[h].n
-        kind = draw(st.sampled_from(["dense", "shared", "rbf", "transposed", "add", "concatenate"]))
-        transposable = [j for j, w in enumerate(graph.weights) if not w.radial and w.n_in and w.n_out == n]
+        kind = draw(st.sampled_from(["dense", "shared", "rbf", "transposed", "scale", "add", "concatenate"]))
+        transposable = [j for j, w in enumerate(graph.weights) if w.role == "weight" and w.n_out == n]
         alike = [j for j in present if graph.values[j].n == n]
         if kind == "rbf":
-            z, number = graph.dense(f"{i}", h, layer, draw(st.integers(1, 4)), radial=True)
+            z, number = graph.dense(f"{i}", h, layer, draw(st.integers(1, 4)), role="centre")
             graph.finish(z, "rbf", weights=number)
+        elif kind == "scale":
+            finish(graph.scale(f"{i}", h, layer, has_bias=draw(st.booleans())))
         elif kind == "shared":
             for _ in range(2):
                 with graph.sharing(f"{i}", f"square {n}", layer):
@@ -155,7 +157,7 @@ def test_losses(rng, loss):
 @pytest.mark.parametrize("unit", [*UNITS, ("rbf", 0.0)], ids=str)
 def test_units(rng, unit):
     """Each parameter by itself, too."""
-    graph = two_layers(unit, radial=True) if unit[0] == "rbf" else two_layers(unit)
+    graph = two_layers(unit, role="centre") if unit[0] == "rbf" else two_layers(unit)
     parameters, *rest = problem(rng, graph, ["squared_error"])
     check(rng, graph, parameters, *rest)
     ops = backward_of(graph)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from fastbp import RBF, Activation, Dense, Dropout, LeakyReLU, Parallel, Residual, Shared, Transposed
+from fastbp import RBF, Activation, Dense, Dropout, LeakyReLU, Parallel, Residual, Scale, Shared, Transposed
 from fastbp.graph import backward_of, fused
 from fastbp.layers import build
 from fastbp.layers.layer import DEPTH
@@ -34,7 +34,7 @@ def shapes(graph):
 
 
 def weights(graph):
-    return [(w.n_in, w.n_out, w.has_bias, w.radial, w.offset) for w in graph.weights]
+    return [(w.role, w.n_in, w.n_out, w.has_bias, w.offset) for w in graph.weights]
 
 
 def test_a_chain_of_dense_layers():
@@ -45,7 +45,7 @@ def test_a_chain_of_dense_layers():
     ]  # fmt: skip
     assert shapes(graph) == {"X": 5, "0": 4, "1": 3, "2": 2}
     assert weights(graph) == [
-        (5, 4, True, False, 0), (4, 3, True, True, 24), (3, 2, True, False, 39),
+        ("weight", 5, 4, True, 0), ("centre", 4, 3, True, 24), ("weight", 3, 2, True, 39),
     ]  # fmt: skip
     assert graph.n_parameters == 47 and [w.layer.n_units for w in graph.weights] == [4, 3, 2]
     assert graph.outputs == {None: 3} and [v.stream for v in graph.values] == [0, 1, 2, 3]
@@ -81,8 +81,8 @@ def test_residual_with_projection_and_within_another():
         "identity 0", "dense 4+4: 0 -> 1", "identity 1",
     ]  # fmt: skip
     assert weights(graph) == [
-        (3, 5, True, False, 0), (3, 5, False, False, 20), (5, 2, True, False, 35), (3, 2, False, False, 47),
-        (2, 1, True, False, 53),
+        ("weight", 3, 5, True, 0), ("weight", 3, 5, False, 20), ("weight", 5, 2, True, 35), ("weight", 3, 2, False, 47),
+        ("weight", 2, 1, True, 53),
     ]  # fmt: skip
     assert graph.n_parameters == 56 and graph.places[1] == (1, -1, False)
 
@@ -151,7 +151,7 @@ def test_transposed():
         "dense 0+0: X -> 0", "identity 0", "dense 1+1: 0 -> 1", "tanh 1", "transposed 1+2: 1 -> 2", "relu 2 drop 0.25",
         "dense 1+1: 2 -> 3", "tanh 3", "transposed 1+3: 3 -> 4", "identity 4",
     ]  # fmt: skip
-    assert weights(graph)[1:] == [(5, 2, True, False, 25), (0, 5, True, False, 37), (0, 5, True, False, 42)]
+    assert weights(graph)[1:] == [("weight", 5, 2, True, 25), ("bias", 0, 5, True, 37), ("bias", 0, 5, True, 42)]
     assert graph.places[2:] == [(1, 2, True), (1, 1, False), (1, 3, True)]
     both = Shared(code.transposed())  # its bias too
     graph = build([Dense(5), code, both, code, both], 4)
@@ -162,6 +162,16 @@ def test_transposed():
 
 A = Shared(Dense(3), name="a")
 HEADS = Parallel({"a": [Dense(1)]})
+
+
+def test_scales():
+    graph = build([Scale(), Dense(4, "relu"), Scale(bias=False), Activation("tanh")], 3)
+    assert shown(fused(graph)) == [
+        "scale 0+0: X -> 0", "identity 0", "dense 1+1: 0 -> 1", "relu 1", "scale 2: 1 -> 2", "tanh 2",
+    ]  # fmt: skip
+    assert weights(graph) == [("scale", 1, 3, True, 0), ("weight", 3, 4, True, 6), ("scale", 1, 4, False, 22)]
+    assert graph.places == [(0, 0, False), (1, 1, False), (2, -1, False)]
+    assert [(op.kind, op.weights) for op in backward_of(graph) if op.kind == "scale_back"] == [("scale_back", 2)]
 
 
 @pytest.mark.parametrize(

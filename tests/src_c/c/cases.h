@@ -8,15 +8,16 @@ enum { MOST_VALUES = 12, MOST_STEPS = 20 };
 
 /* An op forward but for UNIT, which follows the last step that writes to a value; {0} ends a list. */
 typedef struct {
-    OpKind kind; /* DENSE, TRANSPOSED, RBF, MOVE, ADD */
+    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, MOVE, ADD */
     int input, output;
-    int weights, bias; /* of DENSE or TRANSPOSED; their numbers begin with 0 and have no gaps */
+    int weights, bias; /* of all but MOVE and ADD; their numbers begin with 0 and have no gaps */
     ptrdiff_t column;
 } Step;
 
 #define DENSE(input, output, w) {OP_DENSE, input, output, w, w, 0}
 #define BARE(input, output, w) {OP_DENSE, input, output, w, -1, 0} /* without bias */
 #define RADIAL(input, output, w) {OP_RBF, input, output, w, w, 0}
+#define SCALE(input, output, w, b) {OP_SCALE, input, output, w, b, 0}
 #define TRANSPOSED(input, output, w, b) {OP_TRANSPOSED, input, output, w, b, 0}
 #define MOVE(input, output, column) {OP_MOVE, input, output, -1, -1, column}
 #define ADD(input, output) {OP_ADD, input, output, -1, -1, 0}
@@ -74,6 +75,21 @@ static const Case CASES[] = {
     {.name = "residual of X, with zeros", .units = {200, 200, 200, 4},
      .steps = {DENSE(0, 1, 0), MOVE(0, 2, 0), ADD(1, 2), DENSE(2, 3, 1)},
      .activation = SOFTPLUS, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 150, .batch = 40, .zeros = 0.95, .weighted = 1},
+
+    /* scales of features */
+    {.name = "scales", .units = {9, 9, 21, 21, 3, 3},
+     .steps = {SCALE(0, 1, 0, 0), DENSE(1, 2, 1), SCALE(2, 3, 2, -1), DENSE(3, 4, 3), SCALE(4, 5, 4, 4)},
+     .activation = GELU, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAMW, .n_states = 2, .max_norm = 0.5},
+    {.name = "scales of large layers", .units = {200, 261, 261, 261, 133, 133, 4},
+     .steps = {DENSE(0, 1, 0), SCALE(1, 2, 1, 1), DENSE(2, 3, 2), DENSE(3, 4, 3), SCALE(4, 5, 4, -1), DENSE(5, 6, 5)},
+     .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = MOMENTUM, .n_states = 1,
+     .clip_norm = 0.2, .dropout = 0.2},
+    {.name = "one scale twice, behind csr", .units = {500, 40, 40, 40, 2},
+     .steps = {DENSE(0, 1, 0), SCALE(1, 2, 1, 1), SCALE(2, 3, 1, 1), DENSE(3, 4, 2)},
+     .activation = SOFTPLUS, .loss = CROSS_ENTROPY, .n_rows = 120, .batch = 33, .zeros = 0.95, .csr = 1},
+    {.name = "scales of X beside its products, with zeros", .units = {130, 130, 17, 147, 3},
+     .steps = {SCALE(0, 1, 0, 0), DENSE(0, 2, 1), MOVE(1, 3, 0), MOVE(2, 3, 130), DENSE(3, 4, 2)},
+     .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 700, .batch = 700, .zeros = 0.95, .rule = ADAM, .n_states = 2},
 
     /* branches side by side */
     {.name = "two branches", .units = {9, 5, 18, 23, 2},

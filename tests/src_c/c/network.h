@@ -75,7 +75,7 @@ static void append_rules(Run *run)
 {
     static const OpKind rules[N_OPS] = {
         [OP_DENSE] = OP_DENSE_BACK, [OP_TRANSPOSED] = OP_TRANSPOSED_BACK, [OP_RBF] = OP_RBF_BACK, [OP_MOVE] = OP_MOVE_BACK,
-        [OP_ADD] = OP_MOVE_BACK, [OP_UNIT] = OP_UNIT_BACK,
+        [OP_ADD] = OP_MOVE_BACK, [OP_SCALE] = OP_SCALE_BACK, [OP_UNIT] = OP_UNIT_BACK,
     };
     int written[MOST_VALUES] = {0};
     for (int i = 0; i < run->n_heads; i++)
@@ -123,12 +123,14 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
             if (step->bias >= 0)
                 set_weights(run->weights + step->bias, k, 0, out->n);
         } else if (step->weights >= 0) {
-            set_weights(run->weights + step->weights, k, n_in, out->n);
+            set_weights(run->weights + step->weights, k, step->kind == OP_SCALE ? 1 : n_in, out->n);
         }
         if (step->bias >= 0)
             run->weights[step->bias].has_bias = 1;
+        if (step->kind == OP_SCALE)
+            run->weights[step->weights].role = ROLE_SCALE;
         if (step->kind == OP_RBF)
-            run->weights[step->weights].radial = out->radial = 1, out->activation = EXP;
+            run->weights[step->weights].role = ROLE_CENTRE, out->radial = 1, out->activation = EXP;
         append_op(run, step);
         if (last_write[step->output] != i)
             continue;

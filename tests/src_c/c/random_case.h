@@ -15,7 +15,7 @@ static int pick(const int *from, int n) { return from[below(n)]; }
 typedef struct {
     Case c;
     int n_values, n_steps, n_weights;
-    int n_in[MOST_STEPS], n_out[MOST_STEPS], kind[MOST_STEPS]; /* of weights: shape, and the op that made them */
+    int n_in[MOST_STEPS], n_out[MOST_STEPS], kind[MOST_STEPS]; /* of weights: columns from and to, and the op that made them */
     int n_reads[MOST_VALUES];
 } Draft;
 
@@ -40,8 +40,9 @@ static int new_weights(Draft *d, int kind, int n_in, int n_out)
 /* A layer with new weights. */
 static void add_layer(Draft *d, int input, int n)
 {
-    const int kind = below(6) == 0 ? OP_RBF : OP_DENSE, w = new_weights(d, kind, d->c.units[input], n);
-    add_step(d, (Step){(OpKind)kind, input, new_value(d, n), w, kind == OP_DENSE && below(4) == 0 ? -1 : w, 0});
+    const int kind = PICK(OP_RBF, OP_SCALE, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE);
+    const int n_out = kind == OP_SCALE ? d->c.units[input] : n, w = new_weights(d, kind, d->c.units[input], n_out);
+    add_step(d, (Step){(OpKind)kind, input, new_value(d, n_out), w, kind != OP_RBF && below(4) == 0 ? -1 : w, 0});
 }
 
 /* A layer with weights that are there, if any fit the input. */
@@ -49,7 +50,7 @@ static void share_weights(Draft *d, int input)
 {
     for (int w = 0; w < d->n_weights; w++) {
         const int fits = d->n_in[w] == d->c.units[input], transposed = d->n_out[w] == d->c.units[input];
-        if (below(2) || d->n_in[w] == 0 || (!fits && (!transposed || d->kind[w] == OP_RBF)))
+        if (below(2) || d->n_in[w] == 0 || (!fits && (!transposed || d->kind[w] != OP_DENSE)))
             continue;
         const int n = fits ? d->n_out[w] : d->n_in[w];
         int bias = w; /* which another place of the same layer may have, or none */
