@@ -143,6 +143,8 @@ typedef struct Run {
     int penalty_over_weight;
     int bounded; /* some weights have a max_norm */
     int64_t t;   /* optimizer steps made */
+    int64_t first_averaged; /* the first of them that is in the average, if there is one, */
+    double average_decay;   /*   and the share in the new average that the old one has at most */
     /* arrays */
     char *parameters;
     char *gradient; /* GRADIENT, BACKWARD: flat */
@@ -272,9 +274,9 @@ void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m);
 void output_unit(Part *part, int head, ptrdiff_t row, ptrdiff_t m);
 
 /* update.c */
-Update step_of(const Settings *settings, double eta, int64_t t);
+Update step_of(const Run *run, double eta, int64_t t);
 void update_weights(Part *part, const Update *update, int accumulate);
-void bound_columns(Part *part);
+void bound_columns(Part *part, const Update *update);
 double clip_norm(Part *part, const Update *update);
 /* One update of flat parameters from a flat gradient: run's weights with their penalties, parameters, gradient, state, settings.
  * Returns 0; or, with nothing changed, the gradient's norm if the rule would divide by squares that overflow. */

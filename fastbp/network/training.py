@@ -14,6 +14,7 @@ from sklearn.utils import assert_all_finite
 
 from .. import threads
 from ..augmentation import ImageAugmentation
+from ..averaging import EMA, SWA
 from ..checks import check_finite, check_in_dtype
 from ..full_batch import FullBatch, Objective
 from ..optimizers import UpdateRule
@@ -39,10 +40,10 @@ class Best(NamedTuple):
 
 def fit(
     model, random_state, X, y, fresh, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data,
-    early_stopping, callback, verbose, n_threads, then, augmentation,
+    early_stopping, callback, verbose, n_threads, then, augmentation, average,
 ):  # fmt: skip
     """What `Network.fit` does, and `Network.partial_fit` with the optimizer's state that there is (not `fresh`)."""
-    _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then)
+    _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then, average)
     callbacks = _callbacks_of(callback)
     rows = model.check_rows(X, y, sample_weight)
     _check_randomness(model, optimizer, X, augmentation)
@@ -55,11 +56,11 @@ def fit(
     ):  # fmt: skip
         return fit_epoch(
             model, random_state, rows, (X, y), fresh, optimizer, batch_size or BATCH_SIZE, shuffle, n_threads,
-            augmentation,
+            augmentation, average,
         )  # fmt: skip
     training = Training(
         model, random_state, rows, {"X": [X], "y": arrays_of(y)}, optimizer, epochs, batch_size or BATCH_SIZE, shuffle,
-        callbacks, verbose, n_threads, augmentation, validation, early_stopping,
+        callbacks, verbose, n_threads, augmentation, average, validation, early_stopping,
     )  # fmt: skip
 
     def keep(error):
@@ -126,6 +127,7 @@ class Training:
     verbose: bool
     n_threads: int | None
     augmentation: ImageAugmentation | None
+    average: EMA | SWA | None
     validation: Rows | None
     early_stopping: int | None
     step_limit: int | None = None
@@ -183,7 +185,7 @@ class Training:
                 order = order[: _rows_of_steps(limit - self.n_steps, order, batch_size, weight)]
             _, loss = self.model.train_epoch(
                 self.data, order, batch_size, self.optimizer, n_threads=self.n_threads,
-                random_state=self.random_state, augmentation=self.augmentation,
+                random_state=self.random_state, augmentation=self.augmentation, average=self.average,
             )  # fmt: skip
             if self._end_epoch(loss) or self.n_steps == limit:
                 return
@@ -277,7 +279,9 @@ def check_optimizer(optimizer, dtype):
     check_in_dtype(dtype, optimizer=optimizer)
 
 
-def _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then):
+def _check_settings(
+    model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then, average
+):  # fmt: skip
     """TypeError or ValueError unless each setting is possible, also with the others and for this network."""
     if optimizer is not model.optimizer:  # it is immutable, and was checked when it became that
         check_optimizer(optimizer, model.dtype)
@@ -295,7 +299,14 @@ def _check_settings(model, optimizer, epochs, batch_size, validation_data, early
     if model.loss is None:
         raise ValueError("fit needs a network with a loss; with loss=None use forward, backward and step")
     threads.check_n_threads(n_threads)
+    if average is not None and not isinstance(average, EMA | SWA):
+        raise TypeError(f"average must be an EMA, a SWA or None, got {average!r}")
     if isinstance(optimizer, FullBatch):
+        if average is not None:
+            raise ValueError(
+                f"average must be None for {type(optimizer).__name__}, whose iterations have no noise to average, got "
+                f"{average!r}"
+            )
         if batch_size is not None:
             raise ValueError(
                 f"batch_size must be None for {type(optimizer).__name__}, which takes all rows at once, got "
