@@ -1,4 +1,4 @@
-"""What units, costs, rules, averages and regularizers take: ``python benchmarks/variants.py [--rounds 7] [--threads 1]``.
+"""What units, costs, rules, averages and regularizers take: ``python benchmarks/variants.py [--rounds 7]``.
 
 Prints as markdown the time of an epoch on 784-100-10 with batch 32 in float32, over that of SGD with momentum, ReLU and
 log-likelihood: medians of the ratios in rounds in which all variants take turns, each beside the yardstick.
