@@ -17,6 +17,7 @@ __version__ = version("fastbp")
 ISA = choose_isa(os.environ.get("FASTBP_ISA"))
 
 from .augmentation import ImageAugmentation  # noqa: E402
+from .averaging import EMA, SWA  # noqa: E402
 from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
 from .full_batch import BFGS, LBFGS, Newton, NewtonCG, Quickprop, Rprop  # noqa: E402
 from .initializers import Orthogonal, VarianceScaling  # noqa: E402
@@ -56,12 +57,12 @@ from .schedules import (  # noqa: E402
 )
 
 __all__ = [
-    "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm", "Checkpoint",
-    "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Exponential", "GroupNorm", "HistogramLoss", "Huber",
-    "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "LowRank", "Lp", "MLPClassifier", "MLPRegressor",
-    "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Prune", "Quantile", "Quickprop",
-    "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "StepDecay",
-    "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
+    "BFGS", "ELU", "EMA", "LBFGS", "RBF", "SGD", "SWA", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm",
+    "Checkpoint", "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Exponential", "GroupNorm", "HistogramLoss",
+    "Huber", "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "LowRank", "Lp", "MLPClassifier",
+    "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Prune",
+    "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared",
+    "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ cdef extern from "kernels.h" nogil:
         int fixed_logit
         const double *levels
         ptrdiff_t n_levels
-    enum: MAX_STATES
+    enum: AVERAGE, MAX_STATES
     ctypedef struct Augmentation:
         ptrdiff_t height, width
         double shift, rotation, scale, shear, elastic_alpha, elastic_sigma
@@ -129,7 +129,8 @@ cdef extern from "run.h" nogil:
         Augmentation augmentation
         uint32_t seed[2]
         int penalty_over_weight, bounded, batch_statistics, renews
-        int64_t t
+        int64_t t, first_averaged
+        double average_decay
         char *parameters
         char *gradient
         char *state[MAX_STATES]

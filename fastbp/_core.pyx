@@ -333,16 +333,18 @@ cdef class Engine(Workspace):
         return 0
 
     def train(self, parameters, layer_state, Data data, order, Py_ssize_t batch_size, settings, learning_rates, states, t,
-              penalties, ties, bint penalty_over_weight, record, int n_threads, randomness=None, bint guarded=False):
+              penalties, ties, bint penalty_over_weight, record, int n_threads, randomness=None, bint guarded=False,
+              average=None):
         """One epoch. settings, states: those of the optimizer; learning_rates: float64 vector, one for each batch; penalties:
         pairs (l1, l2), one for each of the weights; ties: triples (weights, weights, strength); t: int64 array of one, the
         optimizer's steps so far; record: float64 (n_batches, 3), receives loss, penalty and sum of weights of each batch;
         randomness: None, or seed (two 32-bit integers), dropout rate of inputs, input noise, and None or an
-        ImageAugmentation's settings.
+        ImageAugmentation's settings; average: None, or an array of the parameters' average, how many steps it has so far, and its
+        decay.
 
-        Returns the mean of the losses with their penalties; NaN if it, a parameter or the layers' state is not finite. `guarded` (X is
-        dense): parameters, layer_state, states and t are left as they were then, and where a signal's handler raises another error than
-        KeyboardInterrupt."""
+        Returns the mean of the losses with their penalties; NaN if it, a parameter, its average or the layers' state is not finite.
+        `guarded` (X is dense): parameters, average, layer_state, states and t are left as they were then, and where a signal's handler
+        raises another error than KeyboardInterrupt."""
         cdef Running running = Running(self, None)
         cdef Run run
         cdef Augmentation *a
@@ -369,6 +371,9 @@ cdef class Engine(Workspace):
             fill_states(states, run.state)
             run.penalty_over_weight, run.guarded, run.weights_in_place = penalty_over_weight, guarded, in_place
             run.t = steps[0]
+            if average is not None:
+                values, n_averaged, run.average_decay = average
+                run.state[AVERAGE], run.first_averaged = memory_of(values, True), run.t - n_averaged + 1
             run.record = <double *>memory_of(record, True)
             if batch_size != self.paced_batch:
                 memset(&self.pace, 0, sizeof(Pace))

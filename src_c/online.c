@@ -101,7 +101,8 @@ void train_online(Run *run)
     char *p = run->scratch + aligned(run->n_weight_sets * sizeof(ChainLayer));
     Update updates[AT_ONCE];
     const Update *at[AT_ONCE];
-    const int corrected = run->settings.rule == ADAM || run->settings.rule == ADAMW; /* by the number of the step */
+    /* by the number of the step */
+    const int differ = run->settings.rule == ADAM || run->settings.rule == ADAMW || run->state[AVERAGE] != NULL;
     Chain chain = {
         .layers = layers, .n = run->n_weight_sets, .cost = run->heads->cost, .weight = run->heads->weight, .x = run->x,
         .y = run->heads->y, .x_in_place = run->x_in_place, .y_in_place = reads_in_place(run->k, &run->heads->y),
@@ -126,8 +127,8 @@ void train_online(Run *run)
             if (run->sample_weights != NULL && run->record[3 * i + 2] == 0)
                 continue;
             /* most are like the one before */
-            if (n == 0 || corrected || t < 2 || run->learning_rates[i] != eta)
-                updates[n++] = step_of(&run->settings, run->learning_rates[i], t + 1);
+            if (n == 0 || differ || t < 2 || run->learning_rates[i] != eta)
+                updates[n++] = step_of(run, run->learning_rates[i], t + 1);
             eta = run->learning_rates[i];
             at[i - begin] = updates + n - 1;
             t++;

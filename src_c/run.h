@@ -148,6 +148,8 @@ typedef struct Run {
     int batch_statistics; /* batch normalisation takes those of the batch, not the layers' own */
     int renews;           /* and leaves them as the layers' own; without TRAIN */
     int64_t t;   /* optimizer steps made */
+    int64_t first_averaged; /* the first of them that is in the average, if there is one, */
+    double average_decay;   /*   and the share in the new average that the old one has at most */
     /* arrays */
     char *parameters;
     char *gradient; /* GRADIENT, BACKWARD: flat */
@@ -282,12 +284,12 @@ void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m);
 void output_unit(Part *part, int head, ptrdiff_t row, ptrdiff_t m);
 
 /* update.c */
-Update step_of(const Settings *settings, double eta, int64_t t);
+Update step_of(const Run *run, double eta, int64_t t);
 /* The optimizer's step with gradients that are there, or the norms of those. */
 void update_weights(Part *part, const Update *update);
 /* The gradients of weights over the rows at hand, added to those of the rows before, and the step with them if it is to be made. */
 void update_rows(Part *part);
-void bound_columns(Part *part);
+void bound_columns(Part *part, const Update *update);
 double clip_norm(Part *part, const Update *update);
 /* One update of flat parameters from a flat gradient: run's weights with their penalties, parameters, gradient, state, settings.
  * Returns 0; or, with nothing changed, the gradient's norm if the rule would divide by squares that overflow. */

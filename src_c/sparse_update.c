@@ -6,7 +6,8 @@
 
 enum { GROUP_ROWS = 32 }; /* of W, whose gradients are in cache when the optimizer takes them */
 
-/* Without penalties a gradient of 0 changes nothing, neither W nor the sums of its squares; and nothing else is to be done with W. */
+/* Without penalties a gradient of 0 changes nothing, neither W nor the sums of its squares; and nothing else is to be done with W,
+ * such as to average it. */
 int updates_sparsely(const Run *run, const Weights *w, ptrdiff_t chunk)
 {
     const Settings *s = &run->settings;
@@ -16,7 +17,7 @@ int updates_sparsely(const Run *run, const Weights *w, ptrdiff_t chunk)
     for (int i = 0; i < run->n_ties; i++)
         if (run->weights + run->ties[i].i == w || run->weights + run->ties[i].j == w)
             return 0;
-    if (chunk < run->batch || run->n_sections || s->clip_norm > 0 || s->weight_decay > 0)
+    if (chunk < run->batch || run->n_sections || s->clip_norm > 0 || s->weight_decay > 0 || run->state[AVERAGE] != NULL)
         return 0;
     return w->l1 == 0 && w->l2 == 0 && w->max_norm == 0 && w->flat_mask == NULL && w->n_uses == 1 && w->n_in > 1024 &&
            4 * run->n_nonzeros < w->n_in * batches;

@@ -17,8 +17,8 @@ static int has_moderate_weights(const Run *run, int member, int n_members)
         const Range mine = share(size_of(w), member, n_members);
         const size_t offset = mine.begin * run->k->itemsize;
         moderate = moderate && run->k->all_below(mine.end - mine.begin, w->packed + offset, SMALL);
-        for (int j = 0; j < MAX_STATES && w->state[j] != NULL; j++)
-            moderate = moderate && run->k->all_below(mine.end - mine.begin, w->state[j] + offset, SMALL_STATE);
+        for (int j = 0; j < MAX_STATES; j++)
+            moderate = moderate && (w->state[j] == NULL || run->k->all_below(mine.end - mine.begin, w->state[j] + offset, SMALL_STATE));
     }
     return moderate;
 }
@@ -141,7 +141,7 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
     part->first_fold = 1;
     part->loss = part->ties = (Total){0, 0};
     if (run->mode == TRAIN)
-        update = step_of(&run->settings, run->learning_rates[batch], t[0] + 1);
+        update = step_of(run, run->learning_rates[batch], t[0] + 1);
     part->update = whole ? &update : NULL;
     for (ptrdiff_t first = start; first < start + m; first += part->rows) {
         begin_chunk(part, first, MIN(run->chunk, start + m - first));
@@ -158,7 +158,7 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
             barrier(part);
     }
     if (run->bounded)
-        bound_columns(part);
+        bound_columns(part, &update);
     if (part->member == 0) {
         run->record[3 * batch] = value_of(&part->loss) / S;
         run->record[3 * batch + 1] = value_of(&part->ties);
@@ -288,6 +288,8 @@ static void check_finite(Run *run, int member, int n_members)
         finite = finite && run->k->all_below(n, w->packed + mine.begin * run->k->itemsize, INFINITY);
         if (squares >= 0)
             finite = finite && run->k->all_below(n, w->state[squares] + mine.begin * run->k->itemsize, INFINITY);
+        if (w->state[AVERAGE] != NULL)
+            finite = finite && run->k->all_below(n, w->state[AVERAGE] + mine.begin * run->k->itemsize, INFINITY);
     }
     if (!finite)
         __atomic_fetch_add(&run->n_not_finite, 1, __ATOMIC_RELAXED);

@@ -3,10 +3,18 @@
 
 #include <string.h>
 
+/* What the parameters of step t have in their average: of the n-th that is averaged 9 / (10 + n) at least. */
+static double share_of(const Run *run, int64_t t)
+{
+    const double n = (double)(t - run->first_averaged + 1);
+    return run->state[AVERAGE] == NULL ? 0 : MAX(1 - run->average_decay, 9 / (10 + n));
+}
+
 /* The update of step t (from 1) at learning rate eta, but for penalties, which are the layers' own. */
-Update step_of(const Settings *settings, double eta, int64_t t)
+Update step_of(const Run *run, double eta, int64_t t)
 {
     Update u;
+    const Settings *settings = &run->settings;
     const int corrected = settings->rule == ADAM || settings->rule == ADAMW;
     const double root = corrected ? sqrt(1 - pow(settings->beta_2, (double)t)) : 1;
     memset(&u, 0, sizeof(Update));
@@ -18,6 +26,7 @@ Update step_of(const Settings *settings, double eta, int64_t t)
     u.learning_rate = eta;
     u.decay = eta * settings->weight_decay;
     u.scale = 1;
+    u.average = share_of(run, t);
     u.clip = settings->clip_value > 0 ? settings->clip_value : INFINITY;
     if (u.rule == MOMENTUM && t > 1)
         u.learning_rate *= 1 - settings->dampening;
@@ -32,7 +41,8 @@ Update step_of(const Settings *settings, double eta, int64_t t)
 
 /* ---- a part of some weights ------------------------------------------------------------------------------------------------ */
 
-/* The updates of W and of b: their roles say how fast they learn, and what pulls them towards 0. */
+/* The updates of W and of b: their roles say how fast they learn, and what pulls them towards 0. Of what is to be bounded there is no
+ * average yet. */
 static void updates_of(const Run *run, const Update *update, const Weights *w, double S, Update *updates)
 {
     for (int biases = 0; biases < 2; biases++) {
@@ -47,6 +57,7 @@ static void updates_of(const Run *run, const Update *update, const Weights *w, d
         u->decay = pulled ? u->decay * factor : 0;
         u->l1 = pulled ? w->l1 / S : 0;
         u->l2 = pulled ? w->l2 / S : 0;
+        u->average = biases || w->max_norm == 0 ? u->average : 0;
     }
 }
 
@@ -372,8 +383,19 @@ void run_ties(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     }
 }
 
+/* This stripe of W, whole columns, into its average. */
+static void average_stripe(const Kernels *k, const Weights *w, double share, ptrdiff_t v)
+{
+    const ptrdiff_t n = w->row_major ? MIN(k->lanes, w->n_out - v * k->lanes) : w->n_in * k->lanes;
+    const size_t row = w->n_out * k->itemsize;
+    const char *from = stripe_at(k, w, w->packed, v);
+    char *to = stripe_at(k, w, w->state[AVERAGE], v);
+    for (ptrdiff_t i = 0; i < (w->row_major ? w->n_in : 1); i++)
+        k->average(share, n, from + i * row, to + i * row);
+}
+
 /* Max-norm: this member's stripes of the weights that have it, whole columns, once all updates are made. */
-void bound_columns(Part *part)
+void bound_columns(Part *part, const Update *update)
 {
     Run *run = part->run;
     const Kernels *k = run->k;
@@ -389,6 +411,8 @@ void bound_columns(Part *part)
                                                  w->max_norm);
             if (bounded && w->wt != NULL && !w->row_major)
                 update_transpose(k, w, v, 0, w->n_in);
+            if (update->average != 0)
+                average_stripe(k, w, update->average, v);
         }
     }
     barrier(part);
@@ -432,7 +456,7 @@ double update_flat(Run *run, double eta, int64_t t)
 {
     const Kernels *k = run->k;
     const int squared = state_of_squares(run->settings.rule) >= 0;
-    Update update = step_of(&run->settings, eta, t), updates[2];
+    Update update = step_of(run, eta, t), updates[2];
     double norms[2] = {0, 0}, penalty = 0;
     char *states[MAX_STATES];
     for (int measuring = run->settings.clip_norm > 0 || squared; measuring >= 0; measuring--) {

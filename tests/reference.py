@@ -68,6 +68,16 @@ def update(settings, w, g, state, t, rate, l1=0.0, l2=0.0, weights=1.0, factors=
     return np.where(kept, w, new)
 
 
+def average(a, w, share):
+    """The new average of parameters that have become w, which has this share in it."""
+    return a + share * (w - a)
+
+
+def average_share(decay, n):
+    """That share after the n-th step, from 1, of an exponential moving average."""
+    return 1 - min(decay, (1 + n) / (10 + n))
+
+
 def threefry(key, x0, x1, rounds=13):
     """Threefry-2x32 of the counters (x0, x1) with a key of two words, as src_c/kernels.c has it."""
     x0, x1 = np.broadcast_arrays(np.asarray(x0, np.uint32), np.asarray(x1, np.uint32))

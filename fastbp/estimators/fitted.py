@@ -181,7 +181,7 @@ class FittedModelMixin:
         return state
 
     def __setstate__(self, state):
-        state = {"hidden_layers": None, **state}  # of version 0.1.0, which had none
+        state = {"hidden_layers": None, "average": None, **state}  # of version 0.1.0, which had neither
         if "_best_parameters" in state:  # of version 0.1.0, whose layers had no state
             best = state.pop("_best_parameters")
             state["_best"] = best if best is None else (best, np.empty(0), None)

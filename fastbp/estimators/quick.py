@@ -81,6 +81,7 @@ def partial_fit(mlp, *args, **kwargs):
         undo.save_attributes(mlp)
         undo.save_length(mlp.loss_curve_)
         undo.save_attributes(mlp._optimizer)
+        undo.save_attribute(model.optimizer_state, "average")
         before = int(model.optimizer_state.t[0])
         order, (put_back, arguments) = quick.order_of(mlp, n)
         undo.actions.append((put_back, arguments))

@@ -93,7 +93,7 @@ def train_epoch(mlp, model, data, order, batch_size, guarded=False):
     optimizer = mlp._optimizer
     return model.train_epoch(
         data, order, batch_size, optimizer.rule, learning_rate=optimizer.learning_rate, penalty_over_weight=True,
-        n_threads=mlp.n_threads, random_state=mlp._random_state, guarded=guarded,
+        n_threads=mlp.n_threads, random_state=mlp._random_state, guarded=guarded, average=mlp.average,
     )  # fmt: skip
 
 

@@ -322,7 +322,7 @@ class Model:
 
     def train_epoch(
         self, data, order, batch_size, optimizer, *, learning_rate=None, penalty_over_weight=False, n_threads=None,
-        random_state=None, augmentation=None, guarded=False,
+        random_state=None, augmentation=None, guarded=False, average=None,
     ):  # fmt: skip
         """One epoch over the rows in `order` (int64; None: all as they stand).
 
@@ -332,7 +332,8 @@ class Model:
         update; and the mean of loss and penalty, NaN if it, a parameter or the layers' state is not finite. If
         `guarded` (X is dense), all of these and the optimizer's state are left as they were then, as they are if an
         error other than KeyboardInterrupt ends the epoch. With `penalty_over_weight` the penalty is divided by S, as
-        scikit-learn's alpha is.
+        scikit-learn's alpha is. An `average`, by EMA or SWA, is what the network has after the epoch, whatever ended
+        it; the optimizer's state has the parameters to go on from.
         """
         n = _n_rows(data, order)
         batch_size = min(batch_size, n)
@@ -343,11 +344,19 @@ class Model:
                 rates = state.learning_rates(optimizer, len(record))
             else:
                 rates = np.full(len(record), learning_rate, dtype=np.float64)
-            loss = self.engine.train(
-                self.parameters, self.layer_state, data, order, batch_size, self.settings_of(optimizer), rates,
-                state.arrays, state.t, self.penalties, self.tied_sets, penalty_over_weight, record, n_threads,
-                self._randomness(random_state, augmentation), guarded,
-            )  # fmt: skip
+            settings, randomness = self.settings_of(optimizer), self._randomness(random_state, augmentation)
+            averaged, t = state.begin_average(average, self.parameters), int(state.t[0])
+            try:
+                loss = self.engine.train(
+                    self.parameters, self.layer_state, data, order, batch_size, settings, rates, state.arrays, state.t,
+                    self.penalties, self.tied_sets, penalty_over_weight, record, n_threads, randomness, guarded,
+                    averaged and averaged.of_steps,
+                )  # fmt: skip
+                if averaged is not None and loss == loss:  # not NaN
+                    averaged.add_epoch(state.epochs, self.parameters)
+            finally:
+                if averaged is not None:
+                    averaged.end_epoch(int(state.t[0]) - t, self.parameters)
         return record, loss
 
     def team(self, n_threads, batch_size, n):

@@ -260,7 +260,7 @@ class Network(Derivatives):
         n_threads=None,
         then=None,
         augmentation=None,
-        prune=None,
+        prune=None, average=None,
     ):
         """Train from the current parameters, with fresh optimizer state.
 
@@ -316,6 +316,13 @@ class Network(Derivatives):
         prune : Prune, default=None
             Which weights to make 0 for good, and when. Early stopping counts from the last pruning on. With
             ``then="retrain"`` it must count steps. Not for full-batch rules.
+        average : EMA or SWA, default=None
+            An average of the parameters that training goes through, which the network has after each epoch, in the end
+            and on Ctrl-C: validation, early stopping, callbacks and costs after an epoch are those of the average.
+            Training losses are those of the parameters that are learnt. These are kept with the optimizer's state:
+            `partial_fit` with the same setting and kind of rule goes on from them, and the average goes on too. `fit`,
+            another setting, and a change of the parameters, as by `step` or the return to an earlier epoch, begin a new
+            average with the parameters that the network has. Not for full-batch rules.
 
         Returns
         -------
@@ -334,7 +341,7 @@ class Network(Derivatives):
         """
         return training.fit(
             self._model, self._random_state, X, y, True, optimizer, epochs, batch_size, sample_weight, shuffle,
-            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation, prune,
+            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation, prune, average,
         )  # fmt: skip
 
     def partial_fit(
@@ -354,15 +361,15 @@ class Network(Derivatives):
         n_threads=None,
         then=None,
         augmentation=None,
-        prune=None,
+        prune=None, average=None,
     ):
-        """Train on, with the optimizer's state, and the place in its schedule, as the last call left them.
+        """Train on, with the optimizer's state, the place in its schedule, and an average, as the last call left them.
 
         Newton, NewtonCG, BFGS and LBFGS have no state and start anew. Arguments, results and errors as in `fit`.
         """
         return training.fit(
             self._model, self._random_state, X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle,
-            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation, prune,
+            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation, prune, average,
         )  # fmt: skip
 
     # ---- prediction -------------------------------------------------------------------------------------------------
@@ -439,8 +446,8 @@ class Network(Derivatives):
         Parameters
         ----------
         mode : {"train", "gradient", "loss", "predict", "forward", "backward"}, default="train"
-            "train" is a step of `fit`, but for what an optimizer's `clip_norm` and a layer's `max_norm` add; "gradient"
-            is `value_and_gradient`, "loss" that without the gradient.
+            "train" is a step of `fit`, but for what an optimizer's `clip_norm`, a layer's `max_norm` and an average
+            add; "gradient" is `value_and_gradient`, "loss" that without the gradient.
         batch_size : int, default=32
             Rows of a batch; in modes other than "train" all rows, if X is None.
         n_threads : int, default=1

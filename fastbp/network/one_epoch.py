@@ -35,7 +35,9 @@ class History:
     second: "History | None" = None
 
 
-def fit_epoch(model, random_state, rows, given, fresh, optimizer, batch_size, shuffle, n_threads, augmentation):
+def fit_epoch(
+    model, random_state, rows, given, fresh, optimizer, batch_size, shuffle, n_threads, augmentation, average,
+):  # fmt: skip
     """What `Network.fit` does with ``epochs=1``, of checked arguments and dense rows, made from X and y, the `given`.
 
     The engine writes nothing back that is not finite, and nothing that may fail comes after it.
@@ -52,6 +54,7 @@ def fit_epoch(model, random_state, rows, given, fresh, optimizer, batch_size, sh
         if fresh:
             model.optimizer_state = None
         state = model.state_of(optimizer)
+        undo.save_attribute(state, "average")
         before = int(state.t[0])
         order = None
         if shuffle:
@@ -60,7 +63,7 @@ def fit_epoch(model, random_state, rows, given, fresh, optimizer, batch_size, sh
         try:
             _, loss = model.train_epoch(
                 data, order, batch_size, optimizer, n_threads=n_threads, random_state=random_state,
-                augmentation=augmentation, guarded=True,
+                augmentation=augmentation, guarded=True, average=average,
             )  # fmt: skip
         finally:
             made_step = state.t[0] > before

@@ -73,8 +73,8 @@ class Plan:
         Whether weights and the optimizer's state are used where they lie, as packing them does not repay.
     sparse_update : bool
         Whether an update passes over those weights of the first layer whose columns of X have no nonzeros in the batch,
-        as nothing would change them: `SGD` without momentum and `Adagrad` do so, where nothing penalizes or bounds
-        these weights and gradients are not clipped by norm.
+        as nothing would change them: `SGD` without momentum and `Adagrad` do so, where nothing penalizes, bounds or
+        averages these weights and gradients are not clipped by norm.
     halved : str or None
         The layer whose middle stripe of columns two members may share, as its sum is made in two halves.
     chunk : int

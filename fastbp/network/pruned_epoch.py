@@ -39,5 +39,7 @@ def _prune(model, sparsity):
     )
     if not all(map(operator.is_, masks, model.masks)):
         model.masks = masks
-        for flat in (model.parameters, *model.optimizer_state.arrays):
+        average = model.optimizer_state.average
+        averaged = () if average is None else (average.values, average.learnt)
+        for flat in (model.parameters, *model.optimizer_state.arrays, *averaged):
             model.apply_masks(flat)

@@ -14,6 +14,7 @@ from sklearn.utils import assert_all_finite
 
 from .. import threads
 from ..augmentation import ImageAugmentation
+from ..averaging import EMA, SWA
 from ..checks import check_finite, check_in_dtype
 from ..full_batch import FullBatch, Objective
 from ..optimizers import UpdateRule
@@ -41,15 +42,15 @@ class Best(NamedTuple):
 
 def fit(
     model, random_state, X, y, fresh, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data,
-    early_stopping, callback, verbose, n_threads, then, augmentation, prune,
+    early_stopping, callback, verbose, n_threads, then, augmentation, prune, average,
 ):  # fmt: skip
     """What `Network.fit` does, and `Network.partial_fit` with the optimizer's state that there is (not `fresh`)."""
-    _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then)
+    _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then, average)
     callbacks = _callbacks_of(callback)
     rows = model.check_rows(X, y, sample_weight)
     _check_randomness(model, optimizer, X, augmentation)
     if prune is not None:
-        _check_pruning(prune, optimizer, rows.X.shape[0], epochs, batch_size or BATCH_SIZE, fresh, then)
+        _check_pruning(prune, average, optimizer, rows.X.shape[0], epochs, batch_size or BATCH_SIZE, fresh, then)
     validation = None if validation_data is None else _validation_rows(model, validation_data)
     if then is not None and _are_indices(rows) != _are_indices(validation):
         raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
@@ -59,11 +60,11 @@ def fit(
     ):  # fmt: skip
         return fit_epoch(
             model, random_state, rows, (X, y), fresh, optimizer, batch_size or BATCH_SIZE, shuffle, n_threads,
-            augmentation,
+            augmentation, average,
         )  # fmt: skip
     training = Training(
         model, random_state, rows, {"X": [X], "y": arrays_of(y)}, optimizer, epochs, batch_size or BATCH_SIZE, shuffle,
-        callbacks, verbose, n_threads, augmentation, validation, early_stopping, prune,
+        callbacks, verbose, n_threads, augmentation, validation, early_stopping, prune, average,
     )  # fmt: skip
 
     def keep(error):
@@ -137,6 +138,7 @@ class Training:
     validation: Rows | None
     early_stopping: int | None
     prune: Prune | None
+    average: EMA | SWA | None
     step_limit: int | None = None
     cost_limit: float | None = None
 
@@ -198,6 +200,7 @@ class Training:
         arguments = self.data, order, batch_size, self.optimizer
         settings = {
             "n_threads": self.n_threads, "random_state": self.random_state, "augmentation": self.augmentation,
+            "average": self.average,
         }  # fmt: skip
         if self.prune is None:
             return self.model.train_epoch(*arguments, **settings)[1]
@@ -294,7 +297,9 @@ def check_optimizer(optimizer, dtype):
     check_in_dtype(dtype, optimizer=optimizer)
 
 
-def _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then):
+def _check_settings(
+    model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then, average
+):  # fmt: skip
     """TypeError or ValueError unless each setting is possible, also with the others and for this network."""
     if optimizer is not model.optimizer:  # it is immutable, and was checked when it became that
         check_optimizer(optimizer, model.dtype)
@@ -312,7 +317,14 @@ def _check_settings(model, optimizer, epochs, batch_size, validation_data, early
     if model.loss is None:
         raise ValueError("fit needs a network with a loss; with loss=None use forward, backward and step")
     threads.check_n_threads(n_threads)
+    if average is not None and not isinstance(average, EMA | SWA):
+        raise TypeError(f"average must be an EMA, a SWA or None, got {average!r}")
     if isinstance(optimizer, FullBatch):
+        if average is not None:
+            raise ValueError(
+                f"average must be None for {type(optimizer).__name__}, whose iterations have no noise to average, got "
+                f"{average!r}"
+            )
         if batch_size is not None:
             raise ValueError(
                 f"batch_size must be None for {type(optimizer).__name__}, which takes all rows at once, got "
@@ -352,7 +364,7 @@ def _check_randomness(model, optimizer, X, augmentation):
         raise ValueError(f"X must be dense with {used[0]}, got a sparse matrix")
 
 
-def _check_pruning(prune, optimizer, n_rows, epochs, batch_size, fresh, then):
+def _check_pruning(prune, average, optimizer, n_rows, epochs, batch_size, fresh, then):
     """TypeError or ValueError if the pruning does not fit the other arguments."""
     if not isinstance(prune, Prune):
         raise TypeError(f"prune must be a Prune or None, got {prune!r}")
@@ -366,6 +378,8 @@ def _check_pruning(prune, optimizer, n_rows, epochs, batch_size, fresh, then):
             "prune must have per='step' with then='retrain', which makes as many steps but other epochs, got "
             f"{prune!r}"
         )
+    if isinstance(average, SWA) and prune.per == "step":
+        raise ValueError(f"prune must have per='epoch' with a SWA, which averages what epochs end with, got {prune!r}")
     length = epochs * (1 if prune.per == "epoch" else -(-n_rows // batch_size))
     if fresh and prune.last >= length:
         raise ValueError(f"prune must end before training does, which has {length} {prune.per}s, got {prune!r}")

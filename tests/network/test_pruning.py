@@ -10,7 +10,7 @@ from network_cases import OPTIMIZERS
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from fastbp import LBFGS, SGD, Adam, Dense, Dropout, LowRank, Network, Prune, Residual, Rprop, Shared
+from fastbp import EMA, LBFGS, SGD, SWA, Adam, Dense, Dropout, LowRank, Network, Prune, Residual, Rprop, Shared
 from fastbp.pruning import remaining
 
 
@@ -281,3 +281,22 @@ def test_it_is_a_setting():
     prune = Prune(0.5, 1, 4, 2)
     assert prune == Prune(**prune.get_params()) and hash(prune) == hash(prune.set_params(every=2))
     assert pickle.loads(pickle.dumps(prune)) == prune and prune.set_params(end=9).end == 9
+
+
+# ---- with averages --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("average", [EMA(0.9), SWA(3)])
+def test_averages_are_pruned_too(problem, average):
+    """What is pruned is 0 in the average and in the parameters that are learnt, which go on together."""
+    net = make()
+    net.fit(*problem, epochs=10, prune=Prune(0.8, end=6), average=average)
+    assert zeros(net) == n_zeros(net, 0.8)
+    learnt = net._model.optimizer_state.average.learnt
+    assert_array_equal(learnt == 0, net.parameters == 0)
+    assert (learnt != net.parameters).any()
+
+
+def test_an_average_of_epochs_needs_prunings_between_epochs(problem):
+    with pytest.raises(ValueError, match="prune must have per='epoch' with a SWA"):
+        make().fit(*problem, epochs=10, prune=Prune(0.8, end=6, per="step"), average=SWA(3))

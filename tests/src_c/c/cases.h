@@ -39,30 +39,31 @@ typedef struct {
     int n_states;
     double clip_norm, max_norm, dropout, noise, tie; /* tie: of the second and third weights */
     int keep_every; /* of a chain's values, others are made again; 0: keep all */
+    double average;                                  /* decay of the parameters' average; 0: none */
 } Case;
 
 static const Case CASES[] = {
     /* chains */
-    {.name = "online", .units = {4, 8, 1}, .activation = LOGISTIC, .loss = SQUARED_ERROR, .n_rows = 60, .batch = 1},
+    {.name = "online", .units = {4, 8, 1}, .activation = LOGISTIC, .loss = SQUARED_ERROR, .n_rows = 60, .batch = 1, .average = 0.9},
     {.name = "wide", .units = {784, 100, 10}, .activation = RELU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 200, .batch = 64,
-     .rule = NESTEROV, .n_states = 1},
+     .rule = NESTEROV, .n_states = 1, .average = 0.9},
     {.name = "zeros", .units = {300, 130, 40, 5}, .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 130, .batch = 50,
      .zeros = 0.9, .weighted = 1, .rule = ADAM, .n_states = 2},
     {.name = "csr", .units = {500, 70, 3}, .activation = GELU, .loss = CROSS_ENTROPY, .n_rows = 200, .batch = 33, .zeros = 0.95,
      .csr = 1, .rule = ADAMW, .n_states = 2, .clip_norm = 0.1},
     {.name = "csr in place", .units = {33000, 33, 2}, .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 50, .batch = 20,
-     .zeros = 0.999, .csr = 1, .rule = MOMENTUM, .n_states = 1},
+     .zeros = 0.999, .csr = 1, .rule = MOMENTUM, .n_states = 1, .average = 0.9},
     {.name = "chunks", .units = {60, 256, 7}, .activation = SILU, .loss = HUBER, .n_rows = 700, .batch = 700, .weighted = 1,
-     .rule = RMSPROP_CENTERED, .n_states = 3},
+     .rule = RMSPROP_CENTERED, .n_states = 3, .average = 0.9},
     {.name = "folds", .units = {3, 9, 2}, .activation = SOFTPLUS, .loss = POISSON, .n_rows = 9000, .batch = 9000,
      .rule = ADAGRAD, .n_states = 1, .clip_norm = 0.5},
     {.name = "ties", .units = {80, 80, 80, 80, 4}, .activation = ELU, .loss = SQUARED_ERROR, .n_rows = 256, .batch = 64,
-     .rule = MOMENTUM, .n_states = 1, .max_norm = 0.7, .dropout = 0.3, .noise = 0.1, .tie = 0.2},
+     .rule = MOMENTUM, .n_states = 1, .max_norm = 0.7, .dropout = 0.3, .noise = 0.1, .tie = 0.2, .average = 0.9},
     {.name = "radial", .units = {12, 50, 20, 3}, .steps = {RADIAL(0, 1, 0), DENSE(1, 2, 1), DENSE(2, 3, 2)},
      .activation = SOFTMAX, .loss = ABSOLUTE_ERROR, .n_rows = 250, .batch = 40, .rule = RMSPROP_MOMENTUM, .n_states = 2},
-    {.name = "linear", .units = {1, 1}, .loss = SQUARED_ERROR, .n_rows = 17, .batch = 5},
+    {.name = "linear", .units = {1, 1}, .loss = SQUARED_ERROR, .n_rows = 17, .batch = 5, .average = 0.9},
     {.name = "large, one after the other", .units = {130, 520, 260, 130, 12}, .activation = TANH, .loss = SQUARED_ERROR,
-     .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.2},
+     .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.2, .average = 0.9},
     {.name = "made again", .units = {9, 20, 17, 30, 5, 40, 3}, .activation = GELU, .loss = SQUARED_ERROR, .n_rows = 130,
      .batch = 50, .rule = ADAM, .n_states = 2, .dropout = 0.2, .keep_every = 2},
     {.name = "large, made again", .units = {130, 260, 520, 260, 130, 12}, .activation = TANH, .loss = SQUARED_ERROR,
@@ -88,7 +89,7 @@ static const Case CASES[] = {
     {.name = "scales", .units = {9, 9, 21, 21, 3, 3},
      .steps = {SCALE(0, 1, 0, 0), DENSE(1, 2, 1), SCALE(2, 3, 2, -1), DENSE(3, 4, 3), SCALE(4, 5, 4, 4)},
      .activation = GELU, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAMW, .n_states = 2, .max_norm = 0.5,
-     .per_role = 1},
+     .per_role = 1, .average = 0.9},
     {.name = "scales of large layers", .units = {200, 261, 261, 261, 133, 133, 4},
      .steps = {DENSE(0, 1, 0), SCALE(1, 2, 1, 1), DENSE(2, 3, 2), DENSE(3, 4, 3), SCALE(4, 5, 4, -1), DENSE(5, 6, 5)},
      .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = MOMENTUM, .n_states = 1,
@@ -158,7 +159,8 @@ static const Case CASES[] = {
      .clip_norm = 0.05},
     {.name = "encoder, decoder, encoder", .units = {13, 5, 13, 5},
      .steps = {DENSE(0, 1, 0), TRANSPOSED(1, 2, 0, 1), DENSE(2, 3, 0)},
-     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 32, .rule = ADAM, .n_states = 2, .max_norm = 0.5},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 32, .rule = ADAM, .n_states = 2, .max_norm = 0.5,
+     .average = 0.9},
     {.name = "large tied autoencoder", .units = {300, 135, 261, 135, 300},
      .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), TRANSPOSED(2, 3, 1, 2), TRANSPOSED(3, 4, 0, 3)},
      .activation = SOFTPLUS, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.2},

@@ -141,6 +141,8 @@ static Learner start(const Network *net, const Case *c)
         put(l.parameters, itemsize, net->n_parameters + i, 0.5);
     for (int j = 0; j < c->n_states; j++)
         l.states[j] = memset(get(size), 0, size);
+    if (c->average > 0)
+        l.states[AVERAGE] = memcpy(get(size), l.parameters, size);
     for (ptrdiff_t i = 0; i < n_batches; i++)
         l.rates[i] = 0.01;
     return l;
@@ -158,6 +160,7 @@ static Run begin_training(const Network *net, void *program, const Case *c, Lear
     Run run = begin(net, program, TRAIN, c->batch, l->parameters);
     run.settings = l->settings, run.learning_rates = l->rates, run.record = l->record, run.pace = &l->pace, run.t = l->t;
     memcpy(run.state, l->states, sizeof l->states);
+    run.average_decay = c->average, run.first_averaged = 1;
     run.bounded = c->max_norm > 0;
     for (int i = 0; i < run.n_weight_sets; i++)
         if (run.weights[i].n_in > 0)
@@ -204,6 +207,8 @@ static void train(const Network *net, void *program, const Case *c, Learner *l, 
     keep(results, &run.loss, sizeof run.loss);
     keep(results, l->record, (size_t)(3 * ((c->n_rows + c->batch - 1) / c->batch)) * sizeof(double));
     keep(results, l->parameters, learnt_size(net));
+    if (c->average > 0)
+        keep(results, l->states[AVERAGE], (size_t)net->n_parameters * run.k->itemsize);
 }
 
 /* A run that is stopped at the n-th look: the members leave together, whatever n is. */
@@ -416,8 +421,8 @@ static int online_is_alike(const Network *net, const Case *c)
         }
         alike = alike && l[0].t == l[1].t && fabs(losses[0] - losses[1]) <= 1e-4 * (1 + fabs(losses[0]));
         alike = alike && (lists || are_alike(l[0].parameters, l[1].parameters, net->n_parameters, net->run.k->itemsize));
-        for (int j = 0; j < c->n_states; j++)
-            alike = alike && (lists || are_alike(l[0].states[j], l[1].states[j], net->n_parameters, net->run.k->itemsize));
+        for (int j = 0; j < MAX_STATES; j++)
+            alike = alike && (!l[0].states[j] || lists || are_alike(l[0].states[j], l[1].states[j], net->n_parameters, net->run.k->itemsize));
         end(l), end(l + 1);
     }
     free(program);

@@ -83,6 +83,43 @@ def test_no_rule(k, dtype, rng):
 
 
 @pytest.mark.parametrize("rule", kt.RULES)
+@pytest.mark.parametrize("extras", [{}, {"clip": 0.4, "l1": 0.1}])
+def test_update_averages_what_it_makes(k, dtype, rng, rule, extras):
+    """And else makes the same."""
+    for n in [*SIZES, 4000]:
+        w, g, a = (rng.normal(size=n).astype(dtype) for _ in range(3))
+        results = []
+        for share in (0, 0.3):
+            u = kt.Update(rule, learning_rate=0.1, momentum=0.8, epsilon=1e-3, average=share, **extras)
+            new, states, cost = w.copy(), [np.full(n, 0.5, dtype) for _ in range(kt.RULES[rule])], c_double(0)
+            average, check = guarded((n,), dtype)
+            average[:] = a
+            k.update(byref(u), n, pointer(new), pointer(g), pointer(kt.states(states, average)), byref(cost))
+            assert_allclose(average, reference.average(a.astype(float), new, share), **tolerance(dtype))
+            results.append([cost.value, new, *states])
+            check()
+        for one, other in zip(*results, strict=True):
+            assert_array_equal(one, other)
+
+
+def test_average(k, dtype, rng):
+    for n in SIZES:
+        w, (average, check) = rng.normal(size=n).astype(dtype), guarded((n,), dtype)
+        average[:] = rng.normal(size=n)
+        for share in (0.0, 1e-4, 0.5, 1.0):
+            expected = reference.average(average.astype(float), w, share)
+            k.average(share, n, pointer(w), pointer(average))
+            assert_allclose(average, expected, **tolerance(dtype))
+        check()
+    for bad in (np.nan, np.inf):  # spoils no other element; what is not finite does not come back
+        w, average = np.ones(19, dtype), np.ones(19, dtype)
+        w[[1, 17]] = bad
+        k.average(0.5, 19, pointer(w), pointer(average))
+        assert_array_equal(np.flatnonzero(~np.isfinite(average)), [1, 17])
+        assert_array_equal(average[[0, 2, 18]], 1)
+
+
+@pytest.mark.parametrize("rule", kt.RULES)
 @pytest.mark.parametrize("extras", [{}, {"clip": 1.0, "decay": 0.1, "proximal": 0.1}])
 def test_update_nonfinite(k, dtype, rule, extras):
     """NaN stays NaN, whatever bounds there are, and spoils no other element."""
