@@ -26,6 +26,7 @@ from .layers import (  # noqa: E402
     Activation,
     Dense,
     Dropout,
+    Embed,
     LeakyReLU,
     Parallel,
     Residual,
@@ -49,9 +50,9 @@ from .schedules import (  # noqa: E402
 
 __all__ = [
     "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "CosineWarmRestarts",
-    "Cyclical", "Dense", "Dropout", "Exponential", "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling",
-    "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal",
-    "Parallel", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Shared",
+    "Cyclical", "Dense", "Dropout", "Embed", "Exponential", "HistogramLoss", "Huber", "ImageAugmentation",
+    "InverseScaling", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle",
+    "Orthogonal", "Parallel", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Shared",
     "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 

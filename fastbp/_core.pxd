@@ -58,11 +58,13 @@ cdef extern from "program.h" nogil:
         int radial, buffer, is_output, learns, halved, keeps_transpose
         uint32_t stream
     ctypedef int OpKind
-    enum: OP_TRANSPOSED
+    enum:
+        OP_TRANSPOSED
+        OP_EMBED
     ctypedef struct Op:
         OpKind kind
         int input, output, weights, bias, accumulate
-        ptrdiff_t column
+        ptrdiff_t column, source, n
     ctypedef enum Split:
         BY_ROWS, BY_COLUMNS, ALONE, BY_WEIGHTS
     ctypedef struct Phase:

@@ -11,6 +11,7 @@
 
 #include "ops/activation.h"
 #include "ops/rbf.h"
+#include "ops/embed.h"
 #include "ops/loss.h"
 #include "ops/optimizer.h"
 #include "ops/noise.h"

@@ -77,13 +77,12 @@ static void append_backward(Run *run)
             continue;
         Op *op = run->ops + run->n_ops++;
         *op = run->backward[i];
-        const Value *in = run->values + op->input, *out = run->values + op->output;
         if (op->kind == OP_MOVE_BACK)
-            op->by_columns = op[-1].by_columns && op->column == 0 && in->n == out->n;
+            op->by_columns = op[-1].by_columns && moves_all(run, op);
         else if (op->kind == OP_UNIT_BACK)
-            op->by_columns = op[-1].by_columns && out->activation != SOFTMAX;
+            op->by_columns = op[-1].by_columns && run->values[to].activation != SOFTMAX;
         else
-            op->by_columns = in->by_columns;
+            op->by_columns = run->values[op->input].by_columns;
     }
 }
 

@@ -6,12 +6,15 @@ if a later consumer of the input has written it: the order of the program is the
     ``dense``        ``dC/dH = dC/dZ W^T``
     ``transposed``   ``dC/dH = dC/dZ W``
     ``rbf``          ``dC/dH = S W^T - H * (sums of the rows of S)``, ``S = 2 beta * dC/dZ``
-    ``move, add``    ``dC/dH = dC/dZ[:, column:][:, :n]``
+    ``move, add``    ``dC/dH[:, source:][:, :n] = dC/dZ[:, column:][:, :n]``, and 0 elsewhere
     ``unit``         ``dC/dZ = dC/dA * mask * f'(Z)``, in place
 
-The gradients of weights are taken at the end from all their uses in the order of the program: ``dC/dW = H^T dC/dZ``,
-of a transposed use ``dC/dZ^T H``.
+X that ``embed`` reads has none. The gradients of weights are taken at the end from all their uses in the order of the
+program: ``dC/dW = H^T dC/dZ``, of a transposed use ``dC/dZ^T H``; to row k of a table ``embed`` adds the rows of
+``dC/dZ[:, column:][:, :n_out]`` that have k in x.
 """
+
+from dataclasses import replace
 
 from .graph import Op
 
@@ -35,9 +38,9 @@ def backward_of(graph, inputs=False):
     for op in reversed(graph.forward):
         if op.kind == "unit":
             ops.append(Op("unit_back", op.output, op.output, op.weights))
-        elif op.input or inputs:
+        elif op.kind in RULES and (op.input or inputs):
             ops.append(
-                Op(RULES[op.kind], op.output, op.input, op.weights, op.bias, op.column, op.input in written)
-            )  # fmt: skip
+                replace(op, kind=RULES[op.kind], input=op.output, output=op.input, accumulate=op.input in written)
+            )
             written.add(op.input)
     return ops

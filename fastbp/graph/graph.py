@@ -5,8 +5,9 @@ Layers write ops, one after the other, each of which makes a value from one that
     ``dense``        ``Z = H W + b``
     ``transposed``   ``Z = H W^T + b``
     ``rbf``          ``a_j = exp(-beta_j |h - w_j|^2)``, ``beta = exp(b)``
-    ``move``         ``Z[:, column:][:, :n] = H``, n being the columns of H
-    ``add``          ``Z[:, column:][:, :n] += H``
+    ``embed``        ``Z[:, column:][:, :n_out] = W[x]``, x being column `source` of X, integers
+    ``move``         ``Z[:, column:][:, :n] = H[:, source:][:, :n]``
+    ``add``          ``Z[:, column:][:, :n] += H[:, source:][:, :n]``
     ``unit``         ``A = f(Z)``, in place, and the dropout of A
 
 Every value has one ``unit``, after the last op that writes to it: the rows of Z are still in cache then. In
@@ -25,8 +26,8 @@ class Weights:
 
     What parameters start from and what pulls at them their role says:
 
-    - "weight": W of a product. It starts by its layer's initializer or the network's, and b with it; it alone has
-      penalties, weight decay and max-norm.
+    - "weight": W of a product, or a table. It starts by its layer's initializer or the network's, and b with it; it
+      alone has penalties, weight decay and max-norm.
     - "bias": b, unless W is a "centre". Alone, with ``n_in = 0``, it starts from 0.
     - "scale": W that multiplies single features, ``n_in = 1``. It starts from `start`, b from 0.
     - "centre": those of radial basis functions, and b, the logarithms of beta. Both are drawn.
@@ -72,7 +73,9 @@ class Op:
     output: int
     weights: int = -1  # numbers in `Graph.weights`: of W,
     bias: int = -1  # and of b, -1 for none
-    column: int = 0
+    column: int = 0  # of Z, from which on it writes
+    source: int = 0  # of H, from which on it reads
+    n: int = 0  # columns of H that it reads; 0: all of them, as products do
     accumulate: bool = False  # of gradients: add to what is there
 
 
@@ -204,9 +207,16 @@ class Graph:
         self.places.append((number, bias, True))
         return z
 
-    def move(self, h, z, column=0, add=False):
-        """Write a value to columns of another, or add it."""
-        self.forward.append(Op("add" if add else "move", h, z, column=column))
+    def embed(self, name, h, z, layer, n_rows, dim, source, column):
+        """Write rows of a new table ``(n_rows, dim)``, which a column of X names, to columns of a value."""
+        number = self.new_weights(name, layer, n_rows, dim, has_bias=False)
+        self.forward.append(Op("embed", h, z, number, column=column, source=source, n=1))
+        self.places.append((number, -1, False))
+
+    def move(self, h, z, column=0, add=False, source=0, n=None):
+        """Write columns of a value, all of them or n from `source` on, to columns of another, or add them."""
+        n = self.values[h].n - source if n is None else n
+        self.forward.append(Op("add" if add else "move", h, z, column=column, source=source, n=n))
 
     def shared_weights(self, name):
         """Number of the first weights of what is shared under this name; None if there are none yet."""

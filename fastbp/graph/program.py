@@ -15,7 +15,7 @@ class Program:
         Values with the same buffer are never needed at once in a pass forward. Gradients of those that learn are needed
         for some weights' gradients.
     weights : list of tuple (role, n_in, n_out, has_bias, max_norm, offset)
-    forward, backward : list of tuple (kind, input, output, weights, bias, column, accumulate)
+    forward, backward : list of tuple (kind, input, output, weights, bias, column, source, n, accumulate)
         The gradient of X is among those backward.
     outputs : list of int
     costs : list of tuple (loss, parameter, levels, fixed_logit, weight)
@@ -57,14 +57,14 @@ def program_of(graph, costs):
 
 
 def _row(op):
-    return op.kind, op.input, op.output, op.weights, op.bias, op.column, op.accumulate
+    return op.kind, op.input, op.output, op.weights, op.bias, op.column, op.source, op.n, op.accumulate
 
 
 def _learning(graph):
     """Values that weights make, or that are made from such."""
     learning = set()
     for op in graph.forward:
-        if op.kind in ("dense", "transposed", "rbf") or op.input in learning:
+        if op.weights >= 0 or op.input in learning:
             learning.add(op.output)
     return learning
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import softmax
 
 from .formulas import LOSSES, OUTPUT_UNITS, UNITS, bounded, most, weighted
-from .pairs import column_sums, elementwise, joined, placed, product_over_rows, row_sums, value
+from .pairs import column_sums, elementwise, joined, linear, placed, product_over_rows, row_sums, value
 
 # ---- ops with weights: forward, dC/dH from D = dC/dZ, and the gradients of W and b ----------------------------------
 
@@ -82,9 +82,28 @@ def _rbf_gradient(D, H, Z, W, b):
     return product_over_rows(H, S) - W * column_sums(S), column_sums(D * Z)
 
 
-FORWARD = {"dense": _dense, "transposed": _transposed, "rbf": _rbf}
+def _embed(H, W, b):
+    """Rows of W, whose numbers are in the one column of H."""
+    x = H[:, 0].astype(np.intp)
+    return linear(lambda w: w[..., x, :], W)
+
+
+def _embed_gradient(D, H, Z, W, b):
+    x, (n_rows, n) = H[:, 0].astype(np.intp), value(W).shape
+
+    def sums(d):
+        G = np.zeros((*d.shape[:-2], n_rows, n))
+        np.add.at(G, (..., x, slice(None)), d)
+        return G.astype(d.dtype, copy=False)
+
+    return linear(sums, D[:, :n]), None
+
+
+FORWARD = {"dense": _dense, "transposed": _transposed, "rbf": _rbf, "embed": _embed}
 BACKWARD = {"dense_back": _dense_back, "transposed_back": _transposed_back, "rbf_back": _rbf_back}
-GRADIENTS = {"dense": _dense_gradient, "transposed": _transposed_gradient, "rbf": _rbf_gradient}
+GRADIENTS = {
+    "dense": _dense_gradient, "transposed": _transposed_gradient, "rbf": _rbf_gradient, "embed": _embed_gradient
+}  # fmt: skip
 
 # ---- units and losses -----------------------------------------------------------------------------------------------
 
@@ -170,16 +189,17 @@ def forward(graph, weights, X):
         if op.kind == "unit":
             A[op.output] = unit(Z[op.output], to.unit, to.parameter)
             continue
+        z = _read(A[op.input], op)
         if op.kind in FORWARD:
-            z = FORWARD[op.kind](A[op.input], *_operands(weights, op))
-        else:  # "move" finds nothing in its columns that "add" would not add to
-            z = placed(A[op.input], op.column, to.n)
+            z = FORWARD[op.kind](z, *_operands(weights, op))
+        if op.n:  # "move" finds nothing in its columns that "add" would not add to
+            z = placed(z, op.column, to.n)
         Z[op.output] = Z[op.output] + z if op.output in Z else z
     return Z, A
 
 
 def backward(graph, ops, weights, Z, A, E):
-    """``dC/dZ`` of the values, a dict, by backward ops, from E, ``dC/dA`` of the outputs."""
+    """``dC/dZ`` of the values, a dict, by backward ops, from E, ``dC/dA`` of the outputs; those that there are."""
     G = dict(E)
     for op in ops:
         g, to = G[op.input], graph.values[op.output]
@@ -189,7 +209,7 @@ def backward(graph, ops, weights, Z, A, E):
         if op.kind in BACKWARD:
             g = BACKWARD[op.kind](g, A[op.output], *_operands(weights, op))
         else:
-            g = g[:, op.column : op.column + to.n]
+            g = placed(g[:, op.column : op.column + op.n], op.source, to.n)
         G[op.output] = G[op.output] + g if op.accumulate else g
     return G
 
@@ -199,12 +219,18 @@ def gradients(graph, weights, Z, A, G):
     parts = [[None, None] for _ in weights]
     for op in graph.forward:
         if op.kind in GRADIENTS:
-            made = GRADIENTS[op.kind](G[op.output], A[op.input], Z[op.output], *_operands(weights, op))
+            D = G[op.output][:, op.column :] if op.column else G[op.output]
+            made = GRADIENTS[op.kind](D, _read(A[op.input], op), Z[op.output], *_operands(weights, op))
             for part, number, g in zip((0, 1), (op.weights, op.bias), made, strict=True):
                 if number >= 0:
                     before = parts[number][part]
                     parts[number][part] = g if before is None else before + g
     return parts
+
+
+def _read(H, op):
+    """The columns that an op reads."""
+    return H[:, op.source : op.source + op.n] if op.n else H
 
 
 def _operands(weights, op):

@@ -5,15 +5,16 @@ from .as_json import from_json, to_json
 from .build import build
 from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
+from .embed import Embed
 from .layer import Layer
 from .rbf import RBF
 from .shared import Shared, Transposed
 
 __all__ = [
-    "ACTIVATIONS", "CLASSES", "ELU", "RBF", "Activation", "Dense", "Dropout", "Layer", "LeakyReLU", "Parallel",
-    "Residual", "Shared", "Transposed", "build", "from_json", "to_json", "unit_of",
+    "ACTIVATIONS", "CLASSES", "ELU", "RBF", "Activation", "Dense", "Dropout", "Embed", "Layer", "LeakyReLU",
+    "Parallel", "Residual", "Shared", "Transposed", "build", "from_json", "to_json", "unit_of",
 ]  # fmt: skip
 
 # pickles name the package, as those of version 0.1.0 do, and not the file that a class happens to be in
-for _class in (ELU, RBF, Activation, Dense, Dropout, LeakyReLU, Parallel, Residual, Shared, Transposed):
+for _class in (ELU, RBF, Activation, Dense, Dropout, Embed, LeakyReLU, Parallel, Residual, Shared, Transposed):
     _class.__module__ = __name__

@@ -8,11 +8,12 @@ from ..settings import Settings
 from . import activations
 from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
+from .embed import Embed
 from .layer import DEPTH, Layer
 from .rbf import RBF
 from .shared import Shared, Transposed
 
-_LAYERS = {cls.__name__: cls for cls in (RBF, Activation, Dropout, Parallel, Residual, Shared, Transposed)}
+_LAYERS = {cls.__name__: cls for cls in (RBF, Activation, Dropout, Embed, Parallel, Residual, Shared, Transposed)}
 
 
 def to_json(layer):
@@ -72,6 +73,8 @@ def _from_json(name, value, depth):
         return from_json(value, depth)
     if name == "layers":
         return [from_json(layer, depth) for layer in value]
+    if name in ("columns", "dim") and isinstance(value, dict):  # whose keys are integers, which JSON's are not
+        return {int(column): n for column, n in value.items()}
     if name == "branches" and isinstance(value, dict):
         return {head: _from_json("layers", layers, depth) for head, layers in value.items()}
     if name == "branches":
