@@ -29,6 +29,7 @@ from .layers import (  # noqa: E402
     Checkpoint,
     Dense,
     Dropout,
+    Embed,
     GroupNorm,
     LayerNorm,
     LeakyReLU,
@@ -58,10 +59,10 @@ from .schedules import (  # noqa: E402
 
 __all__ = [
     "BFGS", "ELU", "EMA", "LBFGS", "RBF", "SGD", "SWA", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm",
-    "Checkpoint", "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Exponential", "GroupNorm", "HistogramLoss",
-    "Huber", "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "LowRank", "Lp", "MLPClassifier",
-    "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Prune",
-    "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared",
+    "Checkpoint", "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Embed", "Exponential", "GroupNorm",
+    "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "LowRank", "Lp",
+    "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel",
+    "Prune", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared",
     "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 

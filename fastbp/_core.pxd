@@ -60,11 +60,13 @@ cdef extern from "program.h" nogil:
         int radial, buffer, is_output, learns, section, halved, keeps_transpose
         uint32_t stream
     ctypedef int OpKind
-    enum: OP_TRANSPOSED
+    enum:
+        OP_TRANSPOSED
+        OP_EMBED
     ctypedef struct Op:
         OpKind kind
         int input, output, weights, bias, accumulate, section
-        ptrdiff_t column, state
+        ptrdiff_t column, source, n, state
         double epsilon, momentum
         int n_groups
     ctypedef enum Split:

@@ -145,11 +145,11 @@ cdef int fill_states(states, char **pointers) except -1:
 
 
 cdef int fill_ops(Op *ops, list rows) except -1:
-    """Ops from (kind, input, output, weights, bias, column, accumulate, state, epsilon, momentum, n_groups)."""
+    """Ops from (kind, input, output, weights, bias, column, source, n, accumulate, state, epsilon, momentum, n_groups)."""
     cdef int i
-    for i, (kind, input_, output, weights, bias, column, accumulate, *of_norm) in enumerate(rows):
+    for i, (kind, input_, output, weights, bias, column, source, n, accumulate, *of_norm) in enumerate(rows):
         ops[i].kind, ops[i].input, ops[i].output, ops[i].weights, ops[i].bias = OPS[kind], input_, output, weights, bias
-        ops[i].column, ops[i].accumulate = column, accumulate
+        ops[i].column, ops[i].source, ops[i].n, ops[i].accumulate = column, source, n, accumulate
         ops[i].state, ops[i].epsilon, ops[i].momentum, ops[i].n_groups = of_norm
     return 0
 
@@ -194,6 +194,7 @@ cdef class Engine(Workspace):
     cdef Pace pace
     cdef Py_ssize_t paced_batch
     cdef bint radial                       # some weights are
+    cdef bint embeds                       # columns of X are numbers of rows of tables
     cdef readonly Py_ssize_t n_parameters
     cdef readonly int n_members  # of the last run's team
 
@@ -206,6 +207,8 @@ cdef class Engine(Workspace):
         cdef Buffer levels
         cdef int i
         memset(run, 0, sizeof(Run))
+        tables = {weights for kind, _, _, weights, *_ in program.forward if kind == "embed"}  # a sample reads a row of each
+        self.embeds = bool(tables)
         self.k = run.k = &_kernels[0 if dtype == "float32" else 1]
         run.n_values, run.n_weight_sets, run.n_heads = len(program.values), len(program.weights), len(program.outputs)
         run.n_forward, run.n_backward = len(program.forward), len(program.backward)
@@ -230,7 +233,7 @@ cdef class Engine(Workspace):
             w.half = w.n_in
             self.radial |= w.role == ROLE_CENTRE
             w.vectors = (w.n_out + self.k.lanes - 1) // self.k.lanes
-            run.n_weights += w.n_in * w.n_out
+            run.n_weights += (1 if i in tables else w.n_in) * w.n_out
             self.n_parameters = w.offset + (w.n_in + w.has_bias) * w.n_out
         for i, output in enumerate(program.outputs):
             head = run.heads + i
@@ -491,7 +494,7 @@ cdef class Engine(Workspace):
             prepare_prediction(&run)
             plan_prediction(&run, n_threads)
             size = prediction_size(&run, n_threads) + lay_out_prediction(&run, n_threads, NULL)
-            ops = [("gather", 0, 0, -1, -1, 0, False)] if run.x_as_nonzeros or not run.x_in_place else []
+            ops = [("gather", 0, 0, -1, -1, 0, 0, 0, False)] if run.x_as_nonzeros or not run.x_in_place else []
             ops += [self.row(run.forward + i, names) for i in range(run.n_forward)]
             phases, run.sides, run.end_barrier = [("rows", False, ops)], 1, False
             run.weights_in_place = all([run.weights[i].row_major for i in range(run.n_weight_sets)])
@@ -527,15 +530,39 @@ cdef class Engine(Workspace):
 
     cdef tuple row(self, const Op *op, dict names):
         weights = op.section if names[op.kind] == "update" else op.weights
-        return names[op.kind], op.input, op.output, weights, op.bias, op.column, bool(op.accumulate)
+        return names[op.kind], op.input, op.output, weights, op.bias, op.column, op.source, op.n, bool(op.accumulate)
 
     def reads(self, X):
         """Whether X is an array that is read as it is: two-dimensional and of the right width, aligned, of float32,
-        float64, uint8 or bool in native byte order, whatever its strides."""
+        float64, uint8 or bool in native byte order, whatever its strides; with categories where a network embeds those, and
+        few enough rows to look at them."""
         return (
             PyArray_Check(X) and PyArray_NDIM(X) == 2 and PyArray_DIM(X, 1) == self.network.values.n
             and PyArray_ISBEHAVED_RO(X) and PyArray_TYPE(X) in (NPY_FLOAT, NPY_DOUBLE, NPY_UINT8, NPY_BOOL)
+            and (not self.embeds or (PyArray_DIM(X, 0) <= 4096 and self.has_categories(X)))
         )
+
+    def has_categories(self, X):
+        """Whether such an array has integers, from 0 to below the number of a table's rows, in each column that names those."""
+        cdef const Op *op
+        cdef const char *at
+        cdef double x
+        cdef int i, type_ = PyArray_TYPE(X)
+        cdef Py_ssize_t r
+        cdef bint good = True
+        for i in range(self.network.n_forward):
+            op = self.network.forward + i
+            at = PyArray_BYTES(X) + op.source * PyArray_STRIDE(X, 1)
+            for r in range(PyArray_DIM(X, 0) if op.kind == OP_EMBED else 0):
+                if type_ == NPY_FLOAT:
+                    x = (<const float *>at)[0]
+                elif type_ == NPY_DOUBLE:
+                    x = (<const double *>at)[0]
+                else:
+                    x = (<const unsigned char *>at)[0]
+                good = good and 0 <= x < self.network.weights[op.weights].n_in and x == <double><Py_ssize_t>x
+                at += PyArray_STRIDE(X, 0)
+        return good
 
     def alone(self, Py_ssize_t batch, Py_ssize_t rows):
         """Whether the calling thread alone does so many rows, in batches of so many."""

@@ -114,7 +114,7 @@ def parts_of(value):
     if isinstance(value, Settings):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, Mapping):
-        return dict(value)
+        return {name: part for name, part in value.items() if isinstance(name, str)}
     if isinstance(value, list | tuple):
         return {str(i): v for i, v in enumerate(value) if isinstance(v, Settings | Mapping | list | tuple)}
     return {}

@@ -8,8 +8,8 @@
 
 #include "kernels.h"
 
-/* W (n_in, n_out), b (n_out): of a dense layer, or the centres and logarithms of beta of radial basis functions. A bias alone has
- * n_in = 0, a scale of each feature n_in = 1. */
+/* W (n_in, n_out), b (n_out): of a dense layer, or the centres and logarithms of beta of radial basis functions; or
+ * a table of n_in rows. A bias alone has n_in = 0, a scale of each feature n_in = 1. */
 typedef struct {
     Role role; /* of W; b is a bias, or as W of centres */
     ptrdiff_t n_in, n_out;
@@ -85,13 +85,14 @@ typedef struct {
     OpKind kind;
     int input, output; /* values */
     int weights, bias; /* whose W, whose b; -1: none */
-    ptrdiff_t column;
+    ptrdiff_t column;    /* of Z, from which on it writes */
+    ptrdiff_t source, n; /* MOVE, ADD, EMBED: the columns of H that it reads */
     int accumulate; /* add to what is in the output's gradient */
     ptrdiff_t state; /* of BATCH_NORM: place of mean and variance in the vector of layers' state */
     double epsilon, momentum;
     int n_groups; /* of GROUP_NORM */
     int head;       /* OUTPUT, LOSS, OUTPUT_BACK: which of the outputs */
-    int next_use;   /* of the same weights, a DENSE, TRANSPOSED or RBF op forward; -1: none */
+    int next_use;   /* of the same weights, an op forward; -1: none */
     int next_bias_use;
     int by_columns; /* split by columns of the output; else by rows, where an op can be */
     int section;    /* UPDATE: that of the weights; -1: all others */

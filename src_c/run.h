@@ -107,7 +107,7 @@ typedef struct Run {
     int n_buffers;                 /* PREDICT: buffers that values take in turn, */
     ptrdiff_t buffer_size, widest; /*   their bytes, and most columns; */
     int packs;                     /*   and whether some weights are packed first */
-    ptrdiff_t n_weights; /* of all */
+    ptrdiff_t n_weights; /* that a sample is multiplied by */
     Tie *ties;           /* TRAIN */
     int n_ties;
     ptrdiff_t n_tie_penalties;
@@ -424,6 +424,18 @@ static inline Range stripes_of(const Part *part, ptrdiff_t vectors, int halved, 
 static inline char **rows_of(const Part *part, int value)
 {
     return value == 0 ? part->x_rows : part->values[value].a_rows[part->side];
+}
+
+/* Whether W is one of rows that columns of X name. */
+static inline int is_table(const Run *run, const Weights *w)
+{
+    return w->first_use >= 0 && run->forward[w->first_use].kind == OP_EMBED;
+}
+
+/* Whether a value is moved to another whole, so that columns stay where they are. */
+static inline int moves_all(const Run *run, const Op *op)
+{
+    return op->n == run->values[op->input].n && op->n == run->values[op->output].n;
 }
 
 /* Elements of W and b, as they lie. */

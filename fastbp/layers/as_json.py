@@ -13,6 +13,7 @@ from . import activations
 from .checkpoint import Checkpoint
 from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
+from .embed import Embed
 from .layer import DEPTH, Layer
 from .low_rank import LowRank
 from .normalization import BatchNorm, GroupNorm, LayerNorm
@@ -23,8 +24,8 @@ from .shared import Shared, Transposed
 _LAYERS = {
     cls.__name__: cls
     for cls in (
-        RBF, Activation, BatchNorm, Checkpoint, Dropout, GroupNorm, LayerNorm, LowRank, Parallel, PReLU, Residual,
-        Scale, Shared, Transposed,
+        RBF, Activation, BatchNorm, Checkpoint, Dropout, Embed, GroupNorm, LayerNorm, LowRank, Parallel, PReLU,
+        Residual, Scale, Shared, Transposed,
     )
 }  # fmt: skip
 
@@ -93,6 +94,8 @@ def _from_json(name, value, depth):
         return from_json(value, depth)
     if name == "layers":
         return [from_json(layer, depth) for layer in value]
+    if name in ("columns", "dim") and isinstance(value, dict):  # whose keys are integers, which JSON's are not
+        return {int(column): n for column, n in value.items()}
     if name == "branches" and isinstance(value, dict):
         return {head: _from_json("layers", layers, depth) for head, layers in value.items()}
     if name == "branches":

@@ -16,7 +16,7 @@ from ..layers import Layer, build
 from ..losses import HistogramLoss
 from .activations import LayerActivations
 from .heads import check_outs, joined, outputs_of, settings_of, targets_of
-from .inputs import Rows, check_order, check_out, check_sample_weight, readable
+from .inputs import Rows, check_categories, check_order, check_out, check_sample_weight, readable
 from .prediction import engine_of, predicted
 from .state import OptimizerState
 
@@ -72,6 +72,8 @@ class Model:
         Whether training is, with dropout or noise.
     normalizes_batches : bool
         Whether there is batch normalisation.
+    categories : dict of int
+        How many values each column of X may have that is a category.
     optimizer_state : OptimizerState or None
         None before the first update. May be set.
     engine : Engine
@@ -107,6 +109,12 @@ class Model:
             **{f"loss_weights[{output.name!r}]": output.weight for output in self.outputs},
         )  # fmt: skip
         self.fused = fused(self.graph)
+        self.categories = _categories_of(self.graph)
+        for name in ("input_dropout", "input_noise"):
+            if self.categories and getattr(self, name):
+                raise ValueError(
+                    f"{name} must be 0 with Embed, for which columns of X hold integers, got {getattr(self, name)}"
+                )
         self.engine = Engine(program_of(self.fused, [output.cost for output in self.outputs]), self.dtype.name)
         self.parameters = _zeros(self.graph.n_parameters, self.dtype) if parameters is None else parameters
         self.weights, self.biases = self.views(self.parameters)
@@ -208,8 +216,14 @@ class Model:
     # ---- inputs -----------------------------------------------------------------------------------------------------
 
     def check_X(self, X):
-        """X as the core reads it: unchanged if it is float32, float64, uint8 or bool, whatever its strides."""
-        return X if self.engine.reads(X) else readable(X, self.n_inputs, self.dtype, self._dense_only())
+        """X as the core reads it: unchanged if it is float32, float64, uint8 or bool, whatever its strides. ValueError
+        if a column of categories holds anything else."""
+        if self.engine.reads(X):
+            return X
+        X = readable(X, self.n_inputs, self.dtype, self._dense_only())
+        if self.categories:
+            check_categories(X, self.categories, self.engine.has_categories)
+        return X
 
     def _dense_only(self):
         """What takes X otherwise than by a product with weights, or None. All that takes it is in the first layer."""
@@ -482,6 +496,16 @@ def _check_ties(ties, graph, dtype):
         check_in_dtype(dtype, **{"strength of ties": strength})
         checked.append((int(i), int(j), strength))
     return tuple(checked)
+
+
+def _categories_of(graph):
+    """The columns of X that are read as categories, with how many values each may have."""
+    categories = {}
+    for op in graph.forward:
+        if op.kind == "embed":
+            n = graph.weights[op.weights].n_in
+            categories[op.source] = min(n, categories.get(op.source, n))
+    return categories
 
 
 def _n_rows(data, order):

@@ -19,7 +19,7 @@ class Network(Derivatives):
     layers : sequence of layers
         From the first hidden layer to the output layer: `Dense`, `LowRank`, `BatchNorm`, `LayerNorm`, `GroupNorm`,
         `RBF`, `Scale`, `PReLU`, `Activation`, `Dropout`, `Residual`, `Parallel`, `Checkpoint`, `Shared` and
-        `Transposed`. Each place in the list has weights of its own but for `Shared` ones.
+        `Transposed`; `Embed` before them all. Each place in the list has weights of its own but for `Shared` ones.
     n_inputs : int
         Number of features.
     loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss, dict of them or None, default="squared_error"
@@ -197,7 +197,8 @@ class Network(Derivatives):
 
         Orthonormal weights and biases of 0; then each layer's weights, from the first to the last, are divided by the
         standard deviation of its ``z = H W + b`` over all samples and units. Since ``b = 0`` that makes it 1 at once.
-        `Shared` weights are those of their first place. The optimizer's state is dropped.
+        `Shared` weights are those of their first place, tables of `Embed` are drawn by their own rule. The optimizer's
+        state is dropped.
 
         Parameters
         ----------

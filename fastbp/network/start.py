@@ -66,6 +66,9 @@ def lsuv(model, random_state, X, n_threads):
             if weights.role == "scale":
                 W[:] = weights.start
         for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
+            if op.kind == "embed":
+                initialize(model.graph.weights[op.weights].layer.initializer, random_state, W, b, "identity")
+                continue
             initialize("orthogonal", random_state, W, b, "identity")
             model.apply_masks(parameters)
             deviation = _value(model, snapshot, X, op.output, "z", n_threads).std(dtype=np.float64)
@@ -113,7 +116,7 @@ def _first_uses(graph, sets):
     """The op that first uses W, and W and b, for each of the graph's weights but biases alone, in their order."""
     seen = set()
     for op in graph.forward:
-        if op.kind in ("dense", "rbf") and op.weights not in seen:
+        if op.kind in ("dense", "rbf", "embed") and op.weights not in seen:
             seen.add(op.weights)
             yield op, sets[op.weights]
 

@@ -350,6 +350,10 @@ def _check_randomness(model, optimizer, X, augmentation):
             f"augmentation must be of images with {model.n_inputs} pixels, the network's inputs, got image_shape="
             f"{augmentation.image_shape}"
         )
+    if augmentation is not None and model.categories:
+        raise ValueError(
+            f"augmentation must be None with Embed, for which columns of X hold integers, got {augmentation!r}"
+        )
     if augmentation is None and not model.is_random:
         return
     of_inputs = {"input_dropout": model.input_dropout, "input_noise": model.input_noise, "augmentation": augmentation}

@@ -8,7 +8,21 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from fastbp import RBF, Activation, Adam, Dense, Dropout, LowRank, Network, Parallel, PReLU, Residual, Scale, Shared
+from fastbp import (
+    RBF,
+    Activation,
+    Adam,
+    Dense,
+    Dropout,
+    Embed,
+    LowRank,
+    Network,
+    Parallel,
+    PReLU,
+    Residual,
+    Scale,
+    Shared,
+)
 from fastbp.graph import backward_of
 from fastbp.graph.reference import run
 
@@ -87,7 +101,13 @@ class Draw:
 def networks(draw):
     """Layers, number of inputs, and the loss: of one output, or of two heads."""
     drawing, n_inputs = Draw(draw), draw(st.sampled_from(SIZES))
-    layers, _ = drawing.layers(n_inputs, 2, 0, 4)
+    first, n = [], n_inputs
+    if drawing.one([False, False, True]):
+        columns = draw(st.sets(st.integers(0, n_inputs - 1), min_size=1, max_size=3))
+        first = [Embed({j: drawing.one([1, 3, 300]) for j in columns}, dim=drawing.one(SIZES))]
+        n += len(columns) * (first[0].dim - 1)
+    layers, _ = drawing.layers(n, 2, 0, 4)
+    layers = first + layers
     if draw(st.booleans()):
         return [*layers, Dense(draw(st.sampled_from([1, 2, 20])))], n_inputs, "huber", None
     heads = {"a": [Dense(3)], "b": [drawing.dense(17), Dense(2)]}
@@ -110,6 +130,8 @@ def test_the_core_does_what_the_twins_do(drawn, n, dtype, zeros, kind, seed):
     model.apply_masks(net.parameters)
     X = rng.normal(size=(n, n_inputs)).astype(dtype)
     X *= rng.random(X.shape) < (0.1 if zeros else 1)
+    for column, n_categories in model.categories.items():
+        X[:, column] = rng.integers(0, n_categories, n)
     weight = rng.integers(1, 4, n).astype(float)
     y = [rng.random((n, output.n)) for output in model.outputs]
     if loss_weights:

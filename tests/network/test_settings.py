@@ -28,6 +28,7 @@ from fastbp import (
     Cyclical,
     Dense,
     Dropout,
+    Embed,
     Exponential,
     GroupNorm,
     HistogramLoss,
@@ -81,7 +82,8 @@ OBJECTS = [
     StepDecay(0.5, 0.25, 10), VarianceScaling(0.5), WarmUp(10, 0.5, 0.25), Activation(LeakyReLU(0.5)), Dropout(0.5),
     Residual([Dense(3, dropout=0.5)], "linear"), Parallel([[Dense(3, l1=0.5)], []]), Shared(Dense(3, l2=0.5)),
     Checkpoint([Dense(3, l1=0.5)]), BatchNorm(0.5, 0.25), GroupNorm(2, 0.5), LayerNorm(0.5),
-    Transposed("code", "tanh", 0.5), Scale(False), PReLU(0.5), LowRank(3, 2), Prune(0.5), EMA(0.5), SWA(1),
+    Transposed("code", "tanh", 0.5), Scale(False), PReLU(0.5), LowRank(3, 2), Embed({1: 3}, 2),
+    Prune(0.5), EMA(0.5), SWA(1),
 ]  # fmt: skip
 KINDS = {
     "float32": (np.float32, np.int64, np.bool_), "float64": (np.float64, np.uint8, np.bool_),
@@ -122,7 +124,7 @@ def test_numbers_become_pythons_own(given, kind):
     assert again == given and repr(again) == repr(given) and hash(again) == hash(given)
     for name, value in values.items():
         assert list(map(type, numbers(getattr(again, name)))) == list(map(type, numbers(value))), name
-    json.dumps(asdict(again))
+    json.dumps(asdict(again), default=dict)
 
 
 def test_a_network_of_numpy_scalars_can_be_saved():
