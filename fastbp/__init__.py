@@ -25,10 +25,14 @@ from .layers import (  # noqa: E402
     ELU,
     RBF,
     Activation,
+    BatchNorm,
     Dense,
     Dropout,
+    GroupNorm,
+    LayerNorm,
     LeakyReLU,
     Parallel,
+    PReLU,
     Residual,
     Scale,
     Shared,
@@ -50,10 +54,10 @@ from .schedules import (  # noqa: E402
 )
 
 __all__ = [
-    "BFGS", "ELU", "EMA", "LBFGS", "RBF", "SGD", "SWA", "Activation", "Adagrad", "Adam", "AdamW",
-    "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Exponential", "HistogramLoss", "Huber",
-    "ImageAugmentation", "InverseScaling", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network",
-    "Newton", "NewtonCG", "OneCycle", "Orthogonal", "Parallel", "Quantile", "Quickprop", "RMSProp",
+    "BFGS", "ELU", "EMA", "LBFGS", "RBF", "SGD", "SWA", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm",
+    "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Exponential", "GroupNorm", "HistogramLoss", "Huber",
+    "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network",
+    "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Quantile", "Quickprop", "RMSProp",
     "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "StepDecay", "Transposed",
     "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip

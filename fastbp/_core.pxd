@@ -63,8 +63,10 @@ cdef extern from "program.h" nogil:
         OpKind kind
         int input, output, weights, bias, accumulate
         ptrdiff_t column, state
+        double epsilon, momentum
+        int n_groups
     ctypedef enum Split:
-        BY_ROWS, BY_COLUMNS, ALONE, BY_WEIGHTS
+        BY_ROWS, BY_COLUMNS, WHOLE_COLUMNS, ALONE, BY_WEIGHTS
     ctypedef struct Phase:
         Split split
         int first, end, barrier
@@ -123,7 +125,7 @@ cdef extern from "run.h" nogil:
         double input_dropout, input_noise
         Augmentation augmentation
         uint32_t seed[2]
-        int penalty_over_weight, bounded
+        int penalty_over_weight, bounded, batch_statistics, renews
         int64_t t, first_averaged
         double average_decay
         char *parameters

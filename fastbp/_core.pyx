@@ -41,7 +41,7 @@ OPS = numbered(fastbp_ops)
 MODES = {
     "train": TRAIN, "loss": LOSS_ONLY, "gradient": GRADIENT, "forward": FORWARD, "backward": BACKWARD, "predict": PREDICT,
 }
-SPLITS = {BY_ROWS: "rows", BY_COLUMNS: "columns", ALONE: "alone", BY_WEIGHTS: "weights"}
+SPLITS = {BY_ROWS: "rows", BY_COLUMNS: "columns", WHOLE_COLUMNS: "whole columns", ALONE: "alone", BY_WEIGHTS: "weights"}
 
 # ---- instruction sets -----------------------------------------------------------------------------------------------
 
@@ -145,11 +145,12 @@ cdef int fill_states(states, char **pointers) except -1:
 
 
 cdef int fill_ops(Op *ops, list rows) except -1:
-    """Ops from (kind, input, output, weights, bias, column, accumulate, state)."""
+    """Ops from (kind, input, output, weights, bias, column, accumulate, state, epsilon, momentum, n_groups)."""
     cdef int i
-    for i, (kind, input_, output, weights, bias, column, accumulate, state) in enumerate(rows):
+    for i, (kind, input_, output, weights, bias, column, accumulate, *of_norm) in enumerate(rows):
         ops[i].kind, ops[i].input, ops[i].output, ops[i].weights, ops[i].bias = OPS[kind], input_, output, weights, bias
-        ops[i].column, ops[i].accumulate, ops[i].state = column, accumulate, state
+        ops[i].column, ops[i].accumulate = column, accumulate
+        ops[i].state, ops[i].epsilon, ops[i].momentum, ops[i].n_groups = of_norm
     return 0
 
 
@@ -253,6 +254,7 @@ cdef class Engine(Workspace):
         memcpy(run, &self.network, sizeof(Run))
         place_program(run, <char *>memcpy(copy.reserve(size), self.memory.start, size))
         run.mode, run.poll, run.gemm = mode, poll, gemm
+        run.batch_statistics = mode == TRAIN
         run.sparse, run.x, run.csr = data.sparse, data.x, data.csr
         run.most = data.most if data.sparse else data.n_features
         run.n_nonzeros = data.n_nonzeros if data.sparse else data.n_rows * data.n_features
@@ -376,8 +378,10 @@ cdef class Engine(Workspace):
                 return NAN if run.n_not_finite else run.loss
             in_place = False
 
-    def evaluate(self, parameters, layer_state, Data data, order, gradient, int n_threads):
-        """Weighted mean loss over the rows, and its gradient if an array for it is given."""
+    def evaluate(self, parameters, layer_state, Data data, order, gradient, int n_threads, bint batch_statistics=False,
+                 bint renews=False):
+        """Weighted mean loss over the rows, and its gradient if an array for it is given. `batch_statistics`: batch normalisation takes
+        those of the rows, not the layers' own; `renews`: which become these."""
         cdef Running running = Running(self, None)
         cdef Run run
         cdef Memory copy = Memory()
@@ -386,6 +390,7 @@ cdef class Engine(Workspace):
         self.begin(&run, copy, LOSS_ONLY if gradient is None else GRADIENT, parameters, layer_state, data, order,
                    PyArray_DIM(order, 0) if order is not None else data.n_rows)
         run.weights_in_place = self.uses_weights_in_place(data, run.n_rows)
+        run.batch_statistics, run.renews = batch_statistics, renews
         if gradient is not None:
             run.gradient = memory_of(gradient, True)
         run.record = record

@@ -130,18 +130,27 @@ void run_rbf_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
                   h->ld);
 }
 
-/* dC/dH = D * w */
-void run_scale_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+/* dC/dH = D * w, or D where H > 0, else D * w */
+static void scale_deltas(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
     const Kernels *k = part->run->k;
     const Value *h = part->values + op->output;
     const Range columns = columns_of(part, op);
-    const ptrdiff_t end = MIN(columns.end, h->n);
-    if (columns.begin < end)
-        k->scale(m, end - columns.begin, part->values[op->input].d_rows[part->side] + row, columns.begin,
-                 part->run->weights[op->weights].packed + columns.begin * k->itemsize, NULL, op->accumulate,
-                 op->accumulate ? 0 : columns.end - end, h->d[part->side] + (row * h->ld + columns.begin) * k->itemsize, h->ld);
+    const ptrdiff_t begin = columns.begin, end = MIN(columns.end, h->n), zeros = op->accumulate ? 0 : columns.end - end;
+    char *const *d = part->values[op->input].d_rows[part->side] + row;
+    const char *factors = part->run->weights[op->weights].packed + begin * k->itemsize;
+    char *to = h->d[part->side] + (row * h->ld + begin) * k->itemsize;
+    if (begin >= end)
+        return;
+    if (op->kind == OP_PRELU_BACK)
+        k->prelu_back(m, end - begin, d, h->a_rows[part->side] + row, begin, factors, op->accumulate, zeros, to, h->ld);
+    else
+        k->scale(m, end - begin, d, begin, factors, NULL, op->accumulate, zeros, to, h->ld);
 }
+
+void run_scale_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { scale_deltas(part, op, row, m); }
+
+void run_prelu_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { scale_deltas(part, op, row, m); }
 
 /* dC/dH = D[:, column:][:, :n], as far as it goes in whole stripes */
 void run_move_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
@@ -172,10 +181,17 @@ void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m)
             k->move(m, n, in->d_rows[0] + row, op->column, op->accumulate, 0, to, n);
             continue;
         }
+        if (op->kind == OP_BATCH_NORM_BACK || op->kind == OP_GROUP_NORM_BACK) {
+            norm_input_gradient(part, op, row, m, to);
+            continue;
+        }
         const Weights *w = run->weights + op->weights;
         const char *W = run->parameters + w->offset * k->itemsize;
-        if (op->kind == OP_SCALE_BACK) {
-            k->scale(m, n, in->d_rows[0] + row, 0, W, NULL, op->accumulate, 0, to, n);
+        if (w->role == ROLE_SCALE) {
+            if (op->kind == OP_PRELU_BACK)
+                k->prelu_back(m, n, in->d_rows[0] + row, part->x_rows + row, 0, W, op->accumulate, 0, to, n);
+            else
+                k->scale(m, n, in->d_rows[0] + row, 0, W, NULL, op->accumulate, 0, to, n);
             continue;
         }
         const int transposed = op->kind == OP_TRANSPOSED_BACK;

@@ -164,20 +164,29 @@ void run_rbf(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
            c.at, c.ld, c.stripe, biases_of(k, w, columns.begin), a->a[part->side] + offset, at_offset(a->slope[part->side], offset), a->ld);
 }
 
-/* Z = H * w + b; columns that fill up the last stripe become 0 */
-void run_scale(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+/* Z = H * w + b, or max(0, H) + w * min(0, H); columns that fill up the last stripe become 0 */
+static void scale_features(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
     const Kernels *k = part->run->k;
     const Weights *w = part->run->weights + op->weights;
     const Value *z = part->values + op->output;
     Range columns;
     columns_of(part, z, op->by_columns, &columns);
-    const ptrdiff_t end = MIN(columns.end, z->n);
-    if (columns.begin < end)
-        k->scale(m, end - columns.begin, rows_of(part, op->input) + row, columns.begin,
-                 w->packed + columns.begin * k->itemsize, op->bias < 0 ? NULL : biases_of(k, w, columns.begin), 0,
-                 columns.end - end, z->a[part->side] + (row * z->ld + columns.begin) * k->itemsize, z->ld);
+    const ptrdiff_t begin = columns.begin, end = MIN(columns.end, z->n), zeros = columns.end - end;
+    char *const *h = rows_of(part, op->input) + row;
+    const char *factors = w->packed + begin * k->itemsize;
+    char *to = z->a[part->side] + (row * z->ld + begin) * k->itemsize;
+    if (begin >= end)
+        return;
+    if (op->kind == OP_PRELU)
+        k->prelu(m, end - begin, h, begin, factors, zeros, to, z->ld);
+    else
+        k->scale(m, end - begin, h, begin, factors, op->bias < 0 ? NULL : biases_of(k, w, begin), 0, zeros, to, z->ld);
 }
+
+void run_scale(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { scale_features(part, op, row, m); }
+
+void run_prelu(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { scale_features(part, op, row, m); }
 
 /* ---- the others ------------------------------------------------------------------------------------------------------------ */
 

@@ -13,7 +13,7 @@ const char *const fastbp_ops[] = {
     [N_OPS] = NULL};
 
 /* What ops.def says of each op. */
-typedef enum { A, D, T, L, P, N_ARRAYS, NONE } Array;
+typedef enum { A, D, T, S, L, P, N_ARRAYS, NONE } Array;
 typedef enum { SAME, WHOLE, ALL } Access;
 typedef enum { NO, MINE, ANY } WeightAccess;
 static const struct {
@@ -32,8 +32,8 @@ enum { MY_ROWS = 1, MY_COLUMNS = 2, MY_PANELS = 4, MORE = 8 };
 /* ---- the ops in order ------------------------------------------------------------------------------------------------------ */
 
 /* Those of both passes and the heads, with GATHER, LIST_TRANSPOSE, TRANSPOSE of X, TIES, SUM_LOSSES, UPDATE, MIDDLE_UNIT; and a
- * TRANSPOSE for each value. */
-int most_ops(const Run *run) { return run->n_forward + run->n_backward + run->n_heads + run->n_values + 7; }
+ * TRANSPOSE, BATCH_STATISTICS and BATCH_SUMS for each value. */
+int most_ops(const Run *run) { return run->n_forward + run->n_backward + run->n_heads + 3 * run->n_values + 7; }
 
 int n_touched(const Run *run) { return N_ARRAYS * run->n_values + run->n_weight_sets; }
 
@@ -58,6 +58,10 @@ static void append_forward(Run *run)
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;
         const Value *out = run->values + op->output;
+        if (takes_batch(run, op)) {
+            run->ops[run->n_ops] = *op;
+            run->ops[run->n_ops++].kind = OP_BATCH_STATISTICS;
+        }
         run->ops[run->n_ops++] = *op;
         if (op->kind != OP_UNIT)
             continue;
@@ -75,11 +79,17 @@ static void append_backward(Run *run)
         const int to = run->backward[i].output;
         if (to == 0 || (!run->values[to].learns && run->mode != BACKWARD))
             continue;
+        if (takes_batch(run, run->backward + i)) {
+            run->ops[run->n_ops] = run->backward[i];
+            run->ops[run->n_ops++].kind = OP_BATCH_SUMS;
+        }
         Op *op = run->ops + run->n_ops++;
         *op = run->backward[i];
         const Value *in = run->values + op->input, *out = run->values + op->output;
-        if (op->kind == OP_MOVE_BACK || op->kind == OP_SCALE_BACK)
+        if (op->kind == OP_MOVE_BACK || op->kind == OP_SCALE_BACK || op->kind == OP_PRELU_BACK)
             op->by_columns = op[-1].by_columns && op->column == 0 && in->n == out->n;
+        else if (op->kind == OP_BATCH_NORM_BACK)
+            op->by_columns = takes_batch(run, op) ? out->by_columns : op[-1].by_columns;
         else if (op->kind == OP_UNIT_BACK)
             op->by_columns = op[-1].by_columns && out->activation != SOFTMAX;
         else
@@ -124,6 +134,8 @@ static void assemble(Run *run)
 
 static Split split_of(const Op *op)
 {
+    if (op->kind == OP_BATCH_STATISTICS || op->kind == OP_BATCH_SUMS)
+        return WHOLE_COLUMNS;
     if (op->kind == OP_LIST_TRANSPOSE || op->kind == OP_TIES || op->kind == OP_SUM_LOSSES)
         return ALONE;
     return op->kind == OP_UPDATE ? BY_WEIGHTS : op->by_columns ? BY_COLUMNS : BY_ROWS;
@@ -141,7 +153,7 @@ static int touch(Touched *t, int writes, int how)
 static int touch_all(const Run *run, const Op *op, Touched *touched)
 {
     const Split split = split_of(op);
-    const int mine = split == BY_ROWS ? MY_ROWS : split == BY_COLUMNS ? MY_COLUMNS : MY_PANELS;
+    const int mine = split == BY_ROWS ? MY_ROWS : split == BY_COLUMNS || split == WHOLE_COLUMNS ? MY_COLUMNS : MY_PANELS;
     const Array reads = contracts[op->kind].reads, writes = contracts[op->kind].writes;
     const Access access = contracts[op->kind].access;
     Touched *in = touched + N_ARRAYS * op->input, *out = touched + N_ARRAYS * op->output;
@@ -163,6 +175,9 @@ static int touch_all(const Run *run, const Op *op, Touched *touched)
         conflict |= touch(touched + L, 1, mine); /* of value 0, as SUM_LOSSES reads it */
     if (op->kind == OP_SUM_LOSSES)
         conflict |= touch(touched + P, 0, MORE);
+    if (split == WHOLE_COLUMNS || takes_batch(run, op)) /* statistics of the columns of the value that is normalised */
+        conflict |= touch((op->kind == OP_BATCH_STATISTICS || op->kind == OP_BATCH_NORM ? out : in) + S, split == WHOLE_COLUMNS,
+                          mine == MY_COLUMNS ? mine : MORE);
     if (op->kind == OP_DENSE && run->values[op->output].halved)
         conflict |= touch(out + D, 1, mine); /* the second sum */
     if (contracts[op->kind].weights != NO) {

@@ -28,10 +28,10 @@ void place_program(Run *run, char *p)
 /* ---- training, losses and gradients ---------------------------------------------------------------------------------------- */
 
 /* Whether f'(z), or what takes its place, is kept beside a: a alone does not tell it; of a dropped unit it tells nothing. */
-static int keeps_slope(const Value *value)
+static int keeps_slope(const Kernels *k, const Value *value)
 {
-    return value->activation == GELU || value->activation == SILU || value->radial ||
-           (value->activation == SOFTMAX && value->dropout > 0);
+    const int kept = k->derivative[value->activation] == k->derivative[GELU]; /* kept_derivative */
+    return kept || value->radial || (value->activation == SOFTMAX && value->dropout > 0);
 }
 
 /* Whether that is how a layer which takes X is learnt. */
@@ -75,9 +75,13 @@ static char *place_value(Run *run, Value *value, int side, char *p)
     value->a[side] = p;
     value->d[side] = p + size;
     p += 2 * size;
-    if (run->mode != LOSS_ONLY && keeps_slope(value)) {
+    if (run->mode != LOSS_ONLY && keeps_slope(run->k, value)) {
         value->slope[side] = p;
         p += size;
+    }
+    if (value->n_statistics > 0) {
+        value->statistics[side] = p;
+        p += aligned(value->n_statistics * run->k->itemsize);
     }
     value->a_rows[side] = (char **)p;
     value->d_rows[side] = (char **)(p + rows);

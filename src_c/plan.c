@@ -38,7 +38,7 @@ ptrdiff_t row_distance(const Kernels *k, ptrdiff_t n)
 
 /* Rows of a batch that are worked on at once: few enough that what the forward pass leaves is still in cache for the backward
  * pass, enough to use a weight often while it is there, and bounded in time (for Ctrl-C). */
-ptrdiff_t chunk_of(Run *run, ptrdiff_t batch)
+static ptrdiff_t window_of(const Run *run)
 {
     ptrdiff_t width = run->values->n, weights = run->n_weights;
     if (run->sparse) { /* a row costs what its nonzeros do */
@@ -50,8 +50,16 @@ ptrdiff_t chunk_of(Run *run, ptrdiff_t batch)
     for (int i = 1; i < run->n_values; i++)
         width += 2 * run->values[i].ld;
     ptrdiff_t most = MIN(FOLDED_ROWS, MAX(256, (1 << 20) / (width * (ptrdiff_t)run->k->itemsize)));
-    most = MAX(64, MIN(most, ((ptrdiff_t)1 << 31) / (weights + 1)));
-    return MIN(batch, most);
+    return MAX(64, MIN(most, ((ptrdiff_t)1 << 31) / (weights + 1)));
+}
+
+/* All of a batch whose statistics are wanted. */
+ptrdiff_t chunk_of(Run *run, ptrdiff_t batch)
+{
+    for (int i = 0; i < run->n_forward; i++)
+        if (takes_batch(run, run->forward + i))
+            return batch;
+    return MIN(batch, window_of(run));
 }
 
 /* The uses of weights forward, in the order of the program. */
@@ -73,7 +81,7 @@ static void link_uses(Run *run)
         }
         /* of W^T forward, or back, but for the gradient of X */
         w->keeps_transpose |= op->kind == OP_TRANSPOSED ||
-                              (op->kind != OP_SCALE && op->input && run->mode != LOSS_ONLY && !run->online);
+                              (w->role != ROLE_SCALE && op->input && run->mode != LOSS_ONLY && !run->online);
     }
 }
 
@@ -111,11 +119,11 @@ static ptrdiff_t panel_of(const Kernels *k, const Weights *w)
  * is, as the bits depend on it. */
 int columns_end(Run *run, int n_threads)
 {
-    int end = 0, last = -1, whole_rows = 0;
+    int end = 0, last = -1, whole_rows = 0, whole_columns = 0;
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;
         const Value *out = run->values + op->output;
-        whole_rows |= out->activation == SOFTMAX; /* which reads rows */
+        whole_rows |= out->activation == SOFTMAX || op->kind == OP_GROUP_NORM; /* which read rows */
         if (op->kind == OP_MOVE || op->kind == OP_ADD)
             whole_rows |= op->column != 0 || out->n != run->values[op->input].n;
         if (op->kind != OP_DENSE && op->kind != OP_RBF)
@@ -133,7 +141,9 @@ int columns_end(Run *run, int n_threads)
         Weights *w = run->weights + op->weights;
         Value *out = run->values + op->output;
         const ptrdiff_t panel = panel_of(run->k, w), n_panels = (w->n_in + panel - 1) / panel;
-        if (!out->is_output && w->vectors % 2 && w->vectors < 16 && n_panels > 1 && op->kind == OP_DENSE && w->n_uses == 1 &&
+        for (int i = 0; i < run->n_forward; i++)
+            whole_columns |= takes_batch(run, run->forward + i) && run->forward[i].input == op->output;
+        if (!out->is_output && !whole_columns && w->vectors % 2 && w->vectors < 16 && n_panels > 1 && op->kind == OP_DENSE && w->n_uses == 1 &&
             run->mode < FORWARD) {
             w->half = n_panels / 2 * panel;
             out->halved = 1;
@@ -217,24 +227,34 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;
         vectors += op->input == 0 ? run->values[op->output].vectors : 0;
-        run->x_in_place = run->x_in_place && !((op->kind == OP_TRANSPOSED || op->kind == OP_SCALE) && op->input == 0);
+        const int scales = op->weights >= 0 && run->weights[op->weights].role == ROLE_SCALE;
+        run->x_in_place = run->x_in_place && !((op->kind == OP_TRANSPOSED || scales) && op->input == 0);
     }
     run->x_in_place = run->x_in_place && (run->x.row_stride % 256 != 0 || vectors <= 8 || run->online);
-    run->keeps_gradient =
-        own_cost || run->mode == GRADIENT || (run->mode == TRAIN && (chunk < run->batch || run->settings.clip_norm > 0));
     run->chunk = chunk;
-    run->window = chunk_of(run, chunk);
+    run->window = run->x_as_nonzeros && !own_cost ? chunk : MIN(chunk, window_of(run)); /* lists of X^T are of a whole chunk */
+    run->keeps_gradient =
+        own_cost || run->mode == GRADIENT || (run->mode == TRAIN && (run->window < run->batch || run->settings.clip_norm > 0));
     run->ld_transposed = row_distance(run->k, chunk);
     run->folds = run->keeps_gradient && run->batch > FOLDED_ROWS;
+    for (int i = 0; i < run->n_forward; i++) {
+        const Op *op = run->forward + i;
+        if (takes_batch(run, op))
+            run->values[op->output].n_statistics = 4 * run->values[op->output].vectors * lanes;
+        else if (op->kind == OP_GROUP_NORM && run->mode != LOSS_ONLY)
+            run->values[op->output].n_statistics = 2 * chunk * op->n_groups;
+    }
     find_phases(run, n_threads);
 
     ptrdiff_t scratch = 0, widest = 0;
     for (int i = 0; i < run->n_weight_sets; i++) {
         const Weights *w = run->weights + i;
-        scratch = MAX(scratch, (chunk + w->panel + MAX(1, w->n_uses)) * w->group * lanes * (ptrdiff_t)itemsize);
+        scratch = MAX(scratch, (run->window + w->panel + MAX(1, w->n_uses)) * w->group * lanes * (ptrdiff_t)itemsize);
     }
     for (int i = 1; i < run->n_values; i++) /* a row, for UNIT_BACK */
         scratch = MAX(scratch, run->values[i].ld * (ptrdiff_t)itemsize);
+    if (run->batch_statistics) /* shares of rows */
+        scratch = MAX(scratch, chunk * (ptrdiff_t)itemsize);
     if (run->augmentation.height > 0)
         scratch = MAX(scratch, augmentation_scratch(&run->augmentation) * (ptrdiff_t)itemsize);
     if (run->online)

@@ -67,6 +67,8 @@ typedef struct {
     char **d_rows[2];
     char *ht[2]; /* A^T (n, rows), where many products read it, else NULL */
     char **ht_rows[2];
+    ptrdiff_t n_statistics; /* elements of what normalisation keeps of columns or rows, see norm.c */
+    char *statistics[2];
 } Value;
 
 typedef enum {
@@ -81,7 +83,9 @@ typedef struct {
     int weights, bias; /* whose W, whose b; -1: none */
     ptrdiff_t column;
     int accumulate; /* add to what is in the output's gradient */
-    ptrdiff_t state; /* place in the vector of layers' state, -1 for none */
+    ptrdiff_t state; /* of BATCH_NORM: place of mean and variance in the vector of layers' state */
+    double epsilon, momentum;
+    int n_groups; /* of GROUP_NORM */
     int head;       /* OUTPUT, LOSS, OUTPUT_BACK: which of the outputs */
     int next_use;   /* of the same weights, a DENSE, TRANSPOSED or RBF op forward; -1: none */
     int next_bias_use;
@@ -89,8 +93,8 @@ typedef struct {
 } Op;
 
 /* How the ops of a phase are shared among the members: blocks of rows, through all ops each; columns of the output, in windows of
- * rows; each op once, which shares as it does; or parts of weights. */
-typedef enum { BY_ROWS, BY_COLUMNS, ALONE, BY_WEIGHTS } Split;
+ * rows, or of all rows at once; each op once, which shares as it does; or parts of weights. */
+typedef enum { BY_ROWS, BY_COLUMNS, WHOLE_COLUMNS, ALONE, BY_WEIGHTS } Split;
 
 /* Ops first..end, which members run without waiting for each other; then, perhaps, a barrier. */
 typedef struct {

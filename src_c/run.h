@@ -134,7 +134,7 @@ typedef struct Run {
     int online;       /* whether one kernel makes whole steps, see online.c */
     int shared;       /* whether row blocks are to be shared among members */
     int together;     /* PREDICT: all rows at once, by columns as far as that repays; else members take blocks of rows */
-    ptrdiff_t window; /* rows that a pass by columns works on before it looks for Ctrl-C */
+    ptrdiff_t window; /* rows that passes by columns and by weights work on before they look for Ctrl-C */
     Settings settings;
     double input_dropout; /* TRAIN */
     double input_noise;
@@ -142,6 +142,8 @@ typedef struct Run {
     uint32_t seed[2];
     int penalty_over_weight;
     int bounded; /* some weights have a max_norm */
+    int batch_statistics; /* batch normalisation takes those of the batch, not the layers' own */
+    int renews;           /* and leaves them as the layers' own; without TRAIN */
     int64_t t;   /* optimizer steps made */
     int64_t first_averaged; /* the first of them that is in the average, if there is one, */
     double average_decay;   /*   and the share in the new average that the old one has at most */
@@ -229,6 +231,10 @@ typedef struct {
 
 #pragma GCC visibility push(hidden)
 
+/* norm.c: whether an op normalises with statistics of the batch; and the gradient of X. */
+int takes_batch(const Run *run, const Op *op);
+void norm_input_gradient(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, char *to);
+
 /* plan.c */
 int lists_repay(Run *run, ptrdiff_t samples);
 /* Between rows of n elements in the workspace. */
@@ -263,7 +269,7 @@ void place_chunk(const Run *run, Value *values, Nonzeros *nonzeros, char *p);
 void run_op(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m);
 void run_phase(Part *part, const Phase *phase);
 
-/* forward.c and backward.c: the ops of ops.def, for m rows of the chunk. */
+/* forward.c, backward.c and norm.c: the ops of ops.def, for m rows of the chunk. */
 #define OP(NUMBER, name, reads, access, writes, weights) void run_##name(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m);
 #include "ops.def"
 Counter counter_of(Part *part, ptrdiff_t row, uint32_t stream);
@@ -276,6 +282,7 @@ void output_unit(Part *part, int head, ptrdiff_t row, ptrdiff_t m);
 /* update.c */
 Update step_of(const Run *run, double eta, int64_t t);
 void update_weights(Part *part, const Update *update, int accumulate);
+void update_rows(Part *part);
 void bound_columns(Part *part, const Update *update);
 double clip_norm(Part *part, const Update *update);
 /* One update of flat parameters from a flat gradient: run's weights with their penalties, parameters, gradient, state, settings.

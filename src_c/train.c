@@ -115,7 +115,7 @@ static int run_chunk(Part *part)
     }
     if (run->end_barrier)
         barrier(part);
-    return 1;
+    return run->window == run->chunk || !stops_here(part, 0);
 }
 
 /* One batch (modes TRAIN, GRADIENT, LOSS_ONLY), as one of the members at work sees it; False if it was stopped. */
@@ -124,7 +124,7 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
     Run *run = part->run;
     const ptrdiff_t start = batch * run->batch, m = MIN(run->batch, run->n_rows - start);
     const double S = run->sample_weights == NULL ? (double)m : run->record[3 * batch + 2];
-    const int whole = run->mode == TRAIN && m <= run->chunk && run->settings.clip_norm == 0;
+    const int whole = run->mode == TRAIN && m <= run->window && run->settings.clip_norm == 0;
     Update update;
     if (S == 0) {
         if (part->member == 0)
@@ -376,7 +376,7 @@ void own_cost_member(void *arg, Team *team, int member, int n_members)
             run_list_transpose(&part, NULL, part.row, part.rows);
             team_barrier(team);
         }
-        run_update(&part, NULL, 0, 0);
+        update_rows(&part);
     }
     for (ptrdiff_t b = mine.begin; run->input_gradient != NULL && b < mine.end && !interrupted(run, member); b++) {
         const ptrdiff_t row = run->n_rows * b / blocks;

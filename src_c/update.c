@@ -93,7 +93,7 @@ static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_
 }
 
 /* A use of W by an op forward: G = H^T D, of a transposed one G = D^T H; of radial basis functions C diag(sums) is subtracted; of
- * a scale G is the column sums of D * H. */
+ * a scale G is the column sums of D * H, or of D * min(0, H). */
 typedef struct {
     const Op *op;
     Stripes right; /* D, or H */
@@ -132,10 +132,11 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
     const Kernels *k = run->k;
     const Op *op = use->op;
     const ptrdiff_t there = MIN(n, w->n_out - v0 * k->lanes); /* columns; others fill up the last stripe */
-    if (op->kind == OP_SCALE) {
+    if (w->role == ROLE_SCALE) {
         const Value *h = part->values + op->input; /* as wide as D, whose rows lie as far apart */
-        k->column_sums(part->rows, there, use->right.at, h->a[part->side] + (part->row * h->ld + v0 * k->lanes) * k->itemsize, h->ld,
-                       accumulate, g.at);
+        (op->kind == OP_PRELU ? k->prelu_sums : k->column_sums)(
+            part->rows, there, use->right.at, h->a[part->side] + (part->row * h->ld + v0 * k->lanes) * k->itemsize, h->ld, accumulate,
+            g.at);
     } else if (op->input == 0 && run->x_as_nonzeros && op->kind != OP_TRANSPOSED) {
         k->nonzeros_matmul(size, n, part->rows, &part->transposed, begin, &use->right, NULL, accumulate, &g);
     } else {
@@ -145,7 +146,7 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
         const Rows left = {by_rows ? ht + begin : rows + part->row, by_rows ? part->row : begin, by_rows ? ROWS : COLUMNS};
         k->matmul(size, n, part->rows, &left, &use->right, NULL, accumulate, &g);
     }
-    if ((op->kind == OP_TRANSPOSED || op->kind == OP_SCALE) && there < n) /* where H may have f(0), or anything */
+    if ((op->kind == OP_TRANSPOSED || w->role == ROLE_SCALE) && there < n) /* where H may have f(0), or anything */
         k->fill_rows(size, n - there, NULL, (char *)g.at + (there / k->lanes * g.stripe + there % k->lanes) * k->itemsize, g.ld);
     if (op->kind == OP_RBF)
         k->rbf_centres(size, n, w->packed + (v0 * w->n_in + begin) * k->lanes * k->itemsize, w->n_in * k->lanes, use->sums, g.at,
@@ -202,7 +203,7 @@ static void update_part(Part *part, const Update *updates, Weights *w, ptrdiff_t
     const Run *run = part->run;
     const Kernels *k = run->k;
     const ptrdiff_t lanes = k->lanes, n = MIN(v1 * lanes, w->width) - v0 * lanes, rows = part->rows;
-    const int ties = w->tie_gradient != NULL && rows && part->first == part->start;
+    const int ties = w->tie_gradient != NULL && rows && part->first + part->row == part->start;
     char *scratch = part->scratch;
     Use use = {.op = NULL};
     if (p0 == 0)
@@ -294,9 +295,8 @@ void update_weights(Part *part, const Update *update, int accumulate)
 }
 
 /* This member's weights' gradients over the rows at hand, added to those of the rows before, and the optimizer's step. */
-void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+void update_rows(Part *part)
 {
-    (void)op, (void)row, (void)m;
     const int more = part->unfolded > 0;
     part->unfolded += part->rows;
     part->folding = part->run->folds && (part->last || part->unfolded >= FOLDED_ROWS);
@@ -306,6 +306,21 @@ void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
         part->folding = part->first_fold = 0;
         part->unfolded = 0;
     }
+}
+
+/* The same over all rows of the chunk, in windows: there is more than one where batch normalisation makes a chunk of a large batch. */
+void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    (void)op, (void)row;
+    const int last = part->last;
+    for (; part->row < m && !(part->row > 0 && interrupted(part->run, part->member)); part->row += part->rows) {
+        part->rows = MIN(part->run->window, m - part->row);
+        part->last = last && part->row + part->rows == m;
+        update_rows(part);
+    }
+    part->row = 0;
+    part->rows = m;
+    part->last = last;
 }
 
 /* What ties add to the gradients, and their penalties: this member's stripes, while no weight changes. Once a batch. */

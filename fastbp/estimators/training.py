@@ -172,7 +172,7 @@ def fit_lbfgs(mlp, model, data, tasks):
         nonlocal lowest
         tasks.begin("iteration")
         model.parameters[:] = x
-        value = model.evaluate(data, gradient=gradient, n_threads=mlp.n_threads) / scale
+        value = model.evaluate(data, gradient=gradient, n_threads=mlp.n_threads, batch_statistics=True) / scale
         value += (l2 * x) @ x / 2
         total = value + l1 @ np.abs(x)
         if total < lowest[0]:
@@ -200,6 +200,7 @@ def fit_lbfgs(mlp, model, data, tasks):
         warnings.warn("Training interrupted by user.", stacklevel=USER)
         mlp.loss_, mlp.converged_ = float(lowest[0]), False
         model.parameters[:] = lowest[1]
+    model.renew_statistics(data, mlp.n_threads)
 
 
 def _no_progress(mlp, watched="Training loss"):

@@ -7,11 +7,16 @@ if a later consumer of the input has written it: the order of the program is the
     ``transposed``   ``dC/dH = dC/dZ W``
     ``rbf``          ``dC/dH = S W^T - H * (sums of the rows of S)``, ``S = 2 beta * dC/dZ``
     ``scale``        ``dC/dH = dC/dZ * w``
+    ``prelu``        ``dC/dH = dC/dZ`` where ``H > 0``, else ``dC/dZ * w``
+    ``batch_norm``   ``dC/dH = (D - s (sum of D + Z * sum of D * Z)) / deviation``, ``D = dC/dZ``, sums of the rows and
+                     s their shares of the batch; with statistics of the layer's own, ``D / deviation``
+    ``group_norm``   ``dC/dH = (D - mean of D - Z * mean of D * Z) / deviation``, means of a row's groups
     ``move, add``    ``dC/dH = dC/dZ[:, column:][:, :n]``
     ``unit``         ``dC/dZ = dC/dA * mask * f'(Z)``, in place
 
 The gradients of weights are taken at the end from all their uses in the order of the program: ``dC/dW = H^T dC/dZ``,
-of a transposed use ``dC/dZ^T H``, of a scale the sums of the columns of ``H * dC/dZ``.
+of a transposed use ``dC/dZ^T H``, of a scale the sums of the columns of ``H * dC/dZ``, of PReLU's slopes those of
+``min(0, H) * dC/dZ``.
 """
 
 from dataclasses import replace
@@ -21,6 +26,7 @@ from .graph import Op
 # the ops of gradients, by those of the forward program
 RULES = {
     "dense": "dense_back", "transposed": "transposed_back", "rbf": "rbf_back", "scale": "scale_back",
+    "prelu": "prelu_back", "batch_norm": "batch_norm_back", "group_norm": "group_norm_back",
     "move": "move_back", "add": "move_back", "unit": "unit_back",
 }  # fmt: skip
 

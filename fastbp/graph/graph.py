@@ -6,6 +6,9 @@ Layers write ops, one after the other, each of which makes a value from one that
     ``transposed``   ``Z = H W^T + b``
     ``rbf``          ``a_j = exp(-beta_j |h - w_j|^2)``, ``beta = exp(b)``
     ``scale``        ``Z = H * w + b``, w and b for each column
+    ``prelu``        ``Z = max(0, H) + w * min(0, H)``
+    ``batch_norm``   ``Z = (H - mean) / sqrt(variance + epsilon)``, of columns, over the rows of a batch
+    ``group_norm``   the same of each row by itself, over the columns of a group of them
     ``move``         ``Z[:, column:][:, :n] = H``, n being the columns of H
     ``add``          ``Z[:, column:][:, :n] += H``
     ``unit``         ``A = f(Z)``, in place, and the dropout of A
@@ -87,7 +90,10 @@ class Op:
     bias: int = -1  # and of b, -1 for none
     column: int = 0
     accumulate: bool = False  # of gradients: add to what is there
-    state: int = -1  # the first of its numbers in `Graph.states`
+    state: int = -1  # of batch_norm: number of its mean in `Graph.states`, that of the variance being the next
+    epsilon: float = 0.0
+    momentum: float = 0.0  # with which mean and variance follow those of batches in training; 0: they stay as they are
+    n_groups: int = 1  # of group_norm
 
 
 @dataclass
@@ -246,14 +252,35 @@ class Graph:
         self.places.append((number, bias, True))
         return z
 
-    def scale(self, name, h, layer, has_bias=True, start=1.0):
-        """Value of ``H * w + b`` with new weights, w starting from `start`; `finish` is to follow."""
+    def scale(self, name, h, layer, has_bias=True, start=1.0, kind="scale"):
+        """Value of ``H * w + b``, or as "prelu" has it, with new weights, w starting from `start`.
+
+        `finish` is to follow.
+        """
         n = self.values[h].n
         number = self.new_weights(name, layer, 1, n, has_bias, "scale", start)
         z = self.value(name, n)
         bias = number if has_bias else -1
-        self.forward.append(Op("scale", h, z, number, bias))
+        self.forward.append(Op(kind, h, z, number, bias))
         self.places.append((number, bias, False))
+        return z
+
+    def batch_norm(self, name, h, layer_name, epsilon, momentum):
+        """Value of columns normalised by statistics of their own, a layer's state; `finish` is to follow.
+
+        Where momentum is not 0, training takes those of each batch, and the state follows them with it.
+        """
+        n = self.values[h].n
+        state = self.new_state(f"{layer_name}.mean", n)
+        self.new_state(f"{layer_name}.variance", n, 1.0)
+        z = self.value(name, n)
+        self.forward.append(Op("batch_norm", h, z, state=state, epsilon=epsilon, momentum=momentum))
+        return z
+
+    def group_norm(self, name, h, n_groups, epsilon):
+        """Value of rows normalised by themselves, in groups of columns; `finish` is to follow."""
+        z = self.value(name, self.values[h].n)
+        self.forward.append(Op("group_norm", h, z, epsilon=epsilon, n_groups=n_groups))
         return z
 
     def move(self, h, z, column=0, add=False):

@@ -17,7 +17,8 @@ class Program:
     weights : list of tuple (role, n_in, n_out, has_bias, max_norm, offset)
     n_state : int
         Length of the flat vector of layers' state.
-    forward, backward : list of tuple (kind, input, output, weights, bias, column, accumulate, state)
+    forward, backward : list of tuple (kind, input, output, weights, bias, column, accumulate, state, epsilon, momentum,
+    n_groups)
         The gradient of X is among those backward. `state` is a place in that vector, -1 for none.
     outputs : list of int
     costs : list of tuple (loss, parameter, levels, fixed_logit, weight)
@@ -62,7 +63,8 @@ def program_of(graph, costs):
 
 def _row(graph, op):
     state = graph.states[op.state].offset if op.state >= 0 else -1
-    return op.kind, op.input, op.output, op.weights, op.bias, op.column, op.accumulate, state
+    operands = op.kind, op.input, op.output, op.weights, op.bias, op.column, op.accumulate
+    return *operands, state, op.epsilon, op.momentum, op.n_groups
 
 
 def _learning(graph):

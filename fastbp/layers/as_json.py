@@ -9,11 +9,17 @@ from . import activations
 from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
 from .layer import DEPTH, Layer
+from .normalization import BatchNorm, GroupNorm, LayerNorm
 from .rbf import RBF
-from .scale import Scale
+from .scale import PReLU, Scale
 from .shared import Shared, Transposed
 
-_LAYERS = {cls.__name__: cls for cls in (RBF, Activation, Dropout, Parallel, Residual, Scale, Shared, Transposed)}
+_LAYERS = {
+    cls.__name__: cls
+    for cls in (
+        RBF, Activation, BatchNorm, Dropout, GroupNorm, LayerNorm, Parallel, PReLU, Residual, Scale, Shared, Transposed
+    )
+}  # fmt: skip
 
 
 def to_json(layer):

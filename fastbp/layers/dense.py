@@ -32,6 +32,10 @@ class Dense(Layer):
         - "gelu": ``z / (1 + exp(-2u))``, ``u = sqrt(2 / pi) (z + 0.044715 z^3)``, the form with tanh of [2]_, which is
           within 0.0005 of ``z`` times the normal distribution function and as fast as a logistic unit;
         - "silu" ("swish"): ``z / (1 + exp(-z))``;
+        - "mish": ``z tanh(ln(1 + exp(z)))`` [3]_;
+        - "relu2": ``max(0, z)^2`` [4]_;
+        - "hard_sigmoid": ``min(1, max(0, z / 6 + 1/2))``; the derivative at -3 and 3 is taken as 0;
+        - "hard_swish": ``z min(1, max(0, z / 6 + 1/2))`` [5]_; the derivative at -3 is taken as 0, at 3 as 1;
         - "step": 1 for ``z > 0``, else 0, the notes' perceptron. Its derivative is taken as 0, so that nothing below it
           learns, nor do its own weights: it is for weights that are set or learnt otherwise. The cost "perceptron"
           trains an output layer of such units;
@@ -44,11 +48,11 @@ class Dense(Layer):
     dropout : float, default=0.0
         Probability, in [0, 1), with which each of the layer's outputs is set to 0 in training, for each row of each
         batch anew; the others are divided by ``1 - dropout``, so that prediction, which drops nothing, has nothing to
-        make up for ("inverted" dropout). Not for the output layer [3]_.
+        make up for ("inverted" dropout). Not for the output layer [6]_.
     max_norm : float or None, default=None
         Bound of the norm of each unit's incoming weights, above 0: after each update (by a rule for mini-batches, the
         only ones to have it) columns ``w`` of ``W`` with ``|w| > max_norm`` are multiplied by ``max_norm / |w|``
-        ([3]_, section 5.1).
+        ([6]_, section 5.1).
 
     Raises
     ------
@@ -64,7 +68,10 @@ class Dense(Layer):
     ----------
     .. [1] G. Klambauer and others, "Self-normalizing neural networks", NIPS 2017.
     .. [2] D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", 2016. They have SiLU too.
-    .. [3] N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
+    .. [3] D. Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020.
+    .. [4] D. So and others, "Primer: searching for efficient transformers for language modeling", NeurIPS 2021.
+    .. [5] A. Howard and others, "Searching for MobileNetV3", ICCV 2019.
+    .. [6] N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
     """
 
     n_units: int

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..checks import check_flag, make_plain
+from ..checks import check_flag, check_number, make_plain
 from .layer import Layer
 
 
@@ -25,7 +25,7 @@ class Scale(Layer):
 
     See Also
     --------
-    PReLU : Scales negative values alone.
+    PReLU : Multiplies negative values alone.
 
     Notes
     -----
@@ -59,3 +59,53 @@ class Scale(Layer):
 
     def build(self, graph, h, name):
         return graph.finish(graph.scale(name, h, self, self.bias))
+
+
+@dataclass(frozen=True)
+class PReLU(Layer):
+    """A layer of units ``A = max(0, H) + w * min(0, H)``: a leaky ReLU whose slope for each feature is learnt.
+
+    Parameters
+    ----------
+    initial : float, default=0.25
+        What the slopes ``w`` start from.
+
+    Raises
+    ------
+    ValueError
+        If it is not a finite number.
+
+    See Also
+    --------
+    LeakyReLU : The unit with a slope that is given.
+    Scale : Multiplies all values.
+
+    Notes
+    -----
+    ``w``, of shape ``(1, n)`` in `Network.weights`, has no penalties, no weight decay and no max-norm, as all scales:
+    they would make ReLUs of these units [1]_. With ``D = dC/dA``,
+
+    ``dC/dH = D`` where ``H > 0``, else ``D * w``; ``dC/dw = sum of the rows of D * min(0, H)``.
+
+    A first layer of this kind needs dense inputs.
+
+    References
+    ----------
+    .. [1] K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", ICCV 2015.
+
+    Examples
+    --------
+    >>> from fastbp import Dense, Network, PReLU
+    >>> net = Network([Dense(16), PReLU(), Dense(1)], n_inputs=3, random_state=0)
+    >>> float(net.weights[1].min())
+    0.25
+    """
+
+    initial: float = 0.25
+
+    def __post_init__(self):
+        make_plain(self)
+        object.__setattr__(self, "initial", check_number("initial", self.initial, "(-inf, inf)"))
+
+    def build(self, graph, h, name):
+        return graph.finish(graph.scale(name, h, self, has_bias=False, start=self.initial, kind="prelu"))

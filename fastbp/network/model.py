@@ -66,6 +66,8 @@ class Model:
         That of the last update, which has been checked.
     is_random : bool
         Whether training is, with dropout or noise.
+    normalizes_batches : bool
+        Whether there is batch normalisation.
     optimizer_state : OptimizerState or None
         None before the first update. May be set.
     engine : Engine
@@ -112,6 +114,7 @@ class Model:
         self.is_random = bool(
             self.input_dropout or self.input_noise or any(value.dropout for value in self.graph.values)
         )
+        self.normalizes_batches = any(op.momentum for op in self.graph.forward)
         self._predicts_by_output = any(
             output.name is not None or isinstance(output.loss, HistogramLoss) for output in self.outputs
         )
@@ -199,11 +202,22 @@ class Model:
 
     # ---- costs ------------------------------------------------------------------------------------------------------
 
-    def evaluate(self, data, order=None, gradient=None, n_threads=None):
-        """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`."""
+    def evaluate(self, data, order=None, gradient=None, n_threads=None, batch_statistics=False, renews=False):
+        """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`.
+
+        Batch normalisation takes the layers' own statistics, or with `batch_statistics` those of the rows, as which
+        it leaves its own if it `renews` them.
+        """
         n = _n_rows(data, order)
         with threads.exclusive(self.engine), self.team(n_threads, n, n) as n_threads:
-            return self.engine.evaluate(self.parameters, self.layer_state, data, order, gradient, n_threads)
+            return self.engine.evaluate(
+                self.parameters, self.layer_state, data, order, gradient, n_threads, batch_statistics, renews
+            )
+
+    def renew_statistics(self, data, n_threads=None):
+        """Give batch normalisation those of these rows."""
+        if self.normalizes_batches:
+            self.evaluate(data, n_threads=n_threads, batch_statistics=True, renews=True)
 
     @property
     def penalties(self):

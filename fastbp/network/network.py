@@ -17,8 +17,9 @@ class Network(Derivatives):
     Parameters
     ----------
     layers : sequence of layers
-        From the first hidden layer to the output layer: `Dense`, `RBF`, `Scale`, `Activation`, `Dropout`, `Residual`,
-        `Parallel`, `Shared` and `Transposed`. Each place in the list has weights of its own but for `Shared` ones.
+        From the first hidden layer to the output layer: `Dense`, `BatchNorm`, `LayerNorm`, `GroupNorm`, `RBF`, `Scale`,
+        `PReLU`, `Activation`, `Dropout`, `Residual`, `Parallel`, `Shared` and `Transposed`. Each place in the list has
+        weights of its own but for `Shared` ones.
     n_inputs : int
         Number of features.
     loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss, dict of them or None, default="squared_error"
@@ -61,7 +62,8 @@ class Network(Derivatives):
         - "orthogonal", or `Orthogonal` with a gain: orthonormal columns or rows;
         - "zeros": all units of a layer remain equal, to show that symmetry must be broken.
 
-        Biases are 0 but for "sklearn". `init_lsuv` is a rule that needs data. `RBF` and `Scale` have their own start.
+        Biases are 0 but for "sklearn". `init_lsuv` is a rule that needs data. `RBF`, `Scale`
+        and `PReLU` have their own start.
     input_dropout : float, default=0.0
         Probability with which each input is set to 0 in training, as `Dense` has it for outputs. X must be dense.
     input_noise : float, default=0.0
@@ -84,8 +86,8 @@ class Network(Derivatives):
         All parameters; layer by layer, weights then biases. Writing to it changes the network.
     weights : tuple of ndarray of shape (n_in, n_out)
         Views of `parameters`, one for each place where the network has weights, in the order of layers. Of an `RBF`,
-        its centres; of a `Scale`, its factors, (1, n). All places of a `Shared` layer have views of the same weights, a
-        `Transposed` one of their transpose.
+        its centres; of `Scale` and `PReLU` factors, (1, n). All places of a `Shared` layer have views of the same
+        weights, a `Transposed` one of their transpose.
     biases : tuple of ndarray of shape (n_out,) or None
         Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``; None where there are no biases.
     layer_state : read-only mapping of str to ndarray

@@ -11,7 +11,8 @@ from .._core import MODES
 from ..checks import check_size
 
 _SPLITS = {
-    "rows": "blocks of rows", "columns": "columns", "alone": "each op shares as it does", "weights": "parts of weights",
+    "rows": "blocks of rows", "columns": "columns", "whole columns": "columns, all rows at once",
+    "alone": "each op shares as it does", "weights": "parts of weights",
 }  # fmt: skip
 
 
@@ -22,7 +23,7 @@ class PlannedOp(NamedTuple):
     details: str
 
     def __str__(self):
-        return f"{self.kind:<16}{self.details}".rstrip()
+        return f"{self.kind:<18}{self.details}".rstrip()
 
 
 class Phase(NamedTuple):
@@ -30,7 +31,7 @@ class Phase(NamedTuple):
 
     Attributes
     ----------
-    split : {"rows", "columns", "alone", "weights"}
+    split : {"rows", "columns", "whole columns", "alone", "weights"}
         What each member has a share of.
     ops : tuple of PlannedOp
     barrier : bool
@@ -182,12 +183,20 @@ class _Words:
                 return f"{self._value(output)} = {self._unit(output)}"
             case "unit_back":
                 return f"{self._gradient(output)} *= {self._unit(output)}'"
-            case "dense" | "transposed" | "rbf" | "scale":
+            case "dense" | "transposed" | "rbf" | "scale" | "prelu":
                 b = f", b{bias} {self._shape(bias, False)}" if bias >= 0 else ""
                 return f"{self._value(input_)} -> {self._value(output)}    W{weights} {self._shape(weights)}{b}"
-            case "dense_back" | "transposed_back" | "rbf_back" | "scale_back":
+            case "dense_back" | "transposed_back" | "rbf_back" | "scale_back" | "prelu_back":
                 W = f"W{weights} {self._shape(weights)}"
                 return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}    {W}"
+            case "batch_norm" | "group_norm":
+                return f"{self._value(input_)} -> {self._value(output)}"
+            case "batch_norm_back" | "group_norm_back":
+                return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}"
+            case "batch_statistics":
+                return f"{self._value(input_)} -> mean, variance of columns"
+            case "batch_sums":
+                return f"{self._gradient(input_)} -> sums of columns"
             case "move" | "add":
                 return f"{self._value(input_)} -> {self._columns(self._value(output), column)}"
             case "move_back":

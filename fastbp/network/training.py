@@ -167,7 +167,7 @@ class Training:
         def end_iteration(loss):
             return self._end_epoch(loss if np.isfinite(self.model.parameters).all() else np.nan)
 
-        objective = Objective(self.model, self.rows, self.n_threads)
+        objective = Objective(self.model, self.rows, self.n_threads, batch_statistics=True)
         self.optimizer.train(objective, self.step_limit or self.epochs, end_iteration)
 
     def _run_batches(self):

@@ -40,6 +40,7 @@ from fastbp import (
     Newton,
     NewtonCG,
     Parallel,
+    PReLU,
     Quantile,
     Residual,
     Rprop,
@@ -63,6 +64,7 @@ LISTS = {
     "tied": [CODE, CODE.transposed("tanh")],
     "rbf": [RBF(9)],
     "scales": [Scale(), Dense(6, "relu"), Scale(bias=False)],
+    "slopes": [Dense(6), PReLU()],
     "first dropout": [Dropout(0.1), Dense(8, "relu")],
 }
 

@@ -13,7 +13,7 @@ from scipy import sparse
 from fastbp import Quantile
 from fastbp.full_batch.hessian import hessian, hessian_products
 from fastbp.graph import Graph, backward_of, fused
-from fastbp.graph.reference import converted, losses, passes, run, split
+from fastbp.graph.reference import Statistics, converted, losses, passes, run, split
 from fastbp.layers import unit_of
 from fastbp.losses import kernel_of, outputs_per_target
 
@@ -35,9 +35,10 @@ def problem(rng, graph, output_losses, n=7):
     return parameters, rng.normal(size=(n, graph.n_inputs)), targets, costs, rng.integers(0, 4, n) + 0.5
 
 
-def check(rng, graph, parameters, X, targets, costs, weight, noise=0.0):
+def check(rng, graph, parameters, X, targets, costs, weight, noise=0.0, batch_statistics=False):
     """Gradients by parameters and inputs, the Hessian and its products; noise is that of differences of the cost."""
-    ops, rest = backward_of(graph), (X, targets, costs, weight)
+    state = graph.initial_state(np.float64) + 0.1
+    ops, rest = backward_of(graph), (X, targets, costs, weight, state, batch_statistics)
     _, cost, gradient = run(graph, ops, parameters, *rest)
     v = rng.normal(size=parameters.size)
     step = 1e-6
@@ -50,7 +51,9 @@ def check(rng, graph, parameters, X, targets, costs, weight, noise=0.0):
 
     dX = rng.normal(size=X.shape)
     rows, y, s = converted(X.dtype, X, targets, weight)
-    inputs = passes(graph, backward_of(graph, inputs=True), split(graph, parameters), rows, y, costs, s)[1][0]
+    statistics = Statistics(state, s if batch_statistics else None)
+    inputs = passes(graph, backward_of(graph, inputs=True), split(graph, parameters), rows, y, costs, s, statistics)
+    inputs = inputs[1][0]
     slope = along(lambda d: run(graph, ops, parameters, X + d, *rest[1:])[1], dX)
     scale = np.linalg.norm(inputs) * np.linalg.norm(dX)
     assert abs(slope - (inputs * dX).sum()) <= 1e-6 * scale + noise * (1 + abs(cost))
@@ -66,6 +69,9 @@ def check(rng, graph, parameters, X, targets, costs, weight, noise=0.0):
     assert_allclose(H @ v, Hv, rtol=1e-9, atol=1e-12 * (1 + np.abs(Hv).max()))
 
 
+KINDS = ["dense", "shared", "rbf", "transposed", "scale", "prelu", "batch_norm", "group_norm", "add", "concatenate"]
+
+
 @st.composite
 def graphs(draw):
     """Any graph of a few values, and the losses of its outputs: each value is read or an output."""
@@ -78,7 +84,7 @@ def graphs(draw):
         present = range(len(graph.values))
         h = draw(st.sampled_from([0, *present[-2:]]))  # the last ones are read more often
         n = graph.values[h].n
-        kind = draw(st.sampled_from(["dense", "shared", "rbf", "transposed", "scale", "add", "concatenate"]))
+        kind = draw(st.sampled_from(KINDS))
         transposable = [j for j, w in enumerate(graph.weights) if w.role == "weight" and w.n_out == n]
         alike = [j for j in present if graph.values[j].n == n]
         if kind == "rbf":
@@ -86,6 +92,12 @@ def graphs(draw):
             graph.finish(z, "rbf", weights=number)
         elif kind == "scale":
             finish(graph.scale(f"{i}", h, layer, has_bias=draw(st.booleans())))
+        elif kind == "prelu":
+            finish(graph.scale(f"{i}", h, layer, has_bias=False, kind="prelu"))
+        elif kind == "batch_norm":
+            finish(graph.batch_norm(f"{i}", h, f"{i}", 0.1, draw(st.sampled_from([0.0, 0.2]))))
+        elif kind == "group_norm":
+            finish(graph.group_norm(f"{i}", h, draw(st.sampled_from([g for g in (1, 2, 3) if n % g == 0])), 0.1))
         elif kind == "shared":
             for _ in range(2):
                 with graph.sharing(f"{i}", f"square {n}", layer):
@@ -122,10 +134,10 @@ def graphs(draw):
 
 
 @settings(deadline=None, max_examples=150, derandomize=True)  # a kink between two places would be a difference
-@given(graphs(), st.integers(0, 100))
-def test_any_graph(drawn, seed):
+@given(graphs(), st.integers(0, 100), st.booleans())
+def test_any_graph(drawn, seed, batch_statistics):
     rng = np.random.default_rng(seed)
-    check(rng, drawn[0], *problem(rng, *drawn), noise=1e-8)
+    check(rng, drawn[0], *problem(rng, *drawn), noise=1e-8, batch_statistics=batch_statistics)
 
 
 @settings(deadline=None, max_examples=150)
@@ -133,7 +145,8 @@ def test_any_graph(drawn, seed):
 def test_merged_units_give_the_same_numbers(drawn, seed):
     graph, output_losses = drawn
     parameters, *rest = problem(np.random.default_rng(seed), graph, output_losses)
-    results = [run(g, backward_of(g), parameters, *rest) for g in (graph, fused(graph))]
+    settings = {"batch_statistics": bool(seed % 2)}
+    results = [run(g, backward_of(g), parameters, *rest, **settings) for g in (graph, fused(graph))]
     for a, b in zip(results[0][0], results[1][0], strict=True):
         assert_array_equal(a, b)
     assert results[0][1] == results[1][1]

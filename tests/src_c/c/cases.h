@@ -8,9 +8,9 @@ enum { MOST_VALUES = 12, MOST_STEPS = 20 };
 
 /* An op forward but for UNIT, which follows the last step that writes to a value; {0} ends a list. */
 typedef struct {
-    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, MOVE, ADD */
+    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, PRELU, BATCH_NORM, GROUP_NORM, MOVE, ADD */
     int input, output;
-    int weights, bias; /* of all but MOVE and ADD; their numbers begin with 0 and have no gaps */
+    int weights, bias; /* of the first five; their numbers begin with 0 and have no gaps */
     ptrdiff_t column;
 } Step;
 
@@ -18,7 +18,10 @@ typedef struct {
 #define BARE(input, output, w) {OP_DENSE, input, output, w, -1, 0} /* without bias */
 #define RADIAL(input, output, w) {OP_RBF, input, output, w, w, 0}
 #define SCALE(input, output, w, b) {OP_SCALE, input, output, w, b, 0}
+#define PARAMETRIC(input, output, w) {OP_PRELU, input, output, w, -1, 0}
 #define TRANSPOSED(input, output, w, b) {OP_TRANSPOSED, input, output, w, b, 0}
+#define COLUMNS_NORMED(input, output) {OP_BATCH_NORM, input, output, -1, -1, 0}
+#define ROWS_NORMED(input, output) {OP_GROUP_NORM, input, output, -1, -1, 0}
 #define MOVE(input, output, column) {OP_MOVE, input, output, -1, -1, column}
 #define ADD(input, output) {OP_ADD, input, output, -1, -1, 0}
 
@@ -92,6 +95,35 @@ static const Case CASES[] = {
     {.name = "scales of X beside its products, with zeros", .units = {130, 130, 17, 147, 3},
      .steps = {SCALE(0, 1, 0, 0), DENSE(0, 2, 1), MOVE(1, 3, 0), MOVE(2, 3, 130), DENSE(3, 4, 2)},
      .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 700, .batch = 700, .zeros = 0.95, .rule = ADAM, .n_states = 2},
+    {.name = "slopes of large layers, and of X", .units = {130, 130, 261, 261, 133, 133, 4},
+     .steps = {PARAMETRIC(0, 1, 0), DENSE(1, 2, 1), PARAMETRIC(2, 3, 2), DENSE(3, 4, 3), PARAMETRIC(4, 5, 4), DENSE(5, 6, 5)},
+     .activation = IDENTITY, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2},
+
+    /* normalisation */
+    {.name = "normalized columns", .units = {9, 9, 21, 21, 33, 33, 3, 3},
+     .steps = {COLUMNS_NORMED(0, 1), DENSE(1, 2, 0), COLUMNS_NORMED(2, 3), DENSE(3, 4, 1), COLUMNS_NORMED(4, 5), DENSE(5, 6, 2),
+               COLUMNS_NORMED(6, 7)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 91, .batch = 30, .rule = ADAM, .n_states = 2, .dropout = 0.2},
+    {.name = "normalized columns of large layers", .units = {200, 261, 261, 133, 133, 133, 4},
+     .steps = {DENSE(0, 1, 0), COLUMNS_NORMED(1, 2), DENSE(2, 3, 1), COLUMNS_NORMED(3, 4), SCALE(4, 5, 2, 2), DENSE(5, 6, 3)},
+     .activation = SILU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .weighted = 1, .rule = MOMENTUM, .n_states = 1,
+     .clip_norm = 0.2, .dropout = 0.2},
+    {.name = "normalized columns of many rows", .units = {60, 256, 256, 7},
+     .steps = {DENSE(0, 1, 0), COLUMNS_NORMED(1, 2), DENSE(2, 3, 1)},
+     .activation = ELU, .loss = HUBER, .n_rows = 1500, .batch = 1500, .weighted = 1, .rule = ADAM, .n_states = 2},
+    {.name = "normalized columns behind csr, and a residual", .units = {500, 140, 140, 140, 140, 2},
+     .steps = {DENSE(0, 1, 0), COLUMNS_NORMED(1, 2), DENSE(2, 3, 1), MOVE(1, 4, 0), ADD(3, 4), DENSE(4, 5, 2)},
+     .activation = SOFTPLUS, .loss = CROSS_ENTROPY, .n_rows = 120, .batch = 33, .zeros = 0.95, .csr = 1},
+    {.name = "normalized columns and products of X, with zeros", .units = {130, 130, 17, 147, 3},
+     .steps = {COLUMNS_NORMED(0, 1), DENSE(0, 2, 0), MOVE(1, 3, 0), MOVE(2, 3, 130), DENSE(3, 4, 1)},
+     .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 700, .batch = 700, .zeros = 0.95, .rule = ADAM, .n_states = 2},
+    {.name = "normalized rows", .units = {10, 10, 21, 21, 34, 34, 4, 4},
+     .steps = {ROWS_NORMED(0, 1), DENSE(1, 2, 0), ROWS_NORMED(2, 3), DENSE(3, 4, 1), ROWS_NORMED(4, 5), DENSE(5, 6, 2),
+               ROWS_NORMED(6, 7)},
+     .activation = GELU, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAM, .n_states = 2},
+    {.name = "normalized rows of large layers", .units = {200, 262, 262, 262, 262, 4},
+     .steps = {DENSE(0, 1, 0), ROWS_NORMED(1, 2), DENSE(2, 3, 1), MOVE(1, 4, 0), ADD(3, 4), DENSE(4, 5, 2)},
+     .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = MOMENTUM, .n_states = 1, .dropout = 0.2},
 
     /* branches side by side */
     {.name = "two branches", .units = {9, 5, 18, 23, 2},

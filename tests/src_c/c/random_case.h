@@ -40,9 +40,14 @@ static int new_weights(Draft *d, int kind, int n_in, int n_out)
 /* A layer with new weights. */
 static void add_layer(Draft *d, int input, int n)
 {
-    const int kind = PICK(OP_RBF, OP_SCALE, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE);
-    const int n_out = kind == OP_SCALE ? d->c.units[input] : n, w = new_weights(d, kind, d->c.units[input], n_out);
-    add_step(d, (Step){(OpKind)kind, input, new_value(d, n_out), w, kind != OP_RBF && below(4) == 0 ? -1 : w, 0});
+    const int kind = PICK(OP_RBF, OP_SCALE, OP_PRELU, OP_BATCH_NORM, OP_GROUP_NORM, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE);
+    if (kind == OP_BATCH_NORM || kind == OP_GROUP_NORM) {
+        add_step(d, (Step){(OpKind)kind, input, new_value(d, d->c.units[input]), -1, -1, 0});
+        return;
+    }
+    const int n_out = kind == OP_SCALE || kind == OP_PRELU ? d->c.units[input] : n, w = new_weights(d, kind, d->c.units[input], n_out);
+    const int bare = kind == OP_PRELU || (kind != OP_RBF && below(4) == 0);
+    add_step(d, (Step){(OpKind)kind, input, new_value(d, n_out), w, bare ? -1 : w, 0});
 }
 
 /* A layer with weights that are there, if any fit the input. */
@@ -128,7 +133,8 @@ static Case random_case(int number, ptrdiff_t lanes_, char *name)
         }
     }
     join_outputs(&d);
-    c->activation = (Activation)PICK(LOGISTIC, TANH, RELU, SOFTPLUS, ELU, GELU, SILU, SOFTMAX, IDENTITY);
+    c->activation = (Activation)PICK(LOGISTIC, TANH, RELU, SOFTPLUS, ELU, GELU, SILU, MISH, HARD_SIGMOID, HARD_SWISH,
+                                     SOFTMAX, IDENTITY);
     c->loss = (Loss)PICK(SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, HUBER);
     c->second_loss = (Loss)PICK(SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, HUBER);
     c->n_rows = 20 + below(120), c->batch = PICK(3, 20, 64, 70, 200), c->weighted = below(3) == 0;

@@ -36,6 +36,46 @@ def test_scale(k, dtype, rng, m, n):
             check()
 
 
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("m", [0, 1, 5])
+def test_prelu(k, dtype, rng, m, n):
+    for offset, zeros in ((0, 0), (1, 3), (k.lanes, 2)):
+        source, order, w, _, target, check = problem(rng, dtype, m, n, offset)
+        a, rows, expected = source[order, offset : offset + n], kt.rows(source)[order], target.astype(float)
+        with np.errstate(invalid="ignore"):
+            expected[:, :n] = np.where(a < 0, a.astype(float) * w, a)
+        expected[:, n : n + zeros] = 0
+        k.prelu(m, n, pointer(rows), offset, pointer(w), zeros, pointer(target), n + 5)
+        assert_allclose(target, expected.astype(dtype), **tolerance(dtype))
+        check()
+        for accumulate in (False, True):
+            d, _, _, _, target, check = problem(rng, dtype, m, n, offset)
+            expected, d_rows = target.astype(float), kt.rows(d)
+            with np.errstate(invalid="ignore"):
+                back = d[:, offset : offset + n] * np.where(a > 0, 1, w.astype(float))
+                expected[:, :n] = expected[:, :n] + back if accumulate else back
+            expected[:, n : n + zeros] = 0
+            k.prelu_back(
+                m, n, pointer(d_rows), pointer(rows), offset, pointer(w), accumulate, zeros, pointer(target), n + 5
+            )  # fmt: skip
+            assert_allclose(target, expected.astype(dtype), **tolerance(dtype))
+            check()
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("m", [0, 1, 5, 600])
+def test_gradient_of_slopes(k, dtype, rng, m, n):
+    d, a = rng.normal(size=(2, m, n + 2)).astype(dtype)
+    a[rng.random(a.shape) < 0.1] = np.inf  # of which nothing is added
+    for accumulate in (False, True):
+        out, check = guarded((n,), dtype)
+        out[:] = 3
+        k.prelu_sums(m, n, pointer(d), pointer(a), n + 2, accumulate, pointer(out))
+        expected = 3 * accumulate + (d.astype(float) * np.minimum(a, 0))[:, :n].sum(axis=0)
+        assert_allclose(out, expected, **tolerance(dtype, m + 1))
+        check()
+
+
 def test_columns_alone_have_the_same_bits(k, dtype, rng):
     n = 3 * k.lanes + 2
     source, order, w, b, target, _ = problem(rng, dtype, 4, n, 0)
