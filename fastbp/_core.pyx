@@ -378,10 +378,9 @@ cdef class Engine(Workspace):
                 return NAN if run.n_not_finite else run.loss
             in_place = False
 
-    def evaluate(self, parameters, layer_state, Data data, order, gradient, int n_threads, bint batch_statistics=False,
-                 bint renews=False):
+    def evaluate(self, parameters, layer_state, Data data, order, gradient, int n_threads, bint batch_statistics=False):
         """Weighted mean loss over the rows, and its gradient if an array for it is given. `batch_statistics`: batch normalisation takes
-        those of the rows, not the layers' own; `renews`: which become these."""
+        those of the rows, not the layers' own."""
         cdef Running running = Running(self, None)
         cdef Run run
         cdef Memory copy = Memory()
@@ -390,7 +389,7 @@ cdef class Engine(Workspace):
         self.begin(&run, copy, LOSS_ONLY if gradient is None else GRADIENT, parameters, layer_state, data, order,
                    PyArray_DIM(order, 0) if order is not None else data.n_rows)
         run.weights_in_place = self.uses_weights_in_place(data, run.n_rows)
-        run.batch_statistics, run.renews = batch_statistics, renews
+        run.batch_statistics = batch_statistics
         if gradient is not None:
             run.gradient = memory_of(gradient, True)
         run.record = record
@@ -400,6 +399,25 @@ cdef class Engine(Workspace):
         self.place(&run, chunk_of(&run, run.batch), n_threads)
         self.go(&run, train_member, n_threads)
         return record[0]
+
+    def renew(self, parameters, layer_state, Data data, order, Py_ssize_t batch_size, int64_t n_before, int n_threads):
+        """Add the statistics of batches to those that batch normalisation keeps, the means of `n_before` batches; returns of how many
+        they are the means then."""
+        cdef Running running = Running(self, None)
+        cdef Run run
+        cdef Memory copy = Memory(), records = Memory()
+        cdef Pace pace
+        self.begin(&run, copy, LOSS_ONLY, parameters, layer_state, data, order, batch_size)
+        run.weights_in_place = self.uses_weights_in_place(data, run.n_rows)
+        run.batch_statistics = run.renews = True
+        run.t = n_before
+        run.record = <double *>records.reserve(3 * sizeof(double) * ((run.n_rows + batch_size - 1) // batch_size))
+        memset(&pace, 0, sizeof(Pace))
+        run.pace = &pace
+        n_threads = self.team_size(batch_size, run.n_rows, n_threads)
+        self.place(&run, chunk_of(&run, batch_size), n_threads)
+        self.go(&run, train_member, n_threads)
+        return run.t
 
     def forward(self, parameters, layer_state, Data data, out, int n_threads):
         """Activations of the last layer to out (n, n_out); keeps all activations for `backward`."""

@@ -23,8 +23,7 @@ static double weight_of(const Part *part, ptrdiff_t row)
     return run->sample_weights == NULL ? 1 : run->sample_weights[run->order != NULL ? (ptrdiff_t)run->order[at] : at];
 }
 
-/* Whether the batch has a variance. */
-static int varies(const Part *part)
+int varies(const Part *part)
 {
     ptrdiff_t n = 0;
     for (ptrdiff_t i = 0; i < part->rows && n < 2; i++)
@@ -105,7 +104,7 @@ void run_batch_statistics(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     const Columns mine = columns_of(part, z, z->n, 1);
     const int there = varies(part);
     const char *shares = there ? shares_of(part, row, m) : NULL;
-    const double momentum = !there ? 0 : run->mode == TRAIN ? op->momentum : 1, correction = there ? correction_of(part) : 1;
+    const double momentum = !there ? 0 : run->mode == TRAIN ? op->momentum : 1.0 / (part->step + 1.0), correction = there ? correction_of(part) : 1;
     for (ptrdiff_t j = mine.begin; j < mine.end && !interrupted(run, part->member); j += 4 * k->lanes) {
         const ptrdiff_t n = MIN(4 * k->lanes, mine.end - j);
         char *mean = statistic(part, z, MEAN, j), *variance = statistic(part, z, VARIANCE, j);

@@ -143,8 +143,8 @@ typedef struct Run {
     int penalty_over_weight;
     int bounded; /* some weights have a max_norm */
     int batch_statistics; /* batch normalisation takes those of the batch, not the layers' own */
-    int renews;           /* and leaves them as the layers' own; without TRAIN */
-    int64_t t;   /* optimizer steps made */
+    int renews;           /* and leaves their means as the layers' own; without TRAIN */
+    int64_t t;   /* optimizer steps made; or batches whose statistics are in these means */
     int64_t first_averaged; /* the first of them that is in the average, if there is one, */
     double average_decay;   /*   and the share in the new average that the old one has at most */
     /* arrays */
@@ -231,8 +231,9 @@ typedef struct {
 
 #pragma GCC visibility push(hidden)
 
-/* norm.c: whether an op normalises with statistics of the batch; and the gradient of X. */
+/* norm.c: whether an op normalises with statistics of the batch; whether the batch has a variance; and the gradient of X. */
 int takes_batch(const Run *run, const Op *op);
+int varies(const Part *part);
 void norm_input_gradient(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, char *to);
 
 /* plan.c */

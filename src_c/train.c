@@ -162,6 +162,8 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
         run->record[3 * batch + 1] = value_of(&part->ties);
         run->record[3 * batch + 2] = S;
     }
+    if (run->renews && varies(part))
+        t[0] += 1;
     if (run->mode == TRAIN) {
         t[0] += 1;
         part->kept_side = !part->kept_side;

@@ -57,8 +57,9 @@ class BatchNorm(_Normalization):
 
     The statistics are those of the whole batch, however large it is: all rows of a batch are in memory at once, with
     what each layer makes of them. The rules for all rows (`LBFGS` and the like) take statistics of all rows, as which
-    they leave the moving averages. Each place of a `Shared` layer has moving averages of its own. The network has them
-    in `Network.layer_state`, under the layer's name with ".mean" and ".variance".
+    they leave the moving averages; to an average of parameters, as of `EMA`, belong some of its own. Each place of a
+    `Shared` layer has moving averages of its own. The network has them in `Network.layer_state`, under the layer's name
+    with ".mean" and ".variance".
 
     References
     ----------

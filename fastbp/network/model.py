@@ -202,22 +202,28 @@ class Model:
 
     # ---- costs ------------------------------------------------------------------------------------------------------
 
-    def evaluate(self, data, order=None, gradient=None, n_threads=None, batch_statistics=False, renews=False):
+    def evaluate(self, data, order=None, gradient=None, n_threads=None, batch_statistics=False):
         """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`.
 
-        Batch normalisation takes the layers' own statistics, or with `batch_statistics` those of the rows, as which
-        it leaves its own if it `renews` them.
+        Batch normalisation takes the layers' own statistics, or with `batch_statistics` those of the rows.
         """
         n = _n_rows(data, order)
         with threads.exclusive(self.engine), self.team(n_threads, n, n) as n_threads:
             return self.engine.evaluate(
-                self.parameters, self.layer_state, data, order, gradient, n_threads, batch_statistics, renews
+                self.parameters, self.layer_state, data, order, gradient, n_threads, batch_statistics
             )
 
-    def renew_statistics(self, data, n_threads=None):
-        """Give batch normalisation those of these rows."""
-        if self.normalizes_batches:
-            self.evaluate(data, n_threads=n_threads, batch_statistics=True, renews=True)
+    def renew_statistics(self, data, order=None, batch_size=None, n_threads=None, n_before=0):
+        """Give batch normalisation the means of statistics of batches of these rows (None: all in one), and of
+        `n_before` batches, those of which are what it has; returns of how many batches they are then."""
+        if not self.normalizes_batches:
+            return 0
+        n = _n_rows(data, order)
+        batch_size = min(batch_size or n, n)
+        with threads.exclusive(self.engine), self.team(n_threads, batch_size, n) as n_threads:
+            return self.engine.renew(
+                self.parameters, self.layer_state, data, order, batch_size, n_before, n_threads
+            )  # fmt: skip
 
     @property
     def penalties(self):
@@ -312,7 +318,8 @@ class Model:
             else:
                 rates = np.full(len(record), learning_rate, dtype=np.float64)
             settings, randomness = self.settings_of(optimizer), self._randomness(random_state, augmentation)
-            averaged, t = state.begin_average(average, self.parameters), int(state.t[0])
+            own = self.parameters, self.layer_state
+            averaged, t = state.begin_average(average, own), int(state.t[0])
             try:
                 loss = self.engine.train(
                     self.parameters, self.layer_state, data, order, batch_size, settings, rates, state.arrays, state.t,
@@ -323,8 +330,18 @@ class Model:
                     averaged.add_epoch(state.epochs, self.parameters)
             finally:
                 if averaged is not None:
-                    averaged.end_epoch(int(state.t[0]) - t, self.parameters)
+                    averaged.end_epoch(int(state.t[0]) - t, own)
+            if averaged is not None and averaged.n and loss == loss:
+                self._renew_averaged(averaged, data, order, batch_size, n_threads)
         return record, loss
+
+    def _renew_averaged(self, averaged, data, order, batch_size, n_threads):
+        """Give batch normalisation statistics that go with the average, those of an epoch's batches."""
+        n_before = averaged.n_batches_before(_n_rows(data, order), batch_size)
+        try:
+            averaged.n_batches = self.renew_statistics(data, order, batch_size, n_threads, n_before)
+        finally:
+            averaged.values[1][:] = self.layer_state
 
     def team(self, n_threads, batch_size, n):
         """Context of a call for so many rows in batches: gives the number of threads, one where more don't repay."""

@@ -53,6 +53,7 @@ def fit(
     if (
         epochs == 1 and validation is None and not callbacks and not verbose and not issparse(X)
         and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
+        and not (average is not None and model.normalizes_batches)
     ):  # fmt: skip
         return fit_epoch(
             model, random_state, rows, (X, y), fresh, optimizer, batch_size or BATCH_SIZE, shuffle, n_threads,
