@@ -35,6 +35,7 @@ from .layers import (  # noqa: E402
     Residual,
     Scale,
     Shared,
+    Standardize,
     Transposed,
 )
 from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # noqa: E402
@@ -57,8 +58,8 @@ __all__ = [
     "Cyclical", "Dense", "Dropout", "Exponential", "GroupNorm", "HistogramLoss", "Huber", "ImageAugmentation",
     "InverseScaling", "LayerNorm", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG",
     "OneCycle", "Orthogonal", "PReLU", "Parallel", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual",
-    "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp",
-    "Whitening", "show_config",
+    "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "Standardize", "StepDecay", "Transposed", "VarianceScaling",
+    "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 
 

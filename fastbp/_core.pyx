@@ -256,6 +256,8 @@ cdef class Engine(Workspace):
         run.mode, run.poll, run.gemm = mode, poll, gemm
         run.batch_statistics = mode == TRAIN
         run.sparse, run.x, run.csr = data.sparse, data.x, data.csr
+        if data.sparse:
+            standardize_on_gathering(run)
         run.most = data.most if data.sparse else data.n_features
         run.n_nonzeros = data.n_nonzeros if data.sparse else data.n_rows * data.n_features
         for i in range(run.n_heads if mode < FORWARD else 0):
@@ -540,7 +542,7 @@ cdef class Engine(Workspace):
         cdef char *base = small + (-<uintptr_t>small & 63)
         cdef Memory copy, memory = None
         cdef Data data
-        cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE, i
+        cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE, n_copies, i
         memcpy(&run, &self.predicting, sizeof(Run))
         run.poll = poll
         run.parameters, run.kept[0] = PyArray_BYTES(parameters), PyArray_BYTES(layer_state)
@@ -564,13 +566,16 @@ cdef class Engine(Workspace):
                 out = array if run.n_heads == 1 else (array,) if out is None else (*out, array)
         if run.n_rows == 0:
             return out
-        at = prediction_size(&run, n_threads)
+        n_copies = 2 if run.sparse else n_threads  # ops are changed for CSR, as they are where members share them
+        at = prediction_size(&run, n_copies)
         if at > sizeof(small) // 2:
             copy = Memory()
-            copy_for_prediction(&run, n_threads, copy.reserve(at))
+            copy_for_prediction(&run, n_copies, copy.reserve(at))
             at = 0
         else:
-            copy_for_prediction(&run, n_threads, base)
+            copy_for_prediction(&run, n_copies, base)
+        if run.sparse:
+            standardize_on_gathering(&run)
         for i in range(run.n_heads):
             run.heads[i].array = PyArray_BYTES(out if run.n_heads == 1 else out[i])
         plan_prediction(&run, n_threads)

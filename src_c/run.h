@@ -142,6 +142,7 @@ typedef struct Run {
     uint32_t seed[2];
     int penalty_over_weight;
     int bounded; /* some weights have a max_norm */
+    ptrdiff_t input_variance; /* CSR is divided by the root of this, a place in the layers' state; 0: it is not */
     int batch_statistics; /* batch normalisation takes those of the batch, not the layers' own */
     int renews;           /* and leaves them as the layers' own; without TRAIN */
     int64_t t;   /* optimizer steps made */
@@ -232,6 +233,10 @@ typedef struct {
 /* norm.c: whether an op normalises with statistics of the batch; and the gradient of X. */
 int takes_batch(const Run *run, const Op *op);
 void norm_input_gradient(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, char *to);
+/* Of a program on CSR, whose op that standardizes X, if it has one, is not run: what is read of X is divided instead. */
+void standardize_on_gathering(Run *run);
+/* Rows of gradients with respect to what is so divided become those with respect to X. */
+void unscale_input_gradient(Part *part, ptrdiff_t m, char *to);
 
 /* plan.c */
 int lists_repay(Run *run, ptrdiff_t samples);

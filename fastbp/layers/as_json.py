@@ -9,7 +9,7 @@ from . import activations
 from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
 from .layer import DEPTH, Layer
-from .normalization import BatchNorm, GroupNorm, LayerNorm
+from .normalization import BatchNorm, GroupNorm, LayerNorm, Standardize
 from .rbf import RBF
 from .scale import PReLU, Scale
 from .shared import Shared, Transposed
@@ -17,7 +17,8 @@ from .shared import Shared, Transposed
 _LAYERS = {
     cls.__name__: cls
     for cls in (
-        RBF, Activation, BatchNorm, Dropout, GroupNorm, LayerNorm, Parallel, PReLU, Residual, Scale, Shared, Transposed
+        RBF, Activation, BatchNorm, Dropout, GroupNorm, LayerNorm, Parallel, PReLU, Residual, Scale, Shared,
+        Standardize, Transposed
     )
 }  # fmt: skip
 

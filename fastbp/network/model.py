@@ -6,6 +6,7 @@ from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
+from scipy.sparse import issparse
 
 from .. import threads
 from .._core import RULES, Engine
@@ -66,8 +67,8 @@ class Model:
         That of the last update, which has been checked.
     is_random : bool
         Whether training is, with dropout or noise.
-    normalizes_batches : bool
-        Whether there is batch normalisation.
+    normalizes_batches, standardizes : bool
+        Whether there is batch normalisation; whether layers learn statistics of X, see `learn_inputs` in start.py.
     optimizer_state : OptimizerState or None
         None before the first update. May be set.
     engine : Engine
@@ -115,6 +116,7 @@ class Model:
             self.input_dropout or self.input_noise or any(value.dropout for value in self.graph.values)
         )
         self.normalizes_batches = any(op.momentum for op in self.graph.forward)
+        self.standardizes = bool(self.graph.standardizing)
         self._predicts_by_output = any(
             output.name is not None or isinstance(output.loss, HistogramLoss) for output in self.outputs
         )
@@ -182,11 +184,15 @@ class Model:
         return X if self.engine.reads(X) else readable(X, self.n_inputs, self.dtype, self._dense_only())
 
     def _dense_only(self):
-        """What takes X otherwise than by a product with weights, or None. All that takes it is in the first layer."""
-        for op in self.graph.forward:
-            if op.input == 0 and op.kind != "dense":
-                name = self.graph.values[op.output].name
-                return f"a first layer {self.layers[0]!r}" + (f", {name} in it" if name != "0" else "")
+        """What needs X to be dense, or None. All that takes it is in the first layer."""
+        graph = self.graph
+        found = graph.needs_dense_inputs
+        if found is not None:
+            name = graph.values[found].name
+            return f"a first layer {self.layers[0]!r}" + (f", {name} in it" if name != "0" else "")
+        views = list(graph.state_views(self.layer_state).values())
+        if any(views[op.state].any() for op in graph.standardizing):
+            return f"a first layer {self.layers[0]!r} that has learnt means other than 0"
         return None
 
     def check_rows(self, X, y, sample_weight=None):
@@ -394,8 +400,10 @@ class Model:
     def layer_output(self, X, name, n_threads=None):
         """Activations of an inner layer, by its name in `activations`; what comes after it is not computed."""
         X = self.check_X(X)
+        value = [value.name for value in self.graph.values].index(name)
+        if issparse(X) and any(op.output == value for op in self.graph.standardizing):
+            X = X.toarray()
         if name not in self._layer_engines:
-            value = [value.name for value in self.graph.values].index(name)
             self._layer_engines[name] = engine_of(self.graph, [(value, "a")], self.dtype)
         engine, n = self._layer_engines[name], X.shape[0]
         return predicted(engine, self.parameters, self.layer_state, X, None, None, n, n_threads)

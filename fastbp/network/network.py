@@ -18,8 +18,8 @@ class Network(Derivatives):
     ----------
     layers : sequence of layers
         From the first hidden layer to the output layer: `Dense`, `BatchNorm`, `LayerNorm`, `GroupNorm`, `RBF`, `Scale`,
-        `PReLU`, `Activation`, `Dropout`, `Residual`, `Parallel`, `Shared` and `Transposed`. Each place in the list has
-        weights of its own but for `Shared` ones.
+        `PReLU`, `Activation`, `Dropout`, `Residual`, `Parallel`, `Shared` and `Transposed`, perhaps behind a
+        `Standardize`. Each place in the list has weights of its own but for `Shared` ones.
     n_inputs : int
         Number of features.
     loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss, dict of them or None, default="squared_error"

@@ -10,6 +10,7 @@ from .. import threads
 from ..checks import check_finite
 from ..undo import Undo
 from .heads import arrays_of
+from .start import learn_inputs
 
 
 @dataclass
@@ -51,6 +52,9 @@ def fit_epoch(model, random_state, rows, given, fresh, optimizer, batch_size, sh
         undo.save_attribute(model, "optimizer_state")
         if fresh:
             model.optimizer_state = None
+        if model.standardizes:
+            undo.save_values(model.layer_state)
+            learn_inputs(model, rows)
         state = model.state_of(optimizer)
         before = int(state.t[0])
         order = None
