@@ -25,6 +25,7 @@ from .layers import (  # noqa: E402
     RBF,
     Activation,
     BatchNorm,
+    Checkpoint,
     Dense,
     Dropout,
     GroupNorm,
@@ -54,12 +55,12 @@ from .schedules import (  # noqa: E402
 )
 
 __all__ = [
-    "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm", "CosineWarmRestarts",
-    "Cyclical", "Dense", "Dropout", "Exponential", "GroupNorm", "HistogramLoss", "Huber", "ImageAugmentation",
-    "InverseScaling", "LayerNorm", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG",
-    "OneCycle", "Orthogonal", "PReLU", "Parallel", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual",
-    "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "Standardize", "StepDecay", "Transposed", "VarianceScaling",
-    "WarmUp", "Whitening", "show_config",
+    "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm", "Checkpoint",
+    "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Exponential", "GroupNorm", "HistogramLoss", "Huber",
+    "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network",
+    "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Quantile", "Quickprop", "RMSProp",
+    "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "Standardize", "StepDecay",
+    "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 
 

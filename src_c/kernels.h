@@ -23,6 +23,7 @@ typedef enum {
 #define RULE(name, n_states) name,
 typedef enum {
 #include "names.def"
+    NO_RULE /* parameters stay as they are, and only their penalty is added up */
 } Rule;
 enum { MAX_STATES = 3 }; /* arrays that a rule keeps */
 #define ROLE(name) ROLE_##name,

@@ -67,6 +67,7 @@ class Value:
     parameter: float = 0.0  # of the unit
     dropout: float = 0.0
     stream: int = 0  # of random words, for dropout
+    section: int = -1  # of values that are not kept for the pass back, but made again; -1: it is kept
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ class Graph:
         self._shared_weights = {}  # numbers of weights, by the name of what is shared and a count within it
         self._scopes = []  # names of what is shared that is being built, with that count
         self._n_streams = 0
+        self._section, self._n_sections = -1, 0  # of what is being built, and of all so far
 
     @property
     def n_parameters(self):
@@ -180,8 +182,19 @@ class Graph:
         """A new value, for ops to write to; `finish` is to follow."""
         if n > N_MAX:
             raise ValueError(f"layers: {name} must have at most {N_MAX} units, got {n}")
-        self.values.append(Value(name, n))
+        self.values.append(Value(name, n, section=self._section))
         return len(self.values) - 1
+
+    def recomputed(self, build):
+        """The value that `build()` makes; others on the way to it are not kept for the pass back, but made again."""
+        outer = self._section
+        if outer < 0:
+            self._section = self._n_sections
+            self._n_sections += 1
+        h = build()
+        self._section = outer
+        self.values[h] = replace(self.values[h], section=outer)
+        return h
 
     def finish(self, value, unit="identity", parameter=0.0, dropout=0.0, weights=-1):
         """Apply a unit to what ops have written; returns the value."""

@@ -6,6 +6,7 @@ from dataclasses import fields
 from .. import initializers
 from ..settings import Settings
 from . import activations
+from .checkpoint import Checkpoint
 from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
 from .layer import DEPTH, Layer
@@ -17,7 +18,7 @@ from .shared import Shared, Transposed
 _LAYERS = {
     cls.__name__: cls
     for cls in (
-        RBF, Activation, BatchNorm, Dropout, GroupNorm, LayerNorm, Parallel, PReLU, Residual, Scale, Shared,
+        RBF, Activation, BatchNorm, Checkpoint, Dropout, GroupNorm, LayerNorm, Parallel, PReLU, Residual, Scale, Shared,
         Standardize, Transposed
     )
 }  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from .. import threads
-from .._core import RULES, Engine
+from .._core import ROLES, RULES, Engine
 from ..checks import check_in_dtype, check_number, check_size
 from ..graph import fused, program_of
 from ..initializers import check_initializer
@@ -24,7 +24,7 @@ from .state import OptimizerState
 ALONE = nullcontext(1)
 SETTINGS = (
     "layers", "n_inputs", "loss", "l1", "l2", "dtype", "initializer", "input_dropout", "input_noise", "ties",
-    "loss_weights",
+    "loss_weights", "checkpoint_every",
 )  # fmt: skip
 
 
@@ -42,7 +42,8 @@ class Model:
 
     Parameters
     ----------
-    layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights
+    layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights,
+    checkpoint_every
         As of `Network`.
     parameters : ndarray of shape (n_parameters,), default=None
         Not copied; one that can't be written to is for prediction alone. None: zeros.
@@ -78,7 +79,7 @@ class Model:
 
     def __init__(
         self, layers, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", initializer="sklearn",
-        input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, parameters=None,
+        input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, checkpoint_every=None, parameters=None,
         layer_state=None,
     ):  # fmt: skip
         layers = tuple(layers)
@@ -88,7 +89,8 @@ class Model:
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         self.layers = layers
         self.n_inputs = check_size("n_inputs", n_inputs)
-        self.graph = build(layers, n_inputs)
+        self.checkpoint_every = checkpoint_every
+        self.graph = build(layers, n_inputs, checkpoint_every)
         self.outputs = outputs_of(self.graph, loss, loss_weights)
         self.loss, self.loss_weights = settings_of(self.outputs)
         self.dtype = np.dtype(np.dtype(dtype).name)  # native byte order
@@ -284,7 +286,9 @@ class Model:
     def settings_of(self, optimizer):
         """The optimizer's settings as the engine takes them: the same dict for as long as it is the same one."""
         if optimizer is not self.optimizer:
-            self.optimizer, self._settings = optimizer, {**optimizer.settings, "rule": RULES[optimizer.rule]}
+            factors = [(optimizer.per_role or {}).get(role, 1.0) for role in ROLES]
+            settings = {**optimizer.settings, "rule": RULES[optimizer.rule], "per_role": factors}
+            self.optimizer, self._settings = optimizer, settings
         return self._settings
 
     def state_of(self, optimizer):
