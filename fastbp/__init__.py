@@ -26,6 +26,7 @@ from .layers import (  # noqa: E402
     RBF,
     Activation,
     BatchNorm,
+    Checkpoint,
     Dense,
     Dropout,
     GroupNorm,
@@ -36,6 +37,7 @@ from .layers import (  # noqa: E402
     Residual,
     Scale,
     Shared,
+    Standardize,
     Transposed,
 )
 from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # noqa: E402
@@ -55,11 +57,11 @@ from .schedules import (  # noqa: E402
 
 __all__ = [
     "BFGS", "ELU", "EMA", "LBFGS", "RBF", "SGD", "SWA", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm",
-    "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Exponential", "GroupNorm", "HistogramLoss", "Huber",
-    "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network",
-    "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Quantile", "Quickprop", "RMSProp",
-    "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "StepDecay", "Transposed",
-    "VarianceScaling", "WarmUp", "Whitening", "show_config",
+    "Checkpoint", "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Exponential", "GroupNorm", "HistogramLoss",
+    "Huber", "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor",
+    "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Quantile", "Quickprop", "RMSProp",
+    "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "Standardize", "StepDecay",
+    "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ cdef extern from "kernels.h" nogil:
         pass
     ctypedef enum Role:
         ROLE_CENTRE
+    enum: N_ROLES
     ctypedef struct Cost:
         Loss kind
         double parameter
@@ -55,13 +56,13 @@ cdef extern from "program.h" nogil:
         ptrdiff_t n, vectors, ld
         Activation activation
         double parameter, dropout
-        int radial, buffer, is_output, learns, halved, keeps_transpose
+        int radial, buffer, is_output, learns, section, halved, keeps_transpose
         uint32_t stream
     ctypedef int OpKind
     enum: OP_TRANSPOSED
     ctypedef struct Op:
         OpKind kind
-        int input, output, weights, bias, accumulate
+        int input, output, weights, bias, accumulate, section
         ptrdiff_t column, state
         double epsilon, momentum
         int n_groups
@@ -92,6 +93,7 @@ cdef extern from "run.h" nogil:
         Rule rule
         double momentum, dampening, beta_1, beta_2, epsilon, weight_decay, clip_value, clip_norm
         int proximal
+        double per_role[N_ROLES]
     ctypedef void (*Gemm)(size_t, bint, bint, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
                           Py_ssize_t, double, void *, Py_ssize_t) noexcept nogil
     ctypedef struct Run:
@@ -102,7 +104,7 @@ cdef extern from "run.h" nogil:
         Value *values
         Weights *weights
         Head *heads
-        int n_values, n_weight_sets, n_heads, n_buffers
+        int n_values, n_weight_sets, n_heads, n_sections, n_buffers
         ptrdiff_t n_weights
         Tie *ties
         int n_ties
@@ -149,6 +151,7 @@ cdef extern from "run.h" nogil:
     const char *const *fastbp_ops
     ptrdiff_t row_distance(const Kernels *, ptrdiff_t)
     ptrdiff_t chunk_of(Run *, ptrdiff_t)
+    void standardize_on_gathering(Run *)
     size_t program_size(const Run *)
     void place_program(Run *, char *)
     void plan(Run *, ptrdiff_t, int)

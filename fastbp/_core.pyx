@@ -210,12 +210,16 @@ cdef class Engine(Workspace):
         run.n_forward, run.n_backward = len(program.forward), len(program.backward)
         run.n_layer_state = program.n_state
         self.workspace, self.memory, self.levels = Memory(), Memory(), []
+        run.n_sections = program.n_sections
+        for i in range(N_ROLES):
+            run.settings.per_role[i] = 1
         size = program_size(run)
         place_program(run, <char *>memset(self.memory.reserve(size), 0, size))
-        for i, (n, unit, parameter, dropout, stream, buffer, learns) in enumerate(program.values):
+        for i, (n, unit, parameter, dropout, stream, buffer, learns, section) in enumerate(program.values):
             value = run.values + i
             value.n, value.activation, value.parameter, value.radial = n, ACTIVATIONS[unit], parameter, unit == "rbf"
             value.dropout, value.stream, value.buffer, value.learns = dropout, stream, buffer, learns
+            value.section = section
             run.n_buffers = max(run.n_buffers, value.buffer + 1)
             value.vectors = (value.n + self.k.lanes - 1) // self.k.lanes
             value.ld = row_distance(self.k, n)
@@ -256,6 +260,8 @@ cdef class Engine(Workspace):
         run.mode, run.poll, run.gemm = mode, poll, gemm
         run.batch_statistics = mode == TRAIN
         run.sparse, run.x, run.csr = data.sparse, data.x, data.csr
+        if data.sparse:
+            standardize_on_gathering(run)
         run.most = data.most if data.sparse else data.n_features
         run.n_nonzeros = data.n_nonzeros if data.sparse else data.n_rows * data.n_features
         for i in range(run.n_heads if mode < FORWARD else 0):
@@ -299,7 +305,7 @@ cdef class Engine(Workspace):
 
     cdef bint uses_weights_in_place(self, Data data, Py_ssize_t rows):
         """Whether packing all weights would take longer than it saves a call that uses them for so many rows, once."""
-        return rows <= 256 and not data.sparse and not self.radial
+        return rows <= 256 and not data.sparse and not self.radial and self.network.n_sections == 0
 
     cdef int team_size(self, Py_ssize_t batch, Py_ssize_t rows, int n_threads):
         """Threads are used only where the work repays them, in each step and in all (50 Mflop)."""
@@ -479,7 +485,8 @@ cdef class Engine(Workspace):
         """What a run would do, which is planned and not made. mode: one of MODES; the others as in `train`; `whole`: whether
         data are all that there is to do, which may be too little for several threads.
 
-        Returns a dict of numbers, of "phases", tuples (split, barrier, ops), the ops as in a Program, and of "halved", the value
+        Returns a dict of numbers, of "phases", tuples (split, barrier, ops), the ops as in a Program,
+        but for an "update" with a section in the place of weights, and of "halved", the value
         whose middle stripe may be shared, or None."""
         cdef Run run
         cdef Memory copy = Memory(), tied = Memory()
@@ -528,7 +535,8 @@ cdef class Engine(Workspace):
         }
 
     cdef tuple row(self, const Op *op, dict names):
-        return names[op.kind], op.input, op.output, op.weights, op.bias, op.column, bool(op.accumulate)
+        weights = op.section if names[op.kind] == "update" else op.weights
+        return names[op.kind], op.input, op.output, weights, op.bias, op.column, bool(op.accumulate)
 
     def reads(self, X):
         """Whether X is an array that is read as it is: two-dimensional and of the right width, aligned, of float32,
@@ -563,7 +571,7 @@ cdef class Engine(Workspace):
         cdef char *base = small + (-<uintptr_t>small & 63)
         cdef Memory copy, memory = None
         cdef Data data
-        cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE, i
+        cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE, n_copies, i
         memcpy(&run, &self.predicting, sizeof(Run))
         run.poll = poll
         run.parameters, run.kept[0] = PyArray_BYTES(parameters), PyArray_BYTES(layer_state)
@@ -587,13 +595,16 @@ cdef class Engine(Workspace):
                 out = array if run.n_heads == 1 else (array,) if out is None else (*out, array)
         if run.n_rows == 0:
             return out
-        at = prediction_size(&run, n_threads)
+        n_copies = 2 if run.sparse else n_threads  # ops are changed for CSR, as they are where members share them
+        at = prediction_size(&run, n_copies)
         if at > sizeof(small) // 2:
             copy = Memory()
-            copy_for_prediction(&run, n_threads, copy.reserve(at))
+            copy_for_prediction(&run, n_copies, copy.reserve(at))
             at = 0
         else:
-            copy_for_prediction(&run, n_threads, base)
+            copy_for_prediction(&run, n_copies, base)
+        if run.sparse:
+            standardize_on_gathering(&run)
         for i in range(run.n_heads):
             run.heads[i].array = PyArray_BYTES(out if run.n_heads == 1 else out[i])
         plan_prediction(&run, n_threads)

@@ -199,4 +199,5 @@ void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m)
         if (op->kind == OP_RBF_BACK)
             k->rbf_inputs(m, n, in->n, in->d_rows[0][row], in->ld, part->x_rows + row, 0, to, n);
     }
+    unscale_input_gradient(part, m, to);
 }

@@ -23,6 +23,7 @@ typedef enum {
 #define RULE(name, n_states) name,
 typedef enum {
 #include "names.def"
+    NO_RULE /* parameters stay as they are, and only their penalty is added up */
 } Rule;
 /* Arrays that are kept for each parameter: the rule's, of which there are fewer than AVERAGE or as many, and the parameters' average. */
 enum { AVERAGE = 3, MAX_STATES };

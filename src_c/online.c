@@ -29,11 +29,13 @@ static int is_layer(const Run *run, int i, int value)
 
 int learns_online(const Run *run, ptrdiff_t n_rows)
 {
+    const double *factors = run->settings.per_role; /* the kernel has one rate for all */
+    const int rates = factors[ROLE_WEIGHT] != 1 || factors[ROLE_BIAS] != 1;
     const int random = run->input_dropout > 0 || run->input_noise > 0 || run->augmentation.height > 0;
     /* products of more rows are faster in tiles of several rows of weights */
     const int few = run->batch <= 4 || (run->batch <= ONLINE_ROWS && run->batch * run->n_weights <= 40000);
     int value = 0;
-    if (run->mode != TRAIN || !few || n_rows <= run->batch || run->shared || run->sparse || random ||
+    if (run->mode != TRAIN || !few || n_rows <= run->batch || run->shared || run->sparse || random || rates ||
         run->n_heads != 1 || run->n_ties > 0 || run->settings.clip_norm > 0 || run->n_forward != 2 * run->n_weight_sets)
         return 0;
     for (int i = 0; i < run->n_forward; i += 2) {

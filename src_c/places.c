@@ -69,9 +69,10 @@ static char *place_input(Run *run, int side, char *p)
     return place_nonzeros(&run->transposed[side], p + aligned(run->values->n * sizeof(int32_t)), nonzeros, nonzeros, itemsize);
 }
 
+/* Arrays of a value, but for pointers to rows. */
 static char *place_value(Run *run, Value *value, int side, char *p)
 {
-    const ptrdiff_t size = aligned(run->chunk * value->ld * run->k->itemsize), rows = aligned(run->chunk * sizeof(char *));
+    const ptrdiff_t size = aligned(run->chunk * value->ld * run->k->itemsize);
     value->a[side] = p;
     value->d[side] = p + size;
     p += 2 * size;
@@ -83,17 +84,45 @@ static char *place_value(Run *run, Value *value, int side, char *p)
         value->statistics[side] = p;
         p += aligned(value->n_statistics * run->k->itemsize);
     }
-    value->a_rows[side] = (char **)p;
-    value->d_rows[side] = (char **)(p + rows);
-    return p + 2 * rows;
+    return p;
 }
 
 static char *place_transpose(Run *run, Value *value, int side, char *p)
 {
+    if (!value->keeps_transpose)
+        return p;
     value->ht[side] = p;
-    p += aligned((value->n + run->k->lanes) * run->ld_transposed * run->k->itemsize);
+    return p + aligned((value->n + run->k->lanes) * run->ld_transposed * run->k->itemsize);
+}
+
+static char *place_rows(Run *run, Value *value, int side, char *p)
+{
+    const ptrdiff_t rows = value == run->values ? 0 : aligned(run->chunk * sizeof(char *));
+    value->a_rows[side] = (char **)p;
+    value->d_rows[side] = (char **)(p + rows);
+    p += 2 * rows;
+    if (!value->keeps_transpose)
+        return p;
     value->ht_rows[side] = (char **)p;
     return p + aligned(value->n * sizeof(char *));
+}
+
+/* X, and all values; those of sections, which are never there at once, in places that they share. */
+static char *place_values(Run *run, int side, char *p)
+{
+    char *end = place_transpose(run, run->values, side, place_input(run, side, p));
+    for (int section = -1; section < run->n_sections; section++) {
+        char *at = section < 0 || !shares_places(run) ? end : p;
+        for (int i = 1; i < run->n_values; i++)
+            if (run->values[i].section == section)
+                at = place_transpose(run, run->values + i, side, place_value(run, run->values + i, side, at));
+        if (section < 0)
+            p = at;
+        end = MAX(end, at);
+    }
+    for (int i = 0; i < run->n_values; i++)
+        end = place_rows(run, run->values + i, side, end);
+    return end;
 }
 
 ptrdiff_t transpose_size(const Run *run, const Weights *w)
@@ -152,16 +181,10 @@ static char *place_doubles(double **to, ptrdiff_t n, char *p)
  * so that the activations stay where they are. */
 static char *place_all(Run *run, int n_threads, char *p)
 {
-    for (int side = 0; side < run->sides; side++) {
-        p = place_input(run, side, p);
-        for (int i = 1; i < run->n_values; i++)
-            p = place_value(run, run->values + i, side, p);
-    }
+    for (int side = 0; side < run->sides; side++)
+        p = place_values(run, side, p);
     for (int i = 0; i < run->n_weight_sets; i++)
         p = place_weights(run, i, p);
-    for (int i = 0; i < run->n_values; i++)
-        for (int side = 0; side < (run->values[i].keeps_transpose ? run->sides : 0); side++)
-            p = place_transpose(run, run->values + i, side, p);
     p = place_doubles(&run->block_loss, n_blocks_of(run->chunk, run->block, run->shared), p);
     p = place_doubles(&run->penalties, run->n_penalties, p);
     p = place_doubles(&run->tie_penalties, run->n_tie_penalties, p);

@@ -66,7 +66,7 @@ ptrdiff_t chunk_of(Run *run, ptrdiff_t batch)
 static void link_uses(Run *run)
 {
     for (int i = 0; i < run->n_weight_sets; i++)
-        run->weights[i].first_use = run->weights[i].first_bias_use = -1;
+        run->weights[i].first_use = run->weights[i].first_bias_use = run->weights[i].section = -1;
     for (int i = run->n_forward - 1; i >= 0; i--) {
         Op *op = run->forward + i;
         if (op->weights < 0 || op->kind == OP_UNIT)
@@ -78,6 +78,10 @@ static void link_uses(Run *run)
         if (op->bias >= 0) {
             op->next_bias_use = run->weights[op->bias].first_bias_use;
             run->weights[op->bias].first_bias_use = i;
+        }
+        if (recomputes(run)) {
+            w->section = section_of(run, op);
+            run->weights[op->bias >= 0 ? op->bias : op->weights].section = w->section;
         }
         /* of W^T forward, or back, but for the gradient of X */
         w->keeps_transpose |= op->kind == OP_TRANSPOSED ||
@@ -234,7 +238,8 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     run->chunk = chunk;
     run->window = run->x_as_nonzeros && !own_cost ? chunk : MIN(chunk, window_of(run)); /* lists of X^T are of a whole chunk */
     run->keeps_gradient =
-        own_cost || run->mode == GRADIENT || (run->mode == TRAIN && (run->window < run->batch || run->settings.clip_norm > 0));
+        own_cost || run->mode == GRADIENT || 
+        (run->mode == TRAIN && (run->window < run->batch || run->settings.clip_norm > 0 || recomputes(run)));
     run->ld_transposed = row_distance(run->k, chunk);
     run->folds = run->keeps_gradient && run->batch > FOLDED_ROWS;
     for (int i = 0; i < run->n_forward; i++) {

@@ -19,6 +19,7 @@ typedef struct {
     double max_norm;     /* of columns of W; 0: none */
     int first_use;       /* of W, by an op of Run.forward; -1: none. Op.next_use is the next */
     int first_bias_use;  /* and of b */
+    int section;         /* of the values that the gradient needs; -1: none */
     int n_uses;
     int by_columns;      /* a member owns columns of W; else panels */
     int row_major;       /* W is used where it lies in the flat vector, */
@@ -57,6 +58,7 @@ typedef struct {
     int buffer;       /* in PREDICT */
     int is_output;  /* of one head alone; no op reads it: losses may write over it, predictions lie in the caller's array */
     int learns;     /* weights' gradients need its own */
+    int section;    /* of values that are made again on the way back instead of being kept; -1: none */
     int by_columns; /* the product that makes it is split by columns */
     int halved;     /* it is two sums, so that two members may share the middle stripe */
     int keeps_transpose;
@@ -90,6 +92,8 @@ typedef struct {
     int next_use;   /* of the same weights, a DENSE, TRANSPOSED or RBF op forward; -1: none */
     int next_bias_use;
     int by_columns; /* split by columns of the output; else by rows, where an op can be */
+    int section;    /* UPDATE: that of the weights; -1: all others */
+    int reuses;     /* writes to places that values of another section were in: only once nobody reads those any more */
 } Op;
 
 /* How the ops of a phase are shared among the members: blocks of rows, through all ops each; columns of the output, in windows of

@@ -85,6 +85,7 @@ typedef struct {
     Rule rule;
     double momentum, dampening, beta_1, beta_2, epsilon, weight_decay, clip_value, clip_norm;
     int proximal;
+    double per_role[N_ROLES]; /* factors of the learning rate */
 } Settings;
 
 /* A product that goes to BLAS: C (m, n) = op(A) op(B) + beta C, all row-major. */
@@ -101,6 +102,7 @@ typedef struct Run {
     Weights *weights;
     Head *heads;
     int n_values, n_weight_sets, n_heads;
+    int n_sections;                /* of values that are not kept, one after the other in the order of the program */
     int n_buffers;                 /* PREDICT: buffers that values take in turn, */
     ptrdiff_t buffer_size, widest; /*   their bytes, and most columns; */
     int packs;                     /*   and whether some weights are packed first */
@@ -142,6 +144,7 @@ typedef struct Run {
     uint32_t seed[2];
     int penalty_over_weight;
     int bounded; /* some weights have a max_norm */
+    ptrdiff_t input_variance; /* CSR is divided by the root of this, a place in the layers' state; 0: it is not */
     int batch_statistics; /* batch normalisation takes those of the batch, not the layers' own */
     int renews;           /* and leaves their means as the layers' own; without TRAIN */
     int64_t t;   /* optimizer steps made; or batches whose statistics are in these means */
@@ -217,6 +220,7 @@ typedef struct {
     ptrdiff_t unfolded;        /* rows whose gradients have been added up since they were last folded into the sum */
     int folding;               /* update_weights is to fold them, */
     int first_fold, last_fold; /* for the first time, for the last */
+    int section;               /* of the weights that it is to look at */
     ptrdiff_t pending;         /* batch whose penalty is still to be recorded, or -1 */
     char **x_rows;             /* pointers to the chunk's rows of X */
     Nonzeros nonzeros;         /* those of its rows, */
@@ -235,6 +239,10 @@ typedef struct {
 int takes_batch(const Run *run, const Op *op);
 int varies(const Part *part);
 void norm_input_gradient(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, char *to);
+/* Of a program on CSR, whose op that standardizes X, if it has one, is not run: what is read of X is divided instead. */
+void standardize_on_gathering(Run *run);
+/* Rows of gradients with respect to what is so divided become those with respect to X. */
+void unscale_input_gradient(Part *part, ptrdiff_t m, char *to);
 
 /* plan.c */
 int lists_repay(Run *run, ptrdiff_t samples);
@@ -282,7 +290,9 @@ void output_unit(Part *part, int head, ptrdiff_t row, ptrdiff_t m);
 
 /* update.c */
 Update step_of(const Run *run, double eta, int64_t t);
-void update_weights(Part *part, const Update *update, int accumulate);
+/* The optimizer's step with gradients that are there, or the norms of those. */
+void update_weights(Part *part, const Update *update);
+/* Gradients of the weights of a section over the rows at hand, added to those of the rows before, and the step where it is due. */
 void update_rows(Part *part);
 void bound_columns(Part *part, const Update *update);
 double clip_norm(Part *part, const Update *update);
@@ -314,6 +324,16 @@ void own_cost_member(void *run, Team *team, int member, int n_members); /* FORWA
 void predict_member(void *run, Team *team, int member, int n_members);  /* PREDICT: predict.c */
 
 #pragma GCC visibility pop
+
+/* Whether the values of sections share places, and whether they are made again. */
+static inline int shares_places(const Run *run) { return run->n_sections > 0 && run->mode < FORWARD; }
+static inline int recomputes(const Run *run) { return run->n_sections > 0 && (run->mode == TRAIN || run->mode == GRADIENT); }
+
+/* The section that an op has to be in: as one of its values is. */
+static inline int section_of(const Run *run, const Op *op)
+{
+    return MAX(run->values[op->input].section, run->values[op->output].section);
+}
 
 static inline int stopped(const Run *run) { return __atomic_load_n(&run->stop, __ATOMIC_RELAXED); }
 

@@ -28,7 +28,9 @@ static int is_moderate(Part *part)
 {
     Run *run = part->run;
     const Kernels *k = run->k;
-    const double rate = run->learning_rates[part->start / run->batch];
+    double rate = 0; /* the largest */
+    for (int role = 0; role < N_ROLES; role++)
+        rate = MAX(rate, run->learning_rates[part->start / run->batch] * run->settings.per_role[role]);
     int moderate = run->batch <= FOLDED_ROWS && rate <= SMALL_RATE && rate * run->settings.weight_decay <= 1;
     for (const Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++)
         moderate = moderate && MAX(w->l1, w->l2) <= SMALL_PENALTY * part->penalty_scale && w->n_uses <= 1;
@@ -124,7 +126,7 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
     Run *run = part->run;
     const ptrdiff_t start = batch * run->batch, m = MIN(run->batch, run->n_rows - start);
     const double S = run->sample_weights == NULL ? (double)m : run->record[3 * batch + 2];
-    const int whole = run->mode == TRAIN && m <= run->window && run->settings.clip_norm == 0;
+    const int whole = run->mode == TRAIN && m <= run->window && run->settings.clip_norm == 0 && !recomputes(run);
     Update update;
     if (S == 0) {
         if (part->member == 0)
@@ -151,7 +153,7 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
         part->rows = 0;
         if (run->settings.clip_norm > 0)
             update.scale = clip_norm(part, &update);
-        update_weights(part, &update, 0);
+        update_weights(part, &update);
         if (run->end_barrier)
             barrier(part);
     }
@@ -378,6 +380,7 @@ void own_cost_member(void *arg, Team *team, int member, int n_members)
             run_list_transpose(&part, NULL, part.row, part.rows);
             team_barrier(team);
         }
+        part.section = -1;
         update_rows(&part);
     }
     for (ptrdiff_t b = mine.begin; run->input_gradient != NULL && b < mine.end && !interrupted(run, member); b++) {

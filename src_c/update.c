@@ -41,18 +41,30 @@ Update step_of(const Run *run, double eta, int64_t t)
 
 /* ---- a part of some weights ------------------------------------------------------------------------------------------------ */
 
-/* The updates of W and of b: their roles say what pulls them towards 0. Of what is to be bounded there is no average yet. */
-static void updates_of(const Update *update, const Weights *w, double S, Update *updates)
+/* The updates of W and of b: their roles say how fast they learn, and what pulls them towards 0. Of what is to be bounded there is no
+ * average yet. */
+static void updates_of(const Run *run, const Update *update, const Weights *w, double S, Update *updates)
 {
     for (int biases = 0; biases < 2; biases++) {
         Update *u = updates + biases;
-        const int pulled = role_of(w, biases) == ROLE_WEIGHT;
+        const Role role = role_of(w, biases);
+        const double factor = run->settings.per_role[role];
+        const int pulled = role == ROLE_WEIGHT;
         *u = *update;
+        u->rule = factor == 0 ? NO_RULE : u->rule;
+        u->learning_rate *= factor;
+        u->proximal *= factor;
+        u->decay = pulled ? u->decay * factor : 0;
         u->l1 = pulled ? w->l1 / S : 0;
         u->l2 = pulled ? w->l2 / S : 0;
-        u->decay = pulled ? u->decay : 0;
         u->average = biases || w->max_norm == 0 ? u->average : 0;
     }
+}
+
+/* Whether max-norm bounds columns of W, which only weights that change have. */
+static int is_bounded(const Run *run, const Weights *w)
+{
+    return w->max_norm > 0 && run->settings.per_role[w->role] > 0;
 }
 
 /* Sums of the columns of delta, of all uses of b, and the optimizer's step with them. */
@@ -253,21 +265,23 @@ static void update_columns(Part *part, const Update *updates, Weights *w, int ac
     }
 }
 
-/* Gradients and updates of this member's weights: its columns of those shared by columns, and of the panels of all others its
- * share by the number of weights. */
-void update_weights(Part *part, const Update *update, int accumulate)
+/* Gradients and updates of this member's weights of a section: its columns of those shared by columns, and of the panels of all
+ * others its share by the number of weights. */
+static void update_section(Part *part, const Update *update, int accumulate)
 {
     Run *run = part->run;
     Update both[2], *updates = update != NULL ? both : NULL;
     ptrdiff_t total = 0, before = 0;
     for (int i = 0; i < run->n_weight_sets; i++)
-        if (!run->weights[i].by_columns && !run->weights[i].sparse_update)
+        if (run->weights[i].section == part->section && !run->weights[i].by_columns && !run->weights[i].sparse_update)
             total += (run->weights[i].n_in + (run->weights[i].n_in == 0)) * run->weights[i].vectors;
     const Range mine = share(total, part->member, part->n_members);
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
+        if (w->section != part->section)
+            continue;
         if (update != NULL)
-            updates_of(update, w, part->penalty_scale, updates);
+            updates_of(run, update, w, part->penalty_scale, updates);
         if (w->by_columns) {
             update_columns(part, updates, w, accumulate);
             continue;
@@ -294,14 +308,20 @@ void update_weights(Part *part, const Update *update, int accumulate)
     }
 }
 
-/* This member's weights' gradients over the rows at hand, added to those of the rows before, and the optimizer's step. */
+void update_weights(Part *part, const Update *update)
+{
+    const Run *run = part->run;
+    for (part->section = -1; part->section < (recomputes(run) ? run->n_sections : 0); part->section++)
+        update_section(part, update, 0);
+}
+
 void update_rows(Part *part)
 {
     const int more = part->unfolded > 0;
     part->unfolded += part->rows;
     part->folding = part->run->folds && (part->last || part->unfolded >= FOLDED_ROWS);
     part->last_fold = part->last;
-    update_weights(part, part->update, more);
+    update_section(part, part->update, more);
     if (part->folding) {
         part->folding = part->first_fold = 0;
         part->unfolded = 0;
@@ -311,8 +331,10 @@ void update_rows(Part *part)
 /* The same over all rows of the chunk, in windows: there is more than one where batch normalisation makes a chunk of a large batch. */
 void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
-    (void)op, (void)row;
-    const int last = part->last;
+    (void)row;
+    const ptrdiff_t unfolded = part->unfolded;
+    const int last = part->last, first_fold = part->first_fold;
+    part->section = op->section;
     for (; part->row < m && !(part->row > 0 && interrupted(part->run, part->member)); part->row += part->rows) {
         part->rows = MIN(part->run->window, m - part->row);
         part->last = last && part->row + part->rows == m;
@@ -321,6 +343,10 @@ void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     part->row = 0;
     part->rows = m;
     part->last = last;
+    if (part->section >= 0) { /* others follow, of the same rows */
+        part->unfolded = unfolded;
+        part->first_fold = first_fold;
+    }
 }
 
 /* What ties add to the gradients, and their penalties: this member's stripes, while no weight changes. Once a batch. */
@@ -373,7 +399,7 @@ void bound_columns(Part *part, const Update *update)
     barrier(part);
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
-        if (w->max_norm == 0)
+        if (!is_bounded(run, w))
             continue;
         const Range mine = share(w->vectors, part->member, part->n_members);
         for (ptrdiff_t v = mine.begin; v < mine.end; v++) {
@@ -417,7 +443,7 @@ double clip_norm(Part *part, const Update *update)
 {
     Run *run = part->run;
     part->measuring = 1;
-    update_weights(part, update, 0);
+    update_weights(part, update);
     part->measuring = 0;
     barrier(part);
     return clipping(norm_of(run->norms, run->n_norms), run->settings.clip_norm);
@@ -437,7 +463,7 @@ double update_flat(Run *run, double eta, int64_t t)
             const Update *u = updates + biases;
             const size_t offset = (w->offset + biases * w->n_in * w->n_out) * k->itemsize;
             const ptrdiff_t n = biases ? w->has_bias * w->n_out : w->n_in * w->n_out;
-            updates_of(&update, w, 1, updates);
+            updates_of(run, &update, w, 1, updates);
             if (measuring) {
                 norms[1] = k->norm(u, n, run->parameters + offset, run->gradient + offset);
                 norms[0] = norm_of(norms, 2);
@@ -454,7 +480,7 @@ double update_flat(Run *run, double eta, int64_t t)
     }
     for (int i = 0; i < run->n_weight_sets; i++) {
         const Weights *w = run->weights + i;
-        for (ptrdiff_t n = 0; w->max_norm > 0 && n < w->n_out; n += k->lanes)
+        for (ptrdiff_t n = 0; is_bounded(run, w) && n < w->n_out; n += k->lanes)
             k->bound_columns(w->n_in, MIN(k->lanes, w->n_out - n), run->parameters + (w->offset + n) * k->itemsize, w->n_out,
                              w->max_norm);
     }

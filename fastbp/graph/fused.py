@@ -43,6 +43,7 @@ def fused(graph):
                 continue
         if op.output not in number:
             number[op.output] = new.value(value.name, value.n)
+            new.values[-1] = replace(new.values[-1], section=value.section)
         new.forward.append(replace(op, input=h, output=number[op.output]))
     new.outputs = {name: number[value] for name, value in graph.outputs.items()}
     return new
@@ -52,6 +53,7 @@ def _joint_tail(first, second):
     """The first value with the tail of the second after its own; None where one tail can't be both."""
     if first.dropout or first.n != second.n:
         return None
+    first = replace(first, section=first.section if first.section == second.section else -1)
     if first.unit == "identity":
         return replace(first, unit=second.unit, parameter=second.parameter, dropout=second.dropout)
     if second.unit == "identity":

@@ -67,6 +67,7 @@ class Value:
     parameter: float = 0.0  # of the unit
     dropout: float = 0.0
     stream: int = 0  # of random words, for dropout
+    section: int = -1  # of values that are not kept for the pass back, but made again; -1: it is kept
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ class Graph:
         self._shared_weights = {}  # numbers of weights, by the name of what is shared and a count within it
         self._scopes = []  # names of what is shared that is being built, with that count
         self._n_streams = 0
+        self._section, self._n_sections = -1, 0  # of what is being built, and of all so far
 
     @property
     def n_parameters(self):
@@ -155,14 +157,44 @@ class Graph:
         """Another graph with the same weights and states, for other values and ops."""
         return Graph(self.n_inputs, weights=self.weights, places=self.places, shared=self.shared, states=self.states)
 
+    @property
+    def standardizing(self):
+        """Ops that normalise X by what is learnt from it once."""
+        return [op for op in self.forward if op.kind == "batch_norm" and op.momentum == 0]
+
+    @property
+    def needs_dense_inputs(self):
+        """Number of a value that takes X otherwise than by a product with weights, or None.
+
+        It is the same where X is only standardised before: the core does that to its nonzeros.
+        """
+        readers = [op for op in self.forward if op.input == 0]
+        if len(readers) == 1 and readers[0] in self.standardizing:
+            z = readers[0].output
+            read = [op for op in self.forward if op.input == z and op.kind != "unit"]
+            if z not in self.outputs.values() and all(op.kind == "dense" for op in read):
+                return None
+        return next((op.output for op in readers if op.kind != "dense"), None)
+
     # ---- for layers -------------------------------------------------------------------------------------------------
 
     def value(self, name, n):
         """A new value, for ops to write to; `finish` is to follow."""
         if n > N_MAX:
             raise ValueError(f"layers: {name} must have at most {N_MAX} units, got {n}")
-        self.values.append(Value(name, n))
+        self.values.append(Value(name, n, section=self._section))
         return len(self.values) - 1
+
+    def recomputed(self, build):
+        """The value that `build()` makes; others on the way to it are not kept for the pass back, but made again."""
+        outer = self._section
+        if outer < 0:
+            self._section = self._n_sections
+            self._n_sections += 1
+        h = build()
+        self._section = outer
+        self.values[h] = replace(self.values[h], section=outer)
+        return h
 
     def finish(self, value, unit="identity", parameter=0.0, dropout=0.0, weights=-1):
         """Apply a unit to what ops have written; returns the value."""
@@ -275,6 +307,12 @@ class Graph:
         self.new_state(f"{layer_name}.variance", n, 1.0)
         z = self.value(name, n)
         self.forward.append(Op("batch_norm", h, z, state=state, epsilon=epsilon, momentum=momentum))
+        return z
+
+    def standardize(self, name):
+        """Value of X normalised by a layer's state, which is "n_samples" too; `finish` is to follow."""
+        z = self.batch_norm(name, 0, name, epsilon=0.0, momentum=0.0)
+        self.new_state(f"{name}.n_samples", 1)
         return z
 
     def group_norm(self, name, h, n_groups, epsilon):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from .gradient import backward_of
+from .sections import sections_of
 
 
 @dataclass(frozen=True)
@@ -11,9 +12,10 @@ class Program:
 
     Attributes
     ----------
-    values : list of tuple (n, unit, parameter, dropout, stream, buffer, learns)
+    values : list of tuple (n, unit, parameter, dropout, stream, buffer, learns, section)
         Values with the same buffer are never needed at once in a pass forward. Gradients of those that learn are needed
-        for some weights' gradients.
+        for some weights' gradients. Those of sections are made again on the way back.
+    n_sections : int
     weights : list of tuple (role, n_in, n_out, has_bias, max_norm, offset)
     n_state : int
         Length of the flat vector of layers' state.
@@ -26,6 +28,7 @@ class Program:
     """
 
     values: list
+    n_sections: int
     weights: list
     n_state: int
     forward: list
@@ -46,12 +49,13 @@ def program_of(graph, costs):
     -------
     program : Program
     """
-    buffers, learning = _buffers(graph), _learning(graph)
+    buffers, learning, sections = _buffers(graph), _learning(graph), sections_of(graph)
     return Program(
         [
-            (v.n, v.unit, v.parameter, v.dropout, v.stream, buffers[i], i in learning)
+            (v.n, v.unit, v.parameter, v.dropout, v.stream, buffers[i], i in learning, sections[i])
             for i, v in enumerate(graph.values)
         ],
+        max(sections) + 1,
         [(w.role, w.n_in, w.n_out, w.has_bias, w.max_norm, w.offset) for w in graph.weights],
         graph.n_state,
         [_row(graph, op) for op in graph.forward],

@@ -6,10 +6,11 @@ from dataclasses import fields
 from .. import initializers
 from ..settings import Settings
 from . import activations
+from .checkpoint import Checkpoint
 from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
 from .layer import DEPTH, Layer
-from .normalization import BatchNorm, GroupNorm, LayerNorm
+from .normalization import BatchNorm, GroupNorm, LayerNorm, Standardize
 from .rbf import RBF
 from .scale import PReLU, Scale
 from .shared import Shared, Transposed
@@ -17,7 +18,8 @@ from .shared import Shared, Transposed
 _LAYERS = {
     cls.__name__: cls
     for cls in (
-        RBF, Activation, BatchNorm, Dropout, GroupNorm, LayerNorm, Parallel, PReLU, Residual, Scale, Shared, Transposed
+        RBF, Activation, BatchNorm, Checkpoint, Dropout, GroupNorm, LayerNorm, Parallel, PReLU, Residual, Scale, Shared,
+        Standardize, Transposed
     )
 }  # fmt: skip
 

@@ -36,6 +36,8 @@ def save(file, model):
     }
     if model.loss_weights is not None:
         settings["loss_weights"] = dict(model.loss_weights)
+    if model.checkpoint_every is not None:
+        settings["checkpoint_every"] = model.checkpoint_every
     arrays = {"settings": np.array(json.dumps(settings)), "parameters": model.parameters}
     if model.graph.states:
         arrays["layer_state"] = model.layer_state
@@ -100,7 +102,8 @@ def _settings(archive):
     settings["layers"] = [layers.from_json(layer) for layer in settings["layers"]]
     if settings.pop("format") != _format_of(settings["layers"]):
         raise ValueError("unknown format")
-    settings.setdefault("loss_weights", None)
+    for name in ("loss_weights", "checkpoint_every"):
+        settings.setdefault(name, None)
     if settings.keys() != set(SETTINGS):
         raise ValueError(f"settings must be {SETTINGS}, got {tuple(settings)}")
     return settings

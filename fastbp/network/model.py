@@ -6,9 +6,10 @@ from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
+from scipy.sparse import issparse
 
 from .. import threads
-from .._core import RULES, Engine
+from .._core import ROLES, RULES, Engine
 from ..checks import check_in_dtype, check_number, check_size
 from ..graph import fused, program_of
 from ..initializers import check_initializer
@@ -23,7 +24,7 @@ from .state import OptimizerState
 ALONE = nullcontext(1)
 SETTINGS = (
     "layers", "n_inputs", "loss", "l1", "l2", "dtype", "initializer", "input_dropout", "input_noise", "ties",
-    "loss_weights",
+    "loss_weights", "checkpoint_every",
 )  # fmt: skip
 
 
@@ -41,7 +42,8 @@ class Model:
 
     Parameters
     ----------
-    layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights
+    layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights,
+    checkpoint_every
         As of `Network`.
     parameters : ndarray of shape (n_parameters,), default=None
         Not copied; one that can't be written to is for prediction alone. None: zeros.
@@ -66,8 +68,8 @@ class Model:
         That of the last update, which has been checked.
     is_random : bool
         Whether training is, with dropout or noise.
-    normalizes_batches : bool
-        Whether there is batch normalisation.
+    normalizes_batches, standardizes : bool
+        Whether there is batch normalisation; whether layers learn statistics of X, see `learn_inputs` in start.py.
     optimizer_state : OptimizerState or None
         None before the first update. May be set.
     engine : Engine
@@ -77,7 +79,7 @@ class Model:
 
     def __init__(
         self, layers, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", initializer="sklearn",
-        input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, parameters=None,
+        input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, checkpoint_every=None, parameters=None,
         layer_state=None,
     ):  # fmt: skip
         layers = tuple(layers)
@@ -87,7 +89,8 @@ class Model:
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         self.layers = layers
         self.n_inputs = check_size("n_inputs", n_inputs)
-        self.graph = build(layers, n_inputs)
+        self.checkpoint_every = checkpoint_every
+        self.graph = build(layers, n_inputs, checkpoint_every)
         self.outputs = outputs_of(self.graph, loss, loss_weights)
         self.loss, self.loss_weights = settings_of(self.outputs)
         self.dtype = np.dtype(np.dtype(dtype).name)  # native byte order
@@ -115,6 +118,7 @@ class Model:
             self.input_dropout or self.input_noise or any(value.dropout for value in self.graph.values)
         )
         self.normalizes_batches = any(op.momentum for op in self.graph.forward)
+        self.standardizes = bool(self.graph.standardizing)
         self._predicts_by_output = any(
             output.name is not None or isinstance(output.loss, HistogramLoss) for output in self.outputs
         )
@@ -182,11 +186,15 @@ class Model:
         return X if self.engine.reads(X) else readable(X, self.n_inputs, self.dtype, self._dense_only())
 
     def _dense_only(self):
-        """What takes X otherwise than by a product with weights, or None. All that takes it is in the first layer."""
-        for op in self.graph.forward:
-            if op.input == 0 and op.kind != "dense":
-                name = self.graph.values[op.output].name
-                return f"a first layer {self.layers[0]!r}" + (f", {name} in it" if name != "0" else "")
+        """What needs X to be dense, or None. All that takes it is in the first layer."""
+        graph = self.graph
+        found = graph.needs_dense_inputs
+        if found is not None:
+            name = graph.values[found].name
+            return f"a first layer {self.layers[0]!r}" + (f", {name} in it" if name != "0" else "")
+        views = list(graph.state_views(self.layer_state).values())
+        if any(views[op.state].any() for op in graph.standardizing):
+            return f"a first layer {self.layers[0]!r} that has learnt means other than 0"
         return None
 
     def check_rows(self, X, y, sample_weight=None):
@@ -284,7 +292,9 @@ class Model:
     def settings_of(self, optimizer):
         """The optimizer's settings as the engine takes them: the same dict for as long as it is the same one."""
         if optimizer is not self.optimizer:
-            self.optimizer, self._settings = optimizer, {**optimizer.settings, "rule": RULES[optimizer.rule]}
+            factors = [(optimizer.per_role or {}).get(role, 1.0) for role in ROLES]
+            settings = {**optimizer.settings, "rule": RULES[optimizer.rule], "per_role": factors}
+            self.optimizer, self._settings = optimizer, settings
         return self._settings
 
     def state_of(self, optimizer):
@@ -420,8 +430,10 @@ class Model:
     def layer_output(self, X, name, n_threads=None):
         """Activations of an inner layer, by its name in `activations`; what comes after it is not computed."""
         X = self.check_X(X)
+        value = [value.name for value in self.graph.values].index(name)
+        if issparse(X) and any(op.output == value for op in self.graph.standardizing):
+            X = X.toarray()
         if name not in self._layer_engines:
-            value = [value.name for value in self.graph.values].index(name)
             self._layer_engines[name] = engine_of(self.graph, [(value, "a")], self.dtype)
         engine, n = self._layer_engines[name], X.shape[0]
         return predicted(engine, self.parameters, self.layer_state, X, None, None, n, n_threads)

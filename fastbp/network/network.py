@@ -18,8 +18,8 @@ class Network(Derivatives):
     ----------
     layers : sequence of layers
         From the first hidden layer to the output layer: `Dense`, `BatchNorm`, `LayerNorm`, `GroupNorm`, `RBF`, `Scale`,
-        `PReLU`, `Activation`, `Dropout`, `Residual`, `Parallel`, `Shared` and `Transposed`. Each place in the list has
-        weights of its own but for `Shared` ones.
+        `PReLU`, `Activation`, `Dropout`, `Residual`, `Parallel`, `Shared` and `Transposed`, perhaps behind a
+        `Standardize`. Each place in the list has weights of its own but for `Shared` ones.
     n_inputs : int
         Number of features.
     loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss, dict of them or None, default="squared_error"
@@ -79,6 +79,9 @@ class Network(Derivatives):
     loss_weights : dict or None, default=None
         The cost of several heads is the sum of their losses times these weights, in [0, inf): ``C = sum_k w_k C_k``.
         Those that are not in it are 1.
+    checkpoint_every : int or None, default=None
+        Of so many layers keep the activations of the last alone for backpropagation, and make the others again, as
+        `Checkpoint` does. Training needs less memory and some third more time; the bits are the same. None keeps all.
 
     Attributes
     ----------
@@ -95,7 +98,7 @@ class Network(Derivatives):
         of what the network has; writing to them changes it.
     l1, l2 : float
         May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype`, `initializer`,
-        `input_dropout`, `input_noise`, `ties` and `loss_weights`.
+        `input_dropout`, `input_noise`, `ties`, `loss_weights` and `checkpoint_every`.
 
     Raises
     ------
@@ -134,10 +137,11 @@ class Network(Derivatives):
 
     def __init__(
         self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
-        initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None,
+        initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, checkpoint_every=None,
     ):  # fmt: skip
         self._model = Model(
-            layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights
+            layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights,
+            checkpoint_every,
         )  # fmt: skip
         self._random_state = start.random_state_of(random_state)
         start.draw(self._model, self._random_state)
@@ -153,6 +157,7 @@ class Network(Derivatives):
     input_noise = property(lambda self: self._model.input_noise)
     ties = property(lambda self: self._model.ties)
     loss_weights = property(lambda self: self._model.loss_weights)
+    checkpoint_every = property(lambda self: self._model.checkpoint_every)
     parameters = property(lambda self: self._model.parameters)
     layer_state = property(lambda self: MappingProxyType(self._model.graph.state_views(self._model.layer_state)))
     weights = property(lambda self: self._model.weights)
@@ -164,7 +169,8 @@ class Network(Derivatives):
             f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, "
             f"dtype={self.dtype.name!r}, initializer={self.initializer!r}, input_dropout={self.input_dropout}, "
             f"input_noise={self.input_noise}, ties={self.ties}"
-            + (")" if self.loss_weights is None else f", loss_weights={self.loss_weights})")
+            + ("" if self.loss_weights is None else f", loss_weights={self.loss_weights}")
+            + (")" if self.checkpoint_every is None else f", checkpoint_every={self.checkpoint_every})")
         )
 
     def __getstate__(self):

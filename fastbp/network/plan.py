@@ -9,6 +9,7 @@ from .. import threads
 from .._arrays import Data
 from .._core import MODES
 from ..checks import check_size
+from ..graph import sections_of, weights_of_sections
 
 _SPLITS = {
     "rows": "blocks of rows", "columns": "columns", "whole columns": "columns, all rows at once",
@@ -164,7 +165,9 @@ class _Words:
 
     def __init__(self, model, mode, n_rows):
         self.graph, self.outputs, self.mode, self.n_rows = model.fused, model.outputs, mode, n_rows
-        self.sets = " ".join(f"W{i}" for i in range(len(self.graph.weights)))
+        self.sections = weights_of_sections(self.graph, sections_of(self.graph))
+        if mode not in ("train", "gradient"):
+            self.sections = [-1] * len(self.sections)
 
     def op(self, row):
         """The op, of those of a Program."""
@@ -201,8 +204,10 @@ class _Words:
                 return f"{self._value(input_)} -> {self._columns(self._value(output), column)}"
             case "move_back":
                 return f"{self._columns(self._gradient(input_), column)} -> {self._gradient(output, accumulate)}"
-            case _:  # ties, sum_losses, update
-                return self.sets if kind == "update" else ""
+            case "update":
+                return " ".join(f"W{i}" for i, section in enumerate(self.sections) if section == weights)
+            case _:  # ties, sum_losses
+                return ""
 
     def _value(self, number):
         value = self.graph.values[number]

@@ -24,6 +24,7 @@ from .heads import arrays_of
 from .inputs import Rows
 from .model import Model
 from .one_epoch import History, divergence, fit_epoch
+from .start import learn_inputs
 from .state import OptimizerState
 
 BATCH_SIZE = 32  # by default
@@ -144,6 +145,7 @@ class Training:
 
     def run(self):
         """Train; returns the history."""
+        learn_inputs(self.model, self.rows)
         self.started = time.perf_counter()
         if isinstance(self.optimizer, FullBatch):
             self._run_full_batch()

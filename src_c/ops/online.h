@@ -366,6 +366,7 @@ static void NAME(chain_step)(const Update *u, double S, ptrdiff_t m, const Chain
         } \
         break;
         FOR_EACH_RULE(CASE)
+    case NO_RULE: break;
 #undef CASE
 #undef STEP
     }

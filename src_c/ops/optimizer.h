@@ -25,6 +25,8 @@ INLINE VEC NAME(rule)(const Rule rule, const int plain, const Update *u, VEC w, 
     const REAL epsilon = u->epsilon < (double)SMALLEST_ROOT ? SMALLEST_ROOT : (REAL)u->epsilon;
     VEC next = plain ? w : w - w * (REAL)u->decay, root = NAME(broadcast)(1), *velocity = NULL;
     switch (rule) {
+    case NO_RULE:
+        break;
     case GRADIENT_DESCENT: /* w <- w - eta g */
         next = next - g * rate;
         break;
@@ -216,6 +218,9 @@ static void NAME(update)(const Update *u, ptrdiff_t n, void *w_, const void *g_,
         break;
             FOR_EACH_RULE(CASE)
 #undef CASE
+        case NO_RULE:
+            NAME(update_by)(NO_RULE, 0, 1, u, size, w, g, states, &part);
+            break;
         }
         if (u->average != 0)
             NAME(average)(u->average, size, w, states[AVERAGE]);

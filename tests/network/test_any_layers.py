@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from fastbp import RBF, Activation, Adam, Dense, Dropout, Network, Parallel, Residual, Shared
+from fastbp import RBF, Activation, Adam, Dense, Dropout, Network, Parallel, PReLU, Residual, Scale, Shared
 from fastbp.graph import backward_of
 from fastbp.graph.reference import run
 
-UNITS = "identity", "tanh", "logistic", "relu", "gelu", "softmax", "elu"
+UNITS = "identity", "tanh", "logistic", "relu", "gelu", "softmax", "elu", "mish", "relu2", "hard_swish", "hard_sigmoid"
 SIZES = 1, 2, 3, 7, 15, 16, 17, 33, 64, 130, 150  # around widths of vectors; large ones are shared by columns
 
 
@@ -37,7 +37,7 @@ class Draw:
         return Dense(n_units, self.one(UNITS), dropout=self.one([0, 0, 0.3]))
 
     def layer(self, n, depth):
-        kinds = ["dense", "dense", "dense", "rbf", "activation", "dropout", "shared"]
+        kinds = ["dense", "dense", "dense", "rbf", "scale", "prelu", "activation", "dropout", "shared"]
         kinds += ["again"] * any(n == n_in for _, n_in, _ in self.shared)
         kinds += ["transposed"] * any(n == n_out for _, _, n_out in self.shared)
         kinds += ["residual", "residual", "projection", "concatenate", "add"] * (depth > 0)
@@ -46,6 +46,10 @@ class Draw:
             return self.dense(n_units), n_units
         if kind == "rbf":
             return RBF(n_units), n_units
+        if kind == "scale":
+            return Scale(bias=self.one([True, False])), n
+        if kind == "prelu":
+            return PReLU(), n
         if kind == "activation":
             return Activation(self.one(UNITS)), n
         if kind == "dropout":

@@ -34,10 +34,11 @@ typedef struct {
     Loss loss, second_loss; /* of the first output, of the others */
     ptrdiff_t n_rows, batch;
     double zeros; /* share of X */
-    int csr, weighted;
+    int csr, weighted, per_role; /* per_role: rates that differ by the roles of parameters */
     Rule rule;
     int n_states;
     double clip_norm, max_norm, dropout, noise, tie; /* tie: of the second and third weights */
+    int keep_every; /* of a chain's values, others are made again; 0: keep all */
     double average;                                  /* decay of the parameters' average; 0: none */
 } Case;
 
@@ -63,6 +64,10 @@ static const Case CASES[] = {
     {.name = "linear", .units = {1, 1}, .loss = SQUARED_ERROR, .n_rows = 17, .batch = 5, .average = 0.9},
     {.name = "large, one after the other", .units = {130, 520, 260, 130, 12}, .activation = TANH, .loss = SQUARED_ERROR,
      .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.2, .average = 0.9},
+    {.name = "made again", .units = {9, 20, 17, 30, 5, 40, 3}, .activation = GELU, .loss = SQUARED_ERROR, .n_rows = 130,
+     .batch = 50, .rule = ADAM, .n_states = 2, .dropout = 0.2, .keep_every = 2, .average = 0.9},
+    {.name = "large, made again", .units = {130, 260, 520, 260, 130, 12}, .activation = TANH, .loss = SQUARED_ERROR,
+     .n_rows = 700, .batch = 500, .rule = MOMENTUM, .n_states = 1, .clip_norm = 0.3, .keep_every = 3},
     {.name = "large, with ties", .units = {135, 135, 135, 135, 4}, .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 100,
      .batch = 40, .rule = MOMENTUM, .n_states = 1, .tie = 0.5},
 
@@ -84,7 +89,7 @@ static const Case CASES[] = {
     {.name = "scales", .units = {9, 9, 21, 21, 3, 3},
      .steps = {SCALE(0, 1, 0, 0), DENSE(1, 2, 1), SCALE(2, 3, 2, -1), DENSE(3, 4, 3), SCALE(4, 5, 4, 4)},
      .activation = GELU, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAMW, .n_states = 2, .max_norm = 0.5,
-     .average = 0.9},
+     .per_role = 1, .average = 0.9},
     {.name = "scales of large layers", .units = {200, 261, 261, 261, 133, 133, 4},
      .steps = {DENSE(0, 1, 0), SCALE(1, 2, 1, 1), DENSE(2, 3, 2), DENSE(3, 4, 3), SCALE(4, 5, 4, -1), DENSE(5, 6, 5)},
      .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = MOMENTUM, .n_states = 1,

@@ -112,6 +112,7 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
     for (int i = 0; i < run->n_values; i++)
         run->n_heads += n_reads[i] == 0;
     run->n_buffers = run->n_values;
+    run->n_sections = c->keep_every ? (run->n_values - 3) / c->keep_every + 1 : 0;
     run->n_forward = run->n_backward = n_steps + run->n_values - 1;
     net->size = program_size(run);
     place_program(run, memset(get(net->size), 0, net->size));
@@ -119,6 +120,10 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
 
     for (int i = 0; i < run->n_values; i++)
         set_value(run->values + i, k, c->units[i], c->activation);
+    for (int i = 0; i < run->n_values; i++) {
+        const int kept = i == 0 || i == run->n_values - 1 || !c->keep_every || i % c->keep_every == 0;
+        run->values[i].section = kept ? -1 : (i - 1) / c->keep_every;
+    }
     for (int i = 0; i < n_steps; i++) {
         const Step *step = steps + i;
         Value *out = run->values + step->output;

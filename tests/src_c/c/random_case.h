@@ -138,6 +138,7 @@ static Case random_case(int number, ptrdiff_t lanes_, char *name)
     c->loss = (Loss)PICK(SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, HUBER);
     c->second_loss = (Loss)PICK(SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, HUBER);
     c->n_rows = 20 + below(120), c->batch = PICK(3, 20, 64, 70, 200), c->weighted = below(3) == 0;
+    c->per_role = below(4) == 0;
     c->zeros = below(2) ? 0 : 0.95, c->csr = c->zeros > 0 && below(2) && dense_reads_x(&d);
     c->rule = (Rule)PICK(ADAM, GRADIENT_DESCENT, NESTEROV);
     c->n_states = c->rule == ADAM ? 2 : c->rule == NESTEROV;

@@ -128,10 +128,12 @@ static Learner start(const Network *net, const Case *c)
 {
     const size_t itemsize = net->run.k->itemsize, size = (size_t)net->n_parameters * itemsize;
     const ptrdiff_t n_batches = (c->n_rows + c->batch - 1) / c->batch;
+    static const double factors[2][N_ROLES] = {{1, 1, 1, 1}, {2, 0, 6, 0.5}};
     Learner l = {.parameters = get(learnt_size(net)), .record = get((size_t)(3 * n_batches) * sizeof(double)),
                  .rates = get((size_t)n_batches * sizeof(double)),
                  .settings = {.rule = c->rule, .momentum = 0.9, .beta_1 = 0.9, .beta_2 = 0.99, .epsilon = 1e-8,
                               .clip_norm = c->clip_norm}};
+    memcpy(l.settings.per_role, factors[c->per_role], sizeof l.settings.per_role);
     seed = 7;
     for (ptrdiff_t i = 0; i < net->n_parameters; i++)
         put(l.parameters, itemsize, i, uniform() / 8);

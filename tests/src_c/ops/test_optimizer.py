@@ -68,6 +68,20 @@ def test_update(k, dtype, rng, rule, l1, l2, extras):
         check()
 
 
+def test_no_rule(k, dtype, rng):
+    """Nothing changes, whatever the gradient is and the sign of zeros; the penalty counts."""
+    u = kt.Update("adam", learning_rate=0.1, l1=0.3, l2=0.2, decay=0.5, clip=0.1, proximal=0.1)
+    u.rule = len(kt.RULES)  # NO_RULE
+    for n in SIZES:
+        w, g = rng.normal(size=n).astype(dtype), rng.choice([1, -1, np.inf, np.nan], n).astype(dtype)
+        w[::3] = -0.0
+        states, cost, new = [np.ones(n, dtype), np.ones(n, dtype)], c_double(1.5), w.copy()
+        k.update(byref(u), n, pointer(new), pointer(g), pointer(kt.states(states)), byref(cost))
+        assert new.tobytes() == w.tobytes() and all((s == 1).all() for s in states)
+        sizes = np.abs(w.astype(float))
+        assert_allclose(cost.value, 1.5 + 0.3 * sizes.sum() + 0.1 * (sizes**2).sum(), rtol=1e-5)
+
+
 @pytest.mark.parametrize("rule", kt.RULES)
 @pytest.mark.parametrize("extras", [{}, {"clip": 0.4, "l1": 0.1}])
 def test_update_averages_what_it_makes(k, dtype, rng, rule, extras):
