@@ -39,6 +39,7 @@ from .layers import (  # noqa: E402
     Residual,
     Scale,
     Shared,
+    Standardize,
     Transposed,
 )
 from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # noqa: E402
@@ -63,7 +64,8 @@ __all__ = [
     "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "LowRank", "Lp",
     "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel",
     "Prune", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared",
-    "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
+    "SoftmaxCrossEntropy", "Standardize", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening",
+    "show_config",
 ]  # fmt: skip
 
 

@@ -154,6 +154,7 @@ cdef extern from "run.h" nogil:
     const char *const *fastbp_ops
     ptrdiff_t row_distance(const Kernels *, ptrdiff_t)
     ptrdiff_t chunk_of(Run *, ptrdiff_t)
+    void standardize_on_gathering(Run *)
     size_t program_size(const Run *)
     void place_program(Run *, char *)
     void plan(Run *, ptrdiff_t, int)

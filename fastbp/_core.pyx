@@ -274,6 +274,8 @@ cdef class Engine(Workspace):
         run.mode, run.poll, run.gemm = mode, poll, gemm
         run.batch_statistics = mode == TRAIN
         run.sparse, run.x, run.csr = data.sparse, data.x, data.csr
+        if data.sparse:
+            standardize_on_gathering(run)
         run.most = data.most if data.sparse else data.n_features
         run.n_nonzeros = data.n_nonzeros if data.sparse else data.n_rows * data.n_features
         for i in range(run.n_heads if mode < FORWARD else 0):
@@ -396,10 +398,9 @@ cdef class Engine(Workspace):
                 return NAN if run.n_not_finite else run.loss
             in_place = False
 
-    def evaluate(self, parameters, layer_state, Data data, order, gradient, int n_threads, bint batch_statistics=False,
-                 bint renews=False):
+    def evaluate(self, parameters, layer_state, Data data, order, gradient, int n_threads, bint batch_statistics=False):
         """Weighted mean loss over the rows, and its gradient if an array for it is given. `batch_statistics`: batch normalisation takes
-        those of the rows, not the layers' own; `renews`: which become these."""
+        those of the rows, not the layers' own."""
         cdef Running running = Running(self, None)
         cdef Run run
         cdef Memory copy = Memory()
@@ -408,7 +409,7 @@ cdef class Engine(Workspace):
         self.begin(&run, copy, LOSS_ONLY if gradient is None else GRADIENT, parameters, layer_state, data, order,
                    PyArray_DIM(order, 0) if order is not None else data.n_rows)
         run.weights_in_place = self.uses_weights_in_place(data, run.n_rows)
-        run.batch_statistics, run.renews = batch_statistics, renews
+        run.batch_statistics = batch_statistics
         if gradient is not None:
             run.gradient = memory_of(gradient, True)
         run.record = record
@@ -418,6 +419,25 @@ cdef class Engine(Workspace):
         self.place(&run, chunk_of(&run, run.batch), n_threads)
         self.go(&run, train_member, n_threads)
         return record[0]
+
+    def renew(self, parameters, layer_state, Data data, order, Py_ssize_t batch_size, int64_t n_before, int n_threads):
+        """Add the statistics of batches to those that batch normalisation keeps, the means of `n_before` batches; returns of how many
+        they are the means then."""
+        cdef Running running = Running(self, None)
+        cdef Run run
+        cdef Memory copy = Memory(), records = Memory()
+        cdef Pace pace
+        self.begin(&run, copy, LOSS_ONLY, parameters, layer_state, data, order, batch_size)
+        run.weights_in_place = self.uses_weights_in_place(data, run.n_rows)
+        run.batch_statistics = run.renews = True
+        run.t = n_before
+        run.record = <double *>records.reserve(3 * sizeof(double) * ((run.n_rows + batch_size - 1) // batch_size))
+        memset(&pace, 0, sizeof(Pace))
+        run.pace = &pace
+        n_threads = self.team_size(batch_size, run.n_rows, n_threads)
+        self.place(&run, chunk_of(&run, batch_size), n_threads)
+        self.go(&run, train_member, n_threads)
+        return run.t
 
     def forward(self, parameters, layer_state, Data data, out, int n_threads):
         """Activations of the last layer to out (n, n_out); keeps all activations for `backward`."""
@@ -589,7 +609,7 @@ cdef class Engine(Workspace):
         cdef char *base = small + (-<uintptr_t>small & 63)
         cdef Memory copy, memory = None
         cdef Data data
-        cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE, i
+        cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE, n_copies, i
         memcpy(&run, &self.predicting, sizeof(Run))
         run.poll = poll
         run.parameters, run.kept[0] = PyArray_BYTES(parameters), PyArray_BYTES(layer_state)
@@ -613,13 +633,16 @@ cdef class Engine(Workspace):
                 out = array if run.n_heads == 1 else (array,) if out is None else (*out, array)
         if run.n_rows == 0:
             return out
-        at = prediction_size(&run, n_threads)
+        n_copies = 2 if run.sparse else n_threads  # ops are changed for CSR, as they are where members share them
+        at = prediction_size(&run, n_copies)
         if at > sizeof(small) // 2:
             copy = Memory()
-            copy_for_prediction(&run, n_threads, copy.reserve(at))
+            copy_for_prediction(&run, n_copies, copy.reserve(at))
             at = 0
         else:
-            copy_for_prediction(&run, n_threads, base)
+            copy_for_prediction(&run, n_copies, base)
+        if run.sparse:
+            standardize_on_gathering(&run)
         for i in range(run.n_heads):
             run.heads[i].array = PyArray_BYTES(out if run.n_heads == 1 else out[i])
         plan_prediction(&run, n_threads)

@@ -209,4 +209,5 @@ void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m)
     }
     if (!written) /* only EMBED reads X */
         k->fill_rows(m, n, NULL, to, n);
+    unscale_input_gradient(part, m, to);
 }

@@ -69,6 +69,8 @@ void run_gather(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     const Nonzeros *nonzeros = &part->nonzeros;
     if (run->sparse) {
         run->k->gather_csr(m, &run->csr, order, at, nonzeros_before(part, row), row, nonzeros);
+        if (run->input_variance > 0)
+            run->k->standardize_nonzeros(m, row, run->kept[part->kept_side] + run->input_variance * run->k->itemsize, nonzeros);
     } else if (!run->x_in_place) {
         run->k->gather(m, x->n, &run->x, order, at, part->x_rows[row], x->ld);
         const Counter c = counter_of(part, row, 0);

@@ -23,8 +23,7 @@ static double weight_of(const Part *part, ptrdiff_t row)
     return run->sample_weights == NULL ? 1 : run->sample_weights[run->order != NULL ? (ptrdiff_t)run->order[at] : at];
 }
 
-/* Whether the batch has a variance. */
-static int varies(const Part *part)
+int varies(const Part *part)
 {
     ptrdiff_t n = 0;
     for (ptrdiff_t i = 0; i < part->rows && n < 2; i++)
@@ -105,7 +104,7 @@ void run_batch_statistics(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     const Columns mine = columns_of(part, z, z->n, 1);
     const int there = varies(part);
     const char *shares = there ? shares_of(part, row, m) : NULL;
-    const double momentum = !there ? 0 : run->mode == TRAIN ? op->momentum : 1, correction = there ? correction_of(part) : 1;
+    const double momentum = !there ? 0 : run->mode == TRAIN ? op->momentum : 1.0 / (part->step + 1.0), correction = there ? correction_of(part) : 1;
     for (ptrdiff_t j = mine.begin; j < mine.end && !interrupted(run, part->member); j += 4 * k->lanes) {
         const ptrdiff_t n = MIN(4 * k->lanes, mine.end - j);
         char *mean = statistic(part, z, MEAN, j), *variance = statistic(part, z, VARIANCE, j);
@@ -217,4 +216,36 @@ void norm_input_gradient(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, c
         group_back_to(part, op, row, m, 0, to, n);
     else
         back_to(part, op, row, m, (Columns){0, n, 0}, to, n);
+}
+
+/* ---- X in CSR ---------------------------------------------------------------------------------------------------------------- */
+
+void standardize_on_gathering(Run *run)
+{
+    const Op *norm = run->forward;
+    if (norm->kind != OP_BATCH_NORM || norm->input != 0 || norm->momentum > 0)
+        return;
+    const int z = norm->output;
+    run->input_variance = norm->state + run->values->n; /* the mean, which is 0, comes before it */
+    run->values[z].n = run->values[z].vectors = run->values[z].ld = 0;
+    run->forward += 2; /* it and its unit */
+    run->n_forward -= 2;
+    run->n_backward -= 2;
+    for (int i = 0; i < run->n_forward; i++)
+        if (run->forward[i].input == z)
+            run->forward[i].input = 0;
+    for (int i = 0; i < run->n_backward; i++)
+        if (run->backward[i].output == z)
+            ((Op *)run->backward)[i].output = 0;
+}
+
+void unscale_input_gradient(Part *part, ptrdiff_t m, char *to)
+{
+    const Run *run = part->run;
+    const Kernels *k = run->k;
+    const ptrdiff_t n = run->values->n;
+    for (ptrdiff_t i = 0; run->input_variance > 0 && i < m; i++) {
+        const char *row = to + i * n * k->itemsize;
+        k->standardize(1, n, &row, 0, NULL, run->kept[part->kept_side] + run->input_variance * k->itemsize, 0, 0, 0, (char *)row, n);
+    }
 }

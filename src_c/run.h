@@ -145,9 +145,10 @@ typedef struct Run {
     uint32_t seed[2];
     int penalty_over_weight;
     int bounded; /* some weights have a max_norm */
+    ptrdiff_t input_variance; /* CSR is divided by the root of this, a place in the layers' state; 0: it is not */
     int batch_statistics; /* batch normalisation takes those of the batch, not the layers' own */
-    int renews;           /* and leaves them as the layers' own; without TRAIN */
-    int64_t t;   /* optimizer steps made */
+    int renews;           /* and leaves their means as the layers' own; without TRAIN */
+    int64_t t;   /* optimizer steps made; or batches whose statistics are in these means */
     int64_t first_averaged; /* the first of them that is in the average, if there is one, */
     double average_decay;   /*   and the share in the new average that the old one has at most */
     /* arrays */
@@ -235,9 +236,14 @@ typedef struct {
 
 #pragma GCC visibility push(hidden)
 
-/* norm.c: whether an op normalises with statistics of the batch; and the gradient of X. */
+/* norm.c: whether an op normalises with statistics of the batch; whether the batch has a variance; and the gradient of X. */
 int takes_batch(const Run *run, const Op *op);
+int varies(const Part *part);
 void norm_input_gradient(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, char *to);
+/* Of a program on CSR, whose op that standardizes X, if it has one, is not run: what is read of X is divided instead. */
+void standardize_on_gathering(Run *run);
+/* Rows of gradients with respect to what is so divided become those with respect to X. */
+void unscale_input_gradient(Part *part, ptrdiff_t m, char *to);
 
 /* plan.c */
 int lists_repay(Run *run, ptrdiff_t samples);
@@ -287,7 +293,7 @@ void output_unit(Part *part, int head, ptrdiff_t row, ptrdiff_t m);
 Update step_of(const Run *run, double eta, int64_t t);
 /* The optimizer's step with gradients that are there, or the norms of those. */
 void update_weights(Part *part, const Update *update);
-/* The gradients of weights over the rows at hand, added to those of the rows before, and the step with them if it is to be made. */
+/* Gradients of the weights of a section over the rows at hand, added to those of the rows before, and the step where it is due. */
 void update_rows(Part *part);
 void bound_columns(Part *part, const Update *update);
 double clip_norm(Part *part, const Update *update);

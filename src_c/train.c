@@ -164,6 +164,8 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
         run->record[3 * batch + 1] = value_of(&part->ties);
         run->record[3 * batch + 2] = S;
     }
+    if (run->renews && varies(part))
+        t[0] += 1;
     if (run->mode == TRAIN) {
         t[0] += 1;
         part->kept_side = !part->kept_side;
@@ -378,6 +380,7 @@ void own_cost_member(void *arg, Team *team, int member, int n_members)
             run_list_transpose(&part, NULL, part.row, part.rows);
             team_barrier(team);
         }
+        part.section = -1;
         update_rows(&part);
     }
     for (ptrdiff_t b = mine.begin; run->input_gradient != NULL && b < mine.end && !interrupted(run, member); b++) {

@@ -340,7 +340,6 @@ void update_weights(Part *part, const Update *update)
         update_section(part, update, 0);
 }
 
-/* This member's weights' gradients over the rows at hand, added to those of the rows before, and the optimizer's step. */
 void update_rows(Part *part)
 {
     const int more = part->unfolded > 0;
@@ -373,6 +372,10 @@ void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     part->row = 0;
     part->rows = m;
     part->last = last;
+    if (part->section >= 0) { /* others follow, of the same rows */
+        part->unfolded = unfolded;
+        part->first_fold = first_fold;
+    }
 }
 
 /* What ties add to the gradients, and their penalties: this member's stripes, while no weight changes. Once a batch. */

@@ -200,7 +200,7 @@ def fit_lbfgs(mlp, model, data, tasks):
         warnings.warn("Training interrupted by user.", stacklevel=USER)
         mlp.loss_, mlp.converged_ = float(lowest[0]), False
         model.parameters[:] = lowest[1]
-    model.renew_statistics(data, mlp.n_threads)
+    model.renew_statistics(data, n_threads=mlp.n_threads)
 
 
 def _no_progress(mlp, watched="Training loss"):

@@ -46,7 +46,7 @@ class Objective:
     def renew_statistics(self):
         """Give the model's batch normalisation those of the rows, if that is what it is trained with."""
         if self.batch_statistics:
-            self.model.renew_statistics(self.data, self.n_threads)
+            self.model.renew_statistics(self.data, n_threads=self.n_threads)
 
     def hessian(self, penalty=True):
         """The Hessian at the present parameters."""

@@ -162,6 +162,25 @@ class Graph:
         """Another graph with the same weights and states, for other values and ops."""
         return Graph(self.n_inputs, weights=self.weights, places=self.places, shared=self.shared, states=self.states)
 
+    @property
+    def standardizing(self):
+        """Ops that normalise X by what is learnt from it once."""
+        return [op for op in self.forward if op.kind == "batch_norm" and op.momentum == 0]
+
+    @property
+    def needs_dense_inputs(self):
+        """Number of a value that takes X otherwise than by a product with weights, or None.
+
+        It is the same where X is only standardised before: the core does that to its nonzeros.
+        """
+        readers = [op for op in self.forward if op.input == 0]
+        if len(readers) == 1 and readers[0] in self.standardizing:
+            z = readers[0].output
+            read = [op for op in self.forward if op.input == z and op.kind != "unit"]
+            if z not in self.outputs.values() and all(op.kind == "dense" for op in read):
+                return None
+        return next((op.output for op in readers if op.kind != "dense"), None)
+
     # ---- for layers -------------------------------------------------------------------------------------------------
 
     def value(self, name, n):
@@ -295,6 +314,12 @@ class Graph:
         self.new_state(f"{layer_name}.variance", n, 1.0)
         z = self.value(name, n)
         self.forward.append(Op("batch_norm", h, z, state=state, epsilon=epsilon, momentum=momentum))
+        return z
+
+    def standardize(self, name):
+        """Value of X normalised by a layer's state, which is "n_samples" too; `finish` is to follow."""
+        z = self.batch_norm(name, 0, name, epsilon=0.0, momentum=0.0)
+        self.new_state(f"{name}.n_samples", 1)
         return z
 
     def group_norm(self, name, h, n_groups, epsilon):

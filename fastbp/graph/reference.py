@@ -9,6 +9,7 @@ from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import diags_array, issparse
 from scipy.special import softmax
 
 from .formulas import LOSSES, OUTPUT_UNITS, UNITS, bounded, most, weighted
@@ -160,7 +161,9 @@ def _rows_with_weight(H, s):
 
 
 def batch_norm(H, mean, variance, epsilon):
-    """``Z = (H - mean) / deviation``"""
+    """``Z = (H - mean) / deviation``; of CSR the mean is 0."""
+    if issparse(H):
+        return H @ diags_array(_inverse_deviation(variance, epsilon).ravel())
     return (H - mean) * _inverse_deviation(variance, epsilon)
 
 

@@ -16,7 +16,7 @@ from .dense import Dense
 from .embed import Embed
 from .layer import DEPTH, Layer
 from .low_rank import LowRank
-from .normalization import BatchNorm, GroupNorm, LayerNorm
+from .normalization import BatchNorm, GroupNorm, LayerNorm, Standardize
 from .rbf import RBF
 from .scale import PReLU, Scale
 from .shared import Shared, Transposed
@@ -25,7 +25,7 @@ _LAYERS = {
     cls.__name__: cls
     for cls in (
         RBF, Activation, BatchNorm, Checkpoint, Dropout, Embed, GroupNorm, LayerNorm, LowRank, Parallel, PReLU,
-        Residual, Scale, Shared, Transposed,
+        Residual, Scale, Shared, Standardize, Transposed,
     )
 }  # fmt: skip
 

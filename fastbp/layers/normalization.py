@@ -1,4 +1,4 @@
-"""Normalisation: of columns over the rows of a batch, and of rows over their columns."""
+"""Normalisation: of columns, over the rows of a batch or of all training data, and of rows over their columns."""
 
 from dataclasses import dataclass
 
@@ -57,8 +57,9 @@ class BatchNorm(_Normalization):
 
     The statistics are those of the whole batch, however large it is: all rows of a batch are in memory at once, with
     what each layer makes of them. The rules for all rows (`LBFGS` and the like) take statistics of all rows, as which
-    they leave the moving averages. Each place of a `Shared` layer has moving averages of its own. The network has them
-    in `Network.layer_state`, under the layer's name with ".mean" and ".variance".
+    they leave the moving averages; to an average of parameters, as of `EMA`, belong some of its own. Each place of a
+    `Shared` layer has moving averages of its own. The network has them in `Network.layer_state`, under the layer's name
+    with ".mean" and ".variance".
 
     References
     ----------
@@ -187,3 +188,49 @@ class LayerNorm(_Normalization):
 
     def build(self, graph, h, name):
         return self._finish(graph, graph.group_norm(self._inner_name(name), h, 1, self.epsilon), name)
+
+
+@dataclass(frozen=True)
+class Standardize(Layer):
+    """A first layer ``A = (X - mean) / deviation``, of each column by itself, with mean and standard deviation of the
+    training data.
+
+    They are taken from the rows of the first training, in one pass, and stay what they are: a later `fit` or
+    `partial_fit` of a network, `partial_fit` of an estimator and its `fit` with ``warm_start=True`` go on from them;
+    any other fit of an estimator, and `Network.init_lsuv`, take them anew. Before that the layer does nothing.
+
+    Raises
+    ------
+    ValueError
+        In a network, if it is not the first layer.
+
+    See Also
+    --------
+    Whitening : Takes correlations out too, as a transformer of scikit-learn.
+    BatchNorm : As a first layer it takes statistics of batches, and learns a scale.
+
+    Notes
+    -----
+    Samples count by their weights. A column without variance is divided by 1, as scikit-learn's StandardScaler has it.
+    CSR keeps its zeros: it is divided by the standard deviation, and the mean is taken as 0. A network that has learnt
+    means other than 0, from dense X, takes no CSR; nor does one in which anything but a product with weights follows.
+    Means, variances and the number of rows that they are of are in `Network.layer_state`, as "0.mean", "0.variance" and
+    "0.n_samples".
+
+    References
+    ----------
+    Notes 003: inputs of zero mean and unit variance, by which the Hessian's condition number is reduced.
+
+    Examples
+    --------
+    >>> from fastbp import Dense, Network, Standardize
+    >>> net = Network([Standardize(), Dense(1)], n_inputs=1, random_state=0)
+    >>> history = net.fit([[1.0], [3.0]], [0.0, 1.0])
+    >>> net.layer_state["0.mean"], net.activations([[3.0]])["0"].a
+    (array([2.]), array([[1.]]))
+    """
+
+    def build(self, graph, h, name):
+        if h != 0:
+            raise ValueError(f"layers: {name} must be the first layer, which takes X, got {self!r} behind others")
+        return graph.finish(graph.standardize(name))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
+from scipy.sparse import issparse
 
 from .. import threads
 from .._core import ROLES, RULES, Engine
@@ -70,8 +71,8 @@ class Model:
         May be set, to arrays of bool too.
     is_random : bool
         Whether training is, with dropout or noise.
-    normalizes_batches : bool
-        Whether there is batch normalisation.
+    normalizes_batches, standardizes : bool
+        Whether there is batch normalisation; whether layers learn statistics of X, see `learn_inputs` in start.py.
     categories : dict of int
         How many values each column of X may have that is a category.
     optimizer_state : OptimizerState or None
@@ -129,6 +130,7 @@ class Model:
             self.input_dropout or self.input_noise or any(value.dropout for value in self.graph.values)
         )
         self.normalizes_batches = any(op.momentum for op in self.graph.forward)
+        self.standardizes = bool(self.graph.standardizing)
         self._predicts_by_output = any(
             output.name is not None or isinstance(output.loss, HistogramLoss) for output in self.outputs
         )
@@ -226,11 +228,15 @@ class Model:
         return X
 
     def _dense_only(self):
-        """What takes X otherwise than by a product with weights, or None. All that takes it is in the first layer."""
-        for op in self.graph.forward:
-            if op.input == 0 and op.kind != "dense":
-                name = self.graph.values[op.output].name
-                return f"a first layer {self.layers[0]!r}" + (f", {name} in it" if name != "0" else "")
+        """What needs X to be dense, or None. All that takes it is in the first layer."""
+        graph = self.graph
+        found = graph.needs_dense_inputs
+        if found is not None:
+            name = graph.values[found].name
+            return f"a first layer {self.layers[0]!r}" + (f", {name} in it" if name != "0" else "")
+        views = list(graph.state_views(self.layer_state).values())
+        if any(views[op.state].any() for op in graph.standardizing):
+            return f"a first layer {self.layers[0]!r} that has learnt means other than 0"
         return None
 
     def check_rows(self, X, y, sample_weight=None):
@@ -246,22 +252,28 @@ class Model:
 
     # ---- costs ------------------------------------------------------------------------------------------------------
 
-    def evaluate(self, data, order=None, gradient=None, n_threads=None, batch_statistics=False, renews=False):
+    def evaluate(self, data, order=None, gradient=None, n_threads=None, batch_statistics=False):
         """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`.
 
-        Batch normalisation takes the layers' own statistics, or with `batch_statistics` those of the rows, as which
-        it leaves its own if it `renews` them.
+        Batch normalisation takes the layers' own statistics, or with `batch_statistics` those of the rows.
         """
         n = _n_rows(data, order)
         with threads.exclusive(self.engine), self.team(n_threads, n, n) as n_threads:
             return self.engine.evaluate(
-                self.parameters, self.layer_state, data, order, gradient, n_threads, batch_statistics, renews
+                self.parameters, self.layer_state, data, order, gradient, n_threads, batch_statistics
             )
 
-    def renew_statistics(self, data, n_threads=None):
-        """Give batch normalisation those of these rows."""
-        if self.normalizes_batches:
-            self.evaluate(data, n_threads=n_threads, batch_statistics=True, renews=True)
+    def renew_statistics(self, data, order=None, batch_size=None, n_threads=None, n_before=0):
+        """Give batch normalisation the means of statistics of batches of these rows (None: all in one), and of
+        `n_before` batches, those of which are what it has; returns of how many batches they are then."""
+        if not self.normalizes_batches:
+            return 0
+        n = _n_rows(data, order)
+        batch_size = min(batch_size or n, n)
+        with threads.exclusive(self.engine), self.team(n_threads, batch_size, n) as n_threads:
+            return self.engine.renew(
+                self.parameters, self.layer_state, data, order, batch_size, n_before, n_threads
+            )  # fmt: skip
 
     @property
     def penalties(self):
@@ -359,7 +371,8 @@ class Model:
             else:
                 rates = np.full(len(record), learning_rate, dtype=np.float64)
             settings, randomness = self.settings_of(optimizer), self._randomness(random_state, augmentation)
-            averaged, t = state.begin_average(average, self.parameters), int(state.t[0])
+            own = self.parameters, self.layer_state
+            averaged, t = state.begin_average(average, own), int(state.t[0])
             try:
                 loss = self.engine.train(
                     self.parameters, self.layer_state, data, order, batch_size, settings, rates, state.arrays, state.t,
@@ -370,8 +383,18 @@ class Model:
                     averaged.add_epoch(state.epochs, self.parameters)
             finally:
                 if averaged is not None:
-                    averaged.end_epoch(int(state.t[0]) - t, self.parameters)
+                    averaged.end_epoch(int(state.t[0]) - t, own)
+            if averaged is not None and averaged.n and loss == loss:
+                self._renew_averaged(averaged, data, order, batch_size, n_threads)
         return record, loss
+
+    def _renew_averaged(self, averaged, data, order, batch_size, n_threads):
+        """Give batch normalisation statistics that go with the average, those of an epoch's batches."""
+        n_before = averaged.n_batches_before(_n_rows(data, order), batch_size)
+        try:
+            averaged.n_batches = self.renew_statistics(data, order, batch_size, n_threads, n_before)
+        finally:
+            averaged.values[1][:] = self.layer_state
 
     def team(self, n_threads, batch_size, n):
         """Context of a call for so many rows in batches: gives the number of threads, one where more don't repay."""
@@ -452,8 +475,10 @@ class Model:
     def layer_output(self, X, name, n_threads=None):
         """Activations of an inner layer, by its name in `activations`; what comes after it is not computed."""
         X = self.check_X(X)
+        value = [value.name for value in self.graph.values].index(name)
+        if issparse(X) and any(op.output == value for op in self.graph.standardizing):
+            X = X.toarray()
         if name not in self._layer_engines:
-            value = [value.name for value in self.graph.values].index(name)
             self._layer_engines[name] = engine_of(self.graph, [(value, "a")], self.dtype)
         engine, n = self._layer_engines[name], X.shape[0]
         return predicted(engine, self.parameters, self.layer_state, X, None, None, n, n_threads)

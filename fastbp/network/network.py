@@ -19,7 +19,8 @@ class Network(Derivatives):
     layers : sequence of layers
         From the first hidden layer to the output layer: `Dense`, `LowRank`, `BatchNorm`, `LayerNorm`, `GroupNorm`,
         `RBF`, `Scale`, `PReLU`, `Activation`, `Dropout`, `Residual`, `Parallel`, `Checkpoint`, `Shared` and
-        `Transposed`; `Embed` before them all. Each place in the list has weights of its own but for `Shared` ones.
+        `Transposed`, perhaps behind an `Embed` or a `Standardize`. Each place in the list has weights of its own but
+        for `Shared` ones.
     n_inputs : int
         Number of features.
     loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss, dict of them or None, default="squared_error"
@@ -323,7 +324,9 @@ class Network(Derivatives):
             Training losses are those of the parameters that are learnt. These are kept with the optimizer's state:
             `partial_fit` with the same setting and kind of rule goes on from them, and the average goes on too. `fit`,
             another setting, and a change of the parameters, as by `step` or the return to an earlier epoch, begin a new
-            average with the parameters that the network has. Not for full-batch rules.
+            average with the parameters that the network has. `BatchNorm` then takes the mean of what it finds in the
+            epoch's batches with the average and without dropout or noise, in a further pass over them; of epochs of
+            fewer than 256 rows with batches before. Not for full-batch rules.
 
         Returns
         -------

@@ -10,6 +10,7 @@ from .. import threads
 from ..checks import check_finite
 from ..undo import Undo
 from .heads import arrays_of
+from .start import learn_inputs
 
 
 @dataclass
@@ -53,6 +54,9 @@ def fit_epoch(
         undo.save_attribute(model, "optimizer_state")
         if fresh:
             model.optimizer_state = None
+        if model.standardizes:
+            undo.save_values(model.layer_state)
+            learn_inputs(model, rows)
         state = model.state_of(optimizer)
         undo.save_attribute(state, "average")
         before = int(state.t[0])

@@ -40,6 +40,6 @@ def _prune(model, sparsity):
     if not all(map(operator.is_, masks, model.masks)):
         model.masks = masks
         average = model.optimizer_state.average
-        averaged = () if average is None else (average.values, average.learnt)
+        averaged = () if average is None else (average.values[0], average.learnt[0])
         for flat in (model.parameters, *model.optimizer_state.arrays, *averaged):
             model.apply_masks(flat)

@@ -1,4 +1,4 @@
-"""Parameters to start from: drawn, or by rules that look at data."""
+"""What training starts from: parameters, drawn or by rules that look at data, and what layers learn of the inputs."""
 
 import numpy as np
 from scipy.sparse import issparse
@@ -53,6 +53,90 @@ def _fans(weights):
     return mask.sum(axis=0).clip(1), max(mask.mean() * weights.n_out, 1.0)
 
 
+def learn_inputs(model, rows, order=None):
+    """Give layers that standardise X mean and variance of these rows, if they have learnt none yet.
+
+    Parameters
+    ----------
+    model : Model
+    rows : Rows
+    order : ndarray of int64, default=None
+        Numbers of the rows to take; None: all.
+    """
+    if model.standardizes:
+        model.layer_state[:] = _with_inputs(model, model.layer_state, rows.X, order, rows.sample_weight)
+
+
+def _with_inputs(model, layer_state, X, order=None, sample_weight=None):
+    """The layers' state with statistics of X, where there are none yet."""
+    state, moments = layer_state.copy(), None
+    views = list(model.graph.state_views(state).values())
+    for op in model.graph.standardizing:
+        mean, variance, n_samples = views[op.state : op.state + 3]
+        if n_samples[0] == 0:
+            with np.errstate(all="ignore"):
+                moments = moments or column_moments(X, order, sample_weight)
+            mean[:], spread, n_samples[:] = moments
+            variance[:] = spread
+            variance[(spread == 0) | (variance < np.finfo(model.dtype).tiny)] = 1
+    return state
+
+
+def column_moments(X, order=None, sample_weight=None):
+    """Weighted mean and variance of the columns of X, in double and in one pass over blocks of rows.
+
+    Each block's mean comes first, and squares around it; blocks are joined by the formula of [1]_. A variance that is
+    no more than rounding is 0. CSR has the mean 0, and the variance around its mean.
+
+    Returns
+    -------
+    mean, variance : ndarray of shape (n_columns,)
+    n_samples : int
+        Rows that have weight.
+
+    References
+    ----------
+    .. [1] T. Chan, G. Golub and R. LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+       variances", 1979.
+    """
+    n, n_columns = X.shape if order is None else (len(order), X.shape[1])
+    total, mean, squares, n_samples = 0.0, np.zeros(n_columns), np.zeros(n_columns), 0
+    size = max(1, 2**18 // n_columns)
+    for i in range(0, n, size):
+        rows = slice(i, i + size) if order is None else order[i : i + size]
+        x = X[rows]
+        w = np.ones(x.shape[0]) if sample_weight is None else sample_weight[rows]
+        if not w.all():  # rows without weight may hold anything
+            x, w = x[w > 0], w[w > 0]
+        weight = w.sum()
+        if weight == 0:
+            continue
+        centre, around = _moments_of_csr(x, w) if issparse(x) else _moments(x.astype(np.float64), w)
+        distance, n_samples = centre - mean, n_samples + len(w)
+        squares += around + distance**2 * (total * weight / (total + weight))
+        total += weight
+        mean += distance * (weight / total)
+    variance = squares / (total or 1)
+    rounding = n_samples * np.finfo(np.float64).eps
+    variance[variance <= rounding * variance + (rounding * mean) ** 2] = 0
+    return np.zeros_like(mean) if issparse(X) else mean, variance, n_samples
+
+
+def _moments(x, w):
+    """Mean of columns, and the weighted sum of squares around it."""
+    mean = w @ x / w.sum()
+    return mean, w @ (x - mean) ** 2
+
+
+def _moments_of_csr(x, w):
+    """The same from nonzeros."""
+    n, total = x.shape[1], w.sum()
+    w, values = np.repeat(w, np.diff(x.indptr)), x.data.astype(np.float64)
+    mean = np.bincount(x.indices, w * values, n) / total
+    others = total - np.bincount(x.indices, w, n)  # weight of the zeros
+    return mean, np.bincount(x.indices, w * (values - mean[x.indices]) ** 2, n) + others * mean**2
+
+
 def lsuv(model, random_state, X, n_threads):
     """What `Network.init_lsuv` does."""
     if any(weights.role == "centre" for weights in model.graph.weights):
@@ -60,7 +144,7 @@ def lsuv(model, random_state, X, n_threads):
     X = _check_samples(model, X, n_threads)
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
-        state = model.graph.initial_state(model.dtype)
+        state = _with_inputs(model, model.graph.initial_state(model.dtype), X)
         snapshot = parameters, *_ = np.zeros_like(model.parameters), state, model.masks
         for weights, (W, _) in zip(model.graph.weights, model.sets(parameters), strict=True):
             if weights.role == "scale":
@@ -84,7 +168,8 @@ def centres(model, random_state, X, n_threads):
     X = _check_samples(model, X, n_threads)
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
-        snapshot = parameters, *_ = model.snapshot()
+        state = _with_inputs(model, model.layer_state, X)
+        snapshot = parameters, *_ = model.parameters.copy(), state, model.masks
         for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
             if op.kind != "rbf":
                 continue

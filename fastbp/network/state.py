@@ -7,6 +7,8 @@ import numpy as np
 from ..averaging import EMA, SWA
 from ..schedules import Schedule
 
+LEAST_ROWS = 256  # of which an average has statistics, if there have been so many
+
 
 @dataclass(eq=False)
 class AverageState:
@@ -15,46 +17,76 @@ class AverageState:
     Attributes
     ----------
     rule : EMA or SWA
-    values : ndarray of shape (n_parameters,)
-        The average so far, changed in place by the core's steps or after epochs.
-    learnt : ndarray of shape (n_parameters,)
-        What the next epoch goes on from.
+    values : tuple of ndarray
+        The average so far, (n_parameters,), and layers' state that goes with it, both changed in place.
+    learnt : tuple of ndarray
+        Parameters and layers' state that the next epoch goes on from.
     n : int
         How many steps or epochs are in the average. As long as there is none, it is what is learnt.
+    n_batches : int
+        Of how many batches the statistics in the layers' state of `values` are the means; if of none, it is that which
+        goes with what is learnt.
     """
 
     rule: EMA | SWA
-    values: np.ndarray
-    learnt: np.ndarray
+    values: tuple
+    learnt: tuple
     n: int = 0
+    n_batches: int = 0
+
+    @classmethod
+    def of(cls, rule, own):
+        """One that begins with a network's own parameters and layers' state."""
+        return cls(rule, _copies(own), _copies(own))
 
     def copy(self):
-        return AverageState(self.rule, self.values.copy(), self.learnt.copy(), self.n)
+        return AverageState(self.rule, _copies(self.values), _copies(self.learnt), self.n, self.n_batches)
+
+    def goes_on(self, rule, own):
+        """Whether it is by this rule, and still what the network has."""
+        return self.rule == rule and all(map(np.array_equal, self.values, own))
 
     @property
     def of_steps(self):
         """What the core takes to average steps; None if it is to do nothing."""
-        return (self.values, self.n, self.rule.decay) if isinstance(self.rule, EMA) else None
+        return (self.values[0], self.n, self.rule.decay) if isinstance(self.rule, EMA) else None
 
     def add_epoch(self, epoch, parameters):
         """Average what an epoch ended with, if it is one to average."""
-        if isinstance(self.rule, SWA) and self.rule.takes(epoch):
-            self.n += 1
-            if self.n == 1:
-                self.values[:] = parameters
-            else:
-                np.subtract(parameters, self.values, out=self.learnt)
-                self.learnt /= self.n
-                self.values += self.learnt
+        if not isinstance(self.rule, SWA) or not self.rule.takes(epoch):
+            return
+        self.n += 1
+        mean, difference = self.values[0], self.learnt[0]
+        if self.n == 1:
+            mean[:] = parameters
+        else:
+            np.subtract(parameters, mean, out=difference)
+            difference /= self.n
+            mean += difference
 
-    def end_epoch(self, n_steps, parameters):
-        """Keep what was learnt, and put the average in its place."""
+    def end_epoch(self, n_steps, own):
+        """Keep what was learnt, and put the average in its place, as far as there is one."""
         if isinstance(self.rule, EMA):
             self.n += n_steps
-        elif self.n == 0:
-            self.values[:] = parameters
-        self.learnt[:] = parameters
-        parameters[:] = self.values
+        _fill(self.learnt, own)
+        for value, its, n in zip(self.values, own, (self.n, self.n_batches), strict=True):
+            if n == 0:
+                value[:] = its
+        _fill(own, self.values)
+
+    def n_batches_before(self, n_rows, batch_size):
+        """Of how many earlier batches the statistics are to count beside those of so many rows: of none, unless rows
+        come a few at a time."""
+        return min(self.n_batches, max(0, LEAST_ROWS - n_rows) // batch_size)
+
+
+def _copies(arrays):
+    return tuple([array.copy() for array in arrays])
+
+
+def _fill(arrays, values):
+    for array, value in zip(arrays, values, strict=True):
+        array[:] = value
 
 
 @dataclass(eq=False)
@@ -104,15 +136,17 @@ class OptimizerState:
             self.kind, [a.copy() for a in self.arrays], self.t.copy(), self.epochs, self.memory, average
         )  # fmt: skip
 
-    def begin_average(self, rule, parameters):
-        """Its state, or None without a rule. What was learnt takes the place of the average; but if that is by another
-        rule, or no longer what the network has, a new one begins with what it has."""
+    def begin_average(self, rule, own):
+        """The state of an average, or None without a rule; `own` are a network's parameters and layers' state.
+
+        What was learnt takes their place; but if there is no average that goes on, a new one begins with them.
+        """
         if rule is None:
             self.average = None
-        elif self.average is None or self.average.rule != rule or not np.array_equal(self.average.values, parameters):
-            self.average = AverageState(rule, parameters.copy(), parameters.copy())
+        elif self.average is not None and self.average.goes_on(rule, own):
+            _fill(own, self.average.learnt)
         else:
-            parameters[:] = self.average.learnt
+            self.average = AverageState.of(rule, own)
         return self.average
 
     def learning_rates(self, optimizer, n_steps):

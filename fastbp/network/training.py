@@ -26,6 +26,7 @@ from .inputs import Rows
 from .model import Model
 from .one_epoch import History, divergence, fit_epoch
 from .pruned_epoch import position, train_pruned_epoch
+from .start import learn_inputs
 from .state import OptimizerState
 
 BATCH_SIZE = 32  # by default
@@ -57,6 +58,7 @@ def fit(
     if (
         epochs == 1 and validation is None and not callbacks and not verbose and not issparse(X) and prune is None
         and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
+        and not (average is not None and model.normalizes_batches)
     ):  # fmt: skip
         return fit_epoch(
             model, random_state, rows, (X, y), fresh, optimizer, batch_size or BATCH_SIZE, shuffle, n_threads,
@@ -152,6 +154,7 @@ class Training:
 
     def run(self):
         """Train; returns the history."""
+        learn_inputs(self.model, self.rows)
         self.started = time.perf_counter()
         if isinstance(self.optimizer, FullBatch):
             self._run_full_batch()

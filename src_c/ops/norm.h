@@ -208,6 +208,21 @@ static void NAME(batch_norm_back)(ptrdiff_t m, ptrdiff_t n, const void *rows, pt
 #undef FOR_EACH_VECTOR
 #undef BY_VECTORS
 
+static void NAME(standardize_nonzeros)(ptrdiff_t m, ptrdiff_t row, const void *variance_, const Nonzeros *x)
+{
+    const REAL *variance = variance_;
+    for (ptrdiff_t i = row; i < row + m; i++)
+        for (ptrdiff_t e = x->begin[i]; e < x->end[i]; e += LANES) {
+            const ptrdiff_t n = x->end[i] - e < LANES ? x->end[i] - e : LANES;
+            REAL *values = (REAL *)x->values + e;
+            VEC v = NAME(broadcast)(1);
+            for (ptrdiff_t j = 0; j < n; j++)
+                v[j] = variance[x->columns[e + j]];
+            const NAME(mask) mask = NAME(first)(n);
+            NAME(store_masked)(values, mask, NAME(load_masked)(values, mask) * NAME(inverse_deviation)(v, 0));
+        }
+}
+
 /* ---- groups of columns of a row ---------------------------------------------------------------------------------------------- */
 
 /* LANES rows are worked on at once, so that their sums are added up, divided and put under the root in the lanes of a vector. */

@@ -21,7 +21,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from fastbp import EMA, SGD, SWA, Dense, Network
+from fastbp import EMA, SGD, SWA, Activation, BatchNorm, Dense, Network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 AVERAGES = [EMA(0.9), SWA(2, every=2)]
@@ -76,16 +76,36 @@ def test_parameters_that_were_changed_are_gone_on_from():
     assert 0 < abs(parameters(clf) - start).max() < 0.1
 
 
+NORMALIZED = {"hidden_layer_sizes": (100,), "hidden_layers": [Dense(8), BatchNorm(), Activation("relu")]}
+
+
 @pytest.mark.parametrize("average", AVERAGES)
-def test_early_stopping_scores_the_average(average):
+@pytest.mark.parametrize("layers", [{}, NORMALIZED], ids=["plain", "normalized"])
+def test_early_stopping_scores_the_average(average, layers):
+    """With the statistics of batches that go with it."""
     settings = {"early_stopping": True, "n_iter_no_change": 3, "max_iter": 30, "learning_rate_init": 0.05}
     split = {"X_val": X_reg[150:], "y_val": y_reg[150:]}
-    reg = regressor(average=average, **settings).fit(X_reg[:150], y_reg[:150], **split)
+    reg = regressor(average=average, **settings).set_params(**layers).fit(X_reg[:150], y_reg[:150], **split)
     assert reg.score(X_reg[150:], y_reg[150:]) == max(reg.validation_scores_) == reg.best_validation_score_
-    loop = regressor(average=average, **settings | {"n_iter_no_change": np.inf})
+    loop = regressor(average=average, **settings | {"n_iter_no_change": np.inf}).set_params(**layers)
     for _ in range(4):
         loop.partial_fit(X_reg[:150], y_reg[:150], **split)
         assert loop.score(X_reg[150:], y_reg[150:]) == loop.validation_scores_[-1]
+    again = pickle.loads(pickle.dumps(loop))
+    assert_same_parameters(loop.partial_fit(X_reg, y_reg, **split), again.partial_fit(X_reg, y_reg, **split))
+    assert loop.validation_scores_ == again.validation_scores_
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+def test_a_stream_with_batch_normalisation(average):
+    """Of few rows a call, which goes no short way: the network's."""
+    reg = regressor(average=average, solver=SGD(0.01), alpha=0, shuffle=False).set_params(**NORMALIZED)
+    net = Network([*NORMALIZED["hidden_layers"], Dense(1)], n_inputs=10, random_state=0)
+    for i in range(0, 200, 20):
+        rows = X_reg[i : i + 20], y_reg[i : i + 20]
+        reg.partial_fit(*rows)
+        net.partial_fit(*rows, optimizer=SGD(0.01), batch_size=20, shuffle=False, average=average)
+        assert_array_equal(reg.predict(X_reg), net.predict(X_reg).ravel())
 
 
 @pytest.mark.parametrize("average", AVERAGES)

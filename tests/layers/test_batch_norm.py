@@ -12,7 +12,20 @@ from network_cases import FULL_BATCH, OPTIMIZERS, central_differences, differenc
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from fastbp import SGD, Activation, Adam, BatchNorm, Dense, Dropout, MLPClassifier, MLPRegressor, Network, Residual
+from fastbp import (
+    SGD,
+    Activation,
+    Adam,
+    BatchNorm,
+    Checkpoint,
+    Dense,
+    Dropout,
+    LayerNorm,
+    MLPClassifier,
+    MLPRegressor,
+    Network,
+    Residual,
+)
 from fastbp.graph import backward_of
 from fastbp.graph.reference import run
 
@@ -360,3 +373,20 @@ def test_barriers():
         for layers in (plain, normed)
     ]
     assert counts[1] == counts[0] + 1
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(300, 100), (9000, 9000)])
+def test_what_is_made_again_is_the_same(rng, n, batch_size):
+    """Within a Checkpoint statistics are taken twice, and followed once."""
+    blocks = [[Dense(80), BatchNorm(), Activation("relu"), Dropout(0.2), Dense(60), LayerNorm(), Dense(70)]] * 2
+    kept = [layer for block in blocks for layer in block]
+    X, y, results = rng.normal(size=(n, 40)), rng.normal(size=n), []
+    for layers in (kept, [Checkpoint(block) for block in blocks]):
+        for n_threads in (1, 2):
+            net = Network([*layers, Dense(1)], n_inputs=40, random_state=0)
+            net.fit(X, y, optimizer=Adam(), epochs=3, batch_size=batch_size, n_threads=n_threads)
+            gradient = net.value_and_gradient(X, y, batch_statistics=True, n_threads=n_threads)[1]
+            results.append((net.parameters, flat(net), gradient))
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert_array_equal(a, b)

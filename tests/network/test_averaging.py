@@ -1,6 +1,7 @@
 """Averages of the parameters that training goes through."""
 
 import copy
+import io
 import os
 import pickle
 import signal
@@ -16,7 +17,7 @@ from runtime_cases import NETWORKS, data, posix
 from runtime_cases import make as make_large
 from scipy import sparse
 
-from fastbp import EMA, SGD, SWA, Adam, Dense, Dropout, Network, Residual, Shared
+from fastbp import EMA, SGD, SWA, Activation, Adam, BatchNorm, Dense, Dropout, Network, Residual, Shared
 
 
 def state(net):
@@ -51,7 +52,7 @@ def test_ema_is_that_of_steps_by_hand(rng, optimizer, dtype):
     net.fit(X, y, optimizer=optimizer, batch_size=10, epochs=3, shuffle=False, average=EMA(0.8))
     expected = learnt_by_steps(other, X, y, optimizer, 10, 0.8, 3)
     tolerance = {"rtol": 1e-2, "atol": 1e-5} if dtype == "float32" else {"rtol": 1e-8, "atol": 1e-11}
-    assert_allclose(state(net).learnt, other.parameters, **tolerance)
+    assert_allclose(state(net).learnt[0], other.parameters, **tolerance)
     assert_allclose(net.parameters, expected, **tolerance)
     assert abs(net.parameters - other.parameters).max() > 1e-3
 
@@ -106,7 +107,7 @@ def test_bits_do_not_depend_on_threads(name, max_norm):
         net = make_large(sizes, max_norm=max_norm)
         net.fit(X, y, optimizer=Adam(), batch_size=batch_size, epochs=2, average=EMA(0.9), n_threads=n_threads)
         assert net._model.engine.n_members == n_threads
-        found.append((net.parameters, state(net).learnt))
+        found.append((net.parameters, state(net).learnt[0]))
     for one in found[1:]:
         assert_array_equal(one, found[0])
 
@@ -124,7 +125,7 @@ def test_training_is_what_it_is_without_an_average(rng):
             plain = nets[0].fit(X, y, **settings)
             averaged = nets[1].fit(X, y, **settings, average=average)
             assert_array_equal(averaged.loss, plain.loss)
-            assert_array_equal(state(nets[1]).learnt, nets[0].parameters)
+            assert_array_equal(state(nets[1]).learnt[0], nets[0].parameters)
 
 
 @pytest.mark.parametrize("every", [1, 2, 3])
@@ -150,7 +151,7 @@ def test_swa_is_the_mean_of_epochs(rng, start, every, dtype):
     for _ in range(8):
         nets[2].partial_fit(X, y, optimizer=rule, shuffle=False, average=average)
     assert_array_equal(nets[1].parameters, nets[2].parameters)
-    assert_array_equal(state(nets[1]).learnt, nets[0].parameters)
+    assert_array_equal(state(nets[1]).learnt[0], nets[0].parameters)
     look(7, None)
 
 
@@ -167,7 +168,7 @@ def test_partial_fit_goes_on(rng, average):
     parts = copy.deepcopy(parts)
     parts.partial_fit(X, y, optimizer=rule, epochs=3, **settings)
     assert_array_equal(parts.parameters, whole.parameters)
-    assert_array_equal(state(parts).learnt, state(whole).learnt)
+    assert_array_equal(state(parts).learnt[0], state(whole).learnt[0])
 
 
 def test_a_stream_of_rows(rng):
@@ -275,7 +276,7 @@ def test_what_follows_early_stopping(noisy, average, then):
         if rest:
             other.partial_fit(X[: 10 * rest], y[: 10 * rest], **settings)
     assert_array_equal(net.parameters, other.parameters)
-    assert_array_equal(state(net).learnt, state(other).learnt)
+    assert_array_equal(state(net).learnt[0], state(other).learnt[0])
 
 
 @pytest.mark.parametrize("average", [EMA(0.5), SWA(0)])
@@ -321,12 +322,12 @@ def test_ctrl_c_leaves_the_average(rng, average):
     with pytest.raises(KeyboardInterrupt):
         net.partial_fit(X, y, epochs=10**6, **settings)
     assert np.isfinite(net.parameters).all()
-    assert_array_equal(net.parameters, state(net).values)
-    assert abs(net.parameters - state(net).learnt).max() > 0
+    assert_array_equal(net.parameters, state(net).values[0])
+    assert abs(net.parameters - state(net).learnt[0]).max() > 0
     assert state(net).n > (2000 if average == EMA(0.9) else 0)
-    learnt = state(net).learnt.copy()
+    learnt = state(net).learnt[0].copy()
     net.partial_fit(X[:10], y[:10], **{**settings, "optimizer": SGD(1e-300)})
-    assert_array_equal(state(net).learnt, learnt)
+    assert_array_equal(state(net).learnt[0], learnt)
     assert abs(mean - net.parameters).max() > 0
 
 
@@ -367,7 +368,7 @@ def test_extreme_decays(rng):
         net, other = make([5, 4, 2]), make([5, 4, 2])
         net.fit(X, y, optimizer=SGD(0.1), batch_size=5, epochs=9, shuffle=False, average=EMA(decay))
         assert_alike(net.parameters, learnt_by_steps(other, X, y, SGD(0.1), 5, same, 9))
-        assert_alike(other.parameters, state(net).learnt)
+        assert_alike(other.parameters, state(net).learnt[0])
 
 
 def test_an_average_is_better_than_what_it_is_made_of(rng):
@@ -392,4 +393,126 @@ def test_any_layers(rng):
     nets = [Network(layers, n_inputs=5, random_state=0) for _ in range(2)]
     nets[0].fit(X, y, optimizer=Adam(0.01), batch_size=10, epochs=3, average=EMA(0.9))
     nets[1].fit(X, y, optimizer=Adam(0.01), batch_size=10, epochs=3)
-    assert_array_equal(state(nets[0]).learnt, nets[1].parameters)
+    assert_array_equal(state(nets[0]).learnt[0], nets[1].parameters)
+
+
+# ---- with batch normalisation ---------------------------------------------------------------------------------------
+
+
+def normalized(seed=0, dtype="float64", n_inputs=5, n_outputs=2, width=12, dropout=0.0):
+    layers = [Dense(width), BatchNorm(), Activation("tanh"), Dropout(dropout), Dense(7), BatchNorm(), Dense(n_outputs)]
+    return Network(layers, n_inputs=n_inputs, dtype=dtype, random_state=seed)
+
+
+def batch_statistics(net, X):
+    """What each of the layers has of one batch: [mean, variance], the latter without bias."""
+    h, found = X @ net.weights[0] + net.biases[0], []
+    for i in (1, 3):
+        mean, variance = h.mean(axis=0), h.var(axis=0)
+        found += [mean, variance * len(h) / (len(h) - 1)]
+        z = net.weights[i] * (h - mean) / np.sqrt(variance + 1e-5) + net.biases[i]
+        h = np.tanh(z) @ net.weights[2] + net.biases[2] if i == 1 else None
+    return np.concatenate(found)
+
+
+def kept(net):
+    return np.concatenate([*net.layer_state.values()])
+
+
+@pytest.mark.parametrize("average", [EMA(0.9), SWA(1)])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_statistics_are_made_anew_for_the_average(rng, average, dropout):
+    """The means over the batches of an epoch, without dropout, after each, for all who look; what is learnt keeps its
+    moving averages."""
+    X, y, _ = problem(rng, 300, 5, 2, "squared_error")
+    net, plain = normalized(dropout=dropout), normalized(dropout=dropout)
+    seen, costs = [], []
+    settings = {"optimizer": Adam(0.01), "epochs": 4, "batch_size": 60, "shuffle": False}
+
+    def look(epoch, history):
+        means = np.mean([batch_statistics(net, X[i : i + 60]) for i in range(0, 300, 60)], axis=0)
+        seen.append(abs(kept(net) - means).max())
+        costs.append(net.value_and_gradient(X, y)[0])
+
+    history = net.fit(X, y, validation_data=(X, y), callback=look, average=average, **settings)
+    plain.fit(X, y, **settings)
+    assert_allclose(history.validation_loss, costs, rtol=1e-12)
+    assert max(seen[isinstance(average, SWA) :]) < 1e-12  # before it begins a SWA has no average
+    assert_array_equal(state(net).learnt[0], plain.parameters)
+    assert_array_equal(state(net).learnt[1], kept(plain))
+    again = pickle.loads(pickle.dumps(net))
+    net.save(file := io.BytesIO())
+    file.seek(0)
+    for twin in (again, Network.load(file)):
+        assert_array_equal(twin.predict(X), net.predict(X))
+    for twin in (again, net):
+        twin.partial_fit(X, y, average=average, **settings)
+    plain.partial_fit(X, y, **settings)
+    assert_array_equal(again.predict(X), net.predict(X))
+    assert_array_equal(state(net).learnt[1], kept(plain))
+
+
+def test_statistics_of_a_stream(rng):
+    """Of few rows a call they are those of 256, with rows before."""
+    X, y, _ = problem(rng, 800, 5, 2, "squared_error")
+    net, expected = normalized(), None
+    for k in range(20):
+        rows = slice(32 * k, 32 * k + 32)
+        net.partial_fit(X[rows], y[rows], optimizer=SGD(0.01), average=EMA(0.9))
+        new = batch_statistics(net, X[rows])
+        expected = new if k == 0 else expected + (new - expected) / min(k + 1, 8)
+        assert_allclose(kept(net), expected, rtol=1e-10, atol=1e-12)
+    net.partial_fit(X[:1], y[:1], optimizer=SGD(0.01), average=EMA(0.9))  # without a variance
+    assert_allclose(kept(net), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_batches_without_a_variance_have_no_statistics(rng):
+    """Of one row with weight, or none."""
+    X, y, _ = problem(rng, 50, 5, 2, "squared_error")
+    weight = np.ones(50)
+    weight[:9] = 0
+    weight[20:30] = 0
+    net = normalized()
+    net.fit(X, y, sample_weight=weight, batch_size=10, shuffle=False, average=EMA(0.9))
+    expected = np.mean([batch_statistics(net, X[i : i + 10]) for i in (10, 30, 40)], axis=0)
+    assert_allclose(kept(net), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_statistics_do_not_depend_on_threads(rng, dtype):
+    X, y, _ = problem(rng, 1500, 200, 3, "squared_error")
+    X, y, found = X.astype(dtype), y.astype(dtype), []
+    for n_threads in (1, 2, 3):
+        net = normalized(dtype=dtype, n_inputs=200, n_outputs=3, width=150)
+        net.fit(X, y, optimizer=Adam(), batch_size=150, epochs=2, average=EMA(0.9), n_threads=n_threads)
+        assert net._model.engine.n_members == n_threads
+        found.append((net.parameters, kept(net)))
+    for one in found[1:]:
+        for ours, theirs in zip(one, found[0], strict=True):
+            assert_array_equal(ours, theirs)
+
+
+def test_layers_state_that_was_changed_begins_a_new_average(rng):
+    X, y, _ = problem(rng, 50, 5, 2, "squared_error")
+    net = normalized()
+    net.fit(X, y, optimizer=SGD(0.1), average=EMA(0.9))
+    net.layer_state["1.mean"][0] += 1
+    other = copy.deepcopy(net)
+    other._model.optimizer_state.average = None
+    for twin in (net, other):
+        twin.partial_fit(X, y, optimizer=SGD(0.1), average=EMA(0.9), shuffle=False)
+    assert_array_equal(net.parameters, other.parameters)
+    assert_array_equal(kept(net), kept(other))
+
+
+@posix
+def test_ctrl_c_in_the_first_epoch(rng):
+    """The average has the moving averages of what is learnt then."""
+    X, y, _ = problem(rng, 200_000, 30, 2, "squared_error")
+    net = normalized(n_inputs=30, width=100)
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, y, optimizer=SGD(0.01), batch_size=3, epochs=10**6, average=EMA(0.9))
+    assert state(net).n > 10 and state(net).n_batches == 0
+    assert_array_equal(kept(net), state(net).learnt[1])
+    assert abs(net.parameters - state(net).learnt[0]).max() > 0

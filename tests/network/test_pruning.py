@@ -292,7 +292,7 @@ def test_averages_are_pruned_too(problem, average):
     net = make()
     net.fit(*problem, epochs=10, prune=Prune(0.8, end=6), average=average)
     assert zeros(net) == n_zeros(net, 0.8)
-    learnt = net._model.optimizer_state.average.learnt
+    learnt = net._model.optimizer_state.average.learnt[0]
     assert_array_equal(learnt == 0, net.parameters == 0)
     assert (learnt != net.parameters).any()
 

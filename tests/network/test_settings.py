@@ -56,6 +56,7 @@ from fastbp import (
     Scale,
     Shared,
     SoftmaxCrossEntropy,
+    Standardize,
     StepDecay,
     Transposed,
     VarianceScaling,
@@ -83,7 +84,7 @@ OBJECTS = [
     Residual([Dense(3, dropout=0.5)], "linear"), Parallel([[Dense(3, l1=0.5)], []]), Shared(Dense(3, l2=0.5)),
     Checkpoint([Dense(3, l1=0.5)]), BatchNorm(0.5, 0.25), GroupNorm(2, 0.5), LayerNorm(0.5),
     Transposed("code", "tanh", 0.5), Scale(False), PReLU(0.5), LowRank(3, 2), Embed({1: 3}, 2),
-    Prune(0.5), EMA(0.5), SWA(1),
+    Standardize(), Prune(0.5), EMA(0.5), SWA(1),
 ]  # fmt: skip
 KINDS = {
     "float32": (np.float32, np.int64, np.bool_), "float64": (np.float64, np.uint8, np.bool_),

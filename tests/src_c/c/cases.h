@@ -69,7 +69,7 @@ static const Case CASES[] = {
     {.name = "large, one after the other", .units = {130, 520, 260, 130, 12}, .activation = TANH, .loss = SQUARED_ERROR,
      .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.2, .average = 0.9},
     {.name = "made again", .units = {9, 20, 17, 30, 5, 40, 3}, .activation = GELU, .loss = SQUARED_ERROR, .n_rows = 130,
-     .batch = 50, .rule = ADAM, .n_states = 2, .dropout = 0.2, .keep_every = 2},
+     .batch = 50, .rule = ADAM, .n_states = 2, .dropout = 0.2, .keep_every = 2, .average = 0.9},
     {.name = "large, made again", .units = {130, 260, 520, 260, 130, 12}, .activation = TANH, .loss = SQUARED_ERROR,
      .n_rows = 700, .batch = 500, .rule = MOMENTUM, .n_states = 1, .clip_norm = 0.3, .keep_every = 3},
     {.name = "large, with ties", .units = {135, 135, 135, 135, 4}, .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 100,
