@@ -35,6 +35,10 @@
  * weight changes, and is what the sums of these panels begin with. Of weights that a mask leaves out the gradient is 0, as each panel
  * of it is masked when it has been summed.
  *
+ * Batch normalisation has to do with all rows of a batch, which is one chunk then, however large it is: members find the statistics of
+ * their columns over all rows at once, and in the same way the sums that their gradients need (norm.c). What layers keep and do not
+ * learn, such as moving averages of those, is on two sides too: a step reads one and writes the other.
+ *
  * Where batches of a chain have few rows and little work, all of this takes longer than the arithmetic: one kernel makes many
  * steps by itself then (online.c, ops/online.h). */
 #ifndef FASTBP_RUN_H
