@@ -6,7 +6,9 @@ correctness run too.
 """
 
 from dataclasses import replace
+from importlib.util import find_spec
 
+import layers
 import numpy as np
 import pytest
 from contenders import CONTENDERS, CompiledPyTorch, takes, work
@@ -109,3 +111,9 @@ def test_predictions_are_those_of_plain_numpy(contender, case):
         np.testing.assert_array_equal(found, p.argmax(axis=1))
     else:
         np.testing.assert_allclose(found, p, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", layers.CASES)
+@pytest.mark.parametrize("name", [name for name, (module, _) in layers.CONTENDERS.items() if find_spec(module)])
+def test_all_contenders_train_other_layers(name, case):
+    assert 0 < layers.seconds(name, replace(layers.CASES[case], n_samples=256), 1, least=0.01)
