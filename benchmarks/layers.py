@@ -3,9 +3,9 @@
     python benchmarks/layers.py [--rounds 3] [--threads 1 2] [--rows residual]
 
 Batch normalisation and dropout in a wide network, beside the same network without; and a stack of residual layers with
-layer normalisation. SGD with momentum, float32. Each contender has a process of its own, which they take in turn. Printed
-are medians over the rounds of the fastest epoch's milliseconds, and in brackets how many times as long as fastbp it takes.
-JAX has the whole epoch in one jitted `lax.scan`, shuffling inside.
+layer normalisation. SGD with momentum, float32. Each contender has a process of its own, which they take in turn.
+Printed are medians over the rounds of the fastest epoch's milliseconds, and in brackets how many times as long as
+fastbp it takes. JAX has the whole epoch in one jitted `lax.scan`, shuffling inside.
 """
 
 import argparse
@@ -112,8 +112,8 @@ def torch_epoch(case, n_threads, compiled=False):
 
 
 def jax_epoch(case, n_threads):
-    flags = f"--xla_cpu_multi_thread_eigen={'true' if n_threads > 1 else 'false'} intra_op_parallelism_threads={n_threads}"
-    os.environ["XLA_FLAGS"] = flags
+    several = "true" if n_threads > 1 else "false"
+    os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={several} intra_op_parallelism_threads={n_threads}"
     import jax
     import jax.numpy as jnp
     import numpy as np
