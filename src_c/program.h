@@ -21,7 +21,8 @@ typedef struct {
     int first_bias_use;  /* and of b */
     int n_uses;
     int by_columns;      /* a member owns columns of W; else panels */
-    int row_major;       /* W is used where it lies in the flat vector, */
+    int row_major;       /* W is used as it lies in the flat vector, */
+    int copied;          /*   in a copy of it, as tables are in TRAIN, or there, */
     int far;             /*   from which products with many rows had better copy parts of it */
     ptrdiff_t vectors;   /* stripes of W */
     ptrdiff_t width;     /* columns of W with those that fill up the last stripe */

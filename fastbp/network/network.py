@@ -16,7 +16,8 @@ class Network(Derivatives):
     ----------
     layers : sequence of layers
         From the first hidden layer to the output layer: `Dense`, `RBF`, `Activation`, `Dropout`, `Residual`,
-        `Parallel`, `Shared` and `Transposed`; `Embed` before them all. Each place in the list has weights of its own but for `Shared` ones.
+        `Parallel`, `Shared` and `Transposed`; `Embed` before them all. Each place in the list has weights of its own
+        but for `Shared` ones.
     n_inputs : int
         Number of features.
     loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss, dict of them or None, default="squared_error"
