@@ -1,4 +1,4 @@
-"""What units, costs, rules and regularizers take: ``python benchmarks/variants.py [--rounds 7] [--threads 1]``.
+"""What units, costs, rules, averages and regularizers take: ``python benchmarks/variants.py [--rounds 7]``.
 
 Prints as markdown the time of an epoch on 784-100-10 with batch 32 in float32, over that of SGD with momentum, ReLU and
 log-likelihood: medians of the ratios in rounds in which all variants take turns, each beside the yardstick.
@@ -69,6 +69,8 @@ def variants(X, y):
         yield "cost", str(loss), make(loss=loss)
     for name, (network, dense) in REGULARIZERS.items():
         yield "regularizer", name, make(network=network, dense=dense)
+    for average in (fastbp.EMA(), fastbp.SWA(0)):
+        yield "average", str(average), make(average=average)
     images = fastbp.ImageAugmentation((28, 28), shift=1, rotation=10, scale=0.1, elastic_alpha=30)
     yield "regularizer", "images distorted elastically", make(augmentation=images)
 

@@ -17,6 +17,7 @@ __version__ = version("fastbp")
 ISA = choose_isa(os.environ.get("FASTBP_ISA"))
 
 from .augmentation import ImageAugmentation  # noqa: E402
+from .averaging import EMA, SWA  # noqa: E402
 from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
 from .full_batch import BFGS, LBFGS, Newton, NewtonCG, Quickprop, Rprop  # noqa: E402
 from .initializers import Orthogonal, VarianceScaling  # noqa: E402
@@ -24,19 +25,28 @@ from .layers import (  # noqa: E402
     ELU,
     RBF,
     Activation,
+    BatchNorm,
+    Checkpoint,
     Dense,
     Dropout,
     Embed,
+    GroupNorm,
+    LayerNorm,
     LeakyReLU,
+    LowRank,
     Parallel,
+    PReLU,
     Residual,
+    Scale,
     Shared,
+    Standardize,
     Transposed,
 )
 from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # noqa: E402
 from .network import Network  # noqa: E402
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp  # noqa: E402
 from .preprocessing import Whitening  # noqa: E402
+from .pruning import Prune  # noqa: E402
 from .schedules import (  # noqa: E402
     CosineWarmRestarts,
     Cyclical,
@@ -49,11 +59,13 @@ from .schedules import (  # noqa: E402
 )
 
 __all__ = [
-    "BFGS", "ELU", "LBFGS", "RBF", "SGD", "Activation", "Adagrad", "Adam", "AdamW", "CosineWarmRestarts",
-    "Cyclical", "Dense", "Dropout", "Embed", "Exponential", "HistogramLoss", "Huber", "ImageAugmentation",
-    "InverseScaling", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle",
-    "Orthogonal", "Parallel", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Shared",
-    "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
+    "BFGS", "ELU", "EMA", "LBFGS", "RBF", "SGD", "SWA", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm",
+    "Checkpoint", "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Embed", "Exponential", "GroupNorm",
+    "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "LowRank", "Lp",
+    "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel",
+    "Prune", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared",
+    "SoftmaxCrossEntropy", "Standardize", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening",
+    "show_config",
 ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 # cython: language_level=3
 """What the boundary sees of the core in C: src_c/ has the meanings."""
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from fastbp._arrays cimport FLOAT32, FLOAT64, UINT8, Csr, DType, Strided
 
@@ -15,13 +15,14 @@ cdef extern from "kernels.h" nogil:
         pass
     ctypedef enum Role:
         ROLE_CENTRE
+    enum: N_ROLES
     ctypedef struct Cost:
         Loss kind
         double parameter
         int fixed_logit
         const double *levels
         ptrdiff_t n_levels
-    enum: MAX_STATES
+    enum: AVERAGE, MAX_STATES
     ctypedef struct Augmentation:
         ptrdiff_t height, width
         double shift, rotation, scale, shear, elastic_alpha, elastic_sigma
@@ -51,11 +52,12 @@ cdef extern from "program.h" nogil:
         ptrdiff_t n_in, n_out, offset, vectors, half
         int has_bias, keeps_transpose, row_major, by_columns
         double l1, l2, max_norm
+        char *flat_mask
     ctypedef struct Value:
         ptrdiff_t n, vectors, ld
         Activation activation
         double parameter, dropout
-        int radial, buffer, is_output, learns, halved, keeps_transpose
+        int radial, buffer, is_output, learns, section, halved, keeps_transpose
         uint32_t stream
     ctypedef int OpKind
     enum:
@@ -63,10 +65,12 @@ cdef extern from "program.h" nogil:
         OP_EMBED
     ctypedef struct Op:
         OpKind kind
-        int input, output, weights, bias, accumulate
-        ptrdiff_t column, source, n
+        int input, output, weights, bias, accumulate, section
+        ptrdiff_t column, source, n, state
+        double epsilon, momentum
+        int n_groups
     ctypedef enum Split:
-        BY_ROWS, BY_COLUMNS, ALONE, BY_WEIGHTS
+        BY_ROWS, BY_COLUMNS, WHOLE_COLUMNS, ALONE, BY_WEIGHTS
     ctypedef struct Phase:
         Split split
         int first, end, barrier
@@ -92,6 +96,7 @@ cdef extern from "run.h" nogil:
         Rule rule
         double momentum, dampening, beta_1, beta_2, epsilon, weight_decay, clip_value, clip_norm
         int proximal
+        double per_role[N_ROLES]
     ctypedef void (*Gemm)(size_t, bint, bint, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
                           Py_ssize_t, double, void *, Py_ssize_t) noexcept nogil
     ctypedef struct Run:
@@ -102,7 +107,7 @@ cdef extern from "run.h" nogil:
         Value *values
         Weights *weights
         Head *heads
-        int n_values, n_weight_sets, n_heads, n_buffers
+        int n_values, n_weight_sets, n_heads, n_sections, n_buffers
         ptrdiff_t n_weights
         Tie *ties
         int n_ties
@@ -111,6 +116,7 @@ cdef extern from "run.h" nogil:
         Phase *phases
         int n_ops, n_phases, end_barrier, sides
         int sparse, x_in_place, x_as_nonzeros, weights_in_place, immoderate
+        int32_t *list_of
         ptrdiff_t most, n_nonzeros
         Strided x
         Csr csr
@@ -124,12 +130,16 @@ cdef extern from "run.h" nogil:
         double input_dropout, input_noise
         Augmentation augmentation
         uint32_t seed[2]
-        int penalty_over_weight, bounded
-        int64_t t
+        int penalty_over_weight, bounded, batch_statistics, renews
+        int64_t t, first_averaged
+        double average_decay
         char *parameters
         char *gradient
         char *state[MAX_STATES]
         char *input_gradient
+        char *layer_state
+        ptrdiff_t n_layer_state
+        char *kept[2]
         const double *learning_rates
         double *record
         double loss
@@ -144,6 +154,7 @@ cdef extern from "run.h" nogil:
     const char *const *fastbp_ops
     ptrdiff_t row_distance(const Kernels *, ptrdiff_t)
     ptrdiff_t chunk_of(Run *, ptrdiff_t)
+    void standardize_on_gathering(Run *)
     size_t program_size(const Run *)
     void place_program(Run *, char *)
     void plan(Run *, ptrdiff_t, int)

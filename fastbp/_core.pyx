@@ -41,7 +41,7 @@ OPS = numbered(fastbp_ops)
 MODES = {
     "train": TRAIN, "loss": LOSS_ONLY, "gradient": GRADIENT, "forward": FORWARD, "backward": BACKWARD, "predict": PREDICT,
 }
-SPLITS = {BY_ROWS: "rows", BY_COLUMNS: "columns", ALONE: "alone", BY_WEIGHTS: "weights"}
+SPLITS = {BY_ROWS: "rows", BY_COLUMNS: "columns", WHOLE_COLUMNS: "whole columns", ALONE: "alone", BY_WEIGHTS: "weights"}
 
 # ---- instruction sets -----------------------------------------------------------------------------------------------
 
@@ -162,11 +162,12 @@ cdef int fill_states(states, char **pointers) except -1:
 
 
 cdef int fill_ops(Op *ops, list rows) except -1:
-    """Ops from (kind, input, output, weights, bias, column, source, n, accumulate)."""
+    """Ops from (kind, input, output, weights, bias, column, source, n, accumulate, state, epsilon, momentum, n_groups)."""
     cdef int i
-    for i, (kind, input_, output, weights, bias, column, source, n, accumulate) in enumerate(rows):
+    for i, (kind, input_, output, weights, bias, column, source, n, accumulate, *of_norm) in enumerate(rows):
         ops[i].kind, ops[i].input, ops[i].output, ops[i].weights, ops[i].bias = OPS[kind], input_, output, weights, bias
         ops[i].column, ops[i].source, ops[i].n, ops[i].accumulate = column, source, n, accumulate
+        ops[i].state, ops[i].epsilon, ops[i].momentum, ops[i].n_groups = of_norm
     return 0
 
 
@@ -191,13 +192,14 @@ cdef int raise_pending() except -1:
 cdef class Engine(Workspace):
     """Runs a program over data: training, loss and gradient, prediction.
 
-    Arguments of the methods are arrays that fastbp/network/ has checked: `parameters`, `gradient` and all of `states` are flat,
-    contiguous, of the engine's dtype; W (n_in, n_out) is followed by its b (n_out). `order` is an int64 vector of rows, or None
+    Arguments of the methods are arrays that fastbp/network/ has checked: `parameters`, `layer_state`, `gradient` and all of `states`
+    are flat, contiguous, of the engine's dtype; W (n_in, n_out) is followed by its b (n_out). `order` is an int64 vector of rows, or None
     for all rows as they stand. Outputs are arrays (n, n_out); of a network with several, tuples of them.
     """
 
     cdef const Kernels *k
     cdef Memory memory, predicting_memory  # of what the pointers in these lead to
+    cdef tuple masks
     cdef Run network, predicting           # what all runs, and predictions, begin with
     cdef list levels
     cdef Memory workspace
@@ -227,13 +229,18 @@ cdef class Engine(Workspace):
         self.k = run.k = &_kernels[0 if dtype == "float32" else 1]
         run.n_values, run.n_weight_sets, run.n_heads = len(program.values), len(program.weights), len(program.outputs)
         run.n_forward, run.n_backward = len(program.forward), len(program.backward)
+        run.n_layer_state = program.n_state
         self.workspace, self.memory, self.levels = Memory(), Memory(), []
+        run.n_sections = program.n_sections
+        for i in range(N_ROLES):
+            run.settings.per_role[i] = 1
         size = program_size(run)
         place_program(run, <char *>memset(self.memory.reserve(size), 0, size))
-        for i, (n, unit, parameter, dropout, stream, buffer, learns) in enumerate(program.values):
+        for i, (n, unit, parameter, dropout, stream, buffer, learns, section) in enumerate(program.values):
             value = run.values + i
             value.n, value.activation, value.parameter, value.radial = n, ACTIVATIONS[unit], parameter, unit == "rbf"
             value.dropout, value.stream, value.buffer, value.learns = dropout, stream, buffer, learns
+            value.section = section
             run.n_buffers = max(run.n_buffers, value.buffer + 1)
             value.vectors = (value.n + self.k.lanes - 1) // self.k.lanes
             value.ld = row_distance(self.k, n)
@@ -263,7 +270,17 @@ cdef class Engine(Workspace):
         place_program(&self.predicting, <char *>memcpy(self.predicting_memory.reserve(size), self.memory.start, size))
         prepare_prediction(&self.predicting)
 
-    cdef int begin(self, Run *run, Memory copy, Mode mode, parameters, Data data, order, Py_ssize_t batch) except -1:
+    def set_masks(self, tuple masks):
+        """For each of the weights an array (n_in, n_out) of the engine's dtype, 0 where they must not change, or None."""
+        cdef Running running = Running(self, None)
+        cdef int i
+        for i in range(self.network.n_weight_sets):
+            self.network.weights[i].flat_mask = NULL
+            if masks[i] is not None:
+                self.network.weights[i].flat_mask = memory_of(masks[i])
+        self.masks = masks
+
+    cdef int begin(self, Run *run, Memory copy, Mode mode, parameters, layer_state, Data data, order, Py_ssize_t batch) except -1:
         """Fill in what all runs share, and give them their own values, weights and ops in `copy`."""
         cdef size_t size = program_size(&self.network)
         cdef Head *head
@@ -272,7 +289,10 @@ cdef class Engine(Workspace):
         memcpy(run, &self.network, sizeof(Run))
         place_program(run, <char *>memcpy(copy.reserve(size), self.memory.start, size))
         run.mode, run.poll, run.gemm = mode, poll, gemm
+        run.batch_statistics = mode == TRAIN
         run.sparse, run.x, run.csr = data.sparse, data.x, data.csr
+        if data.sparse:
+            standardize_on_gathering(run)
         run.most = data.most if data.sparse else data.n_features
         run.n_nonzeros = data.n_nonzeros if data.sparse else data.n_rows * data.n_features
         for i in range(run.n_heads if mode < FORWARD else 0):
@@ -295,6 +315,7 @@ cdef class Engine(Workspace):
         )
         if parameters is not None:
             run.parameters = memory_of(parameters, mode == TRAIN)
+        run.layer_state = memory_of(layer_state, mode == TRAIN)
         run.batch = batch
         run.block = 48
         run.shared = self.repays_threads(batch)
@@ -315,7 +336,7 @@ cdef class Engine(Workspace):
 
     cdef bint uses_weights_in_place(self, Data data, Py_ssize_t rows):
         """Whether packing all weights would take longer than it saves a call that uses them for so many rows, once."""
-        return rows <= 256 and not data.sparse and not self.radial
+        return rows <= 256 and not data.sparse and not self.radial and self.network.n_sections == 0
 
     cdef int team_size(self, Py_ssize_t batch, Py_ssize_t rows, int n_threads):
         """Threads are used only where the work repays them, in each step and in all (50 Mflop)."""
@@ -333,17 +354,19 @@ cdef class Engine(Workspace):
             raise_pending()
         return 0
 
-    def train(self, parameters, Data data, order, Py_ssize_t batch_size, settings, learning_rates, states, t, penalties,
-              ties, bint penalty_over_weight, record, int n_threads, randomness=None, bint guarded=False):
+    def train(self, parameters, layer_state, Data data, order, Py_ssize_t batch_size, settings, learning_rates, states, t,
+              penalties, ties, bint penalty_over_weight, record, int n_threads, randomness=None, bint guarded=False,
+              average=None):
         """One epoch. settings, states: those of the optimizer; learning_rates: float64 vector, one for each batch; penalties:
         pairs (l1, l2), one for each of the weights; ties: triples (weights, weights, strength); t: int64 array of one, the
         optimizer's steps so far; record: float64 (n_batches, 3), receives loss, penalty and sum of weights of each batch;
         randomness: None, or seed (two 32-bit integers), dropout rate of inputs, input noise, and None or an
-        ImageAugmentation's settings.
+        ImageAugmentation's settings; average: None, or an array of the parameters' average, how many steps it has so far, and its
+        decay.
 
-        Returns the mean of the losses with their penalties; NaN if it or a parameter is not finite. `guarded` (X is dense):
-        parameters, states and t are left as they were then, and where a signal's handler raises another error than
-        KeyboardInterrupt."""
+        Returns the mean of the losses with their penalties; NaN if it, a parameter, its average or the layers' state is not finite.
+        `guarded` (X is dense): parameters, average, layer_state, states and t are left as they were then, and where a signal's handler
+        raises another error than KeyboardInterrupt."""
         cdef Running running = Running(self, None)
         cdef Run run
         cdef Augmentation *a
@@ -353,7 +376,7 @@ cdef class Engine(Workspace):
         cdef int64_t *steps = <int64_t *>memory_of(t, True)
         in_place = self.uses_weights_in_place(data, batch_size) and batch_size >= (data.n_rows if order is None else PyArray_DIM(order, 0))
         while True:
-            self.begin(&run, copy, TRAIN, parameters, data, order, batch_size)
+            self.begin(&run, copy, TRAIN, parameters, layer_state, data, order, batch_size)
             for i, (l1, l2) in enumerate(penalties):
                 run.weights[i].l1, run.weights[i].l2 = l1, l2
                 run.bounded = run.bounded or run.weights[i].max_norm > 0
@@ -370,6 +393,9 @@ cdef class Engine(Workspace):
             fill_states(states, run.state)
             run.penalty_over_weight, run.guarded, run.weights_in_place = penalty_over_weight, guarded, in_place
             run.t = steps[0]
+            if average is not None:
+                values, n_averaged, run.average_decay = average
+                run.state[AVERAGE], run.first_averaged = memory_of(values, True), run.t - n_averaged + 1
             run.record = <double *>memory_of(record, True)
             if batch_size != self.paced_batch:
                 memset(&self.pace, 0, sizeof(Pace))
@@ -389,16 +415,18 @@ cdef class Engine(Workspace):
                 return NAN if run.n_not_finite else run.loss
             in_place = False
 
-    def evaluate(self, parameters, Data data, order, gradient, int n_threads):
-        """Weighted mean loss over the rows, and its gradient if an array for it is given."""
+    def evaluate(self, parameters, layer_state, Data data, order, gradient, int n_threads, bint batch_statistics=False):
+        """Weighted mean loss over the rows, and its gradient if an array for it is given. `batch_statistics`: batch normalisation takes
+        those of the rows, not the layers' own."""
         cdef Running running = Running(self, None)
         cdef Run run
         cdef Memory copy = Memory()
         cdef double record[3]
         cdef Pace pace
-        self.begin(&run, copy, LOSS_ONLY if gradient is None else GRADIENT, parameters, data, order,
+        self.begin(&run, copy, LOSS_ONLY if gradient is None else GRADIENT, parameters, layer_state, data, order,
                    PyArray_DIM(order, 0) if order is not None else data.n_rows)
         run.weights_in_place = self.uses_weights_in_place(data, run.n_rows)
+        run.batch_statistics = batch_statistics
         if gradient is not None:
             run.gradient = memory_of(gradient, True)
         run.record = record
@@ -409,22 +437,41 @@ cdef class Engine(Workspace):
         self.go(&run, train_member, n_threads)
         return record[0]
 
-    def forward(self, parameters, Data data, out, int n_threads):
+    def renew(self, parameters, layer_state, Data data, order, Py_ssize_t batch_size, int64_t n_before, int n_threads):
+        """Add the statistics of batches to those that batch normalisation keeps, the means of `n_before` batches; returns of how many
+        they are the means then."""
+        cdef Running running = Running(self, None)
+        cdef Run run
+        cdef Memory copy = Memory(), records = Memory()
+        cdef Pace pace
+        self.begin(&run, copy, LOSS_ONLY, parameters, layer_state, data, order, batch_size)
+        run.weights_in_place = self.uses_weights_in_place(data, run.n_rows)
+        run.batch_statistics = run.renews = True
+        run.t = n_before
+        run.record = <double *>records.reserve(3 * sizeof(double) * ((run.n_rows + batch_size - 1) // batch_size))
+        memset(&pace, 0, sizeof(Pace))
+        run.pace = &pace
+        n_threads = self.team_size(batch_size, run.n_rows, n_threads)
+        self.place(&run, chunk_of(&run, batch_size), n_threads)
+        self.go(&run, train_member, n_threads)
+        return run.t
+
+    def forward(self, parameters, layer_state, Data data, out, int n_threads):
         """Activations of the last layer to out (n, n_out); keeps all activations for `backward`."""
-        self.own_cost(FORWARD, parameters, data, out, None, None, n_threads)
+        self.own_cost(FORWARD, parameters, layer_state, data, out, None, None, n_threads)
 
-    def backward(self, parameters, Data data, output_gradient, gradient, input_gradient, int n_threads):
+    def backward(self, parameters, layer_state, Data data, output_gradient, gradient, input_gradient, int n_threads):
         """Gradients with respect to parameters and (unless None) inputs, from dC/d(what `forward` gave)."""
-        self.own_cost(BACKWARD, parameters, data, output_gradient, gradient, input_gradient, n_threads)
+        self.own_cost(BACKWARD, parameters, layer_state, data, output_gradient, gradient, input_gradient, n_threads)
 
-    cdef int own_cost(self, Mode mode, parameters, Data data, output, gradient, input_gradient, int n_threads) except -1:
+    cdef int own_cost(self, Mode mode, parameters, layer_state, Data data, output, gradient, input_gradient, int n_threads) except -1:
         if mode == BACKWARD and data is not self.kept:
             raise RuntimeError("backward needs a call of forward before it, with nothing trained or evaluated between")
         cdef Running running = Running(self, data if mode == BACKWARD else None)
         cdef Run run
         cdef Memory copy = Memory()
         cdef int i
-        self.begin(&run, copy, mode, parameters, data, None, data.n_rows)
+        self.begin(&run, copy, mode, parameters, layer_state, data, None, data.n_rows)
         run.weights_in_place = self.uses_weights_in_place(data, data.n_rows)
         outputs = output if isinstance(output, tuple) else (output,)
         for i in range(run.n_heads):
@@ -464,12 +511,13 @@ cdef class Engine(Workspace):
             )
         steps[0] += 1
 
-    def describe(self, mode, parameters, Data data, Py_ssize_t batch_size, int n_threads, ties=(), states=(), randomness=None,
-                 bint whole=True):
+    def describe(self, mode, parameters, layer_state, Data data, Py_ssize_t batch_size, int n_threads, ties=(), states=(),
+                 randomness=None, bint whole=True):
         """What a run would do, which is planned and not made. mode: one of MODES; the others as in `train`; `whole`: whether
         data are all that there is to do, which may be too little for several threads.
 
-        Returns a dict of numbers, of "phases", tuples (split, barrier, ops), the ops as in a Program, and of "halved", the value
+        Returns a dict of numbers, of "phases", tuples (split, barrier, ops), the ops as in a Program,
+        but for an "update" with a section in the place of weights, and of "halved", the value
         whose middle stripe may be shared, or None."""
         cdef Run run
         cdef Memory copy = Memory(), tied = Memory()
@@ -477,7 +525,7 @@ cdef class Engine(Workspace):
         cdef int i
         cdef Mode mode_ = MODES[mode]
         cdef dict names = {number: name for name, number in OPS.items()}
-        self.begin(&run, copy, mode_, parameters, data, None, batch_size)
+        self.begin(&run, copy, mode_, parameters, layer_state, data, None, batch_size)
         n_threads = self.team_size(batch_size, rows, n_threads)
         if mode_ == PREDICT:
             prepare_prediction(&run)
@@ -513,14 +561,13 @@ cdef class Engine(Workspace):
         return {
             "phases": phases, "online": bool(run.online), "halved": halved[0] if halved else None,
             "x_as_nonzeros": bool(run.x_as_nonzeros), "x_in_place": bool(run.x_in_place),
-            "weights_in_place": bool(run.weights_in_place),
+            "weights_in_place": bool(run.weights_in_place), "sparse_update": run.list_of != NULL,
             "chunk": min(run.chunk, run.n_rows), "sides": run.sides, "workspace_size": size, "n_threads": n_threads,
         }
 
     cdef tuple row(self, const Op *op, dict names):
-        return (
-            names[op.kind], op.input, op.output, op.weights, op.bias, op.column, op.source, op.n, bool(op.accumulate)
-        )
+        weights = op.section if names[op.kind] == "update" else op.weights
+        return names[op.kind], op.input, op.output, weights, op.bias, op.column, op.source, op.n, bool(op.accumulate)
 
     def reads(self, X):
         """Whether X is an array that is read as it is: two-dimensional and of the right width, aligned, of float32,
@@ -571,7 +618,7 @@ cdef class Engine(Workspace):
         self.n_in_a_row = self.n_in_a_row + 1 if self.gap < 0.0005 else 0
         return work < 50000000 and self.n_in_a_row < 4
 
-    def predict(self, parameters, X, order, out, int n_threads):
+    def predict(self, parameters, layer_state, X, order, out, int n_threads):
         """Output activations of the rows of X, an array that `reads` accepts or CSR: in out (n, n_out), contiguous, or in a
         new array if that is None; with several outputs, in a tuple of arrays. Several threads may be in here at once."""
         cdef Run run
@@ -582,10 +629,10 @@ cdef class Engine(Workspace):
         cdef char *base = small + (-<uintptr_t>small & 63)
         cdef Memory copy, memory = None
         cdef Data data
-        cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE, i
+        cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE, n_copies, i
         memcpy(&run, &self.predicting, sizeof(Run))
         run.poll = poll
-        run.parameters = PyArray_BYTES(parameters)
+        run.parameters, run.kept[0] = PyArray_BYTES(parameters), PyArray_BYTES(layer_state)
         if PyArray_Check(X):
             run.n_rows = PyArray_DIM(X, 0)
             run.x.data, run.x.row_stride, run.x.column_stride = PyArray_BYTES(X), PyArray_STRIDE(X, 0), PyArray_STRIDE(X, 1)
@@ -606,13 +653,16 @@ cdef class Engine(Workspace):
                 out = array if run.n_heads == 1 else (array,) if out is None else (*out, array)
         if run.n_rows == 0:
             return out
-        at = prediction_size(&run, n_threads)
+        n_copies = 2 if run.sparse else n_threads  # ops are changed for CSR, as they are where members share them
+        at = prediction_size(&run, n_copies)
         if at > sizeof(small) // 2:
             copy = Memory()
-            copy_for_prediction(&run, n_threads, copy.reserve(at))
+            copy_for_prediction(&run, n_copies, copy.reserve(at))
             at = 0
         else:
-            copy_for_prediction(&run, n_threads, base)
+            copy_for_prediction(&run, n_copies, base)
+        if run.sparse:
+            standardize_on_gathering(&run)
         for i in range(run.n_heads):
             run.heads[i].array = PyArray_BYTES(out if run.n_heads == 1 else out[i])
         plan_prediction(&run, n_threads)

@@ -29,6 +29,12 @@ def check_size(name, value):
     return int(value)
 
 
+def check_flag(name, value):
+    """ValueError unless the value is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
 def check_real(name, array, error=ValueError):
     """The argument as an array, of SciPy's if it is one; an error unless it holds real numbers: no dates, strings or
     objects."""

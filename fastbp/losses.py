@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import erf
 
 from ._arrays import class_indices
-from .checks import check_number, check_real, make_plain
+from .checks import check_flag, check_number, check_real, make_plain
 from .settings import Settings
 
 
@@ -47,8 +47,7 @@ class SoftmaxCrossEntropy(Settings):
     def __post_init__(self):
         make_plain(self)
         check_number("label_smoothing", self.label_smoothing, "[0, 1)")
-        if not isinstance(self.fixed_logit, bool):
-            raise ValueError(f"fixed_logit must be True or False, got {self.fixed_logit!r}")
+        check_flag("fixed_logit", self.fixed_logit)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ Below, ``g`` is the gradient of the cost, penalties included, ``eta`` the learni
 step, from 1; all state is zero before the first step.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from ._core import ROLES
 from .checks import check_number, make_plain
 from .schedules import Schedule, check_learning_rate
-from .settings import Settings
+from .settings import FrozenDict, Settings
 
 _INTERVALS = {
     "momentum": "[0, 1]",
@@ -46,6 +48,13 @@ class UpdateRule(Settings):
         the subgradient ``l1 sign(w)`` in ``g``. After the step ``w <- sign(w) max(|w| - eta l1 / d, 0)``, where ``d``
         is what the rule divides the gradient by (1 for `SGD`), and a velocity becomes what ``w`` has moved by in all:
         training then ends where the cost's optimality conditions hold. L2 remains in ``g``, for the elastic net.
+    per_role : dict or None, default=None
+        Factors, at least 0, of the learning rate by the role of parameters; those that are not in it are 1. Roles are
+        "weight" (of products), "bias", "scale" (of `Scale` and `PReLU`) and "centre" (all of `RBF`). The factor
+        multiplies ``eta`` wherever a rule has it, in weight decay and the proximal operator too. With 0 the parameters
+        and their state stay as they are, to the bit, `max_norm` or not; ``|g|`` of `clip_norm` still has them in it.
+        Batches of few rows take longer with factors of weights or biases. Rules for all rows at once have no such
+        setting: they choose the lengths of their steps themselves.
 
     Raises
     ------
@@ -65,6 +74,7 @@ class UpdateRule(Settings):
     clip_norm: float | None = None
     weight_decay: float = 0.0
     proximal: bool = False
+    per_role: Mapping | None = None
 
     # Averages are weighted in double, and the kernels bound epsilon from below.
     in_dtype = ("learning_rate", "clip_value", "clip_norm", "weight_decay")
@@ -76,6 +86,8 @@ class UpdateRule(Settings):
             value = getattr(self, name, None)
             if hasattr(self, name) and not (name.startswith("clip_") and value is None):
                 check_number(name, value, interval)
+        if self.per_role is not None:
+            object.__setattr__(self, "per_role", _checked_factors(self.per_role))
         if self.clip_value is not None and self.clip_norm is not None:
             raise ValueError(f"clip_value must be None with clip_norm={self.clip_norm}, got {self.clip_value}")
 
@@ -88,6 +100,15 @@ class UpdateRule(Settings):
     def settings(self):
         """All that the kernels need to know but the learning rate, by name."""
         return {"rule": self.rule} | {name: getattr(self, name, None) or 0 for name in _SETTINGS}
+
+
+def _checked_factors(per_role):
+    """The factors in the order of roles."""
+    if not isinstance(per_role, Mapping) or not set(per_role) <= set(ROLES):
+        raise ValueError(f"per_role must be None or a dict with keys among {tuple(ROLES)}, got {per_role!r}")
+    return FrozenDict(
+        {role: check_number(f"per_role[{role!r}]", per_role[role], "[0, inf)") for role in ROLES if role in per_role}
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,7 +130,7 @@ class SGD(UpdateRule):
         ``d``, in [0, 1]. With ``d = mu`` the velocity is a running average of gradients, "0.9 old, 0.1 new" for 0.9,
         and steps are as long as without momentum. As in PyTorch, it begins with the first gradient (``d = 0`` in the
         first step). Not for Nesterov's.
-    clip_value, clip_norm, weight_decay, proximal
+    clip_value, clip_norm, weight_decay, proximal, per_role
         See `UpdateRule`. `proximal` is not for Nesterov's.
 
     Raises
@@ -163,7 +184,7 @@ class Adam(UpdateRule):
         Decay of the two averages, in [0, 1).
     epsilon : float, default=1e-8
         ``eps``, above 0.
-    clip_value, clip_norm, weight_decay, proximal
+    clip_value, clip_norm, weight_decay, proximal, per_role
         See `UpdateRule`.
 
     Raises
@@ -200,7 +221,7 @@ class AdamW(Adam):
         See `Adam`.
     weight_decay : float, default=0.01
         At least 0.
-    clip_value, clip_norm, proximal
+    clip_value, clip_norm, proximal, per_role
         See `UpdateRule`.
 
     Raises
@@ -238,7 +259,7 @@ class RMSProp(UpdateRule):
         ``mu``, in [0, 1].
     centered : bool, default=False
         Whether to divide by the standard deviation.
-    clip_value, clip_norm, weight_decay, proximal
+    clip_value, clip_norm, weight_decay, proximal, per_role
         See `UpdateRule`.
 
     Raises
@@ -286,7 +307,7 @@ class Adagrad(UpdateRule):
         ``eta``, above 0, or one of the schedules, such as `OneCycle`.
     epsilon : float, default=1e-10
         ``eps``, above 0.
-    clip_value, clip_norm, weight_decay, proximal
+    clip_value, clip_norm, weight_decay, proximal, per_role
         See `UpdateRule`.
 
     Raises

@@ -130,6 +130,28 @@ void run_rbf_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
                   h->ld);
 }
 
+/* dC/dH = D * w, or D where H > 0, else D * w */
+static void scale_deltas(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Kernels *k = part->run->k;
+    const Value *h = part->values + op->output;
+    const Range columns = columns_of(part, op);
+    const ptrdiff_t begin = columns.begin, end = MIN(columns.end, h->n), zeros = op->accumulate ? 0 : columns.end - end;
+    char *const *d = part->values[op->input].d_rows[part->side] + row;
+    const char *factors = part->run->weights[op->weights].packed + begin * k->itemsize;
+    char *to = h->d[part->side] + (row * h->ld + begin) * k->itemsize;
+    if (begin >= end)
+        return;
+    if (op->kind == OP_PRELU_BACK)
+        k->prelu_back(m, end - begin, d, h->a_rows[part->side] + row, begin, factors, op->accumulate, zeros, to, h->ld);
+    else
+        k->scale(m, end - begin, d, begin, factors, NULL, op->accumulate, zeros, to, h->ld);
+}
+
+void run_scale_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { scale_deltas(part, op, row, m); }
+
+void run_prelu_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { scale_deltas(part, op, row, m); }
+
 /* dC/dH[:, source:][:, :n] (=|+=) D[:, column:][:, :n], in whole stripes; what is not moved becomes 0, or stays. */
 void run_move_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
@@ -167,13 +189,25 @@ void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m)
                     to + op->source * k->itemsize, n);
             continue;
         }
+        if (op->kind == OP_BATCH_NORM_BACK || op->kind == OP_GROUP_NORM_BACK) {
+            norm_input_gradient(part, op, row, m, to);
+            continue;
+        }
         const Weights *w = run->weights + op->weights;
+        const char *W = run->parameters + w->offset * k->itemsize;
+        if (w->role == ROLE_SCALE) {
+            if (op->kind == OP_PRELU_BACK)
+                k->prelu_back(m, n, in->d_rows[0] + row, part->x_rows + row, 0, W, op->accumulate, 0, to, n);
+            else
+                k->scale(m, n, in->d_rows[0] + row, 0, W, NULL, op->accumulate, 0, to, n);
+            continue;
+        }
         const int transposed = op->kind == OP_TRANSPOSED_BACK;
-        run->gemm(k->itemsize, 0, !transposed, m, n, in->n, in->d_rows[0][row], in->ld,
-                  run->parameters + w->offset * k->itemsize, w->n_out, op->accumulate, to, n);
+        run->gemm(k->itemsize, 0, !transposed, m, n, in->n, in->d_rows[0][row], in->ld, W, w->n_out, op->accumulate, to, n);
         if (op->kind == OP_RBF_BACK)
             k->rbf_inputs(m, n, in->n, in->d_rows[0][row], in->ld, part->x_rows + row, 0, to, n);
     }
     if (!written) /* only EMBED reads X */
         k->fill_rows(m, n, NULL, to, n);
+    unscale_input_gradient(part, m, to);
 }

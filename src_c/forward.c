@@ -69,6 +69,8 @@ void run_gather(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     const Nonzeros *nonzeros = &part->nonzeros;
     if (run->sparse) {
         run->k->gather_csr(m, &run->csr, order, at, nonzeros_before(part, row), row, nonzeros);
+        if (run->input_variance > 0)
+            run->k->standardize_nonzeros(m, row, run->kept[part->kept_side] + run->input_variance * run->k->itemsize, nonzeros);
     } else if (!run->x_in_place) {
         run->k->gather(m, x->n, &run->x, order, at, part->x_rows[row], x->ld);
         const Counter c = counter_of(part, row, 0);
@@ -163,6 +165,30 @@ void run_rbf(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     k->rbf(m, columns.end - columns.begin, w->n_in, rows_of(part, op->input) + row,
            c.at, c.ld, c.stripe, biases_of(k, w, columns.begin), a->a[part->side] + offset, at_offset(a->slope[part->side], offset), a->ld);
 }
+
+/* Z = H * w + b, or max(0, H) + w * min(0, H); columns that fill up the last stripe become 0 */
+static void scale_features(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Kernels *k = part->run->k;
+    const Weights *w = part->run->weights + op->weights;
+    const Value *z = part->values + op->output;
+    Range columns;
+    columns_of(part, z, op->by_columns, &columns);
+    const ptrdiff_t begin = columns.begin, end = MIN(columns.end, z->n), zeros = columns.end - end;
+    char *const *h = rows_of(part, op->input) + row;
+    const char *factors = w->packed + begin * k->itemsize;
+    char *to = z->a[part->side] + (row * z->ld + begin) * k->itemsize;
+    if (begin >= end)
+        return;
+    if (op->kind == OP_PRELU)
+        k->prelu(m, end - begin, h, begin, factors, zeros, to, z->ld);
+    else
+        k->scale(m, end - begin, h, begin, factors, op->bias < 0 ? NULL : biases_of(k, w, begin), 0, zeros, to, z->ld);
+}
+
+void run_scale(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { scale_features(part, op, row, m); }
+
+void run_prelu(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { scale_features(part, op, row, m); }
 
 /* Z[:, column:][:, :n_out] = W[x], x being a column of X */
 void run_embed(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)

@@ -10,6 +10,8 @@
 #include "kernels/image.h"
 
 #include "ops/activation.h"
+#include "ops/scale.h"
+#include "ops/norm.h"
 #include "ops/rbf.h"
 #include "ops/embed.h"
 #include "ops/loss.h"

@@ -23,8 +23,10 @@ typedef enum {
 #define RULE(name, n_states) name,
 typedef enum {
 #include "names.def"
+    NO_RULE /* parameters stay as they are, and only their penalty is added up */
 } Rule;
-enum { MAX_STATES = 3 }; /* arrays that a rule keeps */
+/* Arrays that are kept for each parameter: the rule's, of which there are fewer than AVERAGE or as many, and the parameters' average. */
+enum { AVERAGE = 3, MAX_STATES };
 #define ROLE(name) ROLE_##name,
 typedef enum {
 #include "names.def"
@@ -50,6 +52,7 @@ typedef struct {
     double scale, clip; /* gradient <- gradient * scale, then bounded by -clip and clip */
     double decay;       /* w <- w - decay w before the step */
     double proximal;    /* unless 0, l1 is not in the gradient: a soft threshold of proximal * l1 follows the step */
+    double average;     /* unless 0, the share that the new w has in its average */
 } Update;
 
 /* Where a row's random words come from. Word j of the row is a function of all of this and of j, and of nothing else: it

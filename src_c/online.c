@@ -24,16 +24,18 @@ static int is_layer(const Run *run, int i, int value)
     const Value *out = run->values + dense->output;
     const int own_bias = dense->bias == dense->weights || (dense->bias < 0 && !w->has_bias);
     return dense->input == value && unit->output == dense->output && dense->weights == i / 2 && own_bias && out->dropout == 0 &&
-           w->max_norm == 0 && w->n_in <= MOST_UNITS && w->n_out <= MOST_UNITS;
+           w->max_norm == 0 && w->flat_mask == NULL && w->n_in <= MOST_UNITS && w->n_out <= MOST_UNITS;
 }
 
 int learns_online(const Run *run, ptrdiff_t n_rows)
 {
+    const double *factors = run->settings.per_role; /* the kernel has one rate for all */
+    const int rates = factors[ROLE_WEIGHT] != 1 || factors[ROLE_BIAS] != 1;
     const int random = run->input_dropout > 0 || run->input_noise > 0 || run->augmentation.height > 0;
     /* products of more rows are faster in tiles of several rows of weights */
     const int few = run->batch <= 4 || (run->batch <= ONLINE_ROWS && run->batch * run->n_weights <= 40000);
     int value = 0;
-    if (run->mode != TRAIN || !few || n_rows <= run->batch || run->shared || run->sparse || random ||
+    if (run->mode != TRAIN || !few || n_rows <= run->batch || run->shared || run->sparse || random || rates ||
         run->n_heads != 1 || run->n_ties > 0 || run->settings.clip_norm > 0 || run->n_forward != 2 * run->n_weight_sets)
         return 0;
     for (int i = 0; i < run->n_forward; i += 2) {
@@ -99,7 +101,8 @@ void train_online(Run *run)
     char *p = run->scratch + aligned(run->n_weight_sets * sizeof(ChainLayer));
     Update updates[AT_ONCE];
     const Update *at[AT_ONCE];
-    const int corrected = run->settings.rule == ADAM || run->settings.rule == ADAMW; /* by the number of the step */
+    /* by the number of the step */
+    const int differ = run->settings.rule == ADAM || run->settings.rule == ADAMW || run->state[AVERAGE] != NULL;
     Chain chain = {
         .layers = layers, .n = run->n_weight_sets, .cost = run->heads->cost, .weight = run->heads->weight, .x = run->x,
         .y = run->heads->y, .x_in_place = run->x_in_place, .y_in_place = reads_in_place(run->k, &run->heads->y),
@@ -124,8 +127,8 @@ void train_online(Run *run)
             if (run->sample_weights != NULL && run->record[3 * i + 2] == 0)
                 continue;
             /* most are like the one before */
-            if (n == 0 || corrected || t < 2 || run->learning_rates[i] != eta)
-                updates[n++] = step_of(&run->settings, run->learning_rates[i], t + 1);
+            if (n == 0 || differ || t < 2 || run->learning_rates[i] != eta)
+                updates[n++] = step_of(run, run->learning_rates[i], t + 1);
             eta = run->learning_rates[i];
             at[i - begin] = updates + n - 1;
             t++;

@@ -13,7 +13,7 @@ const char *const fastbp_ops[] = {
     [N_OPS] = NULL};
 
 /* What ops.def says of each op. */
-typedef enum { A, D, T, L, P, N_ARRAYS, NONE } Array;
+typedef enum { A, D, T, S, L, P, N_ARRAYS, NONE } Array;
 typedef enum { SAME, WHOLE, ALL } Access;
 typedef enum { NO, MINE, ANY } WeightAccess;
 static const struct {
@@ -32,8 +32,12 @@ enum { MY_ROWS = 1, MY_COLUMNS = 2, MY_PANELS = 4, MORE = 8 };
 /* ---- the ops in order ------------------------------------------------------------------------------------------------------ */
 
 /* Those of both passes and the heads, with GATHER, LIST_TRANSPOSE, TRANSPOSE of X, TIES, SUM_LOSSES, UPDATE, MIDDLE_UNIT; and a
- * TRANSPOSE for each value. */
-int most_ops(const Run *run) { return run->n_forward + run->n_backward + run->n_heads + run->n_values + 7; }
+ * TRANSPOSE, BATCH_STATISTICS and BATCH_SUMS for each value. What is made again is there twice, and has an UPDATE for each section. */
+int most_ops(const Run *run)
+{
+    const int again = run->n_sections ? run->n_forward + 2 * run->n_values + 1 + run->n_sections : 0;
+    return run->n_forward + run->n_backward + run->n_heads + 3 * run->n_values + 7 + again;
+}
 
 int n_touched(const Run *run) { return N_ARRAYS * run->n_values + run->n_weight_sets; }
 
@@ -43,7 +47,7 @@ static Op *append(Run *run, OpKind kind, int value)
     memset(op, 0, sizeof(Op));
     op->kind = kind;
     op->input = op->output = value;
-    op->weights = op->bias = -1;
+    op->weights = op->bias = op->section = -1;
     return op;
 }
 
@@ -53,37 +57,78 @@ static void append_heads(Run *run, OpKind kind)
         append(run, kind, run->heads[i].value)->head = i;
 }
 
+/* Op i of the pass forward, with what else its value is to have. */
+static void append_forward_op(Run *run, int i)
+{
+    const Op *op = run->forward + i;
+    const Value *out = run->values + op->output;
+    if (takes_batch(run, op)) {
+        run->ops[run->n_ops] = *op;
+        run->ops[run->n_ops++].kind = OP_BATCH_STATISTICS;
+    }
+    run->ops[run->n_ops++] = *op;
+    if (op->kind != OP_UNIT)
+        return;
+    if (out->halved && op->by_columns)
+        append(run, OP_MIDDLE_UNIT, op->output);
+    if (out->keeps_transpose)
+        append(run, OP_TRANSPOSE, op->output)->by_columns = op->by_columns;
+}
+
 static void append_forward(Run *run)
 {
+    int section = -1; /* whose values have their places now */
     for (int i = 0; i < run->n_forward; i++) {
-        const Op *op = run->forward + i;
-        const Value *out = run->values + op->output;
-        run->ops[run->n_ops++] = *op;
-        if (op->kind != OP_UNIT)
-            continue;
-        if (out->halved && op->by_columns)
-            append(run, OP_MIDDLE_UNIT, op->output);
-        if (out->keeps_transpose)
-            append(run, OP_TRANSPOSE, op->output)->by_columns = op->by_columns;
+        const int here = shares_places(run) ? run->values[run->forward[i].output].section : -1;
+        Op *op = run->ops + run->n_ops;
+        append_forward_op(run, i);
+        op->reuses = here >= 0 && here != section;
+        section = here >= 0 ? here : section;
     }
+}
+
+/* The values of a section once more, from the last one before them that was kept. */
+static void append_again(Run *run, int section)
+{
+    Op *first = run->ops + run->n_ops;
+    for (int i = 0; i < run->n_forward; i++)
+        if (run->values[run->forward[i].output].section == section)
+            append_forward_op(run, i);
+    first->reuses = 1;
 }
 
 /* Back through products by columns that is by columns too; other ops are shared as what comes before them, where they can be. */
 static void append_backward(Run *run)
 {
+    int section = -1; /* whose values are there */
     for (int i = 0; i < run->n_backward; i++) {
-        const int to = run->backward[i].output;
+        const int to = run->backward[i].output, here = recomputes(run) ? section_of(run, run->backward + i) : -1;
         if (to == 0 || (!run->values[to].learns && run->mode != BACKWARD))
             continue;
+        if (here != section && section >= 0)
+            append(run, OP_UPDATE, 0)->section = section;
+        if (here != section && here >= 0)
+            append_again(run, here);
+        section = here;
+        if (takes_batch(run, run->backward + i)) {
+            run->ops[run->n_ops] = run->backward[i];
+            run->ops[run->n_ops++].kind = OP_BATCH_SUMS;
+        }
         Op *op = run->ops + run->n_ops++;
         *op = run->backward[i];
         if (op->kind == OP_MOVE_BACK)
             op->by_columns = op[-1].by_columns && moves_all(run, op);
+        else if (op->kind == OP_SCALE_BACK || op->kind == OP_PRELU_BACK)
+            op->by_columns = op[-1].by_columns;
+        else if (op->kind == OP_BATCH_NORM_BACK)
+            op->by_columns = takes_batch(run, op) ? run->values[to].by_columns : op[-1].by_columns;
         else if (op->kind == OP_UNIT_BACK)
             op->by_columns = op[-1].by_columns && run->values[to].activation != SOFTMAX;
         else
             op->by_columns = run->values[op->input].by_columns;
     }
+    if (section >= 0)
+        append(run, OP_UPDATE, 0)->section = section;
 }
 
 static void assemble(Run *run)
@@ -107,9 +152,11 @@ static void assemble(Run *run)
     append_heads(run, outputs ? OP_OUTPUT : run->mode == BACKWARD ? OP_OUTPUT_BACK : OP_LOSS);
     if (outputs)
         return;
+    if (run->n_ties && recomputes(run)) /* before the first gradients of weights */
+        append(run, OP_TIES, 0);
     if (run->mode != LOSS_ONLY)
         append_backward(run);
-    if (run->n_ties)
+    if (run->n_ties && !recomputes(run))
         append(run, OP_TIES, 0);
     if (run->mode != BACKWARD)
         append(run, OP_SUM_LOSSES, 0);
@@ -123,6 +170,8 @@ static void assemble(Run *run)
 
 static Split split_of(const Op *op)
 {
+    if (op->kind == OP_BATCH_STATISTICS || op->kind == OP_BATCH_SUMS)
+        return WHOLE_COLUMNS;
     if (op->kind == OP_LIST_TRANSPOSE || op->kind == OP_TIES || op->kind == OP_SUM_LOSSES)
         return ALONE;
     return op->kind == OP_UPDATE ? BY_WEIGHTS : op->by_columns ? BY_COLUMNS : BY_ROWS;
@@ -140,7 +189,7 @@ static int touch(Touched *t, int writes, int how)
 static int touch_all(const Run *run, const Op *op, Touched *touched)
 {
     const Split split = split_of(op);
-    const int mine = split == BY_ROWS ? MY_ROWS : split == BY_COLUMNS ? MY_COLUMNS : MY_PANELS;
+    const int mine = split == BY_ROWS ? MY_ROWS : split == BY_COLUMNS || split == WHOLE_COLUMNS ? MY_COLUMNS : MY_PANELS;
     const Array reads = contracts[op->kind].reads, writes = contracts[op->kind].writes;
     const Access access = contracts[op->kind].access;
     Touched *in = touched + N_ARRAYS * op->input, *out = touched + N_ARRAYS * op->output;
@@ -162,6 +211,9 @@ static int touch_all(const Run *run, const Op *op, Touched *touched)
         conflict |= touch(touched + L, 1, mine); /* of value 0, as SUM_LOSSES reads it */
     if (op->kind == OP_SUM_LOSSES)
         conflict |= touch(touched + P, 0, MORE);
+    if (split == WHOLE_COLUMNS || takes_batch(run, op)) /* statistics of the columns of the value that is normalised */
+        conflict |= touch((op->kind == OP_BATCH_STATISTICS || op->kind == OP_BATCH_NORM ? out : in) + S, split == WHOLE_COLUMNS,
+                          mine == MY_COLUMNS ? mine : MORE);
     if (op->kind == OP_DENSE && run->values[op->output].halved)
         conflict |= touch(out + D, 1, mine); /* the second sum */
     if (contracts[op->kind].weights != NO) {
@@ -187,7 +239,7 @@ void find_phases(Run *run, int n_threads)
     for (int i = 0; i < run->n_ops; i++) {
         const Op *op = run->ops + i;
         Phase *phase = run->phases + run->n_phases - 1;
-        const int conflict = touch_all(run, op, touched);
+        const int conflict = touch_all(run, op, touched) || (op->reuses && i > 0);
         if (conflict) {
             phase->barrier = 1;
             n_barriers++;

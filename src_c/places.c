@@ -28,10 +28,19 @@ void place_program(Run *run, char *p)
 /* ---- training, losses and gradients ---------------------------------------------------------------------------------------- */
 
 /* Whether f'(z), or what takes its place, is kept beside a: a alone does not tell it; of a dropped unit it tells nothing. */
-static int keeps_slope(const Value *value)
+static int keeps_slope(const Kernels *k, const Value *value)
 {
-    return value->activation == GELU || value->activation == SILU || value->radial ||
-           (value->activation == SOFTMAX && value->dropout > 0);
+    const int kept = k->derivative[value->activation] == k->derivative[GELU]; /* kept_derivative */
+    return kept || value->radial || (value->activation == SOFTMAX && value->dropout > 0);
+}
+
+/* Whether that is how a layer which takes X is learnt. */
+static int is_sparsely_updated(const Run *run)
+{
+    int found = 0;
+    for (int i = 0; i < run->n_weight_sets; i++)
+        found |= run->weights[i].sparse_update;
+    return found;
 }
 
 /* X on one side: gathered rows, lists of nonzeros and theirs of columns. */
@@ -50,30 +59,70 @@ static char *place_input(Run *run, int side, char *p)
         run->middle[side] = (ptrdiff_t *)p;
         p += aligned(run->chunk * sizeof(ptrdiff_t));
     }
-    return run->mode == LOSS_ONLY ? p : place_nonzeros(&run->transposed[side], p, run->values->n, nonzeros, itemsize);
+    if (run->mode == LOSS_ONLY)
+        return p;
+    if (!is_sparsely_updated(run))
+        return place_nonzeros(&run->transposed[side], p, run->values->n, nonzeros, itemsize);
+    run->touched_columns[side] = (int32_t *)p;
+    p += aligned(nonzeros * sizeof(int32_t));
+    run->list_of = (int32_t *)p; /* between two steps of any side nothing is in it */
+    return place_nonzeros(&run->transposed[side], p + aligned(run->values->n * sizeof(int32_t)), nonzeros, nonzeros, itemsize);
 }
 
+/* Arrays of a value, but for pointers to rows. */
 static char *place_value(Run *run, Value *value, int side, char *p)
 {
-    const ptrdiff_t size = aligned(run->chunk * value->ld * run->k->itemsize), rows = aligned(run->chunk * sizeof(char *));
+    const ptrdiff_t size = aligned(run->chunk * value->ld * run->k->itemsize);
     value->a[side] = p;
     value->d[side] = p + size;
     p += 2 * size;
-    if (run->mode != LOSS_ONLY && keeps_slope(value)) {
+    if (run->mode != LOSS_ONLY && keeps_slope(run->k, value)) {
         value->slope[side] = p;
         p += size;
     }
-    value->a_rows[side] = (char **)p;
-    value->d_rows[side] = (char **)(p + rows);
-    return p + 2 * rows;
+    if (value->n_statistics > 0) {
+        value->statistics[side] = p;
+        p += aligned(value->n_statistics * run->k->itemsize);
+    }
+    return p;
 }
 
 static char *place_transpose(Run *run, Value *value, int side, char *p)
 {
+    if (!value->keeps_transpose)
+        return p;
     value->ht[side] = p;
-    p += aligned((value->n + run->k->lanes) * run->ld_transposed * run->k->itemsize);
+    return p + aligned((value->n + run->k->lanes) * run->ld_transposed * run->k->itemsize);
+}
+
+static char *place_rows(Run *run, Value *value, int side, char *p)
+{
+    const ptrdiff_t rows = value == run->values ? 0 : aligned(run->chunk * sizeof(char *));
+    value->a_rows[side] = (char **)p;
+    value->d_rows[side] = (char **)(p + rows);
+    p += 2 * rows;
+    if (!value->keeps_transpose)
+        return p;
     value->ht_rows[side] = (char **)p;
     return p + aligned(value->n * sizeof(char *));
+}
+
+/* X, and all values; those of sections, which are never there at once, in places that they share. */
+static char *place_values(Run *run, int side, char *p)
+{
+    char *end = place_transpose(run, run->values, side, place_input(run, side, p));
+    for (int section = -1; section < run->n_sections; section++) {
+        char *at = section < 0 || !shares_places(run) ? end : p;
+        for (int i = 1; i < run->n_values; i++)
+            if (run->values[i].section == section)
+                at = place_transpose(run, run->values + i, side, place_value(run, run->values + i, side, at));
+        if (section < 0)
+            p = at;
+        end = MAX(end, at);
+    }
+    for (int i = 0; i < run->n_values; i++)
+        end = place_rows(run, run->values + i, side, end);
+    return end;
 }
 
 ptrdiff_t transpose_size(const Run *run, const Weights *w)
@@ -89,11 +138,16 @@ static char *place_weights(Run *run, int i, char *p)
     const ptrdiff_t size = aligned((w->n_in + 1) * w->width * itemsize);
     if (w->row_major && !w->copied) {
         w->packed = run->parameters + w->offset * itemsize;
+        w->mask = w->flat_mask;
         states_at(run->state, w->offset * itemsize, w->state);
         w->g = at_offset(run->gradient, w->offset * itemsize);
     } else {
         w->packed = p;
         p += size;
+        if (w->flat_mask != NULL) {
+            w->mask = p;
+            p += size;
+        }
         for (int j = 0; j < MAX_STATES; j++) {
             if (run->state[j] != NULL) {
                 w->state[j] = p;
@@ -132,28 +186,29 @@ static char *place_doubles(double **to, ptrdiff_t n, char *p)
  * so that the activations stay where they are. */
 static char *place_all(Run *run, int n_threads, char *p)
 {
-    for (int side = 0; side < run->sides; side++) {
-        p = place_input(run, side, p);
-        for (int i = 1; i < run->n_values; i++)
-            p = place_value(run, run->values + i, side, p);
-    }
+    for (int side = 0; side < run->sides; side++)
+        p = place_values(run, side, p);
     for (int i = 0; i < run->n_weight_sets; i++)
         p = place_weights(run, i, p);
-    for (int i = 0; i < run->n_values; i++)
-        for (int side = 0; side < (run->values[i].keeps_transpose ? run->sides : 0); side++)
-            p = place_transpose(run, run->values + i, side, p);
     p = place_doubles(&run->block_loss, n_blocks_of(run->chunk, run->block, run->shared), p);
     p = place_doubles(&run->penalties, run->n_penalties, p);
     p = place_doubles(&run->tie_penalties, run->n_tie_penalties, p);
     p = place_doubles(&run->norms, run->n_norms, p);
+    run->kept[0] = run->layer_state;
+    for (int side = 0; side < (run->mode == TRAIN ? 2 : 0); side++) {
+        run->kept[side] = p;
+        p += aligned(run->n_layer_state * run->k->itemsize);
+    }
     run->scratch = p;
     return p + n_threads * run->scratch_size;
 }
 
-/* Fill in the pointers to rows, once the places are there. */
+/* Fill in the pointers to rows, once the places are there, and what has to be 0. */
 static void point_to_rows(Run *run)
 {
     const size_t itemsize = run->k->itemsize;
+    if (run->list_of != NULL)
+        memset(run->list_of, 0, run->values->n * sizeof(int32_t));
     for (int side = 0; side < run->sides; side++) {
         for (int i = 0; i < run->n_values; i++) {
             Value *value = run->values + i;

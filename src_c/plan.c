@@ -38,21 +38,35 @@ ptrdiff_t row_distance(const Kernels *k, ptrdiff_t n)
 
 /* Rows of a batch that are worked on at once: few enough that what the forward pass leaves is still in cache for the backward
  * pass, enough to use a weight often while it is there, and bounded in time (for Ctrl-C). */
-ptrdiff_t chunk_of(Run *run, ptrdiff_t batch)
+static ptrdiff_t window_of(const Run *run)
 {
-    ptrdiff_t width = run->values->n;
+    ptrdiff_t width = run->values->n, weights = run->n_weights;
+    if (run->sparse) { /* a row costs what its nonzeros do */
+        width = MIN(width, 1 + run->n_nonzeros / MAX(1, run->n_rows));
+        for (int i = 0; i < run->n_forward; i++)
+            if (run->forward[i].input == 0)
+                weights -= (run->values->n - width) * run->values[run->forward[i].output].n;
+    }
     for (int i = 1; i < run->n_values; i++)
         width += 2 * run->values[i].ld;
     ptrdiff_t most = MIN(FOLDED_ROWS, MAX(256, (1 << 20) / (width * (ptrdiff_t)run->k->itemsize)));
-    most = MAX(64, MIN(most, ((ptrdiff_t)1 << 31) / (run->n_weights + 1)));
-    return MIN(batch, most);
+    return MAX(64, MIN(most, ((ptrdiff_t)1 << 31) / (weights + 1)));
+}
+
+/* All of a batch whose statistics are wanted. */
+ptrdiff_t chunk_of(Run *run, ptrdiff_t batch)
+{
+    for (int i = 0; i < run->n_forward; i++)
+        if (takes_batch(run, run->forward + i))
+            return batch;
+    return MIN(batch, window_of(run));
 }
 
 /* The uses of weights forward, in the order of the program. */
 static void link_uses(Run *run)
 {
     for (int i = 0; i < run->n_weight_sets; i++)
-        run->weights[i].first_use = run->weights[i].first_bias_use = -1;
+        run->weights[i].first_use = run->weights[i].first_bias_use = run->weights[i].section = -1;
     for (int i = run->n_forward - 1; i >= 0; i--) {
         Op *op = run->forward + i;
         if (op->weights < 0 || op->kind == OP_UNIT)
@@ -65,13 +79,18 @@ static void link_uses(Run *run)
             op->next_bias_use = run->weights[op->bias].first_bias_use;
             run->weights[op->bias].first_bias_use = i;
         }
+        if (recomputes(run)) {
+            w->section = section_of(run, op);
+            run->weights[op->bias >= 0 ? op->bias : op->weights].section = w->section;
+        }
         /* of W^T forward, or back, but for the gradient of X */
-        w->keeps_transpose |= op->kind == OP_TRANSPOSED || (op->input && run->mode != LOSS_ONLY && !run->online);
+        w->keeps_transpose |= op->kind == OP_TRANSPOSED ||
+                              (w->role != ROLE_SCALE && op->input && run->mode != LOSS_ONLY && !run->online);
     }
 }
 
 /* Packing W does not repay where steps are few, or where it is large and the nonzeros of X read few of its rows. */
-static void find_row_major(Run *run)
+static void find_row_major(Run *run, ptrdiff_t chunk)
 {
     const Op *only = NULL;
     for (Weights *w = run->weights; w < run->weights + run->n_weight_sets && !run->weights_in_place; w++) {
@@ -92,7 +111,8 @@ static void find_row_major(Run *run)
         }
     }
     Weights *w = run->weights + only->weights;
-    w->row_major = w->n_uses == 1 && (run->mode == FORWARD || run->mode == BACKWARD ||
+    w->sparse_update = updates_sparsely(run, w, chunk);
+    w->row_major = w->n_uses == 1 && (w->sparse_update || run->mode == FORWARD || run->mode == BACKWARD ||
                                       w->n_in * w->n_out * (ptrdiff_t)run->k->itemsize > 1 << 22);
 }
 
@@ -107,11 +127,11 @@ static ptrdiff_t panel_of(const Kernels *k, const Weights *w)
  * is, as the bits depend on it. */
 int columns_end(Run *run, int n_threads)
 {
-    int end = 0, last = -1, whole_rows = 0;
+    int end = 0, last = -1, whole_rows = 0, whole_columns = 0;
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;
         const Value *out = run->values + op->output;
-        whole_rows |= out->activation == SOFTMAX || op->kind == OP_EMBED; /* which read rows */
+        whole_rows |= out->activation == SOFTMAX || op->kind == OP_GROUP_NORM || op->kind == OP_EMBED; /* which read rows */
         if (op->kind == OP_MOVE || op->kind == OP_ADD)
             whole_rows |= !moves_all(run, op);
         if (op->kind != OP_DENSE && op->kind != OP_RBF)
@@ -129,7 +149,9 @@ int columns_end(Run *run, int n_threads)
         Weights *w = run->weights + op->weights;
         Value *out = run->values + op->output;
         const ptrdiff_t panel = panel_of(run->k, w), n_panels = (w->n_in + panel - 1) / panel;
-        if (!out->is_output && w->vectors % 2 && w->vectors < 16 && n_panels > 1 && op->kind == OP_DENSE && w->n_uses == 1 &&
+        for (int i = 0; i < run->n_forward; i++)
+            whole_columns |= takes_batch(run, run->forward + i) && run->forward[i].input == op->output;
+        if (!out->is_output && !whole_columns && w->vectors % 2 && w->vectors < 16 && n_panels > 1 && op->kind == OP_DENSE && w->n_uses == 1 &&
             run->mode < FORWARD) {
             w->half = n_panels / 2 * panel;
             out->halved = 1;
@@ -189,7 +211,7 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     const size_t itemsize = run->k->itemsize;
     const int own_cost = run->mode == FORWARD || run->mode == BACKWARD;
     link_uses(run);
-    find_row_major(run);
+    find_row_major(run, chunk);
     cut_weights(run);
     for (int i = 0; i < run->n_values; i++)
         run->values[i].width = run->values[i].vectors * lanes;
@@ -202,37 +224,48 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     for (int i = 0; i < end; i++) {
         Op *op = run->forward + i;
         op->by_columns = run->values[op->output].by_columns = 1;
-        if (op->kind == OP_DENSE || op->kind == OP_RBF)
+        if (op->weights >= 0 && op->kind != OP_TRANSPOSED)
             run->weights[op->weights].by_columns = 1;
     }
     run->x_as_nonzeros =
         run->sparse || (run->mode < FORWARD && !run->online && run->input_noise == 0 && lists_repay(run, 512));
     find_transposes(run, end);
-    /* H^T is made from gathered rows, and so are products with X itself; and where the rows of a batch would share few sets of the
+    /* H^T is made from gathered rows, and so are products with X itself, element by element too; and where the rows of a batch would share few sets of the
      * L1 cache, a gather repays if products read them for many columns */
     ptrdiff_t vectors = 0;
     run->x_in_place = run->x_in_place && !run->values->keeps_transpose;
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;
         vectors += op->input == 0 ? run->values[op->output].vectors : 0;
-        run->x_in_place = run->x_in_place && !(op->kind == OP_TRANSPOSED && op->input == 0);
+        const int scales = op->weights >= 0 && run->weights[op->weights].role == ROLE_SCALE;
+        run->x_in_place = run->x_in_place && !((op->kind == OP_TRANSPOSED || scales) && op->input == 0);
     }
     run->x_in_place = run->x_in_place && (run->x.row_stride % 256 != 0 || vectors <= 8 || run->online);
-    run->keeps_gradient =
-        own_cost || run->mode == GRADIENT || (run->mode == TRAIN && (chunk < run->batch || run->settings.clip_norm > 0));
     run->chunk = chunk;
-    run->window = chunk_of(run, chunk);
+    run->window = run->x_as_nonzeros && !own_cost ? chunk : MIN(chunk, window_of(run)); /* lists of X^T are of a whole chunk */
+    run->keeps_gradient =
+        own_cost || run->mode == GRADIENT ||
+        (run->mode == TRAIN && (run->window < run->batch || run->settings.clip_norm > 0 || recomputes(run)));
     run->ld_transposed = row_distance(run->k, chunk);
     run->folds = run->keeps_gradient && run->batch > FOLDED_ROWS;
+    for (int i = 0; i < run->n_forward; i++) {
+        const Op *op = run->forward + i;
+        if (takes_batch(run, op))
+            run->values[op->output].n_statistics = 4 * run->values[op->output].vectors * lanes;
+        else if (op->kind == OP_GROUP_NORM && run->mode != LOSS_ONLY)
+            run->values[op->output].n_statistics = 2 * chunk * op->n_groups;
+    }
     find_phases(run, n_threads);
 
     ptrdiff_t scratch = 0, widest = 0;
     for (int i = 0; i < run->n_weight_sets; i++) {
         const Weights *w = run->weights + i;
-        scratch = MAX(scratch, (chunk + w->panel + MAX(1, w->n_uses)) * w->group * lanes * (ptrdiff_t)itemsize);
+        scratch = MAX(scratch, (run->window + w->panel + MAX(1, w->n_uses)) * w->group * lanes * (ptrdiff_t)itemsize);
     }
     for (int i = 1; i < run->n_values; i++) /* a row, for UNIT_BACK */
         scratch = MAX(scratch, run->values[i].ld * (ptrdiff_t)itemsize);
+    if (run->batch_statistics) /* shares of rows */
+        scratch = MAX(scratch, chunk * (ptrdiff_t)itemsize);
     if (run->augmentation.height > 0)
         scratch = MAX(scratch, augmentation_scratch(&run->augmentation) * (ptrdiff_t)itemsize);
     if (run->online)

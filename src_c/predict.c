@@ -80,7 +80,7 @@ void predict_member(void *arg, Team *team, int member, int n_members)
     part.member = member;
     part.n_members = n_members;
     part.values = run->values;
-    part.side = 0;
+    part.side = part.kept_side = 0;
     part.middle = NULL;
     if (run->packs) {
         move_shares(run, member, n_members, 0);

@@ -17,13 +17,16 @@ typedef struct {
     int has_bias;     /* without one the packed form has a row of zeros in its place */
     double l1, l2;       /* where W is a weight */
     double max_norm;     /* of columns of W; 0: none */
+    char *flat_mask;     /* (n_in, n_out), 0 where W must not change; NULL: all of it may */
     int first_use;       /* of W, by an op of Run.forward; -1: none. Op.next_use is the next */
     int first_bias_use;  /* and of b */
+    int section;         /* of the values that the gradient needs; -1: none */
     int n_uses;
     int by_columns;      /* a member owns columns of W; else panels */
     int row_major;       /* W is used as it lies in the flat vector, */
     int copied;          /*   in a copy of it, as tables are in TRAIN, or there, */
-    int far;             /*   from which products with many rows had better copy parts of it */
+    int far;             /*   from which products with many rows had better copy parts of it, */
+    int sparse_update;   /*   or of which an update touches few rows, see sparse_update.c */
     ptrdiff_t vectors;   /* stripes of W */
     ptrdiff_t width;     /* columns of W with those that fill up the last stripe */
     ptrdiff_t panel;     /* rows of W whose gradient is computed at once, */
@@ -34,7 +37,8 @@ typedef struct {
     ptrdiff_t first_bias_norm; /* of its biases' `vectors` norms */
     /* the workspace */
     char *packed;            /* W (n_in, n_out) in stripes, then b; */
-    char *state[MAX_STATES]; /*   and, in the same form, the optimizer's state */
+    char *state[MAX_STATES]; /*   and, in the same form, the optimizer's state, */
+    char *mask;              /*   what is 0 where W must not change, NULL where all of it may, */
     char *g;                 /*   and the gradient, NULL where it is consumed panel by panel, */
     char *sum;               /*   and where it is added up over many rows, its sum so far and that sum's rounding error */
     char *error;
@@ -57,6 +61,7 @@ typedef struct {
     int buffer;       /* in PREDICT */
     int is_output;  /* of one head alone; no op reads it: losses may write over it, predictions lie in the caller's array */
     int learns;     /* weights' gradients need its own */
+    int section;    /* of values that are made again on the way back instead of being kept; -1: none */
     int by_columns; /* the product that makes it is split by columns */
     int halved;     /* it is two sums, so that two members may share the middle stripe */
     int keeps_transpose;
@@ -67,6 +72,8 @@ typedef struct {
     char **d_rows[2];
     char *ht[2]; /* A^T (n, rows), where many products read it, else NULL */
     char **ht_rows[2];
+    ptrdiff_t n_statistics; /* elements of what normalisation keeps of columns or rows, see norm.c */
+    char *statistics[2];
 } Value;
 
 typedef enum {
@@ -82,15 +89,20 @@ typedef struct {
     ptrdiff_t column;    /* of Z, from which on it writes */
     ptrdiff_t source, n; /* MOVE, ADD, EMBED: the columns of H that it reads */
     int accumulate; /* add to what is in the output's gradient */
+    ptrdiff_t state; /* of BATCH_NORM: place of mean and variance in the vector of layers' state */
+    double epsilon, momentum;
+    int n_groups; /* of GROUP_NORM */
     int head;       /* OUTPUT, LOSS, OUTPUT_BACK: which of the outputs */
     int next_use;   /* of the same weights, an op forward; -1: none */
     int next_bias_use;
     int by_columns; /* split by columns of the output; else by rows, where an op can be */
+    int section;    /* UPDATE: that of the weights; -1: all others */
+    int reuses;     /* writes to places that values of another section were in: only once nobody reads those any more */
 } Op;
 
 /* How the ops of a phase are shared among the members: blocks of rows, through all ops each; columns of the output, in windows of
- * rows; each op once, which shares as it does; or parts of weights. */
-typedef enum { BY_ROWS, BY_COLUMNS, ALONE, BY_WEIGHTS } Split;
+ * rows, or of all rows at once; each op once, which shares as it does; or parts of weights. */
+typedef enum { BY_ROWS, BY_COLUMNS, WHOLE_COLUMNS, ALONE, BY_WEIGHTS } Split;
 
 /* Ops first..end, which members run without waiting for each other; then, perhaps, a barrier. */
 typedef struct {

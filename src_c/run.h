@@ -32,7 +32,12 @@
  * rounding error is kept beside it. Clipping by norm needs that array too: each member takes the norms of its weights' gradients,
  * and after a barrier all add them up in the same order. Max-norm is a pass after the updates, with a barrier on either side: a
  * column is bounded whole by one member. What ties between layers add to their gradients is found before the updates, while no
- * weight changes, and is what the sums of these panels begin with.
+ * weight changes, and is what the sums of these panels begin with. Of weights that a mask leaves out the gradient is 0, as each panel
+ * of it is masked when it has been summed.
+ *
+ * Batch normalisation has to do with all rows of a batch, which is one chunk then, however large it is: members find the statistics of
+ * their columns over all rows at once, and in the same way the sums that their gradients need (norm.c). What layers keep and do not
+ * learn, such as moving averages of those, is on two sides too: a step reads one and writes the other.
  *
  * Where batches of a chain have few rows and little work, all of this takes longer than the arithmetic: one kernel makes many
  * steps by itself then (online.c, ops/online.h). */
@@ -85,6 +90,7 @@ typedef struct {
     Rule rule;
     double momentum, dampening, beta_1, beta_2, epsilon, weight_decay, clip_value, clip_norm;
     int proximal;
+    double per_role[N_ROLES]; /* factors of the learning rate */
 } Settings;
 
 /* A product that goes to BLAS: C (m, n) = op(A) op(B) + beta C, all row-major. */
@@ -101,6 +107,7 @@ typedef struct Run {
     Weights *weights;
     Head *heads;
     int n_values, n_weight_sets, n_heads;
+    int n_sections;                /* of values that are not kept, one after the other in the order of the program */
     int n_buffers;                 /* PREDICT: buffers that values take in turn, */
     ptrdiff_t buffer_size, widest; /*   their bytes, and most columns; */
     int packs;                     /*   and whether some weights are packed first */
@@ -134,7 +141,7 @@ typedef struct Run {
     int online;       /* whether one kernel makes whole steps, see online.c */
     int shared;       /* whether row blocks are to be shared among members */
     int together;     /* PREDICT: all rows at once, by columns as far as that repays; else members take blocks of rows */
-    ptrdiff_t window; /* rows that a pass by columns works on before it looks for Ctrl-C */
+    ptrdiff_t window; /* rows that passes by columns and by weights work on before they look for Ctrl-C */
     Settings settings;
     double input_dropout; /* TRAIN */
     double input_noise;
@@ -142,14 +149,25 @@ typedef struct Run {
     uint32_t seed[2];
     int penalty_over_weight;
     int bounded; /* some weights have a max_norm */
-    int64_t t;   /* optimizer steps made */
+    ptrdiff_t input_variance; /* CSR is divided by the root of this, a place in the layers' state; 0: it is not */
+    int batch_statistics; /* batch normalisation takes those of the batch, not the layers' own */
+    int renews;           /* and leaves their means as the layers' own; without TRAIN */
+    int64_t t;   /* optimizer steps made; or batches whose statistics are in these means */
+    int64_t first_averaged; /* the first of them that is in the average, if there is one, */
+    double average_decay;   /*   and the share in the new average that the old one has at most */
     /* arrays */
     char *parameters;
     char *gradient; /* GRADIENT, BACKWARD: flat */
     char *state[MAX_STATES];
+    char *layer_state;            /* what layers keep and do not learn, */
+    ptrdiff_t n_layer_state;      /*   so many elements, */
+    char *kept[2];                /*   and where ops have it: TRAIN has two copies. A step reads that on kept_side, and writes the */
+    int kept_side;                /*   other, on which the next one goes on: one that is dropped changes nothing */
     Nonzeros nonzeros[2];         /* workspace, on both sides: the nonzeros of X's rows, */
     ptrdiff_t *middle[2];         /*   where in each the second half of a product begins, */
-    Nonzeros transposed[2];       /*   and of its columns */
+    Nonzeros transposed[2];       /*   and of its columns, or of those that have some, */
+    int32_t *touched_columns[2];  /*     which are these, */
+    int32_t *list_of;             /*     and 0 for each column, unless its list is being made */
     ptrdiff_t n_halves;           /* rows of W before that second half */
     ptrdiff_t ld_transposed;      /* distance between rows of the values' H^T */
     char *input_gradient;         /* BACKWARD: (n_rows, n_in) or NULL */
@@ -201,11 +219,13 @@ typedef struct {
     int last;                  /* whether the chunk is the batch's last */
     Total loss, ties;          /* of the batch's chunks so far (member 0) */
     int side;                  /* of the workspace, in turn */
+    int kept_side;             /* of the layers' state, as of the last step */
     int n_barriers;            /* passed in this segment */
     int measuring;             /* update_weights is to find the gradient's norm, not to update */
     ptrdiff_t unfolded;        /* rows whose gradients have been added up since they were last folded into the sum */
     int folding;               /* update_weights is to fold them, */
     int first_fold, last_fold; /* for the first time, for the last */
+    int section;               /* of the weights that it is to look at */
     ptrdiff_t pending;         /* batch whose penalty is still to be recorded, or -1 */
     char **x_rows;             /* pointers to the chunk's rows of X */
     Nonzeros nonzeros;         /* those of its rows, */
@@ -219,6 +239,15 @@ typedef struct {
 } Range;
 
 #pragma GCC visibility push(hidden)
+
+/* norm.c: whether an op normalises with statistics of the batch; whether the batch has a variance; and the gradient of X. */
+int takes_batch(const Run *run, const Op *op);
+int varies(const Part *part);
+void norm_input_gradient(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, char *to);
+/* Of a program on CSR, whose op that standardizes X, if it has one, is not run: what is read of X is divided instead. */
+void standardize_on_gathering(Run *run);
+/* Rows of gradients with respect to what is so divided become those with respect to X. */
+void unscale_input_gradient(Part *part, ptrdiff_t m, char *to);
 
 /* plan.c */
 int lists_repay(Run *run, ptrdiff_t samples);
@@ -254,7 +283,7 @@ void place_chunk(const Run *run, Value *values, Nonzeros *nonzeros, char *p);
 void run_op(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m);
 void run_phase(Part *part, const Phase *phase);
 
-/* forward.c and backward.c: the ops of ops.def, for m rows of the chunk. */
+/* forward.c, backward.c and norm.c: the ops of ops.def, for m rows of the chunk. */
 #define OP(NUMBER, name, reads, access, writes, weights) void run_##name(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m);
 #include "ops.def"
 Counter counter_of(Part *part, ptrdiff_t row, uint32_t stream);
@@ -265,13 +294,20 @@ void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m);
 void output_unit(Part *part, int head, ptrdiff_t row, ptrdiff_t m);
 
 /* update.c */
-Update step_of(const Settings *settings, double eta, int64_t t);
-void update_weights(Part *part, const Update *update, int accumulate);
-void bound_columns(Part *part);
+Update step_of(const Run *run, double eta, int64_t t);
+/* The optimizer's step with gradients that are there, or the norms of those. */
+void update_weights(Part *part, const Update *update);
+/* Gradients of the weights of a section over the rows at hand, added to those of the rows before, and the step where it is due. */
+void update_rows(Part *part);
+void bound_columns(Part *part, const Update *update);
 double clip_norm(Part *part, const Update *update);
 /* One update of flat parameters from a flat gradient: run's weights with their penalties, parameters, gradient, state, settings.
  * Returns 0; or, with nothing changed, the gradient's norm if the rule would divide by squares that overflow. */
 double update_flat(Run *run, double eta, int64_t t);
+
+/* sparse_update.c: whether only those rows of W are to be updated that a batch has nonzeros for; and that, of this member's. */
+int updates_sparsely(const Run *run, const Weights *w, ptrdiff_t chunk);
+void update_touched_rows(Part *part, const Update *update, Weights *w);
 
 /* pack.c */
 void update_transpose(const Kernels *k, Weights *w, ptrdiff_t v, ptrdiff_t begin, ptrdiff_t m);
@@ -293,6 +329,16 @@ void own_cost_member(void *run, Team *team, int member, int n_members); /* FORWA
 void predict_member(void *run, Team *team, int member, int n_members);  /* PREDICT: predict.c */
 
 #pragma GCC visibility pop
+
+/* Whether the values of sections share places, and whether they are made again. */
+static inline int shares_places(const Run *run) { return run->n_sections > 0 && run->mode < FORWARD; }
+static inline int recomputes(const Run *run) { return run->n_sections > 0 && (run->mode == TRAIN || run->mode == GRADIENT); }
+
+/* The section that an op has to be in: as one of its values is. */
+static inline int section_of(const Run *run, const Op *op)
+{
+    return MAX(run->values[op->input].section, run->values[op->output].section);
+}
 
 static inline int stopped(const Run *run) { return __atomic_load_n(&run->stop, __ATOMIC_RELAXED); }
 

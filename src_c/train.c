@@ -17,8 +17,8 @@ static int has_moderate_weights(const Run *run, int member, int n_members)
         const Range mine = share(size_of(w), member, n_members);
         const size_t offset = mine.begin * run->k->itemsize;
         moderate = moderate && run->k->all_below(mine.end - mine.begin, w->packed + offset, SMALL);
-        for (int j = 0; j < MAX_STATES && w->state[j] != NULL; j++)
-            moderate = moderate && run->k->all_below(mine.end - mine.begin, w->state[j] + offset, SMALL_STATE);
+        for (int j = 0; j < MAX_STATES; j++)
+            moderate = moderate && (w->state[j] == NULL || run->k->all_below(mine.end - mine.begin, w->state[j] + offset, SMALL_STATE));
     }
     return moderate;
 }
@@ -28,7 +28,9 @@ static int is_moderate(Part *part)
 {
     Run *run = part->run;
     const Kernels *k = run->k;
-    const double rate = run->learning_rates[part->start / run->batch];
+    double rate = 0; /* the largest */
+    for (int role = 0; role < N_ROLES; role++)
+        rate = MAX(rate, run->learning_rates[part->start / run->batch] * run->settings.per_role[role]);
     int moderate = run->batch <= FOLDED_ROWS && rate <= SMALL_RATE && rate * run->settings.weight_decay <= 1;
     for (const Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++)
         moderate = moderate && MAX(w->l1, w->l2) <= SMALL_PENALTY * part->penalty_scale && w->n_uses <= 1;
@@ -115,7 +117,7 @@ static int run_chunk(Part *part)
     }
     if (run->end_barrier)
         barrier(part);
-    return 1;
+    return run->window == run->chunk || !stops_here(part, 0);
 }
 
 /* One batch (modes TRAIN, GRADIENT, LOSS_ONLY), as one of the members at work sees it; False if it was stopped. */
@@ -124,7 +126,7 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
     Run *run = part->run;
     const ptrdiff_t start = batch * run->batch, m = MIN(run->batch, run->n_rows - start);
     const double S = run->sample_weights == NULL ? (double)m : run->record[3 * batch + 2];
-    const int whole = run->mode == TRAIN && m <= run->chunk && run->settings.clip_norm == 0;
+    const int whole = run->mode == TRAIN && m <= run->window && run->settings.clip_norm == 0 && !recomputes(run);
     Update update;
     if (S == 0) {
         if (part->member == 0)
@@ -139,7 +141,7 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
     part->first_fold = 1;
     part->loss = part->ties = (Total){0, 0};
     if (run->mode == TRAIN)
-        update = step_of(&run->settings, run->learning_rates[batch], t[0] + 1);
+        update = step_of(run, run->learning_rates[batch], t[0] + 1);
     part->update = whole ? &update : NULL;
     for (ptrdiff_t first = start; first < start + m; first += part->rows) {
         begin_chunk(part, first, MIN(run->chunk, start + m - first));
@@ -151,19 +153,22 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
         part->rows = 0;
         if (run->settings.clip_norm > 0)
             update.scale = clip_norm(part, &update);
-        update_weights(part, &update, 0);
+        update_weights(part, &update);
         if (run->end_barrier)
             barrier(part);
     }
     if (run->bounded)
-        bound_columns(part);
+        bound_columns(part, &update);
     if (part->member == 0) {
         run->record[3 * batch] = value_of(&part->loss) / S;
         run->record[3 * batch + 1] = value_of(&part->ties);
         run->record[3 * batch + 2] = S;
     }
+    if (run->renews && varies(part))
+        t[0] += 1;
     if (run->mode == TRAIN) {
         t[0] += 1;
+        part->kept_side = !part->kept_side;
         part->pending = batch;
         if (run->end_barrier)
             record_penalty(part);
@@ -241,20 +246,32 @@ static void init_part(Part *part, Run *run, Team *team, int member, int n_member
     part->values = run->values;
     part->member = member;
     part->n_members = n_members;
-    part->pending = -1;
+    part->pending = part->section = -1;
     part->first_fold = 1;
     part->x_rows = (char **)(run->scratch + member * run->scratch_size);
     part->scratch = (char *)part->x_rows + aligned(run->chunk * sizeof(char *));
 }
 
-/* The mean loss, and whether it and this member's part of the parameters are finite and no handler failed. So must be the squares
- * that a rule divides by, or it would make no step. */
+/* The layers' state to the workspace, or what the run has made of it back. */
+static void move_layer_state(Run *run, int out)
+{
+    const size_t size = run->n_layer_state * run->k->itemsize;
+    for (int side = 0; side < 2 && !out; side++)
+        memcpy(run->kept[side], run->layer_state, size);
+    if (out)
+        memcpy(run->layer_state, run->kept[run->kept_side], size);
+}
+
+/* The mean loss, and whether it, the layers' state and this member's part of the parameters are finite and no handler failed. So must
+ * be the squares that a rule divides by, or it would make no step. */
 static void check_finite(Run *run, int member, int n_members)
 {
     ptrdiff_t i;
     Total loss, weight;
     int finite = !run->failed;
     int squares = state_of_squares(run->settings.rule);
+    if (member == 0)
+        finite = finite && run->k->all_below(run->n_layer_state, run->kept[run->kept_side], INFINITY);
     if (member == 0 && !stopped(run)) {
         loss.sum = loss.error = weight.sum = weight.error = 0;
         for (i = 0; i < (run->n_rows + run->batch - 1) / run->batch; i++) {
@@ -264,7 +281,7 @@ static void check_finite(Run *run, int member, int n_members)
         run->loss = value_of(&loss);
         if (weight.sum > 0)
             run->loss /= value_of(&weight);
-        finite = isfinite(run->loss);
+        finite = finite && isfinite(run->loss);
     }
     for (i = 0; i < run->n_weight_sets; i++) {
         const Weights *w = run->weights + i;
@@ -273,6 +290,8 @@ static void check_finite(Run *run, int member, int n_members)
         finite = finite && run->k->all_below(n, w->packed + mine.begin * run->k->itemsize, INFINITY);
         if (squares >= 0)
             finite = finite && run->k->all_below(n, w->state[squares] + mine.begin * run->k->itemsize, INFINITY);
+        if (w->state[AVERAGE] != NULL)
+            finite = finite && run->k->all_below(n, w->state[AVERAGE] + mine.begin * run->k->itemsize, INFINITY);
     }
     if (!finite)
         __atomic_fetch_add(&run->n_not_finite, 1, __ATOMIC_RELAXED);
@@ -287,6 +306,8 @@ void train_member(void *arg, Team *team, int member, int n_members)
     Part part;
     init_part(&part, run, team, member, n_members);
     move_shares(run, member, n_members, 0);
+    if (run->mode == TRAIN && run->n_layer_state > 0 && member == 0)
+        move_layer_state(run, 0);
     if (run->guarded && run->weights_in_place && !has_moderate_weights(run, member, n_members))
         __atomic_store_n(&run->immoderate, 1, __ATOMIC_RELAXED);
     team_barrier(team);
@@ -303,6 +324,7 @@ void train_member(void *arg, Team *team, int member, int n_members)
         t = run->t;
         part.n_members = run->active;
         part.side = part.n_barriers = 0; /* those who did not work have not taken turns */
+        part.kept_side = run->kept_side;
         if (member < run->active) {
             for (batch = run->segment_begin; batch < end; batch++)
                 if (!train_batch(&part, batch, &t))
@@ -311,6 +333,7 @@ void train_member(void *arg, Team *team, int member, int n_members)
         team_barrier(team);
         if (member == 0) {
             run->t = t;
+            run->kept_side = part.kept_side;
             record_penalty(&part);
         }
     }
@@ -320,8 +343,11 @@ void train_member(void *arg, Team *team, int member, int n_members)
         check_finite(run, member, n_members);
         team_barrier(team);
     }
-    if (run->n_not_finite == 0 || !run->guarded)
-        move_shares(run, member, n_members, 1);
+    if (run->n_not_finite > 0 && run->guarded)
+        return;
+    move_shares(run, member, n_members, 1);
+    if (run->mode == TRAIN && run->n_layer_state > 0 && member == 0)
+        move_layer_state(run, 1);
 }
 
 /* The forward pass to the caller's outputs (FORWARD), or the backward pass from there (BACKWARD), of one batch of all rows. */
@@ -354,7 +380,8 @@ void own_cost_member(void *arg, Team *team, int member, int n_members)
             run_list_transpose(&part, NULL, part.row, part.rows);
             team_barrier(team);
         }
-        run_update(&part, NULL, 0, 0);
+        part.section = -1;
+        update_rows(&part);
     }
     for (ptrdiff_t b = mine.begin; run->input_gradient != NULL && b < mine.end && !interrupted(run, member); b++) {
         const ptrdiff_t row = run->n_rows * b / blocks;

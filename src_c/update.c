@@ -3,10 +3,18 @@
 
 #include <string.h>
 
+/* What the parameters of step t have in their average: of the n-th that is averaged 9 / (10 + n) at least. */
+static double share_of(const Run *run, int64_t t)
+{
+    const double n = (double)(t - run->first_averaged + 1);
+    return run->state[AVERAGE] == NULL ? 0 : MAX(1 - run->average_decay, 9 / (10 + n));
+}
+
 /* The update of step t (from 1) at learning rate eta, but for penalties, which are the layers' own. */
-Update step_of(const Settings *settings, double eta, int64_t t)
+Update step_of(const Run *run, double eta, int64_t t)
 {
     Update u;
+    const Settings *settings = &run->settings;
     const int corrected = settings->rule == ADAM || settings->rule == ADAMW;
     const double root = corrected ? sqrt(1 - pow(settings->beta_2, (double)t)) : 1;
     memset(&u, 0, sizeof(Update));
@@ -18,6 +26,7 @@ Update step_of(const Settings *settings, double eta, int64_t t)
     u.learning_rate = eta;
     u.decay = eta * settings->weight_decay;
     u.scale = 1;
+    u.average = share_of(run, t);
     u.clip = settings->clip_value > 0 ? settings->clip_value : INFINITY;
     if (u.rule == MOMENTUM && t > 1)
         u.learning_rate *= 1 - settings->dampening;
@@ -32,17 +41,30 @@ Update step_of(const Settings *settings, double eta, int64_t t)
 
 /* ---- a part of some weights ------------------------------------------------------------------------------------------------ */
 
-/* The updates of W and of b: their roles say what pulls them towards 0. */
-static void updates_of(const Update *update, const Weights *w, double S, Update *updates)
+/* The updates of W and of b: their roles say how fast they learn, and what pulls them towards 0. Of what is to be bounded there is no
+ * average yet. */
+static void updates_of(const Run *run, const Update *update, const Weights *w, double S, Update *updates)
 {
     for (int biases = 0; biases < 2; biases++) {
         Update *u = updates + biases;
-        const int pulled = role_of(w, biases) == ROLE_WEIGHT;
+        const Role role = role_of(w, biases);
+        const double factor = run->settings.per_role[role];
+        const int pulled = role == ROLE_WEIGHT;
         *u = *update;
+        u->rule = factor == 0 ? NO_RULE : u->rule;
+        u->learning_rate *= factor;
+        u->proximal *= factor;
+        u->decay = pulled ? u->decay * factor : 0;
         u->l1 = pulled ? w->l1 / S : 0;
         u->l2 = pulled ? w->l2 / S : 0;
-        u->decay = pulled ? u->decay : 0;
+        u->average = biases || w->max_norm == 0 ? u->average : 0;
     }
+}
+
+/* Whether max-norm bounds columns of W, which only weights that change have. */
+static int is_bounded(const Run *run, const Weights *w)
+{
+    return w->max_norm > 0 && run->settings.per_role[w->role] > 0;
 }
 
 /* Sums of the columns of delta, of all uses of b, and the optimizer's step with them. */
@@ -82,7 +104,8 @@ static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_
     k->update(update, n, w->packed + offset, g, (void **)states, &none);
 }
 
-/* A use of W by an op forward: G = H^T D, of a transposed one G = D^T H; of radial basis functions C diag(sums) is subtracted. */
+/* A use of W by an op forward: G = H^T D, of a transposed one G = D^T H; of radial basis functions C diag(sums) is subtracted; of
+ * a scale G is the column sums of D * H, or of D * min(0, H). */
 typedef struct {
     const Op *op;
     Stripes right; /* D, or H */
@@ -136,7 +159,12 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
         add_embedded(part, w, use, begin, size, v0, n, accumulate, g);
         return;
     }
-    if (op->input == 0 && run->x_as_nonzeros && op->kind != OP_TRANSPOSED) {
+    if (w->role == ROLE_SCALE) {
+        const Value *h = part->values + op->input; /* as wide as D, whose rows lie as far apart */
+        (op->kind == OP_PRELU ? k->prelu_sums : k->column_sums)(
+            part->rows, there, use->right.at, h->a[part->side] + (part->row * h->ld + v0 * k->lanes) * k->itemsize, h->ld, accumulate,
+            g.at);
+    } else if (op->input == 0 && run->x_as_nonzeros && op->kind != OP_TRANSPOSED) {
         k->nonzeros_matmul(size, n, part->rows, &part->transposed, begin, &use->right, NULL, accumulate, &g);
     } else {
         char **const ht = part->values[op->input].ht_rows[part->side];
@@ -145,7 +173,7 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
         const Rows left = {by_rows ? ht + begin : rows + part->row, by_rows ? part->row : begin, by_rows ? ROWS : COLUMNS};
         k->matmul(size, n, part->rows, &left, &use->right, NULL, accumulate, &g);
     }
-    if (op->kind == OP_TRANSPOSED && there < n) /* where H may have f(0), or anything */
+    if ((op->kind == OP_TRANSPOSED || w->role == ROLE_SCALE) && there < n) /* where H may have f(0), or anything */
         k->fill_rows(size, n - there, NULL, (char *)g.at + (there / k->lanes * g.stripe + there % k->lanes) * k->itemsize, g.ld);
     if (op->kind == OP_RBF)
         k->rbf_centres(size, n, w->packed + (v0 * w->n_in + begin) * k->lanes * k->itemsize, w->n_in * k->lanes, use->sums, g.at,
@@ -166,7 +194,7 @@ static void begin_with_ties(const Kernels *k, const Weights *w, ptrdiff_t v0, pt
         memcpy((char *)g.at + (v - v0) * g.stripe * k->itemsize, stripe_at(k, w, w->tie_gradient, v) + begin * row, size * row);
 }
 
-/* The optimizer's step with G of a panel, or what comes before it: folding, the norm. */
+/* The optimizer's step with G of a panel, or what comes before it: the mask, folding, the norm. */
 static void step_panel(Part *part, const Update *update, Weights *w, ptrdiff_t v0, ptrdiff_t v1, ptrdiff_t panel, Stripes g)
 {
     const Run *run = part->run;
@@ -178,6 +206,8 @@ static void step_panel(Part *part, const Update *update, Weights *w, ptrdiff_t v
         const size_t offset = (w->row_major ? begin * w->n_out : (v * w->n_in + begin) * k->lanes) * k->itemsize;
         const ptrdiff_t place = w->first_penalty + v * w->n_panels + panel;
         char *from = (char *)g.at + (v - v0) * g.stripe * k->itemsize;
+        if (w->mask != NULL)
+            k->zero_masked(count, w->mask + offset, from);
         if (part->folding)
             k->fold(count, w->g + offset, w->sum + offset, w->error + offset, part->first_fold, part->last_fold);
         if (update == NULL)
@@ -202,7 +232,7 @@ static void update_part(Part *part, const Update *updates, Weights *w, ptrdiff_t
     const Run *run = part->run;
     const Kernels *k = run->k;
     const ptrdiff_t lanes = k->lanes, n = MIN(v1 * lanes, w->width) - v0 * lanes, rows = part->rows;
-    const int ties = w->tie_gradient != NULL && rows && part->first == part->start;
+    const int ties = w->tie_gradient != NULL && rows && part->first + part->row == part->start;
     char *scratch = part->scratch;
     Use use = {.op = NULL};
     if (p0 == 0)
@@ -260,23 +290,31 @@ static ptrdiff_t work_of(const Run *run, const Weights *w, ptrdiff_t p0, ptrdiff
     return is_table(run, w) ? 4 * (p1 - p0) + rows / 16 : rows + (w->n_in == 0);
 }
 
-/* Gradients and updates of this member's weights: its columns of those shared by columns, and of the panels of all others its
- * share by the number of weights. */
-void update_weights(Part *part, const Update *update, int accumulate)
+/* Gradients and updates of this member's weights of a section: its columns of those shared by columns, and of the panels of all
+ * others its share by the number of weights. */
+static void update_section(Part *part, const Update *update, int accumulate)
 {
     Run *run = part->run;
     Update both[2], *updates = update != NULL ? both : NULL;
     ptrdiff_t total = 0, before = 0;
     for (int i = 0; i < run->n_weight_sets; i++)
-        if (!run->weights[i].by_columns)
+        if (run->weights[i].section == part->section && !run->weights[i].by_columns && !run->weights[i].sparse_update)
             total += work_of(run, run->weights + i, 0, run->weights[i].n_panels) * run->weights[i].vectors;
     const Range mine = share(total, part->member, part->n_members);
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
+        if (w->section != part->section)
+            continue;
         if (update != NULL)
-            updates_of(update, w, part->penalty_scale, updates);
+            updates_of(run, update, w, part->penalty_scale, updates);
         if (w->by_columns) {
             update_columns(part, updates, w, accumulate);
+            continue;
+        }
+        if (w->sparse_update) {
+            if (part->member == i % part->n_members)
+                update_biases(part, updates + 1, w, 0, w->vectors, accumulate);
+            update_touched_rows(part, updates, w);
             continue;
         }
         for (ptrdiff_t v = 0; v < w->vectors; v += w->group) {
@@ -295,18 +333,48 @@ void update_weights(Part *part, const Update *update, int accumulate)
     }
 }
 
-/* This member's weights' gradients over the rows at hand, added to those of the rows before, and the optimizer's step. */
-void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+void update_weights(Part *part, const Update *update)
 {
-    (void)op, (void)row, (void)m;
+    const Run *run = part->run;
+    for (part->section = -1; part->section < (recomputes(run) ? run->n_sections : 0); part->section++)
+        update_section(part, update, 0);
+}
+
+void update_rows(Part *part)
+{
     const int more = part->unfolded > 0;
     part->unfolded += part->rows;
     part->folding = part->run->folds && (part->last || part->unfolded >= FOLDED_ROWS);
     part->last_fold = part->last;
-    update_weights(part, part->update, more);
+    update_section(part, part->update, more);
     if (part->folding) {
         part->folding = part->first_fold = 0;
         part->unfolded = 0;
+    }
+}
+
+/* The same over all rows of the chunk, in windows: there is more than one where batch normalisation makes a chunk of a large batch. */
+void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    (void)row;
+    const int last = part->last, first_fold = part->first_fold;
+    const ptrdiff_t unfolded = part->unfolded;
+    part->section = op->section;
+    for (; part->row < m && !(part->row > 0 && interrupted(part->run, part->member)); part->row += part->rows) {
+        part->rows = MIN(part->run->window, m - part->row);
+        part->last = last && part->row + part->rows == m;
+        update_rows(part);
+    }
+    if (op->section >= 0) { /* the same rows of others follow */
+        part->unfolded = unfolded;
+        part->first_fold = first_fold;
+    }
+    part->row = 0;
+    part->rows = m;
+    part->last = last;
+    if (part->section >= 0) { /* others follow, of the same rows */
+        part->unfolded = unfolded;
+        part->first_fold = first_fold;
     }
 }
 
@@ -341,15 +409,26 @@ void run_ties(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     }
 }
 
+/* This stripe of W, whole columns, into its average. */
+static void average_stripe(const Kernels *k, const Weights *w, double share, ptrdiff_t v)
+{
+    const ptrdiff_t n = w->row_major ? MIN(k->lanes, w->n_out - v * k->lanes) : w->n_in * k->lanes;
+    const size_t row = w->n_out * k->itemsize;
+    const char *from = stripe_at(k, w, w->packed, v);
+    char *to = stripe_at(k, w, w->state[AVERAGE], v);
+    for (ptrdiff_t i = 0; i < (w->row_major ? w->n_in : 1); i++)
+        k->average(share, n, from + i * row, to + i * row);
+}
+
 /* Max-norm: this member's stripes of the weights that have it, whole columns, once all updates are made. */
-void bound_columns(Part *part)
+void bound_columns(Part *part, const Update *update)
 {
     Run *run = part->run;
     const Kernels *k = run->k;
     barrier(part);
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
-        if (w->max_norm == 0)
+        if (!is_bounded(run, w))
             continue;
         const Range mine = share(w->vectors, part->member, part->n_members);
         for (ptrdiff_t v = mine.begin; v < mine.end; v++) {
@@ -358,6 +437,8 @@ void bound_columns(Part *part)
                                                  w->max_norm);
             if (bounded && w->wt != NULL && !w->row_major)
                 update_transpose(k, w, v, 0, w->n_in);
+            if (update->average != 0)
+                average_stripe(k, w, update->average, v);
         }
     }
     barrier(part);
@@ -391,7 +472,7 @@ double clip_norm(Part *part, const Update *update)
 {
     Run *run = part->run;
     part->measuring = 1;
-    update_weights(part, update, 0);
+    update_weights(part, update);
     part->measuring = 0;
     barrier(part);
     return clipping(norm_of(run->norms, run->n_norms), run->settings.clip_norm);
@@ -401,7 +482,7 @@ double update_flat(Run *run, double eta, int64_t t)
 {
     const Kernels *k = run->k;
     const int squared = state_of_squares(run->settings.rule) >= 0;
-    Update update = step_of(&run->settings, eta, t), updates[2];
+    Update update = step_of(run, eta, t), updates[2];
     double norms[2] = {0, 0}, penalty = 0;
     char *states[MAX_STATES];
     for (int measuring = run->settings.clip_norm > 0 || squared; measuring >= 0; measuring--) {
@@ -411,7 +492,7 @@ double update_flat(Run *run, double eta, int64_t t)
             const Update *u = updates + biases;
             const size_t offset = (w->offset + biases * w->n_in * w->n_out) * k->itemsize;
             const ptrdiff_t n = biases ? w->has_bias * w->n_out : w->n_in * w->n_out;
-            updates_of(&update, w, 1, updates);
+            updates_of(run, &update, w, 1, updates);
             if (measuring) {
                 norms[1] = k->norm(u, n, run->parameters + offset, run->gradient + offset);
                 norms[0] = norm_of(norms, 2);
@@ -428,7 +509,7 @@ double update_flat(Run *run, double eta, int64_t t)
     }
     for (int i = 0; i < run->n_weight_sets; i++) {
         const Weights *w = run->weights + i;
-        for (ptrdiff_t n = 0; w->max_norm > 0 && n < w->n_out; n += k->lanes)
+        for (ptrdiff_t n = 0; is_bounded(run, w) && n < w->n_out; n += k->lanes)
             k->bound_columns(w->n_in, MIN(k->lanes, w->n_out - n), run->parameters + (w->offset + n) * k->itemsize, w->n_out,
                              w->max_norm);
     }

@@ -52,7 +52,7 @@ class Update(Structure):
         (name, c_double)
         for name in (
             "learning_rate", "momentum", "beta_1", "beta_2", "epsilon", "l1", "l2", "scale", "clip", "decay",
-            "proximal",
+            "proximal", "average",
         )
     ]  # fmt: skip
 
@@ -121,7 +121,8 @@ class Nonzeros(Structure):
         return out
 
 
-_STATES = c_void_p * 3  # MAX_STATES
+AVERAGE, MAX_STATES = 3, 4
+_STATES = c_void_p * MAX_STATES
 
 
 class ChainLayer(Structure):
@@ -178,9 +179,12 @@ def pointer(a):
     return None if a is None else a.ctypes.data
 
 
-def states(arrays):
-    """Pointers to a rule's arrays of state."""
-    return np.array([*(a.ctypes.data for a in arrays), 0, 0, 0][:3], np.uintp)
+def states(arrays, average=None):
+    """Pointers to a rule's arrays of state, and to the parameters' average."""
+    pointers = np.zeros(MAX_STATES, np.uintp)
+    pointers[: len(arrays)] = [pointer(a) for a in arrays]
+    pointers[AVERAGE] = pointer(average) or 0
+    return pointers
 
 
 def rows(a):

@@ -11,11 +11,13 @@ def one_hot(labels, k):
     return np.eye(k)[labels]
 
 
-def update(settings, w, g, state, t, rate, l1=0.0, l2=0.0, weights=1.0):
+def update(settings, w, g, state, t, rate, l1=0.0, l2=0.0, weights=1.0, factors=1.0):
     """New parameters from the gradient without penalties, by an optimizer's `settings`.
 
-    `state` is a list of arrays that changes in place; t counts from 1; `weights` is 0 for parameters without decay.
+    `state` is a list of arrays that changes in place; t counts from 1; `weights` is 0 for parameters without decay;
+    `factors` of the learning rate are those of `per_role`.
     """
+    rate, kept, before = rate * factors, np.asarray(factors) == 0, [s.copy() for s in state]
     rule, momentum, epsilon = settings["rule"], settings["momentum"], settings["epsilon"]
     beta_1, beta_2 = settings["beta_1"], settings["beta_2"]
     g = g + l2 * w + (0 if settings["proximal"] else l1 * np.sign(w))
@@ -61,7 +63,19 @@ def update(settings, w, g, state, t, rate, l1=0.0, l2=0.0, weights=1.0):
         new = np.sign(new) * np.maximum(np.abs(new) - rate * l1 / root, 0)
         if velocity is not None:
             velocity[:] = np.where(np.asarray(l1) > 0, new - w, velocity)
-    return new
+    for s, old in zip(state, before, strict=True):
+        s[:] = np.where(kept, old, s)
+    return np.where(kept, w, new)
+
+
+def average(a, w, share):
+    """The new average of parameters that have become w, which has this share in it."""
+    return a + share * (w - a)
+
+
+def average_share(decay, n):
+    """That share after the n-th step, from 1, of an exponential moving average."""
+    return 1 - min(decay, (1 + n) / (10 + n))
 
 
 def threefry(key, x0, x1, rounds=13):

@@ -7,7 +7,6 @@ from numpy.testing import assert_array_equal
 from fastbp.undo import Undo
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("generator", [np.random.MT19937, np.random.PCG64])
 @pytest.mark.parametrize("uniform", [False, True])
 @pytest.mark.parametrize("before", [0, 1, 623, 624, 1000])

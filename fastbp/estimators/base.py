@@ -9,6 +9,7 @@ from sklearn.utils.metaestimators import available_if
 
 from .. import threads
 from ..checks import check_finite
+from ..network import learn_inputs
 from ..settings import changed, params_within
 from . import quick
 from .callbacks import CallbackSupportMixin, Tasks
@@ -198,6 +199,8 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
                 order, held_out = hold_out(self, rows.X, target, weight, data)
             else:
                 held_out = validation_set(self, model, *validation, weigh)
+
+        learn_inputs(model, rows, None if held_out is None or held_out.order is None else order)
 
         tasks = Tasks(self, *given, max_subtasks=1 if incremental else self.max_iter)
         with threads.exclusive(model.engine):

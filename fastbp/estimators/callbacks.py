@@ -57,7 +57,7 @@ class ReportedObjective(Objective):
     """An objective that begins an iteration for scikit-learn's callbacks when it is evaluated."""
 
     def __init__(self, model, rows, n_threads, tasks):
-        super().__init__(model, rows, n_threads)
+        super().__init__(model, rows, n_threads, batch_statistics=True)
         self.tasks = tasks
 
     def value_and_gradient(self, l1=True):
@@ -67,6 +67,6 @@ class ReportedObjective(Objective):
 
 def _checkpoint(estimator):
     """Attributes of an estimator as if training ended now."""
-    names = ("coefs_", "intercepts_", "_optimizer", "_optimizer_state", *CURVES)
+    names = ("coefs_", "intercepts_", "_layer_state", "_optimizer", "_optimizer_state", *CURVES)
     state = vars(estimator) | estimator.__getstate__()
     return {name: copy.deepcopy(state[name]) for name in names if name in state}

@@ -14,7 +14,7 @@ from ..checks import check_real
 from ..losses import SoftmaxCrossEntropy
 from . import quick
 from .base import BaseMLP
-from .docstrings import AGREEMENT, ATTRIBUTES, DROPOUT, HIDDEN_LAYERS, PARAMETERS
+from .docstrings import AGREEMENT, ATTRIBUTES, AVERAGE, DROPOUT, HIDDEN_LAYERS, PARAMETERS
 from .inputs import check_numeric, check_X
 from .parameters import set_parameters
 from .undo import undone_on_error
@@ -63,6 +63,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         - `fastbp.SoftmaxCrossEntropy` with its `label_smoothing` and `fixed_logit`: of one softmax output
           for each class, also if there are two. Not for multilabel y.
 {HIDDEN_LAYERS}
+{AVERAGE}
 
     Attributes
     ----------
@@ -94,7 +95,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
         nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
         beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, l1_ratio=0.0,
-        class_weight=None, n_threads=None, dropout=0.0, loss="log_loss", hidden_layers=None,
+        class_weight=None, n_threads=None, dropout=0.0, loss="log_loss", hidden_layers=None, average=None,
     ):  # fmt: skip
         set_parameters(locals())
 

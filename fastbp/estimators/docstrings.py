@@ -87,6 +87,13 @@ HIDDEN_LAYERS = """\
         layer are in the place of its shares of `alpha`, and divided as it is; dropout and `max_norm` are for
         stochastic solvers. Sparse X is for layers that begin with a `fastbp.Dense`."""
 
+AVERAGE = """\
+    average : EMA or SWA or None, default=None
+        An average of the parameters that a stochastic solver goes through, `fastbp.EMA` over steps or `fastbp.SWA`
+        over epochs, which the network has after each epoch and in the end: scores of early stopping and `coefs_` are
+        those of the average, `loss_curve_` is not. `partial_fit` goes on from the parameters that are learnt, and with
+        the average, unless the ones in `coefs_` were changed; with `warm_start`, `fit` goes on from `coefs_`."""
+
 ATTRIBUTES = """\
     coefs_ : list of ndarray of shape (n_in, n_out)
         Weights of each layer. They are live: what is assigned or written to them counts. With `hidden_layers`

@@ -29,7 +29,8 @@ class FittedModelMixin:
         """Make the parameters of `model` the fitted attributes."""
         weights, biases = list(model.weights), list(model.biases)
         bound = model, self._model_settings(), [*weights, *biases], model.parameters
-        vars(self).update(coefs_=weights, intercepts_=biases, _bound=bound)
+        state = model.layer_state if model.graph.states else None
+        vars(self).update(coefs_=weights, intercepts_=biases, _layer_state=state, _bound=bound)
         return model
 
     def _model_settings(self):
@@ -105,14 +106,18 @@ class FittedModelMixin:
         else:
             *hidden, n_outputs = map(len, self.intercepts_)
             n_inputs = len(self.coefs_[0])
-        return self._new_model(hidden, n_inputs, n_outputs, dtype, parameters)
+        state = vars(self).get("_layer_state")
+        return self._new_model(hidden, n_inputs, n_outputs, dtype, parameters, state)
 
-    def _new_model(self, hidden, n_inputs, n_outputs, dtype, parameters=None):
+    def _new_model(self, hidden, n_inputs, n_outputs, dtype, parameters=None, layer_state=None):
         """A network whose hidden layers `hidden` describes."""
         loss = self._fitted_loss()
         unit = "identity" if kernel_of(loss)[0] in OUTPUT_UNITS else self.out_activation_
         layers = hidden if isinstance(hidden, tuple) else self._dense_layers(hidden)
-        return Model([*layers, Dense(n_outputs, unit)], n_inputs, loss, dtype=dtype, parameters=parameters)
+        return Model(
+            [*layers, Dense(n_outputs, unit)], n_inputs, loss, dtype=dtype, parameters=parameters,
+            layer_state=layer_state,
+        )  # fmt: skip
 
     def _fitted_loss(self):
         """The network's loss, which `loss` may have been when it was trained."""
@@ -176,7 +181,10 @@ class FittedModelMixin:
         return state
 
     def __setstate__(self, state):
-        state = {"hidden_layers": None, **state}  # of version 0.1.0, which had none
+        state = {"hidden_layers": None, "average": None, **state}  # of version 0.1.0, which had neither
+        if "_best_parameters" in state:  # of version 0.1.0, whose layers had no state
+            best = state.pop("_best_parameters")
+            state["_best"] = best if best is None else (best, np.empty(0), None)
         flat, shapes = state.pop("_parameters", (None, []))
         super().__setstate__(state)
         if flat is not None:

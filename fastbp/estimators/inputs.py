@@ -81,8 +81,7 @@ def takes_sparse(mlp):
 
 @lru_cache  # scikit-learn asks in each call
 def _multiply(layers, n_inputs):
-    graph = build([*layers, Dense(1)], n_inputs)
-    return all(op.kind == "dense" for op in graph.forward if op.input == 0)
+    return build([*layers, Dense(1)], n_inputs).needs_dense_inputs is None
 
 
 def check_weight(weight, X, name="sample_weight"):

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from ..averaging import EMA, SWA
 from ..full_batch import FullBatch
 from ..layers import ACTIVATIONS, ELU, LeakyReLU
 from ..layers.layer import check_layers
@@ -43,6 +44,7 @@ CONSTRAINTS = {
     "l1_ratio": [Interval(Real, 0, 1, closed="both")],
     "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
     "hidden_layers": [list, tuple, None],
+    "average": [EMA, SWA, None],
     "n_threads": [
         Interval(Integral, 1, None, closed="left"),
         Interval(Integral, None, -1, closed="right"),
@@ -108,6 +110,10 @@ def check_parameters(mlp, incremental, *validation):
         raise ValueError(
             "learning_rate must be 'constant' if solver is an object, which brings its own, got"
             f" {mlp.learning_rate!r}."
+        )
+    if mlp.average is not None and not stochastic:
+        raise ValueError(
+            f"average must be None, it needs a stochastic solver, got {mlp.average!r} and solver={mlp.solver!r}."
         )
     ignored = not isinstance(mlp.solver, str) or isinstance(mlp.learning_rate, Schedule)
     if ignored and mlp.learning_rate_init != 0.001:

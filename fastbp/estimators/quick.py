@@ -32,6 +32,7 @@ class Quick:
         usual = (
             not mlp.early_stopping and not mlp.verbose and not model.is_random
             and getattr(mlp, "class_weight", None) is None
+            and not (mlp.average is not None and model.normalizes_batches)
         )  # fmt: skip
         return cls(mlp, model) if usual else None
 
@@ -81,6 +82,7 @@ def partial_fit(mlp, *args, **kwargs):
         undo.save_attributes(mlp)
         undo.save_length(mlp.loss_curve_)
         undo.save_attributes(mlp._optimizer)
+        undo.save_attribute(model.optimizer_state, "average")
         before = int(model.optimizer_state.t[0])
         order, (put_back, arguments) = quick.order_of(mlp, n)
         undo.actions.append((put_back, arguments))

@@ -8,7 +8,7 @@ from ..checks import check_finite
 CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
 RECORDS = (*CURVES, "best_loss_", "best_validation_score_", "_no_improvement_count")
 # Those that training goes on from.
-OPTIMIZER = ("_optimizer", "_optimizer_state", "_best_parameters")
+OPTIMIZER = ("_optimizer", "_optimizer_state", "_best")
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -49,7 +49,7 @@ def end_epoch(mlp, model, loss, held_out=None, n_samples=0):
         score = mlp._score_outputs(target, outputs, weight)
         improved = not score < mlp.best_validation_score_ + mlp.tol
         if score > mlp.best_validation_score_:
-            mlp._best_parameters = model.parameters.copy()
+            mlp._best = model.snapshot()
             mlp.best_validation_score_ = score
         mlp.validation_loss_curve_.append(validation_loss)
         mlp.validation_scores_.append(score)

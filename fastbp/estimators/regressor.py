@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from ..losses import OUTPUT_UNITS, HistogramLoss, Huber, Lp, Quantile, kernel_of, output_units, outputs_per_target
 from .base import BaseMLP
-from .docstrings import AGREEMENT, ATTRIBUTES, DROPOUT, HIDDEN_LAYERS, PARAMETERS
+from .docstrings import AGREEMENT, ATTRIBUTES, AVERAGE, DROPOUT, HIDDEN_LAYERS, PARAMETERS
 from .inputs import check_numeric
 from .parameters import set_parameters
 
@@ -34,6 +34,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         on it.
 {DROPOUT}
 {HIDDEN_LAYERS}
+{AVERAGE}
 
     Attributes
     ----------
@@ -75,7 +76,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
         nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
         beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, l1_ratio=0.0,
-        n_threads=None, dropout=0.0, hidden_layers=None,
+        n_threads=None, dropout=0.0, hidden_layers=None, average=None,
     ):  # fmt: skip
         set_parameters(locals())
 

@@ -27,13 +27,13 @@ def fit_stochastic(mlp, model, data, order, held_out, incremental, tasks, unseen
     elif "_optimizer_state" in vars(mlp):
         model.optimizer_state = OptimizerState.copy_of(vars(mlp).pop("_optimizer_state"))
     begin_curves(mlp, fresh, held_out is not None)
-    best = vars(mlp).pop("_best_parameters", None)
+    best = vars(mlp).pop("_best", None)
     best = best if incremental else None
     if held_out is not None:
         # As in scikit-learn, a warm start that never beats the best score of earlier fits keeps
         # the parameters it ends with: that score may be from other data.
         warm = not incremental and mlp.validation_scores_
-        mlp._best_parameters = model.parameters.copy() if best is None and not warm else best
+        mlp._best = model.snapshot() if best is None and not warm else best
 
     n_samples = len(order)
     if mlp.batch_size == "auto":
@@ -79,9 +79,9 @@ def fit_stochastic(mlp, model, data, order, held_out, incremental, tasks, unseen
     if losses and not np.isfinite(losses).any():  # with early stopping some may have been
         check_loss(model, losses[-1])
     if held_out is not None and (mlp.converged_ or not incremental):
-        best = vars(mlp).pop("_best_parameters")
+        best = vars(mlp).pop("_best")
         if best is not None:
-            model.parameters[:] = best
+            model.restore(best)
         if incremental:
             mlp._no_improvement_count = 0
             if not all(np.isfinite(moments).all() for moments in model.optimizer_state.arrays):
@@ -93,7 +93,7 @@ def train_epoch(mlp, model, data, order, batch_size, guarded=False):
     optimizer = mlp._optimizer
     return model.train_epoch(
         data, order, batch_size, optimizer.rule, learning_rate=optimizer.learning_rate, penalty_over_weight=True,
-        n_threads=mlp.n_threads, random_state=mlp._random_state, guarded=guarded,
+        n_threads=mlp.n_threads, random_state=mlp._random_state, guarded=guarded, average=mlp.average,
     )  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def fit_lbfgs(mlp, model, data, tasks):
         nonlocal lowest
         tasks.begin("iteration")
         model.parameters[:] = x
-        value = model.evaluate(data, gradient=gradient, n_threads=mlp.n_threads) / scale
+        value = model.evaluate(data, gradient=gradient, n_threads=mlp.n_threads, batch_statistics=True) / scale
         value += (l2 * x) @ x / 2
         total = value + l1 @ np.abs(x)
         if total < lowest[0]:
@@ -200,6 +200,7 @@ def fit_lbfgs(mlp, model, data, tasks):
         warnings.warn("Training interrupted by user.", stacklevel=USER)
         mlp.loss_, mlp.converged_ = float(lowest[0]), False
         model.parameters[:] = lowest[1]
+    model.renew_statistics(data, n_threads=mlp.n_threads)
 
 
 def _no_progress(mlp, watched="Training loss"):

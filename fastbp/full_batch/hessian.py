@@ -24,7 +24,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from ..graph.pairs import Pair, differential
-from ..graph.reference import converted, flattened, passes, split
+from ..graph.reference import Statistics, converted, flattened, passes, split
 
 # Largest network whose Hessian, a dense matrix, is formed: 200 MB in float64.
 MAX_PARAMETERS = 5000
@@ -33,19 +33,21 @@ MAX_PARAMETERS = 5000
 ROWS, ELEMENTS = 256, 2**15
 
 
-def _differentiable(graph, ops, parameters, X, targets, costs, s):
+def _differentiable(graph, ops, parameters, X, targets, costs, s, statistics):
     """Parameters as pairs, and the gradients that know their derivatives, as lists of W and b one after the other."""
     weights = [[None if a is None else Pair(a) for a in part] for part in split(graph, parameters)]
-    gradients = passes(graph, ops, weights, X, targets, costs, s)[-1]
+    gradients = passes(graph, ops, weights, X, targets, costs, s, statistics)[-1]
     return list(chain(*weights)), list(chain(*gradients))
 
 
-def hessian_products(graph, ops, parameters, X, targets, costs, sample_weight=None):
+def hessian_products(
+    graph, ops, parameters, X, targets, costs, sample_weight=None, layer_state=None, batch_statistics=False
+):  # fmt: skip
     """The Hessian as a linear map; the passes that all products share are made once.
 
     Parameters
     ----------
-    graph, ops, parameters, X, targets, costs, sample_weight
+    graph, ops, parameters, X, targets, costs, sample_weight, layer_state, batch_statistics
         As of `fastbp.graph.reference.run`. The parameters must not change while the map is in use.
 
     Returns
@@ -53,13 +55,16 @@ def hessian_products(graph, ops, parameters, X, targets, costs, sample_weight=No
     product : callable
         From a flat array to a flat array, in the dtype of the parameters.
     """
-    rows = converted(parameters.dtype, X, targets, sample_weight)
-    variables, gradients = _differentiable(graph, ops, parameters, rows[0], rows[1], costs, rows[2])
+    X, targets, s = converted(parameters.dtype, X, targets, sample_weight)
+    statistics = Statistics.of(graph, parameters.dtype, layer_state, s if batch_statistics else None)
+    variables, gradients = _differentiable(graph, ops, parameters, X, targets, costs, s, statistics)
     along = differential(gradients, variables)
     return lambda v: flattened(graph, along(list(chain(*split(graph, v)))), dtype=parameters.dtype)
 
 
-def hessian(graph, ops, parameters, X, targets, costs, sample_weight=None):
+def hessian(
+    graph, ops, parameters, X, targets, costs, sample_weight=None, layer_state=None, batch_statistics=False
+):  # fmt: skip
     """The Hessian itself, from its products with unit vectors, many at once.
 
     Those that belong to one of the graph's weights change nothing that comes before their use, and of the gradients
@@ -67,7 +72,7 @@ def hessian(graph, ops, parameters, X, targets, costs, sample_weight=None):
 
     Parameters
     ----------
-    graph, ops, parameters, X, targets, costs, sample_weight
+    graph, ops, parameters, X, targets, costs, sample_weight, layer_state, batch_statistics
         As in `hessian_products`.
 
     Returns
@@ -76,10 +81,12 @@ def hessian(graph, ops, parameters, X, targets, costs, sample_weight=None):
     """
     X, targets, s = converted(parameters.dtype, X, targets, sample_weight)
     H = np.zeros((parameters.size, parameters.size))  # sums over parts in double
+    statistics = Statistics.of(graph, parameters.dtype, layer_state, s if batch_statistics else None)
+    n_rows = len(s) if batch_statistics else ROWS  # each row has to do with all
     widest = max(value.n for value in graph.values[1:])
-    for part in (slice(i, i + ROWS) for i in range(0, len(s), ROWS)):
+    for part in (slice(i, i + n_rows) for i in range(0, len(s), n_rows)):
         x = X[part].toarray() if issparse(X) else X[part]
-        rows = x, [y[part] for y in targets], costs, s[part]
+        rows = x, [y[part] for y in targets], costs, s[part], statistics
         variables, gradients = _differentiable(graph, ops, parameters, *rows)
         n = max(1, ELEMENTS // (len(x) * widest))
         for i, w in enumerate(graph.weights):

@@ -18,6 +18,8 @@ class Objective:
     model : Model
     rows : Rows
     n_threads : int or None
+    batch_statistics : bool, default=False
+        Whether batch normalisation takes those of the rows, or its own.
 
     Attributes
     ----------
@@ -27,16 +29,24 @@ class Objective:
         Strength of the penalties on each parameter.
     """
 
-    def __init__(self, model, rows, n_threads=None):
+    def __init__(self, model, rows, n_threads=None, batch_statistics=False):
         self.model, self.rows, self.data, self.n_threads = model, rows, rows.data(), n_threads
+        self.batch_statistics = batch_statistics and model.normalizes_batches
         self.parameters = model.parameters
         self.l1, self.l2 = model.flat_penalties()
 
     def value_and_gradient(self, l1=True):
-        """Penalized cost and its flat gradient; without `l1`, those of the differentiable part."""
+        """Penalized cost and its flat gradient; without `l1`, those of the differentiable part. Masked parameters,
+        which rounding may have made something else, become 0."""
+        self.model.apply_masks(self.parameters)
         gradient = np.empty_like(self.parameters)
-        value = self.model.evaluate(self.data, None, gradient, self.n_threads)
+        value = self.model.evaluate(self.data, None, gradient, self.n_threads, self.batch_statistics)
         return self.model.penalize(value, gradient, l1)
+
+    def renew_statistics(self):
+        """Give the model's batch normalisation those of the rows, if that is what it is trained with."""
+        if self.batch_statistics:
+            self.model.renew_statistics(self.data, n_threads=self.n_threads)
 
     def hessian(self, penalty=True):
         """The Hessian at the present parameters."""
@@ -51,6 +61,8 @@ class Objective:
                 H[b, b] += strength
                 H[a, b] -= strength
                 H[b, a] -= strength
+        self.model.apply_masks(H)
+        self.model.apply_masks(H.T)
         return H
 
     def hessian_product(self, penalty=True):
@@ -59,12 +71,14 @@ class Objective:
             product = hessian_products(*self._arguments(self.parameters.copy()))
 
         def flat_product(v):
-            v = np.asarray(v, self.parameters.dtype)
+            v = np.array(v, self.parameters.dtype)
+            self.model.apply_masks(v)
             with threads.team(1, True), np.errstate(all="ignore"):
                 Hv = product(v)
                 if penalty:
                     Hv += (self.l2 * v).astype(v.dtype)
                     self.model.add_ties(v, Hv)
+                self.model.apply_masks(Hv)
                 return Hv
 
         return flat_product
@@ -79,7 +93,8 @@ class Objective:
             for output, its, indices in zip(outputs, y, labels, strict=True)
         ]
         costs = [output.cost for output in outputs]
-        return graph, backward_of(graph), parameters, X, targets, costs, sample_weight
+        of_norm = self.model.layer_state, self.batch_statistics
+        return graph, backward_of(graph), parameters, X, targets, costs, sample_weight, *of_norm
 
     @cached_property
     def _rows_of_our_own(self):

@@ -42,8 +42,10 @@ class FullBatch(Settings):
         """Minimize; whatever ends it, the parameters are those after the last whole iteration."""
         with Undo() as undo:
             undo.save_values(objective.parameters)
+            undo.save_values(objective.model.layer_state)
 
             def end_iteration(cost):
+                objective.renew_statistics()
                 undo.renew_values()
                 stop = end_epoch(cost)
                 undo.renew_values()  # a callback may have changed them

@@ -56,6 +56,29 @@ def _gated(z, u, first, second):
     return s + z * slope * first, 2 * slope * first + z * (bend * first**2 + slope * second)
 
 
+def _mish(z):
+    """``tanh(s)`` and ``1 / cosh(s)``, with ``s = ln(1 + exp(z))``, from ``t = exp(-|z|)``, which does not overflow."""
+    t, above = np.exp(-abs(z)), z > 0
+    divisor = np.where(above, 1 + 2 * t + 2 * t * t, t * t + 2 * t + 2)
+    return np.where(above, 1 + 2 * t, t * (t + 2)) / divisor, 2 * (1 + t) * np.where(above, t, 1) / divisor
+
+
+def _mish_slope(z):
+    z = z.clip(-1000, 1000)
+    w, q = _mish(z)
+    return w + z * (q * q * expit(z))
+
+
+def _mish_bend(z):
+    z = z.clip(-1000, 1000)
+    (w, q), s = _mish(z), expit(z)
+    return q * q * s * (2 + z * (expit(-z) - 2 * w * s))
+
+
+def _hard_sigmoid(z):
+    return np.clip(z + 3, 0, 6) / 6
+
+
 # Unit with parameter p: f(z), and f' and f'' from z and a = f(z).
 UNITS = {
     "identity": (lambda z, p: z, lambda z, a, p: np.ones_like(a), _zeros),
@@ -81,6 +104,22 @@ UNITS = {
     ),
     "silu": (
         lambda z, p: _gate(z, z), lambda z, a, p: _gated(z, z, 1, 0)[0], lambda z, a, p: _gated(z, z, 1, 0)[1]
+    ),
+    "mish": (
+        lambda z, p: np.where(z == -np.inf, 0, z * _mish(z)[0]), lambda z, a, p: _mish_slope(z),
+        lambda z, a, p: _mish_bend(z),
+    ),
+    "relu2": (
+        lambda z, p: np.maximum(z, 0) ** 2, lambda z, a, p: 2 * np.maximum(z, 0),
+        lambda z, a, p: np.where(z > 0, 2, 0).astype(a.dtype),
+    ),
+    "hard_sigmoid": (
+        lambda z, p: _hard_sigmoid(z), lambda z, a, p: np.where((a == 0) | (a == 1), 0, 1 / 6).astype(a.dtype), _zeros
+    ),
+    "hard_swish": (
+        lambda z, p: np.where(z < -3, 0, z) * _hard_sigmoid(z),
+        lambda z, a, p: np.where(z <= -3, 0, np.where(z >= 3, 1, (2 * z + 3) / 6)),
+        lambda z, a, p: np.where(abs(z) < 3, 1 / 3, 0).astype(a.dtype),
     ),
     "rbf": (lambda z, p: np.exp(z), lambda z, a, p: a, lambda z, a, p: a),
 }  # fmt: skip

@@ -3,8 +3,6 @@
 from collections import Counter
 from dataclasses import replace
 
-from .graph import Graph
-
 
 def fused(graph):
     """The same with each ``move, unit`` merged into the value that is moved, where that gives the same numbers.
@@ -27,7 +25,7 @@ def fused(graph):
     steps = [op for op in graph.forward if op.kind != "unit"]
     reads = Counter(op.input for op in steps) + Counter(graph.outputs.values())
     writes = Counter(op.output for op in steps)
-    new = Graph(graph.n_inputs, weights=graph.weights, places=graph.places, shared=graph.shared)
+    new = graph.without_values()
     number, merged = {0: 0}, set()  # of values there in the new graph, and those that have no op there
     for op in graph.forward:
         value = graph.values[op.output]
@@ -45,6 +43,7 @@ def fused(graph):
                 continue
         if op.output not in number:
             number[op.output] = new.value(value.name, value.n)
+            new.values[-1] = replace(new.values[-1], section=value.section)
         new.forward.append(replace(op, input=h, output=number[op.output]))
     new.outputs = {name: number[value] for name, value in graph.outputs.items()}
     return new
@@ -54,6 +53,7 @@ def _joint_tail(first, second):
     """The first value with the tail of the second after its own; None where one tail can't be both."""
     if first.dropout or first.n != second.n:
         return None
+    first = replace(first, section=first.section if first.section == second.section else -1)
     if first.unit == "identity":
         return replace(first, unit=second.unit, parameter=second.parameter, dropout=second.dropout)
     if second.unit == "identity":

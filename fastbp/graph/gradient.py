@@ -6,11 +6,17 @@ if a later consumer of the input has written it: the order of the program is the
     ``dense``        ``dC/dH = dC/dZ W^T``
     ``transposed``   ``dC/dH = dC/dZ W``
     ``rbf``          ``dC/dH = S W^T - H * (sums of the rows of S)``, ``S = 2 beta * dC/dZ``
+    ``scale``        ``dC/dH = dC/dZ * w``
+    ``prelu``        ``dC/dH = dC/dZ`` where ``H > 0``, else ``dC/dZ * w``
+    ``batch_norm``   ``dC/dH = (D - s (sum of D + Z * sum of D * Z)) / deviation``, ``D = dC/dZ``, sums of the rows and
+                     s their shares of the batch; with statistics of the layer's own, ``D / deviation``
+    ``group_norm``   ``dC/dH = (D - mean of D - Z * mean of D * Z) / deviation``, means of a row's groups
     ``move, add``    ``dC/dH[:, source:][:, :n] = dC/dZ[:, column:][:, :n]``, and 0 elsewhere
     ``unit``         ``dC/dZ = dC/dA * mask * f'(Z)``, in place
 
 X that ``embed`` reads has none. The gradients of weights are taken at the end from all their uses in the order of the
-program: ``dC/dW = H^T dC/dZ``, of a transposed use ``dC/dZ^T H``; to row k of a table ``embed`` adds the rows of
+program: ``dC/dW = H^T dC/dZ``, of a transposed use ``dC/dZ^T H``, of a scale the sums of the columns of ``H * dC/dZ``,
+of PReLU's slopes those of ``min(0, H) * dC/dZ``; to row k of a table ``embed`` adds the rows of
 ``dC/dZ[:, column:][:, :n_out]`` that have k in x.
 """
 
@@ -20,8 +26,9 @@ from .graph import Op
 
 # the ops of gradients, by those of the forward program
 RULES = {
-    "dense": "dense_back", "transposed": "transposed_back", "rbf": "rbf_back", "move": "move_back", "add": "move_back",
-    "unit": "unit_back",
+    "dense": "dense_back", "transposed": "transposed_back", "rbf": "rbf_back", "scale": "scale_back",
+    "prelu": "prelu_back", "batch_norm": "batch_norm_back", "group_norm": "group_norm_back",
+    "move": "move_back", "add": "move_back", "unit": "unit_back",
 }  # fmt: skip
 
 
@@ -39,8 +46,7 @@ def backward_of(graph, inputs=False):
         if op.kind == "unit":
             ops.append(Op("unit_back", op.output, op.output, op.weights))
         elif op.kind in RULES and (op.input or inputs):
-            ops.append(
-                replace(op, kind=RULES[op.kind], input=op.output, output=op.input, accumulate=op.input in written)
-            )
+            back = replace(op, kind=RULES[op.kind], input=op.output, output=op.input, accumulate=op.input in written)
+            ops.append(back)
             written.add(op.input)
     return ops

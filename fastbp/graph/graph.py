@@ -5,6 +5,10 @@ Layers write ops, one after the other, each of which makes a value from one that
     ``dense``        ``Z = H W + b``
     ``transposed``   ``Z = H W^T + b``
     ``rbf``          ``a_j = exp(-beta_j |h - w_j|^2)``, ``beta = exp(b)``
+    ``scale``        ``Z = H * w + b``, w and b for each column
+    ``prelu``        ``Z = max(0, H) + w * min(0, H)``
+    ``batch_norm``   ``Z = (H - mean) / sqrt(variance + epsilon)``, of columns, over the rows of a batch
+    ``group_norm``   the same of each row by itself, over the columns of a group of them
     ``embed``        ``Z[:, column:][:, :n_out] = W[x]``, x being column `source` of X, integers
     ``move``         ``Z[:, column:][:, :n] = H[:, source:][:, :n]``
     ``add``          ``Z[:, column:][:, :n] += H[:, source:][:, :n]``
@@ -17,6 +21,8 @@ Every value has one ``unit``, after the last op that writes to it: the rows of Z
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 N_MAX = 2**31 - 1  # columns of a value, as BLAS counts them
 
 
@@ -26,8 +32,8 @@ class Weights:
 
     What parameters start from and what pulls at them their role says:
 
-    - "weight": W of a product, or a table. It starts by its layer's initializer or the network's, and b with it; it
-      alone has penalties, weight decay and max-norm.
+    - "weight": W of a product, or a table. It starts by its layer's initializer or the network's, times `start`, and b
+      by that initializer; it alone has penalties, weight decay and max-norm.
     - "bias": b, unless W is a "centre". Alone, with ``n_in = 0``, it starts from 0.
     - "scale": W that multiplies single features, ``n_in = 1``. It starts from `start`, b from 0.
     - "centre": those of radial basis functions, and b, the logarithms of beta. Both are drawn.
@@ -40,6 +46,8 @@ class Weights:
     has_bias: bool
     offset: int  # of W in the flat vector; b follows it
     start: float = 1.0
+    fans: tuple | None = None  # that an initializer counts; None: n_in and n_out
+    mask: object = None  # FrozenArray (n_in, n_out): the weights that there are, others are 0; None: all
 
     @property
     def size(self):
@@ -62,6 +70,17 @@ class Value:
     parameter: float = 0.0  # of the unit
     dropout: float = 0.0
     stream: int = 0  # of random words, for dropout
+    section: int = -1  # of values that are not kept for the pass back, but made again; -1: it is kept
+
+
+@dataclass(frozen=True)
+class State:
+    """What a layer keeps and does not learn: `n` elements of a network's flat vector of layers' state."""
+
+    name: str  # begins with that of the layer
+    n: int
+    initial: object  # a number, or an array of n
+    offset: int
 
 
 @dataclass(frozen=True)
@@ -77,6 +96,10 @@ class Op:
     source: int = 0  # of H, from which on it reads
     n: int = 0  # columns of H that it reads; 0: all of them, as products do
     accumulate: bool = False  # of gradients: add to what is there
+    state: int = -1  # of batch_norm: number of its mean in `Graph.states`, that of the variance being the next
+    epsilon: float = 0.0
+    momentum: float = 0.0  # with which mean and variance follow those of batches in training; 0: they stay as they are
+    n_groups: int = 1  # of group_norm
 
 
 @dataclass
@@ -94,6 +117,8 @@ class Graph:
         Numbers of the values that are the network's outputs, by name; None is the name of a single one.
     shared : dict
         Layers that have one set of weights for all their places, by name.
+    states : list of State
+        What layers keep, each place of a shared one for itself.
     """
 
     n_inputs: int
@@ -103,17 +128,58 @@ class Graph:
     places: list = field(default_factory=list)
     outputs: dict = field(default_factory=dict)
     shared: dict = field(default_factory=dict)
+    states: list = field(default_factory=list)
 
     def __post_init__(self):
         self.values.append(Value("X", self.n_inputs))
         self._shared_weights = {}  # numbers of weights, by the name of what is shared and a count within it
         self._scopes = []  # names of what is shared that is being built, with that count
         self._n_streams = 0
+        self._section, self._n_sections = -1, 0  # of what is being built, and of all so far
 
     @property
     def n_parameters(self):
         """Length of the flat vector of parameters."""
         return self.weights[-1].offset + self.weights[-1].size if self.weights else 0
+
+    @property
+    def n_state(self):
+        """Length of the flat vector of layers' state."""
+        return self.states[-1].offset + self.states[-1].n if self.states else 0
+
+    def initial_state(self, dtype):
+        """What the layers' state begins with, a flat array."""
+        flat = np.empty(self.n_state, dtype)
+        for state, view in zip(self.states, self.state_views(flat).values(), strict=True):
+            view[:] = state.initial
+        return flat
+
+    def state_views(self, flat):
+        """The states of layers by their names, as views of a flat array."""
+        return {state.name: flat[state.offset : state.offset + state.n] for state in self.states}
+
+    def without_values(self):
+        """Another graph with the same weights and states, for other values and ops."""
+        return Graph(self.n_inputs, weights=self.weights, places=self.places, shared=self.shared, states=self.states)
+
+    @property
+    def standardizing(self):
+        """Ops that normalise X by what is learnt from it once."""
+        return [op for op in self.forward if op.kind == "batch_norm" and op.momentum == 0]
+
+    @property
+    def needs_dense_inputs(self):
+        """Number of a value that takes X otherwise than by a product with weights, or None.
+
+        It is the same where X is only standardised before: the core does that to its nonzeros.
+        """
+        readers = [op for op in self.forward if op.input == 0]
+        if len(readers) == 1 and readers[0] in self.standardizing:
+            z = readers[0].output
+            read = [op for op in self.forward if op.input == z and op.kind != "unit"]
+            if z not in self.outputs.values() and all(op.kind == "dense" for op in read):
+                return None
+        return next((op.output for op in readers if op.kind != "dense"), None)
 
     # ---- for layers -------------------------------------------------------------------------------------------------
 
@@ -121,8 +187,19 @@ class Graph:
         """A new value, for ops to write to; `finish` is to follow."""
         if n > N_MAX:
             raise ValueError(f"layers: {name} must have at most {N_MAX} units, got {n}")
-        self.values.append(Value(name, n))
+        self.values.append(Value(name, n, section=self._section))
         return len(self.values) - 1
+
+    def recomputed(self, build):
+        """The value that `build()` makes; others on the way to it are not kept for the pass back, but made again."""
+        outer = self._section
+        if outer < 0:
+            self._section = self._n_sections
+            self._n_sections += 1
+        h = build()
+        self._section = outer
+        self.values[h] = replace(self.values[h], section=outer)
+        return h
 
     def finish(self, value, unit="identity", parameter=0.0, dropout=0.0, weights=-1):
         """Apply a unit to what ops have written; returns the value."""
@@ -159,8 +236,10 @@ class Graph:
         yield
         self._scopes.pop()
 
-    def new_weights(self, name, layer, n_in, n_out, has_bias=True, role="weight", start=1.0):
+    def new_weights(self, name, layer, n_in, n_out, has_bias=True, role="weight", **others):
         """Number of new weights for a layer; within `sharing`, of those that its other places have.
+
+        `others` are further attributes of `Weights`.
 
         Raises
         ------
@@ -173,7 +252,7 @@ class Graph:
             key, scope[1] = tuple(scope), scope[1] + 1
             number = self._shared_weights.setdefault(key, number)
         if number == len(self.weights):
-            self.weights.append(Weights(layer, role, n_in, n_out, has_bias, self.n_parameters, start))
+            self.weights.append(Weights(layer, role, n_in, n_out, has_bias, self.n_parameters, **others))
         elif (there := self.weights[number]).n_in != n_in or there.n_out != n_out:
             raise ValueError(
                 f"layers: {name} is shared, and must have weights of the shape that it has elsewhere, "
@@ -181,12 +260,17 @@ class Graph:
             )
         return number
 
-    def dense(self, name, h, layer, n_out, has_bias=True, role="weight"):
+    def new_state(self, name, n, initial=0.0):
+        """Number of a new state of `n` elements, which begins as `initial`, a number or an array."""
+        self.states.append(State(name, n, initial, self.n_state))
+        return len(self.states) - 1
+
+    def dense(self, name, h, layer, n_out, has_bias=True, role="weight", **others):
         """Value of ``H W + b``, or for "centre" of radial basis functions, with new weights, and their number.
 
         `finish` is to follow.
         """
-        number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, role)
+        number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, role, **others)
         z = self.value(name, n_out)
         bias = number if has_bias else -1
         self.forward.append(Op("rbf" if role == "centre" else "dense", h, z, number, bias))
@@ -205,6 +289,43 @@ class Graph:
         z = self.value(name, w.n_in)
         self.forward.append(Op("transposed", h, z, number, bias))
         self.places.append((number, bias, True))
+        return z
+
+    def scale(self, name, h, layer, has_bias=True, start=1.0, kind="scale"):
+        """Value of ``H * w + b``, or as "prelu" has it, with new weights, w starting from `start`.
+
+        `finish` is to follow.
+        """
+        n = self.values[h].n
+        number = self.new_weights(name, layer, 1, n, has_bias, "scale", start=start)
+        z = self.value(name, n)
+        bias = number if has_bias else -1
+        self.forward.append(Op(kind, h, z, number, bias))
+        self.places.append((number, bias, False))
+        return z
+
+    def batch_norm(self, name, h, layer_name, epsilon, momentum):
+        """Value of columns normalised by statistics of their own, a layer's state; `finish` is to follow.
+
+        Where momentum is not 0, training takes those of each batch, and the state follows them with it.
+        """
+        n = self.values[h].n
+        state = self.new_state(f"{layer_name}.mean", n)
+        self.new_state(f"{layer_name}.variance", n, 1.0)
+        z = self.value(name, n)
+        self.forward.append(Op("batch_norm", h, z, state=state, epsilon=epsilon, momentum=momentum))
+        return z
+
+    def standardize(self, name):
+        """Value of X normalised by a layer's state, which is "n_samples" too; `finish` is to follow."""
+        z = self.batch_norm(name, 0, name, epsilon=0.0, momentum=0.0)
+        self.new_state(f"{name}.n_samples", 1)
+        return z
+
+    def group_norm(self, name, h, n_groups, epsilon):
+        """Value of rows normalised by themselves, in groups of columns; `finish` is to follow."""
+        z = self.value(name, self.values[h].n)
+        self.forward.append(Op("group_norm", h, z, epsilon=epsilon, n_groups=n_groups))
         return z
 
     def embed(self, name, h, z, layer, n_rows, dim, source, column):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from .gradient import backward_of
+from .sections import sections_of
 
 
 @dataclass(frozen=True)
@@ -11,19 +12,25 @@ class Program:
 
     Attributes
     ----------
-    values : list of tuple (n, unit, parameter, dropout, stream, buffer, learns)
+    values : list of tuple (n, unit, parameter, dropout, stream, buffer, learns, section)
         Values with the same buffer are never needed at once in a pass forward. Gradients of those that learn are needed
-        for some weights' gradients.
+        for some weights' gradients. Those of sections are made again on the way back.
+    n_sections : int
     weights : list of tuple (role, n_in, n_out, has_bias, max_norm, offset)
-    forward, backward : list of tuple (kind, input, output, weights, bias, column, source, n, accumulate)
-        The gradient of X is among those backward.
+    n_state : int
+        Length of the flat vector of layers' state.
+    forward, backward : list of tuple (kind, input, output, weights, bias, column, source, n, accumulate, state,
+    epsilon, momentum, n_groups)
+        The gradient of X is among those backward. `state` is a place in that vector, -1 for none.
     outputs : list of int
     costs : list of tuple (loss, parameter, levels, fixed_logit, weight)
         Of each output, as `kernel_of` in losses.py gives them, and the factor of its loss.
     """
 
     values: list
+    n_sections: int
     weights: list
+    n_state: int
     forward: list
     backward: list
     outputs: list
@@ -42,22 +49,26 @@ def program_of(graph, costs):
     -------
     program : Program
     """
-    buffers, learning = _buffers(graph), _learning(graph)
+    buffers, learning, sections = _buffers(graph), _learning(graph), sections_of(graph)
     return Program(
         [
-            (v.n, v.unit, v.parameter, v.dropout, v.stream, buffers[i], i in learning)
+            (v.n, v.unit, v.parameter, v.dropout, v.stream, buffers[i], i in learning, sections[i])
             for i, v in enumerate(graph.values)
         ],
+        max(sections) + 1,
         [(w.role, w.n_in, w.n_out, w.has_bias, w.max_norm, w.offset) for w in graph.weights],
-        [_row(op) for op in graph.forward],
-        [_row(op) for op in backward_of(graph, inputs=True)],
+        graph.n_state,
+        [_row(graph, op) for op in graph.forward],
+        [_row(graph, op) for op in backward_of(graph, inputs=True)],
         list(graph.outputs.values()),
         costs,
     )
 
 
-def _row(op):
-    return op.kind, op.input, op.output, op.weights, op.bias, op.column, op.source, op.n, op.accumulate
+def _row(graph, op):
+    state = graph.states[op.state].offset if op.state >= 0 else -1
+    operands = op.kind, op.input, op.output, op.weights, op.bias, op.column, op.source, op.n, op.accumulate
+    return *operands, state, op.epsilon, op.momentum, op.n_groups
 
 
 def _learning(graph):

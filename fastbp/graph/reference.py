@@ -6,8 +6,10 @@ state themselves, of units, losses and radial basis functions, are those that ne
 """
 
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import diags_array, issparse
 from scipy.special import softmax
 
 from .formulas import LOSSES, OUTPUT_UNITS, UNITS, bounded, most, weighted
@@ -82,6 +84,36 @@ def _rbf_gradient(D, H, Z, W, b):
     return product_over_rows(H, S) - W * column_sums(S), column_sums(D * Z)
 
 
+def _scale(H, W, b):
+    return H * W if b is None else H * W + b
+
+
+def _scale_back(D, H, W, b):
+    return D * W
+
+
+def _scale_gradient(D, H, Z, W, b):
+    return column_sums(D * H), column_sums(D)
+
+
+def _negative(H):
+    """``min(0, H)``"""
+    return elementwise(lambda h: np.minimum(h, 0), lambda h: (h <= 0).astype(h.dtype), H)
+
+
+def _prelu(H, W, b):
+    return elementwise(lambda h: np.maximum(h, 0), lambda h: (h > 0).astype(h.dtype), H) + _negative(H) * W
+
+
+def _prelu_back(D, H, W, b):
+    above = (value(H) > 0).astype(value(H).dtype)
+    return D * (above + (1 - above) * W)
+
+
+def _prelu_gradient(D, H, Z, W, b):
+    return column_sums(D * _negative(H)), None
+
+
 def _embed(H, W, b):
     """Rows of W, whose numbers are in the one column of H."""
     x = H[:, 0].astype(np.intp)
@@ -99,11 +131,77 @@ def _embed_gradient(D, H, Z, W, b):
     return linear(sums, D[:, :n]), None
 
 
-FORWARD = {"dense": _dense, "transposed": _transposed, "rbf": _rbf, "embed": _embed}
-BACKWARD = {"dense_back": _dense_back, "transposed_back": _transposed_back, "rbf_back": _rbf_back}
-GRADIENTS = {
-    "dense": _dense_gradient, "transposed": _transposed_gradient, "rbf": _rbf_gradient, "embed": _embed_gradient
+FORWARD = {"dense": _dense, "transposed": _transposed, "rbf": _rbf, "scale": _scale, "prelu": _prelu, "embed": _embed}
+BACKWARD = {
+    "dense_back": _dense_back, "transposed_back": _transposed_back, "rbf_back": _rbf_back, "scale_back": _scale_back,
+    "prelu_back": _prelu_back,
 }  # fmt: skip
+GRADIENTS = {
+    "dense": _dense_gradient, "transposed": _transposed_gradient, "rbf": _rbf_gradient, "scale": _scale_gradient,
+    "prelu": _prelu_gradient, "embed": _embed_gradient,
+}  # fmt: skip
+
+# ---- normalisation --------------------------------------------------------------------------------------------------
+
+
+def _inverse_deviation(variance, epsilon):
+    return elementwise(lambda v: (v + epsilon) ** -0.5, lambda v: -0.5 * (v + epsilon) ** -1.5, variance)
+
+
+def column_statistics(H, s):
+    """Mean and variance of the columns of rows weighted by s, ``(1, n)``; rows without weight are left out."""
+    s, H = s[s[:, 0] > 0], _rows_with_weight(H, s)
+    mean = column_sums(H * s)
+    E = H - mean
+    return mean, column_sums(E * E * s)
+
+
+def _rows_with_weight(H, s):
+    return H if (s > 0).all() else linear(lambda a: a[..., s[:, 0] > 0, :], H)
+
+
+def batch_norm(H, mean, variance, epsilon):
+    """``Z = (H - mean) / deviation``; of CSR the mean is 0."""
+    if issparse(H):
+        return H @ diags_array(_inverse_deviation(variance, epsilon).ravel())
+    return (H - mean) * _inverse_deviation(variance, epsilon)
+
+
+def batch_norm_back(D, H, mean, variance, epsilon, s):
+    """``dC/dH``; s is None where mean and variance have nothing to do with H."""
+    inverse = _inverse_deviation(variance, epsilon)
+    if s is None:
+        return D * inverse
+    Z = (H - mean) * inverse
+    return (D - (column_sums(D) + Z * column_sums(D * Z)) * s) * inverse
+
+
+def _group_means(X, n_groups):
+    """The means of groups of columns, each in the place of its group's elements."""
+
+    def f(a):
+        means = a.reshape(*a.shape[:-1], n_groups, -1).mean(axis=-1, keepdims=True)
+        return np.broadcast_to(means, (*means.shape[:-1], a.shape[-1] // n_groups)).reshape(a.shape)
+
+    return linear(f, X)
+
+
+def _group_normed(H, n_groups, epsilon):
+    E = H - _group_means(H, n_groups)
+    inverse = _inverse_deviation(_group_means(E * E, n_groups), epsilon)
+    return E * inverse, inverse
+
+
+def group_norm(H, n_groups, epsilon):
+    """``Z = (H - mean) / deviation``, of each group of columns of a row."""
+    return _group_normed(H, n_groups, epsilon)[0]
+
+
+def group_norm_back(D, H, n_groups, epsilon):
+    """``dC/dH = (D - mean of D - Z * mean of D * Z) / deviation``"""
+    Z, inverse = _group_normed(H, n_groups, epsilon)
+    return (D - _group_means(D, n_groups) - Z * _group_means(D * Z, n_groups)) * inverse
+
 
 # ---- units and losses -----------------------------------------------------------------------------------------------
 
@@ -178,10 +276,35 @@ def flattened(graph, arrays, axes=(), dtype=np.float64):
     return flat
 
 
-def forward(graph, weights, X):
+class Statistics(NamedTuple):
+    """What batch normalisation takes: statistics that layers keep, or, if `s` is there, those of the batch."""
+
+    layer_state: np.ndarray
+    s: np.ndarray | None = None  # weights of samples, (n_samples, 1), whose sum is 1
+
+    @classmethod
+    def of(cls, graph, dtype, layer_state=None, s=None):
+        """Of a graph, in a dtype; `layer_state` None is what layers begin with."""
+        state = graph.initial_state(dtype) if layer_state is None else layer_state.astype(dtype)
+        return cls(state, s)
+
+    def weights(self, op):
+        """Weights of samples, if the op takes statistics of the batch: one row has none."""
+        return self.s if op.momentum and self.s is not None and np.count_nonzero(self.s) > 1 else None
+
+    def arguments(self, graph, op, H):
+        """Mean, variance and epsilon."""
+        if self.weights(op) is not None:
+            return *column_statistics(H, self.s), op.epsilon
+        offset, n = graph.states[op.state].offset, graph.values[op.output].n
+        return *self.layer_state[offset : offset + 2 * n].reshape(2, 1, n), op.epsilon
+
+
+def forward(graph, weights, X, statistics=None):
     """The values of a program, two dicts: Z, before their units, and A. Nothing is dropped.
 
-    `weights` are as of `split`, arrays or pairs; X is an array or a CSR matrix.
+    `weights` are as of `split`, arrays or pairs; X is an array or a CSR matrix; `statistics`, a `Statistics`, may be
+    None where the graph has no batch normalisation.
     """
     Z, A = {}, {0: X}
     for op in graph.forward:
@@ -192,13 +315,17 @@ def forward(graph, weights, X):
         z = _read(A[op.input], op)
         if op.kind in FORWARD:
             z = FORWARD[op.kind](z, *_operands(weights, op))
+        elif op.kind == "batch_norm":
+            z = batch_norm(z, *statistics.arguments(graph, op, z))
+        elif op.kind == "group_norm":
+            z = group_norm(z, op.n_groups, op.epsilon)
         if op.n:  # "move" finds nothing in its columns that "add" would not add to
             z = placed(z, op.column, to.n)
         Z[op.output] = Z[op.output] + z if op.output in Z else z
     return Z, A
 
 
-def backward(graph, ops, weights, Z, A, E):
+def backward(graph, ops, weights, Z, A, E, statistics=None):
     """``dC/dZ`` of the values, a dict, by backward ops, from E, ``dC/dA`` of the outputs; those that there are."""
     G = dict(E)
     for op in ops:
@@ -208,6 +335,11 @@ def backward(graph, ops, weights, Z, A, E):
             continue
         if op.kind in BACKWARD:
             g = BACKWARD[op.kind](g, A[op.output], *_operands(weights, op))
+        elif op.kind == "batch_norm_back":
+            H = A[op.output]
+            g = batch_norm_back(g, H, *statistics.arguments(graph, op, H), statistics.weights(op))
+        elif op.kind == "group_norm_back":
+            g = group_norm_back(g, A[op.output], op.n_groups, op.epsilon)
         else:
             g = placed(g[:, op.column : op.column + op.n], op.source, to.n)
         G[op.output] = G[op.output] + g if op.accumulate else g
@@ -237,15 +369,15 @@ def _operands(weights, op):
     return weights[op.weights][0], weights[op.bias][1] if op.bias >= 0 else None
 
 
-def passes(graph, ops, weights, X, targets, costs, s):
+def passes(graph, ops, weights, X, targets, costs, s, statistics=None):
     """Forward and backward, of what `converted` returns: outputs, ``dC/dZ`` of all values, and `gradients`."""
-    Z, A = forward(graph, weights, X)
+    Z, A = forward(graph, weights, X, statistics)
     outputs = [A[number] for number in graph.outputs.values()]
     E = {
         number: loss_back(cost, a, y, cost[4] * s)
         for number, a, y, cost in zip(graph.outputs.values(), outputs, targets, costs, strict=True)
     }
-    G = backward(graph, ops, weights, Z, A, E)
+    G = backward(graph, ops, weights, Z, A, E, statistics)
     return outputs, G, gradients(graph, weights, Z, A, G)
 
 
@@ -257,7 +389,9 @@ def converted(dtype, X, targets, sample_weight=None):
     return X, [y.reshape(n, -1) for y in targets], s[:, None]
 
 
-def run(graph, ops, parameters, X, targets, costs, sample_weight=None):
+def run(
+    graph, ops, parameters, X, targets, costs, sample_weight=None, layer_state=None, batch_statistics=False
+):  # fmt: skip
     """A network's outputs, its cost, and the gradient of that, in the dtype of its parameters.
 
     Parameters
@@ -272,6 +406,10 @@ def run(graph, ops, parameters, X, targets, costs, sample_weight=None):
     costs : list of tuple (kernel, parameter, levels, fixed_logit, weight)
         For each output, what `kernel_of` returns for its loss, and its weight in the sum.
     sample_weight : ndarray of shape (n_samples,), default=None
+    layer_state : ndarray of shape (n_state,), default=None
+        None: what layers begin with.
+    batch_statistics : bool, default=False
+        Whether batch normalisation takes statistics of these rows, as in training, or those of the state.
 
     Returns
     -------
@@ -281,7 +419,8 @@ def run(graph, ops, parameters, X, targets, costs, sample_weight=None):
     gradient : ndarray of shape (n_parameters,)
     """
     X, targets, s = converted(parameters.dtype, X, targets, sample_weight)
-    outputs, _, parts = passes(graph, ops, split(graph, parameters), X, targets, costs, s)
+    statistics = Statistics.of(graph, parameters.dtype, layer_state, s if batch_statistics else None)
+    outputs, _, parts = passes(graph, ops, split(graph, parameters), X, targets, costs, s, statistics)
     cost = sum(
         cost[4] * float(weighted(s[:, 0], losses(cost, a, y)).sum(dtype=np.float64))
         for a, y, cost in zip(outputs, targets, costs, strict=True)

@@ -7,7 +7,7 @@ from ..settings import Settings
 
 ACTIVATIONS = (
     "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu",
-    "step", "softmax",
+    "mish", "relu2", "hard_sigmoid", "hard_swish", "step", "softmax",
 )  # fmt: skip
 _ALIASES = {"sigmoid": "logistic", "linear": "identity", "swish": "silu"}
 

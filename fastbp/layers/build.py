@@ -5,7 +5,7 @@ from ..graph import Graph
 from .layer import build_in_turn, check_layers
 
 
-def build(layers, n_inputs):
+def build(layers, n_inputs, checkpoint_every=None):
     """The forward program of a network, with its outputs.
 
     Layers are named by their place, those within a layer by a path: "0", "1.2", "1.projection"; in branches "3.0.1",
@@ -15,6 +15,8 @@ def build(layers, n_inputs):
     ----------
     layers : list or tuple of layers
     n_inputs : int
+    checkpoint_every : int, default=None
+        Make the values of so many layers again on the way back, but for the last one; None: keep all.
 
     Returns
     -------
@@ -27,7 +29,10 @@ def build(layers, n_inputs):
     """
     layers = check_layers("layers", layers, heads=True)
     graph = Graph(check_size("n_inputs", n_inputs))
-    outputs = build_in_turn(layers, graph, 0)
+    if checkpoint_every is None:
+        outputs = build_in_turn(layers, graph, 0)
+    else:
+        outputs = _build_in_sections(layers, graph, check_size("checkpoint_every", checkpoint_every))
     graph.outputs = outputs if isinstance(outputs, dict) else {None: outputs}
     for number in graph.outputs.values():
         output = graph.values[number]
@@ -38,3 +43,12 @@ def build(layers, n_inputs):
     if not graph.weights:
         raise ValueError(f"layers: at least one must have weights, which can learn, got {layers!r}")
     return graph
+
+
+def _build_in_sections(layers, graph, size):
+    """The same by sections of so many layers; several heads are no part of one."""
+    h, n = 0, len(layers) - bool(layers[-1].heads)
+    for first in range(0, n, size):
+        inner = layers[first : min(first + size, n)]
+        h = graph.recomputed(lambda h=h, inner=inner, first=first: build_in_turn(inner, graph, h, first=first))
+    return build_in_turn(layers[n:], graph, h, first=n)

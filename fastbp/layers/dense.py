@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ..checks import check_number, check_size, make_plain
 from ..initializers import Orthogonal, VarianceScaling, check_initializer
+from ..settings import FrozenArray
 from .activations import ELU, LeakyReLU, check_activation, unit_of
 from .layer import Layer
 
@@ -32,6 +33,10 @@ class Dense(Layer):
         - "gelu": ``z / (1 + exp(-2u))``, ``u = sqrt(2 / pi) (z + 0.044715 z^3)``, the form with tanh of [2]_, which is
           within 0.0005 of ``z`` times the normal distribution function and as fast as a logistic unit;
         - "silu" ("swish"): ``z / (1 + exp(-z))``;
+        - "mish": ``z tanh(ln(1 + exp(z)))`` [3]_;
+        - "relu2": ``max(0, z)^2`` [4]_;
+        - "hard_sigmoid": ``min(1, max(0, z / 6 + 1/2))``; the derivative at -3 and 3 is taken as 0;
+        - "hard_swish": ``z min(1, max(0, z / 6 + 1/2))`` [5]_; the derivative at -3 is taken as 0, at 3 as 1;
         - "step": 1 for ``z > 0``, else 0, the notes' perceptron. Its derivative is taken as 0, so that nothing below it
           learns, nor do its own weights: it is for weights that are set or learnt otherwise. The cost "perceptron"
           trains an output layer of such units;
@@ -44,27 +49,41 @@ class Dense(Layer):
     dropout : float, default=0.0
         Probability, in [0, 1), with which each of the layer's outputs is set to 0 in training, for each row of each
         batch anew; the others are divided by ``1 - dropout``, so that prediction, which drops nothing, has nothing to
-        make up for ("inverted" dropout). Not for the output layer [3]_.
+        make up for ("inverted" dropout). Not for the output layer [6]_.
     max_norm : float or None, default=None
         Bound of the norm of each unit's incoming weights, above 0: after each update (by a rule for mini-batches, the
         only ones to have it) columns ``w`` of ``W`` with ``|w| > max_norm`` are multiplied by ``max_norm / |w|``
-        ([3]_, section 5.1).
+        ([6]_, section 5.1).
+    mask : array-like of bool, shape (n_in, n_units), or None, default=None
+        Which weights there are, for a layer that is not fully connected: where it is False they are 0, and remain 0
+        under every rule. None: all of them. The setting is an immutable copy, which ``np.asarray`` makes an array of.
 
     Raises
     ------
     ValueError
-        If a setting is out of range.
+        If a setting is out of range; in a network, if the mask has not as many rows as the layer has inputs.
+
+    See Also
+    --------
+    LowRank : Fewer weights in products that are smaller, too.
 
     Notes
     -----
     Weighted input and activation are the notes' ``z^l`` and ``a^l`` (001), with samples in rows. Softplus and hard tanh
-    are in notes 004.
+    are in notes 004, and so are layers that are not fully connected.
+
+    Masked weights start from 0, and their gradients are 0, penalties' and ties' included: with ``M`` the mask as 0 and
+    1, ``A = f(H (M * W) + b)`` and ``dC/dW = M * (H^T D)``. Initializers count what there is: fan_in is that of each
+    unit, fan_out the mean. Products are those of a full layer.
 
     References
     ----------
     .. [1] G. Klambauer and others, "Self-normalizing neural networks", NIPS 2017.
     .. [2] D. Hendrycks and K. Gimpel, "Gaussian error linear units (GELUs)", 2016. They have SiLU too.
-    .. [3] N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
+    .. [3] D. Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020.
+    .. [4] D. So and others, "Primer: searching for efficient transformers for language modeling", NeurIPS 2021.
+    .. [5] A. Howard and others, "Searching for MobileNetV3", ICCV 2019.
+    .. [6] N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
     """
 
     n_units: int
@@ -74,6 +93,7 @@ class Dense(Layer):
     initializer: str | VarianceScaling | Orthogonal | None = None
     dropout: float = 0.0
     max_norm: float | None = None
+    mask: FrozenArray | None = None
 
     def __post_init__(self):
         make_plain(self)
@@ -84,7 +104,27 @@ class Dense(Layer):
                 object.__setattr__(self, name, check_number(name, getattr(self, name), interval))
         if self.initializer is not None:
             check_initializer(self.initializer)
+        if self.mask is not None:
+            object.__setattr__(self, "mask", _frozen_mask(self.mask, self.n_units))
 
     def build(self, graph, h, name):
-        z, _ = graph.dense(name, h, self, self.n_units)
+        n_in = graph.values[h].n
+        if self.mask is not None and len(self.mask.array) != n_in:
+            raise ValueError(
+                f"layers: {name} must have a mask of shape (n_in, n_units) = ({n_in}, {self.n_units}), got "
+                f"{self.mask.array.shape} for {self!r}"
+            )
+        z, _ = graph.dense(name, h, self, self.n_units, mask=self.mask)
         return graph.finish(z, *unit_of(self.activation), self.dropout)
+
+
+def _frozen_mask(mask, n_units):
+    """The mask as a `FrozenArray`; ValueError unless it is boolean, of shape (n_in, n_units)."""
+    mask = mask if isinstance(mask, FrozenArray) else FrozenArray(mask)
+    a = mask.array
+    if a.dtype != bool or a.ndim != 2 or a.shape[1] != n_units:
+        raise ValueError(
+            f"mask must be a boolean array of shape (n_in, n_units), here (n_in, {n_units}), got dtype {a.dtype} in "
+            f"shape {a.shape}"
+        )
+    return mask

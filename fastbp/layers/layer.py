@@ -51,9 +51,12 @@ def check_layers(name, layers, least=1, heads=False):
     return tuple(layers)
 
 
-def build_in_turn(layers, graph, h, prefix=""):
-    """Emit the ops of layers, each of which takes the value that the one before has made; returns the last one."""
-    for i, layer in enumerate(layers):
+def build_in_turn(layers, graph, h, prefix="", first=0):
+    """Emit the ops of layers, each of which takes the value that the one before has made; returns the last one.
+
+    They are named by the prefix and their places, from `first` on.
+    """
+    for i, layer in enumerate(layers, first):
         h = layer.build(graph, h, f"{prefix}{i}")
     return h
 

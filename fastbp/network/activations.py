@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.spatial.distance import cdist
 
 from ..losses import OUTPUT_UNITS, kernel_of
@@ -50,7 +51,10 @@ class LayerActivations:
         """The activations of X, a dict of `Activations` by the names of layers."""
         model, graph = self.model, self.model.graph
         X = model.check_X(X)
-        found = predicted(self.engine, model.parameters, X, None, None, X.shape[0], n_threads)
+        if issparse(X) and model.standardizes:  # what becomes of it is wanted too
+            X = X.toarray()
+        n = X.shape[0]
+        found = predicted(self.engine, model.parameters, model.layer_state, X, None, None, n, n_threads)
         parts = dict(zip(self.wanted, found if len(self.wanted) > 1 else [found], strict=True))
         for op in graph.forward:
             if op.kind == "rbf":

@@ -27,7 +27,7 @@ def forward(model, X, out, n_threads):
     else:
         outs = tuple(check_outs(out, n, model.dtype, X, model.outputs))
     with threads.exclusive(model.engine), model.team(n_threads, n, n) as n_threads:
-        model.engine.forward(model.parameters, data, outs, n_threads)
+        model.engine.forward(model.parameters, model.layer_state, data, outs, n_threads)
     return joined(outs, model.outputs)
 
 
@@ -47,7 +47,7 @@ def backward(model, dz, out, n_threads):
         threads.exclusive(model.engine),
         threads.team(n_threads, True) if uses_blas else model.team(n_threads, data.n_rows, data.n_rows) as n_threads,
     ):
-        model.engine.backward(model.parameters, data, dz, *out, n_threads)
+        model.engine.backward(model.parameters, model.layer_state, data, dz, *out, n_threads)
     return tuple(out)
 
 
@@ -131,7 +131,7 @@ def update(model, gradient, optimizer):
         undo.save_attribute(model, "optimizer_state")
         state = model.state_of(optimizer)
         rate = state.learning_rates(optimizer, 1)[0]
-        if model.ties:
+        if model.ties or any(mask is not None for mask in model.masks):
             gradient = gradient.copy()
             model.add_ties(model.parameters, gradient)
         model.engine.step(

@@ -13,7 +13,9 @@ from .heads import arrays_of
 class Derivatives:
     """Methods of `Network` around its cost, or one's own, and its derivatives."""
 
-    def value_and_gradient(self, X, y, sample_weight=None, *, penalty=False, n_threads=None):
+    def value_and_gradient(
+        self, X, y, sample_weight=None, *, penalty=False, batch_statistics=False, n_threads=None
+    ):  # fmt: skip
         """The cost of the data and its gradient.
 
         Parameters
@@ -22,6 +24,9 @@ class Derivatives:
             As in `fit`.
         penalty : bool, default=False
             Whether to add the L1 and L2 penalties, and that of ties, to both.
+        batch_statistics : bool, default=False
+            Whether `BatchNorm` takes mean and variance of these rows, as it does of a batch in training, all at once in
+            memory then. Else it takes its moving averages, as in prediction. These stay as they are.
         n_threads : int, default=None
 
         Returns
@@ -38,11 +43,11 @@ class Derivatives:
         self._needs_loss("value_and_gradient")
         model = self._model
         rows, gradient = model.check_rows(X, y, sample_weight), np.empty_like(model.parameters)
-        cost = model.evaluate(rows.data(), None, gradient, n_threads)
+        cost = model.evaluate(rows.data(), None, gradient, n_threads, batch_statistics)
         check_finite(gradient if np.isfinite(cost) else cost, X=[X], y=arrays_of(y))
         return model.penalize(cost, gradient) if penalty else (cost, gradient)
 
-    def hessian_vector_product(self, X, y, v, sample_weight=None, *, penalty=False):
+    def hessian_vector_product(self, X, y, v, sample_weight=None, *, penalty=False, batch_statistics=False):
         """The Hessian of the cost of the data times a vector, exact, by Pearlmutter's R-operator.
 
         Parameters
@@ -54,6 +59,8 @@ class Derivatives:
         penalty : bool, default=False
             Whether to add the Hessian of the L2 penalty, ``l2`` on the diagonal for weights, and that of ties. That of
             ``|w|`` is 0.
+        batch_statistics : bool, default=False
+            As in `value_and_gradient`.
 
         Returns
         -------
@@ -77,15 +84,16 @@ class Derivatives:
                 f"v must hold real numbers in shape {self.parameters.shape}, got dtype {v.dtype}, shape {v.shape}"
             )
         assert_all_finite(v, input_name="v")
-        objective = Objective(self._model, self._model.check_rows(X, y, sample_weight))
+        rows = self._model.check_rows(X, y, sample_weight)
+        objective = Objective(self._model, rows, batch_statistics=batch_statistics)
         return check_finite(objective.hessian_product(penalty)(v), X=[X], y=arrays_of(y))
 
-    def hessian(self, X, y, sample_weight=None, *, penalty=False):
+    def hessian(self, X, y, sample_weight=None, *, penalty=False, batch_statistics=False):
         """The Hessian of the cost of the data, exact and symmetric. For small networks.
 
         Parameters
         ----------
-        X, y, sample_weight, penalty
+        X, y, sample_weight, penalty, batch_statistics
             As in `hessian_vector_product`.
 
         Returns
@@ -104,11 +112,14 @@ class Derivatives:
                 f"hessian is for networks of at most {MAX_PARAMETERS} parameters, got {self.parameters.size}; "
                 "hessian_vector_product takes any"
             )
-        objective = Objective(self._model, self._model.check_rows(X, y, sample_weight))
+        rows = self._model.check_rows(X, y, sample_weight)
+        objective = Objective(self._model, rows, batch_statistics=batch_statistics)
         return check_finite(objective.hessian(penalty), X=[X], y=arrays_of(y))
 
     def forward(self, X, *, out=None, n_threads=None):
         """Activations of the last layer, remembered together with all others for `backward`.
+
+        `BatchNorm` takes its moving averages here, which nothing but `fit` and `partial_fit` changes.
 
         They are kept in the network's one workspace, so that forward, backward, training and evaluation are for one
         thread at a time. `predict` and `save` are for any number of threads, also meanwhile, and for signal handlers.

@@ -6,9 +6,10 @@ from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
+from scipy.sparse import issparse
 
 from .. import threads
-from .._core import RULES, Engine
+from .._core import ROLES, RULES, Engine
 from ..checks import check_in_dtype, check_number, check_size
 from ..graph import fused, program_of
 from ..initializers import check_initializer
@@ -23,7 +24,7 @@ from .state import OptimizerState
 ALONE = nullcontext(1)
 SETTINGS = (
     "layers", "n_inputs", "loss", "l1", "l2", "dtype", "initializer", "input_dropout", "input_noise", "ties",
-    "loss_weights",
+    "loss_weights", "checkpoint_every",
 )  # fmt: skip
 
 
@@ -41,10 +42,13 @@ class Model:
 
     Parameters
     ----------
-    layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights
+    layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights,
+    checkpoint_every
         As of `Network`.
     parameters : ndarray of shape (n_parameters,), default=None
         Not copied; one that can't be written to is for prediction alone. None: zeros.
+    layer_state : ndarray of shape (n_state,), default=None
+        Copied. None: what layers begin with.
 
     Attributes
     ----------
@@ -54,14 +58,21 @@ class Model:
         What the layers' own `l1` and `l2` are divided by, 1 unless it is set: the estimators' are for a sum over rows.
     parameters, weights, biases : ndarray and tuples of its views
         As of `Network`, one for each place of weights in the network.
+    layer_state : ndarray of shape (n_state,)
+        What layers keep and do not learn, changed in place by training.
     graph, fused : Graph
         Of the layers, with a value for each; and what the engine runs, with fewer.
     outputs : tuple of Output
         One, or one for each head, with its loss.
     optimizer : UpdateRule or None
         That of the last update, which has been checked.
+    masks : tuple of ndarray of shape (n_in, n_out) or None
+        For each of the graph's weights 1 where there is one, 0 where there is none and its gradient is 0; None: all.
+        May be set, to arrays of bool too.
     is_random : bool
         Whether training is, with dropout or noise.
+    normalizes_batches, standardizes : bool
+        Whether there is batch normalisation; whether layers learn statistics of X, see `learn_inputs` in start.py.
     categories : dict of int
         How many values each column of X may have that is a category.
     optimizer_state : OptimizerState or None
@@ -73,7 +84,8 @@ class Model:
 
     def __init__(
         self, layers, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", initializer="sklearn",
-        input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, parameters=None,
+        input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, checkpoint_every=None, parameters=None,
+        layer_state=None,
     ):  # fmt: skip
         layers = tuple(layers)
         if not layers or not all(isinstance(layer, Layer) for layer in layers):
@@ -82,7 +94,8 @@ class Model:
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         self.layers = layers
         self.n_inputs = check_size("n_inputs", n_inputs)
-        self.graph = build(layers, n_inputs)
+        self.checkpoint_every = checkpoint_every
+        self.graph = build(layers, n_inputs, checkpoint_every)
         self.outputs = outputs_of(self.graph, loss, loss_weights)
         self.loss, self.loss_weights = settings_of(self.outputs)
         self.dtype = np.dtype(np.dtype(dtype).name)  # native byte order
@@ -106,12 +119,18 @@ class Model:
         self.engine = Engine(program_of(self.fused, [output.cost for output in self.outputs]), self.dtype.name)
         self.parameters = _zeros(self.graph.n_parameters, self.dtype) if parameters is None else parameters
         self.weights, self.biases = self.views(self.parameters)
+        self.layer_state = self.graph.initial_state(self.dtype)
+        if layer_state is not None:
+            self.layer_state[:] = layer_state
+        self.masks = tuple(w.mask and w.mask.array for w in self.graph.weights)
         self.ties = _check_ties(ties, self.graph, self.dtype)
         self.optimizer_state = None
         self.optimizer = self._settings = None
         self.is_random = bool(
             self.input_dropout or self.input_noise or any(value.dropout for value in self.graph.values)
         )
+        self.normalizes_batches = any(op.momentum for op in self.graph.forward)
+        self.standardizes = bool(self.graph.standardizing)
         self._predicts_by_output = any(
             output.name is not None or isinstance(output.loss, HistogramLoss) for output in self.outputs
         )
@@ -138,13 +157,37 @@ class Model:
         check_in_dtype(self.dtype, l2=check_number("l2", value, "[0, inf)"))
         self._l2 = float(value)
 
+    @property
+    def masks(self):
+        return self._masks
+
+    @masks.setter
+    def masks(self, masks):
+        self._masks = tuple(None if mask is None else np.ascontiguousarray(mask, self.dtype) for mask in masks)
+        self.engine.set_masks(self._masks)
+
+    def masks_of_places(self):
+        """What `Network.masks` is."""
+        masks = [mask if mask is None else mask != 0 for mask in self.masks]
+        return tuple(
+            masks[w].T if transposed and masks[w] is not None else masks[w] for w, _, transposed in self.graph.places
+        )
+
+    def apply_masks(self, flat):
+        """Make a flat array 0 where masks have no weights, or several in its rows."""
+        for mask, w in zip(self.masks, self.graph.weights, strict=True):
+            if mask is not None:
+                flat[..., w.offset : w.offset + mask.size][..., mask.ravel() == 0] = 0
+
     def __getstate__(self):
-        state = {name: getattr(self, name) for name in (*SETTINGS, "parameters")}
+        state = {name: getattr(self, name) for name in (*SETTINGS, "parameters", "layer_state", "masks")}
         return state | {"optimizer_state": self.optimizer_state and vars(self.optimizer_state)}
 
     def __setstate__(self, state):
         self.__init__(**{name: state[name] for name in SETTINGS if name in state})
-        self.parameters[:] = state["parameters"]
+        self.restore((
+            state["parameters"], state.get("layer_state", self.layer_state), state.get("masks", self.masks)
+        ))  # fmt: skip
         self.optimizer_state = OptimizerState.copy_of(state["optimizer_state"])
 
     def views(self, flat):
@@ -165,10 +208,11 @@ class Model:
         return sets
 
     def before_output_unit(self):
-        """A model on the same parameters that predicts the last layer's z."""
+        """A model on the same parameters and state that predicts the last layer's z."""
         if self._linear is None:
             layers = [*self.layers[:-1], replace(self.layers[-1], activation="identity")]
             self._linear = Model(layers, self.n_inputs, None, dtype=self.dtype, parameters=self.parameters)
+            self._linear.layer_state = self.layer_state
         return self._linear
 
     # ---- inputs -----------------------------------------------------------------------------------------------------
@@ -184,11 +228,15 @@ class Model:
         return X
 
     def _dense_only(self):
-        """What takes X otherwise than by a product with weights, or None. All that takes it is in the first layer."""
-        for op in self.graph.forward:
-            if op.input == 0 and op.kind != "dense":
-                name = self.graph.values[op.output].name
-                return f"a first layer {self.layers[0]!r}" + (f", {name} in it" if name != "0" else "")
+        """What needs X to be dense, or None. All that takes it is in the first layer."""
+        graph = self.graph
+        found = graph.needs_dense_inputs
+        if found is not None:
+            name = graph.values[found].name
+            return f"a first layer {self.layers[0]!r}" + (f", {name} in it" if name != "0" else "")
+        views = list(graph.state_views(self.layer_state).values())
+        if any(views[op.state].any() for op in graph.standardizing):
+            return f"a first layer {self.layers[0]!r} that has learnt means other than 0"
         return None
 
     def check_rows(self, X, y, sample_weight=None):
@@ -204,11 +252,28 @@ class Model:
 
     # ---- costs ------------------------------------------------------------------------------------------------------
 
-    def evaluate(self, data, order=None, gradient=None, n_threads=None):
-        """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`."""
+    def evaluate(self, data, order=None, gradient=None, n_threads=None, batch_statistics=False):
+        """Weighted mean data loss over the rows in `order`; its gradient to the flat array `gradient`.
+
+        Batch normalisation takes the layers' own statistics, or with `batch_statistics` those of the rows.
+        """
         n = _n_rows(data, order)
         with threads.exclusive(self.engine), self.team(n_threads, n, n) as n_threads:
-            return self.engine.evaluate(self.parameters, data, order, gradient, n_threads)
+            return self.engine.evaluate(
+                self.parameters, self.layer_state, data, order, gradient, n_threads, batch_statistics
+            )
+
+    def renew_statistics(self, data, order=None, batch_size=None, n_threads=None, n_before=0):
+        """Give batch normalisation the means of statistics of batches of these rows (None: all in one), and of
+        `n_before` batches, those of which are what it has; returns of how many batches they are then."""
+        if not self.normalizes_batches:
+            return 0
+        n = _n_rows(data, order)
+        batch_size = min(batch_size or n, n)
+        with threads.exclusive(self.engine), self.team(n_threads, batch_size, n) as n_threads:
+            return self.engine.renew(
+                self.parameters, self.layer_state, data, order, batch_size, n_before, n_threads
+            )  # fmt: skip
 
     @property
     def penalties(self):
@@ -248,14 +313,15 @@ class Model:
         return self.penalize(self.evaluate(data, n_threads=n_threads), np.zeros_like(self.parameters))[0]
 
     def add_ties(self, parameters, gradient):
-        """Add the gradient of the ties' penalty at these parameters, which is linear in them, to a flat array; returns
-        the penalty."""
+        """Add the gradient of the ties' penalty at these parameters, which is linear in them, to a flat array, which is
+        masked; returns the penalty."""
         penalty, sets, gradients = 0.0, self.sets(parameters), self.sets(gradient)
         for i, j, strength in self.tied_sets:
             difference = np.subtract(sets[i][0], sets[j][0], dtype=np.float64)
             gradients[i][0][:] += strength * difference
             gradients[j][0][:] -= strength * difference
             penalty += strength / 2 * float(np.square(difference).sum())
+        self.apply_masks(gradient)
         return penalty
 
     @property
@@ -269,7 +335,9 @@ class Model:
     def settings_of(self, optimizer):
         """The optimizer's settings as the engine takes them: the same dict for as long as it is the same one."""
         if optimizer is not self.optimizer:
-            self.optimizer, self._settings = optimizer, {**optimizer.settings, "rule": RULES[optimizer.rule]}
+            factors = [(optimizer.per_role or {}).get(role, 1.0) for role in ROLES]
+            settings = {**optimizer.settings, "rule": RULES[optimizer.rule], "per_role": factors}
+            self.optimizer, self._settings = optimizer, settings
         return self._settings
 
     def state_of(self, optimizer):
@@ -280,17 +348,18 @@ class Model:
 
     def train_epoch(
         self, data, order, batch_size, optimizer, *, learning_rate=None, penalty_over_weight=False, n_threads=None,
-        random_state=None, augmentation=None, guarded=False,
+        random_state=None, augmentation=None, guarded=False, average=None,
     ):  # fmt: skip
         """One epoch over the rows in `order` (int64; None: all as they stand).
 
         The seed for what is random is drawn from `random_state`, if anything is.
 
         Returns a float64 array (n_batches, 3): data loss, penalty, and sum of weights S of each batch, all before its
-        update; and the mean of loss and penalty, NaN if it or a parameter is not finite. If `guarded` (X is dense),
-        parameters and the optimizer's state are left as they were then, as they are if an error other than
-        KeyboardInterrupt ends the epoch. With `penalty_over_weight` the penalty is divided by S, as scikit-learn's
-        alpha is.
+        update; and the mean of loss and penalty, NaN if it, a parameter or the layers' state is not finite. If
+        `guarded` (X is dense), all of these and the optimizer's state are left as they were then, as they are if an
+        error other than KeyboardInterrupt ends the epoch. With `penalty_over_weight` the penalty is divided by S, as
+        scikit-learn's alpha is. An `average`, by EMA or SWA, is what the network has after the epoch, whatever ended
+        it; the optimizer's state has the parameters to go on from.
         """
         n = _n_rows(data, order)
         batch_size = min(batch_size, n)
@@ -301,12 +370,31 @@ class Model:
                 rates = state.learning_rates(optimizer, len(record))
             else:
                 rates = np.full(len(record), learning_rate, dtype=np.float64)
-            loss = self.engine.train(
-                self.parameters, data, order, batch_size, self.settings_of(optimizer), rates, state.arrays, state.t,
-                self.penalties, self.tied_sets, penalty_over_weight, record, n_threads,
-                self._randomness(random_state, augmentation), guarded,
-            )  # fmt: skip
+            settings, randomness = self.settings_of(optimizer), self._randomness(random_state, augmentation)
+            own = self.parameters, self.layer_state
+            averaged, t = state.begin_average(average, own), int(state.t[0])
+            try:
+                loss = self.engine.train(
+                    self.parameters, self.layer_state, data, order, batch_size, settings, rates, state.arrays, state.t,
+                    self.penalties, self.tied_sets, penalty_over_weight, record, n_threads, randomness, guarded,
+                    averaged and averaged.of_steps,
+                )  # fmt: skip
+                if averaged is not None and loss == loss:  # not NaN
+                    averaged.add_epoch(state.epochs, self.parameters)
+            finally:
+                if averaged is not None:
+                    averaged.end_epoch(int(state.t[0]) - t, own)
+            if averaged is not None and averaged.n and loss == loss:
+                self._renew_averaged(averaged, data, order, batch_size, n_threads)
         return record, loss
+
+    def _renew_averaged(self, averaged, data, order, batch_size, n_threads):
+        """Give batch normalisation statistics that go with the average, those of an epoch's batches."""
+        n_before = averaged.n_batches_before(_n_rows(data, order), batch_size)
+        try:
+            averaged.n_batches = self.renew_statistics(data, order, batch_size, n_threads, n_before)
+        finally:
+            averaged.values[1][:] = self.layer_state
 
     def team(self, n_threads, batch_size, n):
         """Context of a call for so many rows in batches: gives the number of threads, one where more don't repay."""
@@ -322,9 +410,19 @@ class Model:
         seed = random_state.randint(2**32, size=2, dtype=np.uint32).tolist()
         return seed, self.input_dropout, self.input_noise, augmentation and augmentation.settings
 
-    def start_from(self, parameters):
-        """Take the values of these parameters, and drop what belongs to those before."""
-        self.parameters[:] = parameters
+    def snapshot(self):
+        """What training changes in the network itself, for `restore`: copies of parameters and layers' state, masks."""
+        return self.parameters.copy(), self.layer_state.copy(), self.masks
+
+    def restore(self, snapshot):
+        """Take the values of a snapshot; None for masks: those that are there."""
+        self.parameters[:], self.layer_state[:], masks = snapshot
+        if masks is not None and masks is not self.masks:
+            self.masks = masks
+
+    def start_from(self, snapshot):
+        """Take the values of a snapshot, and drop what belongs to those before."""
+        self.restore(snapshot)
         self.engine.forget()
         self.optimizer_state = None
 
@@ -341,7 +439,7 @@ class Model:
             return self._predict_by_output(X, order, out, n, n_threads)
         if out is not None:
             check_out(out, (n, self.outputs[0].n), self.dtype, X)
-        return predicted(self.engine, self.parameters, X, order, out, n, n_threads)
+        return predicted(self.engine, self.parameters, self.layer_state, X, order, out, n, n_threads)
 
     def _predict_by_output(self, X, order, out, n, n_threads):
         """Predictions of heads, and of distributions, whose means they are."""
@@ -353,9 +451,10 @@ class Model:
                 for output, array in zip(self.outputs, outs, strict=True)
             )
         alone = len(self.outputs) == 1
+        place = places[0] if places and alone else places
         found = predicted(
-            self.engine, self.parameters, X, order, places[0] if places and alone else places, n, n_threads
-        )
+            self.engine, self.parameters, self.layer_state, X, order, place, n, n_threads
+        )  # fmt: skip
         found = [
             output.loss.means(a) if isinstance(output.loss, HistogramLoss) else a
             for output, a in zip(self.outputs, (found,) if alone else found, strict=True)
@@ -376,10 +475,13 @@ class Model:
     def layer_output(self, X, name, n_threads=None):
         """Activations of an inner layer, by its name in `activations`; what comes after it is not computed."""
         X = self.check_X(X)
+        value = [value.name for value in self.graph.values].index(name)
+        if issparse(X) and any(op.output == value for op in self.graph.standardizing):
+            X = X.toarray()
         if name not in self._layer_engines:
-            value = [value.name for value in self.graph.values].index(name)
             self._layer_engines[name] = engine_of(self.graph, [(value, "a")], self.dtype)
-        return predicted(self._layer_engines[name], self.parameters, X, None, None, X.shape[0], n_threads)
+        engine, n = self._layer_engines[name], X.shape[0]
+        return predicted(engine, self.parameters, self.layer_state, X, None, None, n, n_threads)
 
 
 def views_of(flat, shapes):

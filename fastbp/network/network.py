@@ -1,5 +1,7 @@
 """The network as its users see it."""
 
+from types import MappingProxyType
+
 from sklearn.utils import check_random_state
 
 from ..optimizers import SGD
@@ -15,9 +17,10 @@ class Network(Derivatives):
     Parameters
     ----------
     layers : sequence of layers
-        From the first hidden layer to the output layer: `Dense`, `RBF`, `Activation`, `Dropout`, `Residual`,
-        `Parallel`, `Shared` and `Transposed`; `Embed` before them all. Each place in the list has weights of its own
-        but for `Shared` ones.
+        From the first hidden layer to the output layer: `Dense`, `LowRank`, `BatchNorm`, `LayerNorm`, `GroupNorm`,
+        `RBF`, `Scale`, `PReLU`, `Activation`, `Dropout`, `Residual`, `Parallel`, `Checkpoint`, `Shared` and
+        `Transposed`, perhaps behind an `Embed` or a `Standardize`. Each place in the list has weights of its own but
+        for `Shared` ones.
     n_inputs : int
         Number of features.
     loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss, dict of them or None, default="squared_error"
@@ -60,7 +63,8 @@ class Network(Derivatives):
         - "orthogonal", or `Orthogonal` with a gain: orthonormal columns or rows;
         - "zeros": all units of a layer remain equal, to show that symmetry must be broken.
 
-        Biases are 0 but for "sklearn". `init_lsuv` is a rule that needs data. `RBF` has its own start.
+        Biases are 0 but for "sklearn". `init_lsuv` is a rule that needs data. `RBF`, `Scale`
+        and `PReLU` have their own start.
     input_dropout : float, default=0.0
         Probability with which each input is set to 0 in training, as `Dense` has it for outputs. X must be dense.
     input_noise : float, default=0.0
@@ -76,6 +80,9 @@ class Network(Derivatives):
     loss_weights : dict or None, default=None
         The cost of several heads is the sum of their losses times these weights, in [0, inf): ``C = sum_k w_k C_k``.
         Those that are not in it are 1.
+    checkpoint_every : int or None, default=None
+        Of so many layers keep the activations of the last alone for backpropagation, and make the others again, as
+        `Checkpoint` does. Training needs less memory and some third more time; the bits are the same. None keeps all.
 
     Attributes
     ----------
@@ -83,13 +90,19 @@ class Network(Derivatives):
         All parameters; layer by layer, weights then biases. Writing to it changes the network.
     weights : tuple of ndarray of shape (n_in, n_out)
         Views of `parameters`, one for each place where the network has weights, in the order of layers. Of an `RBF`,
-        its centres. All places of a `Shared` layer have views of the same weights, a `Transposed` one of their
-        transpose.
+        its centres, of a `LowRank` U and then V; of `Scale` and `PReLU` factors, (1, n). All places of a `Shared` layer
+        have views of the same weights, a `Transposed` one of their transpose.
     biases : tuple of ndarray of shape (n_out,) or None
-        Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``; None of a projection, which has no bias.
+        Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``; None where there are no biases.
+    masks : tuple of ndarray of bool, shape (n_in, n_out), or None
+        For each of `weights` whether there is one: it is 0, and remains so, where the layer's mask or pruning says that
+        there is none. None: there are all.
+    layer_state : read-only mapping of str to ndarray
+        What layers keep and do not learn, by the names of layers and their own, such as "1.mean". The arrays are views
+        of what the network has; writing to them changes it.
     l1, l2 : float
         May be set. The other settings are readable as `layers`, `n_inputs`, `loss`, `dtype`, `initializer`,
-        `input_dropout`, `input_noise`, `ties` and `loss_weights`.
+        `input_dropout`, `input_noise`, `ties`, `loss_weights` and `checkpoint_every`.
 
     Raises
     ------
@@ -128,10 +141,11 @@ class Network(Derivatives):
 
     def __init__(
         self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
-        initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None,
+        initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, checkpoint_every=None,
     ):  # fmt: skip
         self._model = Model(
-            layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights
+            layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights,
+            checkpoint_every,
         )  # fmt: skip
         self._random_state = start.random_state_of(random_state)
         start.draw(self._model, self._random_state)
@@ -147,9 +161,12 @@ class Network(Derivatives):
     input_noise = property(lambda self: self._model.input_noise)
     ties = property(lambda self: self._model.ties)
     loss_weights = property(lambda self: self._model.loss_weights)
+    checkpoint_every = property(lambda self: self._model.checkpoint_every)
     parameters = property(lambda self: self._model.parameters)
+    layer_state = property(lambda self: MappingProxyType(self._model.graph.state_views(self._model.layer_state)))
     weights = property(lambda self: self._model.weights)
     biases = property(lambda self: self._model.biases)
+    masks = property(lambda self: self._model.masks_of_places())
 
     def __repr__(self):
         layers = ", ".join(map(repr, self.layers))
@@ -157,7 +174,8 @@ class Network(Derivatives):
             f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, "
             f"dtype={self.dtype.name!r}, initializer={self.initializer!r}, input_dropout={self.input_dropout}, "
             f"input_noise={self.input_noise}, ties={self.ties}"
-            + (")" if self.loss_weights is None else f", loss_weights={self.loss_weights})")
+            + ("" if self.loss_weights is None else f", loss_weights={self.loss_weights}")
+            + (")" if self.checkpoint_every is None else f", checkpoint_every={self.checkpoint_every})")
         )
 
     def __getstate__(self):
@@ -244,6 +262,7 @@ class Network(Derivatives):
         n_threads=None,
         then=None,
         augmentation=None,
+        prune=None, average=None,
     ):
         """Train from the current parameters, with fresh optimizer state.
 
@@ -296,6 +315,18 @@ class Network(Derivatives):
             it; else it is called for these epochs too, from 0 on and with their own history.
         augmentation : ImageAugmentation, default=None
             How to distort the rows of X, which are images and must be dense, each time they are trained on.
+        prune : Prune, default=None
+            Which weights to make 0 for good, and when. Early stopping counts from the last pruning on. With
+            ``then="retrain"`` it must count steps. Not for full-batch rules.
+        average : EMA or SWA, default=None
+            An average of the parameters that training goes through, which the network has after each epoch, in the end
+            and on Ctrl-C: validation, early stopping, callbacks and costs after an epoch are those of the average.
+            Training losses are those of the parameters that are learnt. These are kept with the optimizer's state:
+            `partial_fit` with the same setting and kind of rule goes on from them, and the average goes on too. `fit`,
+            another setting, and a change of the parameters, as by `step` or the return to an earlier epoch, begin a new
+            average with the parameters that the network has. `BatchNorm` then takes the mean of what it finds in the
+            epoch's batches with the average and without dropout or noise, in a further pass over them; of epochs of
+            fewer than 256 rows with batches before. Not for full-batch rules.
 
         Returns
         -------
@@ -314,7 +345,7 @@ class Network(Derivatives):
         """
         return training.fit(
             self._model, self._random_state, X, y, True, optimizer, epochs, batch_size, sample_weight, shuffle,
-            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation,
+            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation, prune, average,
         )  # fmt: skip
 
     def partial_fit(
@@ -334,14 +365,15 @@ class Network(Derivatives):
         n_threads=None,
         then=None,
         augmentation=None,
+        prune=None, average=None,
     ):
-        """Train on, with the optimizer's state, and the place in its schedule, as the last call left them.
+        """Train on, with the optimizer's state, the place in its schedule, and an average, as the last call left them.
 
         Newton, NewtonCG, BFGS and LBFGS have no state and start anew. Arguments, results and errors as in `fit`.
         """
         return training.fit(
             self._model, self._random_state, X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle,
-            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation,
+            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation, prune, average,
         )  # fmt: skip
 
     # ---- prediction -------------------------------------------------------------------------------------------------
@@ -386,10 +418,10 @@ class Network(Derivatives):
         -------
         activations : dict of Activations
             Tuples ``(z, a)`` of arrays (n_samples, n_units) by the names of layers: of layer 2 "2", of the first layer
-            within it "2.0", of a projection "2.projection", of the first layer of head "kind" "2.kind.0"; layers
-            within a layer come before it. A layer that only connects others has what they make for both. An `RBF` has
-            ``z_j = -beta_j |h - c_j|^2`` and ``a = exp(z)``. The output layer's ``a`` has the unit that a loss from
-            logits brings along. Without a unit, ``a`` is ``z``, the same array.
+            within it "2.0", of a projection "2.projection", of the ``H U`` of a `LowRank` "2.reduced", of the first
+            layer of head "kind" "2.kind.0"; layers within a layer come before it. A layer that only connects others has
+            what they make for both. An `RBF` has ``z_j = -beta_j |h - c_j|^2`` and ``a = exp(z)``. The output layer's
+            ``a`` has the unit that a loss from logits brings along. Without a unit, ``a`` is ``z``, the same array.
 
         Raises
         ------
@@ -418,8 +450,8 @@ class Network(Derivatives):
         Parameters
         ----------
         mode : {"train", "gradient", "loss", "predict", "forward", "backward"}, default="train"
-            "train" is a step of `fit`, but for what an optimizer's `clip_norm` and a layer's `max_norm` add; "gradient"
-            is `value_and_gradient`, "loss" that without the gradient.
+            "train" is a step of `fit`, but for what an optimizer's `clip_norm`, a layer's `max_norm` and an average
+            add; "gradient" is `value_and_gradient`, "loss" that without the gradient.
         batch_size : int, default=32
             Rows of a batch; in modes other than "train" all rows, if X is None.
         n_threads : int, default=1
@@ -452,7 +484,7 @@ class Network(Derivatives):
     # ---- files ------------------------------------------------------------------------------------------------------
 
     def save(self, file):
-        """Write settings and parameters to an ``.npz`` file (not the optimizer's state).
+        """Write settings, parameters, layers' state and what is pruned to an ``.npz`` file, not the optimizer's state.
 
         Parameters
         ----------

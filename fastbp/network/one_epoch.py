@@ -10,6 +10,7 @@ from .. import threads
 from ..checks import check_finite
 from ..undo import Undo
 from .heads import arrays_of
+from .start import learn_inputs
 
 
 @dataclass
@@ -35,7 +36,9 @@ class History:
     second: "History | None" = None
 
 
-def fit_epoch(model, random_state, rows, given, fresh, optimizer, batch_size, shuffle, n_threads, augmentation):
+def fit_epoch(
+    model, random_state, rows, given, fresh, optimizer, batch_size, shuffle, n_threads, augmentation, average,
+):  # fmt: skip
     """What `Network.fit` does with ``epochs=1``, of checked arguments and dense rows, made from X and y, the `given`.
 
     The engine writes nothing back that is not finite, and nothing that may fail comes after it.
@@ -51,7 +54,11 @@ def fit_epoch(model, random_state, rows, given, fresh, optimizer, batch_size, sh
         undo.save_attribute(model, "optimizer_state")
         if fresh:
             model.optimizer_state = None
+        if model.standardizes:
+            undo.save_values(model.layer_state)
+            learn_inputs(model, rows)
         state = model.state_of(optimizer)
+        undo.save_attribute(state, "average")
         before = int(state.t[0])
         order = None
         if shuffle:
@@ -60,7 +67,7 @@ def fit_epoch(model, random_state, rows, given, fresh, optimizer, batch_size, sh
         try:
             _, loss = model.train_epoch(
                 data, order, batch_size, optimizer, n_threads=n_threads, random_state=random_state,
-                augmentation=augmentation, guarded=True,
+                augmentation=augmentation, guarded=True, average=average,
             )  # fmt: skip
         finally:
             made_step = state.t[0] > before

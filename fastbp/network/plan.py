@@ -9,9 +9,11 @@ from .. import threads
 from .._arrays import Data
 from .._core import MODES
 from ..checks import check_size
+from ..graph import sections_of, weights_of_sections
 
 _SPLITS = {
-    "rows": "blocks of rows", "columns": "columns", "alone": "each op shares as it does", "weights": "parts of weights",
+    "rows": "blocks of rows", "columns": "columns", "whole columns": "columns, all rows at once",
+    "alone": "each op shares as it does", "weights": "parts of weights",
 }  # fmt: skip
 
 
@@ -22,7 +24,7 @@ class PlannedOp(NamedTuple):
     details: str
 
     def __str__(self):
-        return f"{self.kind:<16}{self.details}".rstrip()
+        return f"{self.kind:<18}{self.details}".rstrip()
 
 
 class Phase(NamedTuple):
@@ -30,7 +32,7 @@ class Phase(NamedTuple):
 
     Attributes
     ----------
-    split : {"rows", "columns", "alone", "weights"}
+    split : {"rows", "columns", "whole columns", "alone", "weights"}
         What each member has a share of.
     ops : tuple of PlannedOp
     barrier : bool
@@ -69,6 +71,10 @@ class Plan:
         Whether rows of X are used where they lie, without a copy to the workspace.
     weights_in_place : bool
         Whether weights and the optimizer's state are used where they lie, as packing them does not repay.
+    sparse_update : bool
+        Whether an update passes over those weights of the first layer whose columns of X have no nonzeros in the batch,
+        as nothing would change them: `SGD` without momentum and `Adagrad` do so, where nothing penalizes, bounds or
+        averages these weights and gradients are not clipped by norm.
     halved : str or None
         The layer whose middle stripe of columns two members may share, as its sum is made in two halves.
     chunk : int
@@ -88,6 +94,7 @@ class Plan:
     x_as_nonzeros: bool
     x_in_place: bool
     weights_in_place: bool
+    sparse_update: bool
     halved: str | None
     chunk: int
     sides: int
@@ -108,6 +115,8 @@ class Plan:
             f"weights are {'used where they lie' if self.weights_in_place else 'packed'}",
             f"workspace: {self.workspace_size:,} bytes, on {self.sides} side{'s'[: self.sides - 1]}",
         ]
+        if self.sparse_update:
+            lines.append("of the first layer only weights of columns with nonzeros are updated, if the rule allows it")
         if self.online:
             lines.append("online: many batches in one call, without phases; a layer is updated once its delta is there")
         if self.halved is not None:
@@ -136,7 +145,8 @@ def plan_of(model, mode, batch_size, n_threads, X):
         states = () if model.optimizer_state is None else model.optimizer_state.arrays
     none = (None,) * len(model.outputs)
     found = model.engine.describe(
-        mode, model.parameters, Data(X, none, none), n_rows, n_threads, ties, states, randomness, whole
+        mode, model.parameters, model.layer_state, Data(X, none, none), n_rows, n_threads, ties, states, randomness,
+        whole,
     )
     words = _Words(model, mode, min(n_rows, found["chunk"]))
     phases = tuple(
@@ -155,7 +165,9 @@ class _Words:
 
     def __init__(self, model, mode, n_rows):
         self.graph, self.outputs, self.mode, self.n_rows = model.fused, model.outputs, mode, n_rows
-        self.sets = " ".join(f"W{i}" for i in range(len(self.graph.weights)))
+        self.sections = weights_of_sections(self.graph, sections_of(self.graph))
+        if mode not in ("train", "gradient"):
+            self.sections = [-1] * len(self.sections)
 
     def op(self, row):
         """The op, of those of a Program."""
@@ -174,23 +186,33 @@ class _Words:
                 return f"{self._value(output)} = {self._unit(output)}"
             case "unit_back":
                 return f"{self._gradient(output)} *= {self._unit(output)}'"
-            case "dense" | "transposed" | "rbf":
+            case "dense" | "transposed" | "rbf" | "scale" | "prelu":
                 b = f", b{bias} {self._shape(bias, False)}" if bias >= 0 else ""
                 return f"{self._value(input_)} -> {self._value(output)}    W{weights} {self._shape(weights)}{b}"
             case "embed":
                 W = f"W{weights} {self._shape(weights)}"
                 to = self._columns(output, column, self.graph.weights[weights].n_out)
                 return f"{self._columns(input_, source, n)} -> {to}    {W}"
-            case "dense_back" | "transposed_back" | "rbf_back":
+            case "dense_back" | "transposed_back" | "rbf_back" | "scale_back" | "prelu_back":
                 W = f"W{weights} {self._shape(weights)}"
                 return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}    {W}"
+            case "batch_norm" | "group_norm":
+                return f"{self._value(input_)} -> {self._value(output)}"
+            case "batch_norm_back" | "group_norm_back":
+                return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}"
+            case "batch_statistics":
+                return f"{self._value(input_)} -> mean, variance of columns"
+            case "batch_sums":
+                return f"{self._gradient(input_)} -> sums of columns"
             case "move" | "add":
                 return f"{self._columns(input_, source, n)} -> {self._columns(output, column, n)}"
             case "move_back":
                 to = self._columns(output, source, n, "d ")
                 return f"{self._columns(input_, column, n, 'd ')} -> {'+= ' * accumulate}{to}"
-            case _:  # ties, sum_losses, update
-                return self.sets if kind == "update" else ""
+            case "update":
+                return " ".join(f"W{i}" for i, section in enumerate(self.sections) if section == weights)
+            case _:  # ties, sum_losses
+                return ""
 
     def _value(self, number):
         value = self.graph.values[number]

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 from .. import threads
 from .._core import Engine
-from ..graph import Graph, program_of
+from ..graph import program_of
 from ..losses import kernel_of
 
 
-def predicted(engine, parameters, X, order, out, n, n_threads):
+def predicted(engine, parameters, layer_state, X, order, out, n, n_threads):
     """The engine's outputs for n rows of X, as `Engine.predict` has them."""
     if engine.predicts_alone(n):
         threads.check_n_threads(n_threads)
-        return engine.predict(parameters, X, order, out, 1)
+        return engine.predict(parameters, layer_state, X, order, out, 1)
     with threads.team(n_threads, False) as n_threads:
-        return engine.predict(parameters, X, order, out, n_threads)
+        return engine.predict(parameters, layer_state, X, order, out, n_threads)
 
 
 def engine_of(graph, wanted, dtype, costs=None):
@@ -41,7 +41,7 @@ def engine_of(graph, wanted, dtype, costs=None):
 def _exposing(graph, wanted):
     """The graph up to the last value that is wanted, with z and a apart, and a copy for each output: the core keeps
     outputs in places that no op reads."""
-    new = Graph(graph.n_inputs, weights=graph.weights, places=graph.places, shared=graph.shared)
+    new = graph.without_values()
     last = max(value for value, _ in wanted)
     z, a = {}, {0: 0}  # numbers of these in the new graph
 

@@ -1,4 +1,4 @@
-"""Parameters to start from: drawn, or by rules that look at data."""
+"""What training starts from: parameters, drawn or by rules that look at data, and what layers learn of the inputs."""
 
 import numpy as np
 from scipy.sparse import issparse
@@ -27,17 +27,114 @@ def random_state_of(random_state):
 def draw(model, random_state):
     """Draw the parameters, weights by weights, as the layers' rules or the network's say."""
     graph = model.fused
-    first = next(op for op in graph.forward if op.weights >= 0)
+    products = [op for op in graph.forward if op.kind in ("dense", "transposed", "rbf") and op.bias >= 0]
+    units = [graph.values[op.output].unit for op in products]
     for weights, (W, b) in zip(graph.weights, model.sets(model.parameters), strict=True):
         match weights.role:
             case "weight":
                 rule = weights.layer.initializer or model.initializer
-                initialize(rule, random_state, W, b, graph.values[first.output].unit)
+                initialize(rule, random_state, W, b, units[0], _fans(weights), weights.start)
             case "centre":
                 W[:] = random_state.normal(size=W.shape)
                 b[:] = -np.log(2 * len(W))
             case "bias" | "scale":
                 W[:], b[:] = weights.start, 0
+    model.apply_masks(model.parameters)
+
+
+def _fans(weights):
+    """fan_in and fan_out that an initializer is to count; None: those of the weights' shape.
+
+    Of a mask fan_in is that of each unit, fan_out the mean, and none less than 1.
+    """
+    if weights.mask is None:
+        return weights.fans
+    mask = weights.mask.array
+    return mask.sum(axis=0).clip(1), max(mask.mean() * weights.n_out, 1.0)
+
+
+def learn_inputs(model, rows, order=None):
+    """Give layers that standardise X mean and variance of these rows, if they have learnt none yet.
+
+    Parameters
+    ----------
+    model : Model
+    rows : Rows
+    order : ndarray of int64, default=None
+        Numbers of the rows to take; None: all.
+    """
+    if model.standardizes:
+        model.layer_state[:] = _with_inputs(model, model.layer_state, rows.X, order, rows.sample_weight)
+
+
+def _with_inputs(model, layer_state, X, order=None, sample_weight=None):
+    """The layers' state with statistics of X, where there are none yet."""
+    state, moments = layer_state.copy(), None
+    views = list(model.graph.state_views(state).values())
+    for op in model.graph.standardizing:
+        mean, variance, n_samples = views[op.state : op.state + 3]
+        if n_samples[0] == 0:
+            with np.errstate(all="ignore"):
+                moments = moments or column_moments(X, order, sample_weight)
+            mean[:], spread, n_samples[:] = moments
+            variance[:] = spread
+            variance[(spread == 0) | (variance < np.finfo(model.dtype).tiny)] = 1
+    return state
+
+
+def column_moments(X, order=None, sample_weight=None):
+    """Weighted mean and variance of the columns of X, in double and in one pass over blocks of rows.
+
+    Each block's mean comes first, and squares around it; blocks are joined by the formula of [1]_. A variance that is
+    no more than rounding is 0. CSR has the mean 0, and the variance around its mean.
+
+    Returns
+    -------
+    mean, variance : ndarray of shape (n_columns,)
+    n_samples : int
+        Rows that have weight.
+
+    References
+    ----------
+    .. [1] T. Chan, G. Golub and R. LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+       variances", 1979.
+    """
+    n, n_columns = X.shape if order is None else (len(order), X.shape[1])
+    total, mean, squares, n_samples = 0.0, np.zeros(n_columns), np.zeros(n_columns), 0
+    size = max(1, 2**18 // n_columns)
+    for i in range(0, n, size):
+        rows = slice(i, i + size) if order is None else order[i : i + size]
+        x = X[rows]
+        w = np.ones(x.shape[0]) if sample_weight is None else sample_weight[rows]
+        if not w.all():  # rows without weight may hold anything
+            x, w = x[w > 0], w[w > 0]
+        weight = w.sum()
+        if weight == 0:
+            continue
+        centre, around = _moments_of_csr(x, w) if issparse(x) else _moments(x.astype(np.float64), w)
+        distance, n_samples = centre - mean, n_samples + len(w)
+        squares += around + distance**2 * (total * weight / (total + weight))
+        total += weight
+        mean += distance * (weight / total)
+    variance = squares / (total or 1)
+    rounding = n_samples * np.finfo(np.float64).eps
+    variance[variance <= rounding * variance + (rounding * mean) ** 2] = 0
+    return np.zeros_like(mean) if issparse(X) else mean, variance, n_samples
+
+
+def _moments(x, w):
+    """Mean of columns, and the weighted sum of squares around it."""
+    mean = w @ x / w.sum()
+    return mean, w @ (x - mean) ** 2
+
+
+def _moments_of_csr(x, w):
+    """The same from nonzeros."""
+    n, total = x.shape[1], w.sum()
+    w, values = np.repeat(w, np.diff(x.indptr)), x.data.astype(np.float64)
+    mean = np.bincount(x.indices, w * values, n) / total
+    others = total - np.bincount(x.indices, w, n)  # weight of the zeros
+    return mean, np.bincount(x.indices, w * (values - mean[x.indices]) ** 2, n) + others * mean**2
 
 
 def lsuv(model, random_state, X, n_threads):
@@ -47,7 +144,8 @@ def lsuv(model, random_state, X, n_threads):
     X = _check_samples(model, X, n_threads)
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
-        parameters = np.zeros_like(model.parameters)
+        state = _with_inputs(model, model.graph.initial_state(model.dtype), X)
+        snapshot = parameters, *_ = np.zeros_like(model.parameters), state, model.masks
         for weights, (W, _) in zip(model.graph.weights, model.sets(parameters), strict=True):
             if weights.role == "scale":
                 W[:] = weights.start
@@ -56,12 +154,13 @@ def lsuv(model, random_state, X, n_threads):
                 initialize(model.graph.weights[op.weights].layer.initializer, random_state, W, b, "identity")
                 continue
             initialize("orthogonal", random_state, W, b, "identity")
-            deviation = _value(model, parameters, X, op.output, "z", n_threads).std(dtype=np.float64)
+            model.apply_masks(parameters)
+            deviation = _value(model, snapshot, X, op.output, "z", n_threads).std(dtype=np.float64)
             if not np.finfo(model.dtype).tiny < deviation < np.inf:
                 name = model.graph.values[op.output].name
                 raise ValueError(f"X must make every z vary; its variance is {deviation**2} in layer {name}")
             W /= deviation
-        model.start_from(parameters)
+        model.start_from(snapshot)
 
 
 def centres(model, random_state, X, n_threads):
@@ -69,11 +168,12 @@ def centres(model, random_state, X, n_threads):
     X = _check_samples(model, X, n_threads)
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
-        parameters = model.parameters.copy()
+        state = _with_inputs(model, model.layer_state, X)
+        snapshot = parameters, *_ = model.parameters.copy(), state, model.masks
         for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
             if op.kind != "rbf":
                 continue
-            H = np.asarray(_value(model, parameters, X, op.input, "a", n_threads), model.dtype)  # as the core sees it
+            H = np.asarray(_value(model, snapshot, X, op.input, "a", n_threads), model.dtype)  # as the core sees it
             n_units = len(b)
             W[:] = H[random_state.choice(len(H), n_units, replace=len(H) < n_units)].T
             distance = cdist(H, W.T, "sqeuclidean").mean()
@@ -84,7 +184,7 @@ def centres(model, random_state, X, n_threads):
                     f"{distance} in layer {name}"
                 )
             b[:] = -np.log(distance)
-        model.start_from(parameters)
+        model.start_from(snapshot)
 
 
 def _check_samples(model, X, n_threads):
@@ -106,9 +206,9 @@ def _first_uses(graph, sets):
             yield op, sets[op.weights]
 
 
-def _value(model, parameters, X, value, part, n_threads):
-    """What a value of the graph, its z or its a, is with these parameters."""
+def _value(model, snapshot, X, value, part, n_threads):
+    """What a value of the graph, its z or its a, is with these parameters and layers' state."""
     if value == 0:
         return X
     engine = engine_of(model.graph, [(value, part)], model.dtype)
-    return predicted(engine, parameters, X, None, None, X.shape[0], n_threads)
+    return predicted(engine, *snapshot[:2], X, None, None, X.shape[0], n_threads)

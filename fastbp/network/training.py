@@ -14,15 +14,19 @@ from sklearn.utils import assert_all_finite
 
 from .. import threads
 from ..augmentation import ImageAugmentation
+from ..averaging import EMA, SWA
 from ..checks import check_finite, check_in_dtype
 from ..full_batch import FullBatch, Objective
 from ..optimizers import UpdateRule
+from ..pruning import Prune
 from ..schedules import Schedule
 from ..undo import Undo
 from .heads import arrays_of
 from .inputs import Rows
 from .model import Model
 from .one_epoch import History, divergence, fit_epoch
+from .pruned_epoch import position, train_pruned_epoch
+from .start import learn_inputs
 from .state import OptimizerState
 
 BATCH_SIZE = 32  # by default
@@ -33,46 +37,54 @@ class Best(NamedTuple):
 
     loss: float
     n_steps: int
-    parameters: np.ndarray
+    snapshot: tuple
     optimizer_state: OptimizerState | None
 
 
 def fit(
     model, random_state, X, y, fresh, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data,
-    early_stopping, callback, verbose, n_threads, then, augmentation,
+    early_stopping, callback, verbose, n_threads, then, augmentation, prune, average,
 ):  # fmt: skip
     """What `Network.fit` does, and `Network.partial_fit` with the optimizer's state that there is (not `fresh`)."""
-    _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then)
+    _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then, average)
     callbacks = _callbacks_of(callback)
     rows = model.check_rows(X, y, sample_weight)
     _check_randomness(model, optimizer, X, augmentation)
+    if prune is not None:
+        _check_pruning(prune, average, optimizer, rows.X.shape[0], epochs, batch_size or BATCH_SIZE, fresh, then)
     validation = None if validation_data is None else _validation_rows(model, validation_data)
     if then is not None and _are_indices(rows) != _are_indices(validation):
         raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
     if (
-        epochs == 1 and validation is None and not callbacks and not verbose and not issparse(X)
+        epochs == 1 and validation is None and not callbacks and not verbose and not issparse(X) and prune is None
         and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
+        and not (average is not None and model.normalizes_batches)
     ):  # fmt: skip
         return fit_epoch(
             model, random_state, rows, (X, y), fresh, optimizer, batch_size or BATCH_SIZE, shuffle, n_threads,
-            augmentation,
+            augmentation, average,
         )  # fmt: skip
     training = Training(
         model, random_state, rows, {"X": [X], "y": arrays_of(y)}, optimizer, epochs, batch_size or BATCH_SIZE, shuffle,
-        callbacks, verbose, n_threads, augmentation, validation, early_stopping,
+        callbacks, verbose, n_threads, augmentation, validation, early_stopping, prune, average,
     )  # fmt: skip
 
     def keep(error):
         """Whether what was learnt stays."""
-        return isinstance(error, KeyboardInterrupt) and np.isfinite(model.parameters).all()
+        return isinstance(error, KeyboardInterrupt) and all(
+            np.isfinite(values).all() for values in (model.parameters, model.layer_state)
+        )
 
     with threads.exclusive(model.engine), Undo(keep) as undo:
         state = model.optimizer_state
         undo.save_draws(random_state, uniform=True)
         undo.save_attribute(model, "optimizer_state")
         undo.save_values(model.parameters)
+        undo.save_values(model.layer_state)
+        if prune is not None:
+            undo.save_attribute(model, "masks")
         state = state and state.copy()
-        start = (model.parameters.copy(), state and state.copy()) if then == "retrain" else None
+        start = (model.snapshot(), state and state.copy()) if then == "retrain" else None
         model.optimizer_state = None if fresh else state
         history = training.run()
         best = training.best
@@ -87,7 +99,8 @@ def fit(
         if then is None or best is None or training.ended:
             return history
         if then == "retrain":
-            model.parameters[:], model.optimizer_state = start[0], None if fresh else start[1]
+            model.restore(start[0])
+            model.optimizer_state = None if fresh else start[1]
             limit = {"step_limit": best.n_steps}
         else:
             model.optimizer_state = best.optimizer_state
@@ -126,6 +139,8 @@ class Training:
     augmentation: ImageAugmentation | None
     validation: Rows | None
     early_stopping: int | None
+    prune: Prune | None
+    average: EMA | SWA | None
     step_limit: int | None = None
     cost_limit: float | None = None
 
@@ -139,13 +154,14 @@ class Training:
 
     def run(self):
         """Train; returns the history."""
+        learn_inputs(self.model, self.rows)
         self.started = time.perf_counter()
         if isinstance(self.optimizer, FullBatch):
             self._run_full_batch()
         else:
             self._run_batches()
         if self.best is not None:
-            self.model.parameters[:] = self.best.parameters
+            self.model.restore(self.best.snapshot)
         return self.history()
 
     def history(self):
@@ -163,7 +179,7 @@ class Training:
         def end_iteration(loss):
             return self._end_epoch(loss if np.isfinite(self.model.parameters).all() else np.nan)
 
-        objective = Objective(self.model, self.rows, self.n_threads)
+        objective = Objective(self.model, self.rows, self.n_threads, batch_statistics=True)
         self.optimizer.train(objective, self.step_limit or self.epochs, end_iteration)
 
     def _run_batches(self):
@@ -179,12 +195,19 @@ class Training:
             if limit is not None:  # the last epoch may be a part of one
                 weight = self.rows.sample_weight
                 order = order[: _rows_of_steps(limit - self.n_steps, order, batch_size, weight)]
-            _, loss = self.model.train_epoch(
-                self.data, order, batch_size, self.optimizer, n_threads=self.n_threads,
-                random_state=self.random_state, augmentation=self.augmentation,
-            )  # fmt: skip
-            if self._end_epoch(loss) or self.n_steps == limit:
+            if self._end_epoch(self._train_epoch(order, batch_size)) or self.n_steps == limit:
                 return
+
+    def _train_epoch(self, order, batch_size):
+        """An epoch over these rows; returns its loss."""
+        arguments = self.data, order, batch_size, self.optimizer
+        settings = {
+            "n_threads": self.n_threads, "random_state": self.random_state, "augmentation": self.augmentation,
+            "average": self.average,
+        }  # fmt: skip
+        if self.prune is None:
+            return self.model.train_epoch(*arguments, **settings)[1]
+        return train_pruned_epoch(self.model, self.prune, *arguments, **settings)[1]
 
     def _end_epoch(self, loss):
         """Take down an epoch that had this loss; whether to stop. Raises if it is not finite."""
@@ -209,10 +232,12 @@ class Training:
         )
 
     def _look_for_best(self, loss):
+        if self.prune is not None and position(self.prune, self.state) <= self.prune.last:
+            return  # the best networks are those with the most weights
         self.since_best += 1
         if loss < (np.inf if self.best is None else self.best.loss):
             state = self.model.optimizer_state
-            self.best = Best(loss, self.n_steps, self.model.parameters.copy(), state and state.copy())
+            self.best = Best(loss, self.n_steps, self.model.snapshot(), state and state.copy())
             self.since_best = 0
 
     def _print_epoch(self):
@@ -275,7 +300,9 @@ def check_optimizer(optimizer, dtype):
     check_in_dtype(dtype, optimizer=optimizer)
 
 
-def _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then):
+def _check_settings(
+    model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then, average
+):  # fmt: skip
     """TypeError or ValueError unless each setting is possible, also with the others and for this network."""
     if optimizer is not model.optimizer:  # it is immutable, and was checked when it became that
         check_optimizer(optimizer, model.dtype)
@@ -293,7 +320,14 @@ def _check_settings(model, optimizer, epochs, batch_size, validation_data, early
     if model.loss is None:
         raise ValueError("fit needs a network with a loss; with loss=None use forward, backward and step")
     threads.check_n_threads(n_threads)
+    if average is not None and not isinstance(average, EMA | SWA):
+        raise TypeError(f"average must be an EMA, a SWA or None, got {average!r}")
     if isinstance(optimizer, FullBatch):
+        if average is not None:
+            raise ValueError(
+                f"average must be None for {type(optimizer).__name__}, whose iterations have no noise to average, got "
+                f"{average!r}"
+            )
         if batch_size is not None:
             raise ValueError(
                 f"batch_size must be None for {type(optimizer).__name__}, which takes all rows at once, got "
@@ -335,6 +369,27 @@ def _check_randomness(model, optimizer, X, augmentation):
         )
     if issparse(X) and any(of_inputs.values()):
         raise ValueError(f"X must be dense with {used[0]}, got a sparse matrix")
+
+
+def _check_pruning(prune, average, optimizer, n_rows, epochs, batch_size, fresh, then):
+    """TypeError or ValueError if the pruning does not fit the other arguments."""
+    if not isinstance(prune, Prune):
+        raise TypeError(f"prune must be a Prune or None, got {prune!r}")
+    if isinstance(optimizer, FullBatch):
+        raise ValueError(
+            f"optimizer must be a rule for mini-batches with prune: a full-batch rule needs a cost that is the same at "
+            f"each evaluation, got {optimizer!r}"
+        )
+    if then == "retrain" and prune.per == "epoch":
+        raise ValueError(
+            "prune must have per='step' with then='retrain', which makes as many steps but other epochs, got "
+            f"{prune!r}"
+        )
+    if isinstance(average, SWA) and prune.per == "step":
+        raise ValueError(f"prune must have per='epoch' with a SWA, which averages what epochs end with, got {prune!r}")
+    length = epochs * (1 if prune.per == "epoch" else -(-n_rows // batch_size))
+    if fresh and prune.last >= length:
+        raise ValueError(f"prune must end before training does, which has {length} {prune.per}s, got {prune!r}")
 
 
 def _validation_rows(model, validation_data):

@@ -14,8 +14,9 @@ INLINE ptrdiff_t NAME(block_depth)(ptrdiff_t k)
 }
 INLINE int NAME(in_halves)(ptrdiff_t k) { return k > NAME(CHAINED) * NAME(BLOCK_DEPTH); }
 
-INLINE void NAME(sum_columns)(const int nv, NAME(mask) mask, ptrdiff_t m, const REAL *a, const REAL *b, ptrdiff_t ld,
-                              int accumulate, REAL *out)
+/* Sums of nv vectors of columns of A * B, or of A where B is NULL; of B, if so, what is below 0 */
+INLINE void NAME(sum_columns)(const int nv, const int negative, NAME(mask) mask, ptrdiff_t m, const REAL *a, const REAL *b,
+                              ptrdiff_t ld, int accumulate, REAL *out)
 {
     VEC total[4];
 #define LOAD(p) (nv == 1 ? NAME(load_masked)((p), mask) : NAME(load)((p) + v * LANES))
@@ -25,8 +26,12 @@ INLINE void NAME(sum_columns)(const int nv, NAME(mask) mask, ptrdiff_t m, const 
         VEC sum[4] = {0};
         end = m - i < NAME(BLOCK_DEPTH) ? m : i + NAME(BLOCK_DEPTH);
         for (ptrdiff_t r = i; r < end; r++)
-            for (int v = 0; v < nv; v++)
-                sum[v] += b ? LOAD(a + r * ld) * LOAD(b + r * ld) : LOAD(a + r * ld);
+            for (int v = 0; v < nv; v++) {
+                if (negative)
+                    sum[v] += LOAD(a + r * ld) * NAME(select)(LOAD(b + r * ld) > 0, (VEC){0}, LOAD(b + r * ld));
+                else
+                    sum[v] += b ? LOAD(a + r * ld) * LOAD(b + r * ld) : LOAD(a + r * ld);
+            }
         for (int v = 0; v < nv; v++)
             total[v] += sum[v];
     }
@@ -39,16 +44,36 @@ INLINE void NAME(sum_columns)(const int nv, NAME(mask) mask, ptrdiff_t m, const 
 #undef LOAD
 }
 
-static void NAME(column_sums)(ptrdiff_t m, ptrdiff_t n, const void *a_, const void *b_, ptrdiff_t ld, int accumulate,
-                              void *out_)
+INLINE void NAME(sum_all_columns)(const int negative, ptrdiff_t m, ptrdiff_t n, const REAL *a, const REAL *b, ptrdiff_t ld,
+                                  int accumulate, REAL *out)
 {
-    const REAL *a = a_, *b = b_;
-    REAL *out = out_;
     ptrdiff_t j = 0;
     for (; j + 4 * LANES <= n; j += 4 * LANES)
-        NAME(sum_columns)(4, NAME(first)(LANES), m, a + j, b ? b + j : NULL, ld, accumulate, out + j);
+        NAME(sum_columns)(4, negative, NAME(first)(LANES), m, a + j, b ? b + j : NULL, ld, accumulate, out + j);
     for (; j < n; j += LANES)
-        NAME(sum_columns)(1, NAME(first)(n - j < LANES ? n - j : LANES), m, a + j, b ? b + j : NULL, ld, accumulate, out + j);
+        NAME(sum_columns)(1, negative, NAME(first)(n - j < LANES ? n - j : LANES), m, a + j, b ? b + j : NULL, ld, accumulate, out + j);
+}
+
+static void NAME(column_sums)(ptrdiff_t m, ptrdiff_t n, const void *a, const void *b, ptrdiff_t ld, int accumulate, void *out)
+{
+    NAME(sum_all_columns)(0, m, n, a, b, ld, accumulate, out);
+}
+
+static void NAME(prelu_sums)(ptrdiff_t m, ptrdiff_t n, const void *d, const void *a, ptrdiff_t ld, int accumulate, void *out)
+{
+    NAME(sum_all_columns)(1, m, n, d, a, ld, accumulate, out);
+}
+
+static void NAME(zero_masked)(ptrdiff_t n, const void *mask_, void *g_)
+{
+    const REAL *mask = mask_;
+    REAL *g = g_;
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        NAME(store)(g + i, (VEC)((NAME(load)(mask + i) != 0) & (IVEC)NAME(load)(g + i)));
+    for (; i < n; i++)
+        if (mask[i] == 0)
+            g[i] = 0;
 }
 
 /* Knuth's two-sum: what is lost when g is added to the sum goes to the error. */

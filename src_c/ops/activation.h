@@ -54,6 +54,37 @@ INLINE VEC NAME(vgelu)(VEC z, VEC *slope)
     return NAME(gated)(z, x, x * c * (t + (REAL)1), (t * (REAL)3 + (REAL)1) * c, slope);
 }
 
+
+/* With t = e^-|z|, tanh(ln(1 + e^z)) is n / d, where n = 1 + 2 t and d = n + 2 t^2 for z > 0, n = t (t + 2) and d = n + 2 below; its
+ * derivative is 4 t (1 + t) / d^2, times t for z > 0. Products, and |z| > 1000, as in gated. */
+INLINE VEC NAME(vmish)(VEC z, VEC *slope)
+{
+    const VEC one = NAME(broadcast)(1), x = NAME(bounded)(z, 1000);
+    VEC second, first = NAME(exp_factors)(-NAME(abs)(x), &second), t = first * second;
+    const IVEC above = x > 0;
+    const VEC n = NAME(select)(above, t + t + one, t * (t + (REAL)2));
+    const VEC r = one / NAME(select)(above, n + t * t * (REAL)2, n + (REAL)2);
+    *slope = n * r + x * (t * (t + one) * (REAL)4) * NAME(select)(above, t, one) * r * r;
+    return NAME(select)(above, NAME(select)(z > 0, z, x) * n * r, x * (t + (REAL)2) * r * first * second);
+}
+INLINE VEC NAME(vrelu2)(VEC z, VEC *slope)
+{
+    VEC a = NAME(vrelu)(z);
+    *slope = a + a;
+    return a * a;
+}
+INLINE VEC NAME(vhard_sigmoid)(VEC z)
+{
+    const VEC six = NAME(broadcast)(6), y = NAME(vrelu)(z + (REAL)3);
+    return NAME(select)(y > six, six, y) * (REAL)(1.0 / 6);
+}
+INLINE VEC NAME(vhard_swish)(VEC z, VEC *slope)
+{
+    const VEC inner = (z + z + (REAL)3) * (REAL)(1.0 / 6);
+    *slope = NAME(select)(z <= -3, (VEC){0}, NAME(select)(z >= 3, NAME(broadcast)(1), inner));
+    return NAME(select)(z < -3, (VEC){0}, z) * NAME(vhard_sigmoid)(z);
+}
+
 /* m rows of n as one where nothing lies between them */
 #define FLATTEN if (n == ld) n *= m, ld = n, m = n > 0
 /* f, an expression in z and p, of a vector, and for all elements; if it sets `slope`, that is kept where there is a place for it */
@@ -102,6 +133,10 @@ ACTIVATE(selu, 0, NAME(velu)(z, SELU_ALPHA) * SELU_SCALE)
 ACTIVATE(exp, 0, NAME(vexp)(z))
 ACTIVATE(gelu, 1, NAME(vgelu)(z, &slope))
 ACTIVATE(silu, 1, NAME(vsilu)(z, &slope))
+ACTIVATE(mish, 1, NAME(vmish)(z, &slope))
+ACTIVATE(relu2, 1, NAME(vrelu2)(z, &slope))
+ACTIVATE(hard_swish, 1, NAME(vhard_swish)(z, &slope))
+ACTIVATE(hard_sigmoid, 0, NAME(vhard_sigmoid)(z))
 #undef ACTIVATE
 
 /* Of a vector softmax is nothing yet: it is of whole rows. */
@@ -162,6 +197,7 @@ DERIVATIVE(step, (VEC){0})
 DERIVATIVE(softplus, d * -NAME(vexpm1)(-a))
 DERIVATIVE(elu, NAME(select)(a > 0, d, d * (a + p)))
 DERIVATIVE(selu, NAME(select)(a > 0, d * SELU_SCALE, d * (a + SELU_SCALE * SELU_ALPHA)))
+DERIVATIVE(hard_sigmoid, NAME(select)((a == 0) | (a == 1), (VEC){0}, d * (REAL)(1.0 / 6)))
 DERIVATIVE(kept, d * a)
 #undef DERIVATIVE
 #undef FLATTEN

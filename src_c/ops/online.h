@@ -332,6 +332,18 @@ INLINE void NAME(column_step)(const Rule rule, const int n_states, const int pla
     }
 }
 
+/* What a step has changed goes into its average. */
+static void NAME(chain_average)(double share, const ChainLayer *layer, ptrdiff_t v, ptrdiff_t begin, ptrdiff_t rows)
+{
+    const ptrdiff_t at = (v * layer->n_in + begin) * LANES;
+    if (layer->b && begin == 0)
+        NAME(average)(share, LANES, (REAL *)layer->b + v * LANES, (REAL *)layer->bias_states[AVERAGE] + v * LANES);
+    if (layer->column)
+        NAME(average)(share, rows, layer->column, layer->column_states[AVERAGE]);
+    else
+        NAME(average)(share, rows * LANES, (REAL *)layer->w + at, (REAL *)layer->states[AVERAGE] + at);
+}
+
 /* stripe_step, or column_step of a single output, by a rule that is known only here */
 static void NAME(chain_step)(const Update *u, double S, ptrdiff_t m, const ChainLayer *layer, ptrdiff_t v, ptrdiff_t begin,
                              ptrdiff_t rows, const REAL *const *h, double *penalty)
@@ -354,9 +366,12 @@ static void NAME(chain_step)(const Update *u, double S, ptrdiff_t m, const Chain
         } \
         break;
         FOR_EACH_RULE(CASE)
+    case NO_RULE: break;
 #undef CASE
 #undef STEP
     }
+    if (u->average != 0)
+        NAME(chain_average)(u->average, layer, v, begin, rows);
 }
 
 /* D of the layer below, unless there is none, and the step of the weights: a panel at a time, which is in cache for both. */

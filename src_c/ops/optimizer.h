@@ -25,6 +25,8 @@ INLINE VEC NAME(rule)(const Rule rule, const int plain, const Update *u, VEC w, 
     const REAL epsilon = u->epsilon < (double)SMALLEST_ROOT ? SMALLEST_ROOT : (REAL)u->epsilon;
     VEC next = plain ? w : w - w * (REAL)u->decay, root = NAME(broadcast)(1), *velocity = NULL;
     switch (rule) {
+    case NO_RULE:
+        break;
     case GRADIENT_DESCENT: /* w <- w - eta g */
         next = next - g * rate;
         break;
@@ -178,6 +180,22 @@ INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain
     *penalty += NAME(penalty_of)(&u, squares, sizes);
 }
 
+static void NAME(average)(double share_, ptrdiff_t n, const void *w_, void *average_)
+{
+    const REAL share = (REAL)share_, *w = w_;
+    REAL *average = average_;
+    const ptrdiff_t whole = n - n % LANES;
+    for (ptrdiff_t i = 0; i < whole; i += LANES) {
+        const VEC a = NAME(load)(average + i);
+        NAME(store)(average + i, a + (NAME(load)(w + i) - a) * share);
+    }
+    if (whole < n) {
+        const NAME(mask) mask = NAME(first)(n - whole);
+        const VEC a = NAME(load_masked)(average + whole, mask);
+        NAME(store_masked)(average + whole, mask, a + (NAME(load_masked)(w + whole, mask) - a) * share);
+    }
+}
+
 static void NAME(update)(const Update *u, ptrdiff_t n, void *w_, const void *g_, void *const *states_, double *penalty)
 {
     const int plain = NAME(is_plain)(u);
@@ -200,7 +218,12 @@ static void NAME(update)(const Update *u, ptrdiff_t n, void *w_, const void *g_,
         break;
             FOR_EACH_RULE(CASE)
 #undef CASE
+        case NO_RULE:
+            NAME(update_by)(NO_RULE, 0, 1, u, size, w, g, states, &part);
+            break;
         }
+        if (u->average != 0)
+            NAME(average)(u->average, size, w, states[AVERAGE]);
         add_to(&penalties, part);
     }
     *penalty += value_of(&penalties);

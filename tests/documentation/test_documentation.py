@@ -11,8 +11,6 @@ import pytest
 
 import fastbp
 
-pytestmark = pytest.mark.once
-
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 

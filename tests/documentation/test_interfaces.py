@@ -3,11 +3,7 @@
 import ast
 from pathlib import Path
 
-import pytest
-
 import fastbp
-
-pytestmark = pytest.mark.once
 
 ROOT = Path(fastbp.__file__).parent
 MODULES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in ROOT.rglob("*.py")}

@@ -14,7 +14,21 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator
 
 import fastbp
-from fastbp import LBFGS, SGD, Adam, Dense, MLPClassifier, Network, Newton, VarianceScaling, Whitening
+from fastbp import (
+    LBFGS,
+    SGD,
+    Activation,
+    Adam,
+    BatchNorm,
+    Dense,
+    GroupNorm,
+    LayerNorm,
+    MLPClassifier,
+    Network,
+    Newton,
+    VarianceScaling,
+    Whitening,
+)
 
 XOR = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0.0, 1, 1, 0])
 
@@ -421,6 +435,57 @@ def test_whitened_data_have_identity_covariance(rng, method, dtype):
 
 
 # ---- docs/notes.md --------------------------------------------------------------------------------------------------
+
+
+# ---- normalization --------------------------------------------------------------------------------------------------
+
+
+def test_normalized_preactivations_have_mean_0_and_variance_1(rng):
+    """Of each column over the rows of a batch, each row, or each group of columns in a row."""
+    X, y = rng.normal(size=(50, 3)) * [1, 100, 0.01] + [5, 0, 9], rng.normal(size=50)
+    net = Network([Dense(6), BatchNorm(momentum=1.0, affine=False), Dense(1)], n_inputs=3, random_state=0)
+    net.fit(X, y, optimizer=SGD(1e-12), batch_size=50)  # its layer has the batch's statistics then
+    z = net.activations(X)["1"].z
+    assert_allclose(z.mean(axis=0), 0, atol=1e-6)
+    assert_allclose(z.var(axis=0, ddof=1), 1, atol=1e-4)
+    for layer, groups in ((LayerNorm(1e-12, affine=False), 1), (GroupNorm(2, 1e-12, affine=False), 2)):
+        net = Network([Dense(6), layer, Dense(1)], n_inputs=3, random_state=0)
+        z = net.activations(X)["1"].z.reshape(50, groups, -1)
+        assert_allclose(z.mean(axis=2), 0, atol=1e-9)
+        assert_allclose(z.var(axis=2), 1, atol=1e-9)
+
+
+def test_batch_normalization_does_not_see_the_scale_of_the_weights_before_it(rng):
+    """Nor a bias. The gradient is divided by what the weights were multiplied by, and is at right angles to them: the
+    larger weights are, the smaller are their steps."""
+    X, y, c = rng.normal(size=(40, 5)), rng.normal(size=40), 8.0
+    layers = [Dense(4), BatchNorm(epsilon=1e-12), Activation("tanh"), Dense(1)]
+    net = Network(layers, n_inputs=5, random_state=0)
+
+    def cost_and_gradients():
+        cost, gradient = net.value_and_gradient(X, y, batch_statistics=True)
+        return cost, gradient[:20].reshape(5, 4), gradient[20:24]
+
+    cost, dW, db = cost_and_gradients()
+    assert_allclose((dW * net.weights[0]).sum(axis=0), 0, atol=1e-9)
+    assert_allclose(db, 0, atol=1e-12)
+    net.weights[0][:] *= c
+    net.biases[0][:] += 3
+    scaled = cost_and_gradients()
+    assert_allclose(scaled[0], cost, rtol=1e-9)
+    assert_allclose(scaled[1], dW / c, rtol=1e-6, atol=1e-12)
+
+
+def test_normalization_reduces_the_condition_number_of_the_hessian(rng):
+    """Notes 003: "this is a pre-conditioning technique that can reduce the condition number of the Hessian matrix"."""
+    X, y = rng.normal(size=(200, 4)) * [1, 30, 0.03, 1] + [0, 0, 0, 10], rng.normal(size=200)
+
+    def condition_number(layers):
+        H = Network(layers, n_inputs=4, random_state=0).hessian(X, y, batch_statistics=True)
+        return np.linalg.cond(H)
+
+    assert condition_number([Dense(1)]) > 1e5
+    assert condition_number([BatchNorm(affine=False), Dense(1)]) < 3
 
 
 def test_code_in_the_tables_of_terms_runs():

@@ -22,9 +22,9 @@ from estimator_cases import (
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
-from fastbp import BFGS, LBFGS, SGD, Newton, Quantile, Rprop, StepDecay
+from fastbp import BFGS, EMA, LBFGS, SGD, SWA, Newton, Quantile, Rprop, StepDecay
 
-pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def bad_calls(estimator, X, y):
@@ -127,6 +127,9 @@ def test_bad_input_to_regressor(settings, continued):
         ({"solver": LBFGS}, "'solver' parameter of MLP"),
         ({"solver": Rprop(), "learning_rate": StepDecay(0.1)}, "learning_rate must be 'constant' if solver"),
         ({"solver": Rprop(), "early_stopping": True}, "early_stopping must be False, .* got solver=Rprop"),
+        ({"solver": Newton(), "average": EMA()}, "average must be None, it needs a stochastic solver, got EMA"),
+        ({"solver": "lbfgs", "average": SWA(1)}, "average must be None, .* and solver='lbfgs'"),
+        ({"average": 0.99}, "The 'average' parameter of MLP"),
         ({"solver": Newton(), "dropout": 0.1}, "dropout is for the stochastic solvers, got solver=Newton"),
         ({"solver": BFGS(), "l1_ratio": 0.5}, "l1_ratio must be 0 for solver=BFGS.* got 0.5"),
         ({"solver": BFGS(), "hidden_layer_sizes": 2000}, "BFGS is for networks of at most 5000 parameters"),

@@ -22,7 +22,7 @@ from sklearn.model_selection import GridSearchCV
 
 from fastbp import LBFGS, Newton, NewtonCG, Rprop
 
-pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 try:
     import sklearn.callback as callback

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from estimator_cases import X_iris, classifier, parameters, regressor, y_iris
 
-from fastbp import LBFGS, NewtonCG, Rprop
+from fastbp import EMA, LBFGS, NewtonCG, Rprop
 from fastbp.network import Model
 
-pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def no_gc_callbacks():
     [
         {"solver": "adam", "tol": 0, "n_iter_no_change": np.inf},
         {"solver": "sgd", "tol": 0, "early_stopping": True, "n_iter_no_change": np.inf},
+        {"solver": "adam", "tol": 0, "n_iter_no_change": np.inf, "average": EMA(0.9)},
         {"solver": "lbfgs", "tol": 0, "max_fun": 10**9},
         {"solver": "lbfgs", "tol": 0, "max_fun": 10**9, "l1_ratio": 0.5},
         {"solver": Rprop(), "tol": 0, "n_iter_no_change": np.inf},

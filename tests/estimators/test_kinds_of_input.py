@@ -122,7 +122,6 @@ def test_float32_stays(make, solver, convert):
     np.testing.assert_allclose(again, outputs, rtol=1e-4)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     "kind", ["C", "fortran", "strided", "uint8", "float32", "csr", "memory map"]
 )

@@ -18,7 +18,7 @@ from sklearn.metrics import accuracy_score
 
 from fastbp.estimators import MLPClassifier
 
-pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def test_string_labels_and_feature_names():

@@ -31,7 +31,6 @@ def test_prediction_from_many_threads(fresh):
                 np.testing.assert_array_equal(result, one)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_grid_search(backend):
     pipeline = make_pipeline(StandardScaler(), classifier(max_iter=20))

@@ -17,7 +17,6 @@ def correlated(rng, n=200, p=5):
     return rng.normal(size=(n, p)) @ rng.normal(size=(p, p)) + 10 * rng.normal(size=p)
 
 
-@pytest.mark.once
 @parametrize_with_checks([Whitening(method) for method in METHODS] + [Whitening(reg_covar=0.1)])
 def test_scikit_learns_checks(estimator, check):
     check(estimator)

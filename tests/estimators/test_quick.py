@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from fastbp import SGD, Adam, Dense, MLPClassifier, MLPRegressor, OneCycle, Quantile
+from fastbp import EMA, SGD, SWA, Adam, Dense, MLPClassifier, MLPRegressor, OneCycle, Quantile
 from fastbp.estimators import base
 
-pytestmark = pytest.mark.once
 RECORDS = (
     "loss_", "loss_curve_", "best_loss_", "n_iter_", "t_", "converged_", "_no_improvement_count", "validation_scores_",
 )  # fmt: skip
@@ -24,6 +23,8 @@ SETTINGS = {
     "object": {"solver": Adam(0.01), "hidden_layer_sizes": [5, 4]},
     "layers": {"hidden_layers": [Dense(5, "tanh")]},
     "batch": {"batch_size": 6},
+    "moving average": {"average": EMA(0.9)},
+    "mean": {"average": SWA(1), "solver": "sgd"},
 }
 KINDS = {
     "classes": (MLPClassifier, {}, lambda y: y),

@@ -16,9 +16,11 @@ from sklearn.preprocessing import StandardScaler
 from fastbp import (
     BFGS,
     ELU,
+    EMA,
     LBFGS,
     RBF,
     SGD,
+    SWA,
     Activation,
     Adagrad,
     Adam,
@@ -63,6 +65,7 @@ SETTINGS_OBJECTS = [
     ImageAugmentation((2, 2)), Activation("relu"), Dropout(0.5), Residual([Dense(3, LeakyReLU(0.3))], "linear"),
     Parallel([[Dense(3)], [], [Residual([Dense(3)])]], "add"), Parallel({"price": [Dense(1)], "kind": [Dense(4)]}),
     Shared(Dense(3)), Shared(Residual([Dense(3)]), "step"), Shared(Dense(3)).transposed("tanh", 0.1),
+    EMA(0.9), SWA(5, every=2),
 ]  # fmt: skip
 
 
@@ -112,7 +115,6 @@ def test_params_of_settings_that_are_params():
         assert clf.get_params() == before
 
 
-@pytest.mark.once
 def test_grid_search_over_settings_of_a_solver():
     grid = {"mlpclassifier__solver__learning_rate": [1e-6, 0.05], "mlpclassifier__activation__slope": [0.1, 0.2]}
     solver = RMSProp(momentum=0.5)

@@ -250,7 +250,6 @@ def test_results_do_not_depend_on_threads():
             assert (W == V).all()
 
 
-@pytest.mark.once
 def test_where_the_loss_is_not_that_of_scikit_learn():
     """It bounds probabilities away from 0. What the documentation says of it."""
     X, y = load_wine(return_X_y=True)

@@ -8,7 +8,6 @@ import sklearn.neural_network
 
 from fastbp.estimators import MLPClassifier, MLPRegressor
 
-pytestmark = pytest.mark.once
 MODULE = "sklearn.neural_network.tests.test_mlp"
 
 NOT_OURS = {

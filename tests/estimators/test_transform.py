@@ -30,7 +30,7 @@ from fastbp import (
     Shared,
 )
 
-pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 MIXED = [
     Parallel([[], [Dense(6, "relu", dropout=0.5)]]),

@@ -15,7 +15,7 @@ from estimator_cases import (
 )
 from sklearn.utils.class_weight import compute_sample_weight
 
-pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 @pytest.mark.parametrize("settings", [{"solver": "lbfgs"}, {"solver": "sgd"}, {"solver": "adam"}])

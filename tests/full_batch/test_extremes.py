@@ -28,8 +28,6 @@ from fastbp import (
 )
 from fastbp.layers import ACTIVATIONS
 
-pytestmark = pytest.mark.once
-
 DTYPES = ["float32", "float64"]
 SIZES = (0, 1e-40, 1e-20, 1, 88, 104, 1e4, 1e20, 1e38)
 PLACES = sorted({sign * size for sign in (1, -1) for size in SIZES})
@@ -52,6 +50,8 @@ def test_second_derivatives_of_units_are_finite_where_the_first_are(activation, 
     for z in PLACES:
         net = unit(Dense(3, activation), [z, -z / 3, 0.1], dtype)
         y = net.predict([[1.0]]) - 1  # a residual of 1 unless it is lost in rounding
+        if activation == "relu2" and not np.isfinite(y).all():  # which is a square
+            continue
         _, gradient = net.value_and_gradient([[1.0]], y)
         assert np.isfinite(gradient).all(), z
         H = net.hessian([[1.0]], y)

@@ -260,7 +260,6 @@ def test_interrupt_leaves_the_last_whole_iteration(rng, rule, monkeypatch):
     assert_array_equal(net.parameters, seen[-1])
 
 
-@pytest.mark.once
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 def test_interrupt_of_the_eigenvalues(rng, monkeypatch):
     """Ctrl-C does not wait for LAPACK, which has seconds to go; the network is that of the last whole iteration."""

@@ -8,8 +8,6 @@ from fastbp import ELU, RBF, Activation, Dense, Dropout, Parallel, Residual, Sha
 from fastbp.graph import fused
 from fastbp.layers import build
 
-pytestmark = pytest.mark.once
-
 
 def program(layers, n_inputs=3):
     """All of the fused graph but names and settings of layers."""

@@ -15,8 +15,6 @@ from fastbp.graph.pairs import (
     value,
 )
 
-pytestmark = pytest.mark.once
-
 C = np.random.default_rng(1).normal(size=(4, 3))
 FORMULAS = {
     "sum": lambda a, b: a + b + C,

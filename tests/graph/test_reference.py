@@ -13,11 +13,9 @@ from scipy import sparse
 from fastbp import Quantile
 from fastbp.full_batch.hessian import hessian, hessian_products
 from fastbp.graph import Graph, backward_of, fused
-from fastbp.graph.reference import converted, losses, passes, run, split
+from fastbp.graph.reference import Statistics, converted, losses, passes, run, split
 from fastbp.layers import unit_of
 from fastbp.losses import kernel_of, outputs_per_target
-
-pytestmark = pytest.mark.once
 
 UNITS = [*map(unit_of, ACTIVATIONS), ("step", 0.0)]
 ALL_LOSSES = [*LOSSES, "gaussian", Quantile([0.1, 0.6])]
@@ -35,14 +33,15 @@ def problem(rng, graph, output_losses, n=7):
         costs.append((*kernel_of(loss), 0.5 + rng.random()))
     parameters, X = rng.normal(size=graph.n_parameters) * 0.6, rng.normal(size=(n, graph.n_inputs))
     for op in graph.forward:
-        if op.kind == "embed":  # from the middle of what counts as an integer differences see nothing of it
-            X[:, op.source] = rng.integers(0, graph.weights[op.weights].n_in, n) + 0.5
+        if op.kind == "embed":  # from within what counts as an integer differences see nothing of it
+            X[:, op.source] = rng.integers(0, graph.weights[op.weights].n_in, n) + rng.uniform(0.1, 0.9, n)
     return parameters, X, targets, costs, rng.integers(0, 4, n) + 0.5
 
 
-def check(rng, graph, parameters, X, targets, costs, weight, noise=0.0):
+def check(rng, graph, parameters, X, targets, costs, weight, noise=0.0, batch_statistics=False):
     """Gradients by parameters and inputs, the Hessian and its products; noise is that of differences of the cost."""
-    ops, rest = backward_of(graph), (X, targets, costs, weight)
+    state = graph.initial_state(np.float64) + 0.1
+    ops, rest = backward_of(graph), (X, targets, costs, weight, state, batch_statistics)
     _, cost, gradient = run(graph, ops, parameters, *rest)
     v = rng.normal(size=parameters.size)
     step = 1e-6
@@ -55,8 +54,9 @@ def check(rng, graph, parameters, X, targets, costs, weight, noise=0.0):
 
     dX = rng.normal(size=X.shape)
     rows, y, s = converted(X.dtype, X, targets, weight)
-    gradients = passes(graph, backward_of(graph, inputs=True), split(graph, parameters), rows, y, costs, s)[1]
-    inputs = gradients.get(0, np.zeros_like(X))  # which tables alone have none of
+    statistics = Statistics(state, s if batch_statistics else None)
+    found = passes(graph, backward_of(graph, inputs=True), split(graph, parameters), rows, y, costs, s, statistics)[1]
+    inputs = found.get(0, np.zeros_like(X))  # which tables alone have none of
     slope = along(lambda d: run(graph, ops, parameters, X + d, *rest[1:])[1], dX)
     scale = np.linalg.norm(inputs) * np.linalg.norm(dX)
     assert abs(slope - (inputs * dX).sum()) <= 1e-6 * scale + noise * (1 + abs(cost))
@@ -72,6 +72,12 @@ def check(rng, graph, parameters, X, targets, costs, weight, noise=0.0):
     assert_allclose(H @ v, Hv, rtol=1e-9, atol=1e-12 * (1 + np.abs(Hv).max()))
 
 
+KINDS = [
+    "dense", "shared", "rbf", "transposed", "scale", "prelu", "batch_norm", "group_norm", "add", "concatenate",
+    "slices", "embed",
+]  # fmt: skip
+
+
 @st.composite
 def graphs(draw):
     """Any graph of a few values, and the losses of its outputs: each value is read or an output."""
@@ -84,12 +90,20 @@ def graphs(draw):
         present = range(len(graph.values))
         h = draw(st.sampled_from([0, *present[-2:]]))  # the last ones are read more often
         n = graph.values[h].n
-        kind = draw(st.sampled_from(["dense", "shared", "rbf", "transposed", "add", "concatenate", "slices", "embed"]))
+        kind = draw(st.sampled_from(KINDS))
         transposable = [j for j, w in enumerate(graph.weights) if w.role == "weight" and w.n_out == n]
         alike = [j for j in present if graph.values[j].n == n]
         if kind == "rbf":
             z, number = graph.dense(f"{i}", h, layer, draw(st.integers(1, 4)), role="centre")
             graph.finish(z, "rbf", weights=number)
+        elif kind == "scale":
+            finish(graph.scale(f"{i}", h, layer, has_bias=draw(st.booleans())))
+        elif kind == "prelu":
+            finish(graph.scale(f"{i}", h, layer, has_bias=False, kind="prelu"))
+        elif kind == "batch_norm":
+            finish(graph.batch_norm(f"{i}", h, f"{i}", 0.1, draw(st.sampled_from([0.0, 0.2]))))
+        elif kind == "group_norm":
+            finish(graph.group_norm(f"{i}", h, draw(st.sampled_from([g for g in (1, 2, 3) if n % g == 0])), 0.1))
         elif kind == "shared":
             for _ in range(2):
                 with graph.sharing(f"{i}", f"square {n}", layer):
@@ -143,10 +157,10 @@ def graphs(draw):
 
 
 @settings(deadline=None, max_examples=150, derandomize=True)  # a kink between two places would be a difference
-@given(graphs(), st.integers(0, 100))
-def test_any_graph(drawn, seed):
+@given(graphs(), st.integers(0, 100), st.booleans())
+def test_any_graph(drawn, seed, batch_statistics):
     rng = np.random.default_rng(seed)
-    check(rng, drawn[0], *problem(rng, *drawn), noise=1e-8)
+    check(rng, drawn[0], *problem(rng, *drawn), noise=1e-8, batch_statistics=batch_statistics)
 
 
 @settings(deadline=None, max_examples=150)
@@ -154,7 +168,8 @@ def test_any_graph(drawn, seed):
 def test_merged_units_give_the_same_numbers(drawn, seed):
     graph, output_losses = drawn
     parameters, *rest = problem(np.random.default_rng(seed), graph, output_losses)
-    results = [run(g, backward_of(g), parameters, *rest) for g in (graph, fused(graph))]
+    settings = {"batch_statistics": bool(seed % 2)}
+    results = [run(g, backward_of(g), parameters, *rest, **settings) for g in (graph, fused(graph))]
     for a, b in zip(results[0][0], results[1][0], strict=True):
         assert_array_equal(a, b)
     assert results[0][1] == results[1][1]

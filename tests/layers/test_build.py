@@ -4,12 +4,10 @@ import re
 
 import pytest
 
-from fastbp import RBF, Activation, Dense, Dropout, LeakyReLU, Parallel, Residual, Shared, Transposed
+from fastbp import RBF, Activation, Dense, Dropout, LeakyReLU, Parallel, PReLU, Residual, Scale, Shared, Transposed
 from fastbp.graph import backward_of, fused
 from fastbp.layers import build
 from fastbp.layers.layer import DEPTH
-
-pytestmark = pytest.mark.once
 
 
 def shown(graph):
@@ -164,6 +162,21 @@ def test_transposed():
 
 A = Shared(Dense(3), name="a")
 HEADS = Parallel({"a": [Dense(1)]})
+
+
+def test_scales():
+    graph = build([Scale(), Dense(4, "relu"), Scale(bias=False), Activation("tanh"), PReLU()], 3)
+    assert shown(fused(graph)) == [
+        "scale 0+0: X -> 0", "identity 0", "dense 1+1: 0 -> 1", "relu 1", "scale 2: 1 -> 2", "tanh 2",
+        "prelu 3: 2 -> 4", "identity 4",
+    ]  # fmt: skip
+    assert weights(graph) == [("scale", 1, 3, True, 0), ("weight", 3, 4, True, 6), ("scale", 1, 4, False, 22)] + [
+        ("scale", 1, 4, False, 26)
+    ]
+    assert [w.start for w in graph.weights] == [1, 1, 1, 0.25]
+    assert graph.places == [(0, 0, False), (1, 1, False), (2, -1, False), (3, -1, False)]
+    back = [(op.kind, op.weights) for op in backward_of(graph) if op.weights != 1 and op.weights >= 0]
+    assert back == [("prelu_back", 3), ("scale_back", 2)]
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,14 @@ def test_all_layers(rng, name):
                 z = z + net._model.sets(net.parameters)[op.bias][1] if op.bias >= 0 else z
             elif op.output == i and op.kind == "rbf":
                 z = -np.exp(b) * ((H[op.input][:, :, None] - W) ** 2).sum(1)
+            elif op.output == i and op.kind == "scale":
+                z = H[op.input] * W + (b if op.bias >= 0 else 0)
+            elif op.output == i and op.kind == "group_norm":
+                groups = H[op.input].reshape(50, op.n_groups, -1)
+                z = (groups - groups.mean(2, keepdims=True)) / np.sqrt(groups.var(2, keepdims=True) + op.epsilon)
+                z = z.reshape(50, -1)
+            elif op.output == i and op.kind == "prelu":
+                z = np.where(H[op.input] > 0, H[op.input], H[op.input] * W)
             elif op.output == i and op.kind != "unit":
                 z[:, op.column : op.column + H[op.input].shape[1]] += H[op.input]
         assert_allclose(found[value.name].z, z, rtol=1e-9, atol=1e-12)

@@ -8,11 +8,25 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from fastbp import RBF, Activation, Adam, Dense, Dropout, Embed, Network, Parallel, Residual, Shared
+from fastbp import (
+    RBF,
+    Activation,
+    Adam,
+    Dense,
+    Dropout,
+    Embed,
+    LowRank,
+    Network,
+    Parallel,
+    PReLU,
+    Residual,
+    Scale,
+    Shared,
+)
 from fastbp.graph import backward_of
 from fastbp.graph.reference import run
 
-UNITS = "identity", "tanh", "logistic", "relu", "gelu", "softmax", "elu"
+UNITS = "identity", "tanh", "logistic", "relu", "gelu", "softmax", "elu", "mish", "relu2", "hard_swish", "hard_sigmoid"
 SIZES = 1, 2, 3, 7, 15, 16, 17, 33, 64, 130, 150  # around widths of vectors; large ones are shared by columns
 
 
@@ -37,15 +51,26 @@ class Draw:
         return Dense(n_units, self.one(UNITS), dropout=self.one([0, 0, 0.3]))
 
     def layer(self, n, depth):
-        kinds = ["dense", "dense", "dense", "rbf", "activation", "dropout", "shared"]
+        kinds = [
+            "dense", "dense", "dense", "low rank", "masked", "rbf", "scale", "prelu", "activation", "dropout", "shared"
+        ]  # fmt: skip
         kinds += ["again"] * any(n == n_in for _, n_in, _ in self.shared)
         kinds += ["transposed"] * any(n == n_out for _, _, n_out in self.shared)
         kinds += ["residual", "residual", "projection", "concatenate", "add"] * (depth > 0)
         kind, n_units = self.one(kinds), self.one(SIZES)
         if kind == "dense":
             return self.dense(n_units), n_units
+        if kind == "low rank":
+            return LowRank(n_units, self.one([1, 3, 16]), self.one(UNITS)), n_units
+        if kind == "masked":
+            mask = np.random.default_rng(n).random((n, n_units)) < 0.5
+            return Dense(n_units, self.one(UNITS), max_norm=self.one([None, 0.5]), mask=mask), n_units
         if kind == "rbf":
             return RBF(n_units), n_units
+        if kind == "scale":
+            return Scale(bias=self.one([True, False])), n
+        if kind == "prelu":
+            return PReLU(), n
         if kind == "activation":
             return Activation(self.one(UNITS)), n
         if kind == "dropout":
@@ -102,6 +127,7 @@ def test_the_core_does_what_the_twins_do(drawn, n, dtype, zeros, kind, seed):
     net = Network(layers, **settings)
     net.parameters[:] += 0.1 * rng.normal(size=net.parameters.size)
     model = net._model
+    model.apply_masks(net.parameters)
     X = rng.normal(size=(n, n_inputs)).astype(dtype)
     X *= rng.random(X.shape) < (0.1 if zeros else 1)
     for column, n_categories in model.categories.items():
@@ -120,6 +146,7 @@ def test_the_core_does_what_the_twins_do(drawn, n, dtype, zeros, kind, seed):
     outputs, cost, gradient = run(
         model.graph, backward_of(model.graph), net.parameters.astype(float), X.astype(float), targets, costs, weight
     )
+    model.apply_masks(gradient)
     results = []
     for n_threads in (1, 2, 3):
         parts = net.value_and_gradient(kind(X), y, weight, n_threads=n_threads)
@@ -128,6 +155,9 @@ def test_the_core_does_what_the_twins_do(drawn, n, dtype, zeros, kind, seed):
         back = net.backward(dz, n_threads=n_threads)
         one = Network(layers, **settings, l2=0.1)
         one.fit(kind(X), y, optimizer=Adam(), epochs=2, batch_size=64, n_threads=n_threads)
+        learnt = one.parameters.copy()
+        one._model.apply_masks(learnt)
+        assert_array_equal(learnt, one.parameters)
         a = list(a.values()) if loss_weights else [a]
         predicted = net.predict(kind(X), n_threads=n_threads)
         results.append([*parts, *a, *back, one.parameters, *(predicted.values() if loss_weights else [predicted])])

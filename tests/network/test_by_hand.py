@@ -41,7 +41,7 @@ def test_places_for_results(rng, name, dtype):
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(), Rprop(), SGD(HALVED, momentum=0.9)])
-@pytest.mark.parametrize("name", ["residual", "shared", "transposed", "radial", "heads"])
+@pytest.mark.parametrize("name", ["residual", "shared", "transposed", "radial", "scaled", "slopes", "heads"])
 def test_step_with_is_the_three_in_one(rng, name, optimizer):
     one, three = (network(NETWORKS.get(name, HEADS), loss=None, l2=0.01) for _ in range(2))
     for n in (1, 3, 8, 40):

@@ -23,7 +23,9 @@ from fastbp import (
     Network,
     Orthogonal,
     Parallel,
+    PReLU,
     Residual,
+    Scale,
     Shared,
 )
 
@@ -353,6 +355,7 @@ def test_sparse_input(rng, name):
 @pytest.mark.parametrize(("first", "where"), [
     (RBF(3), ""), (Activation("tanh"), ""), (Residual([Dense(5)]), ""), (Parallel([[Dense(3)], []]), ""),
     (Parallel([[Dense(3)], [Dropout(0.5), Dense(2)]]), ", 0.1.0 in it"), (Shared(RBF(3)), ""),
+    (Scale(), ""), (PReLU(), ""), (Parallel([[Dense(3)], [Scale(), Dense(2)]]), ", 0.1.0 in it"),
 ], ids=str)  # fmt: skip
 def test_first_layers_that_need_dense_input(rng, first, where):
     net = network([first, Dense(2)])

@@ -116,7 +116,7 @@ def test_what_is_printed():
         n_inputs=5, loss={"a": "huber", "b": "huber"}, ties=[(0, 7, 0.1)], random_state=0,
     )  # fmt: skip
     program = net.program(batch_size=20)
-    lines = [line.strip() for line in str(program).splitlines()]
+    lines = [" ".join(line.split()) for line in str(program).splitlines()]
     assert repr(program) == str(program) and not any(line.endswith(" ") for line in str(program).splitlines())
     size = f"{program.workspace_size:,}"
     assert lines[:5] == [
@@ -141,7 +141,7 @@ def test_what_is_printed():
         "update          W0 W1 W2 W3 W4 W5 W6 W7",
         "parts of weights:",
     ):
-        assert line in lines, line
+        assert " ".join(line.split()) in lines, line
     assert "dropout" not in str(net.program("gradient")) and "---- barrier" in str(mnist())
 
 

@@ -10,7 +10,7 @@ from ctypes import c_char_p, c_void_p, py_object, pythonapi
 import numpy as np
 from scipy import sparse
 
-from fastbp import LBFGS, SGD, Adam, Dense, MLPClassifier, MLPRegressor, Network, Rprop, threads
+from fastbp import EMA, LBFGS, SGD, SWA, Adam, BatchNorm, Dense, MLPClassifier, MLPRegressor, Network, Rprop, threads
 
 warnings.simplefilter("ignore")
 threads.n_processors = lambda: 8  # as many members as are asked for
@@ -38,8 +38,8 @@ csr, weights, out = sparse.csr_array(zeros), rng.random(1010), np.empty((1010, 1
 few = X[:60], np.array(list("abcdefghij"))[y[:60]]
 
 
-def network(loss="softmax_cross_entropy", dtype="float32", **settings):
-    layers = [Dense(100, "gelu"), Dense(10)]
+def network(loss="softmax_cross_entropy", dtype="float32", between=(), **settings):
+    layers = [Dense(100, "gelu"), *between, Dense(10)]
     net = Network(layers, n_inputs=120, loss=loss, l2=1e-3, dtype=dtype, random_state=0, **settings)
     net.step(np.ones_like(net.parameters), Adam(1e-6))  # a state that there is before
     return net
@@ -83,6 +83,10 @@ CASES = {
         **{f"{n} members": (network(), fit(X, n_threads=n, epochs=2)) for n in (1, 2, 3)},
         **{f"one epoch alone, {n} members": (network(), fit(X, n_threads=n)) for n in (1, 2)},
         "state that there is": (network(), go_on),
+        "moving average": (network(), fit(X, epochs=2, average=EMA())),
+        "mean of epochs": (network(), fit(X[:100], y[:100], epochs=3, average=SWA(0))),
+        "moving average of one epoch": (network(), fit(X[:100], y[:100], average=EMA())),
+        "average with statistics": (network(between=[BatchNorm()]), fit(X[:100], y[:100], average=EMA())),
         "one step": (network(), step(SGD(0.1, momentum=0.9))),
         "one step of Rprop": (network(), step(Rprop())),
         "CSR": (network(), fit(csr, n_threads=2, epochs=2)),

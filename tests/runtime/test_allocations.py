@@ -11,7 +11,6 @@ from runtime_cases import shared_library
 HERE = Path(__file__).parent
 
 
-@pytest.mark.once
 @pytest.mark.skipif(sys.platform != "linux", reason="stands before the GNU C library")
 @pytest.mark.parametrize("group", ["training", "the rest of a network", "estimators"])
 def test_each_allocation_fails_in_turn(tmp_path, group):

@@ -11,8 +11,6 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from fastbp import _usage, threads
 
-pytestmark = pytest.mark.once
-
 
 def test_limits_survive_an_error_on_the_way_in(monkeypatch):
     def broken(*args, **kwargs):

@@ -1,6 +1,6 @@
-"""The suite again for each other instruction set of this processor, beside the run that this is part of.
+"""Kernels, networks and teams again for each other instruction set of this processor, beside the run they are part of.
 
-Without the tests marked ``once``, for which other kernels make no difference but time.
+What is built on networks sees no difference, nor do the tests marked ``once``.
 """
 
 import os
@@ -14,6 +14,8 @@ import pytest
 import fastbp
 from fastbp import _core
 
+ROOT = Path(__file__).parents[1]
+TESTS = [ROOT / "src_c", ROOT / "network", ROOT / "runtime" / "test_teams.py"]
 _runs = {}
 
 
@@ -21,7 +23,7 @@ def start(isa):
     """Begin the run; conftest.py calls this once it is known that its test is going to be waited for."""
     output = tempfile.TemporaryFile("w+")  # noqa: SIM115 (read in test_suite)
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not once"]
-    command.append(str(Path(__file__).parents[1]))
+    command += map(str, TESTS)
     run = subprocess.Popen(command, env={**os.environ, "FASTBP_ISA": isa}, stdout=output, stderr=subprocess.STDOUT)
     _runs[isa] = run, output
 

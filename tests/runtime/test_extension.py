@@ -21,7 +21,6 @@ def test_source_folder_without_the_core_says_so(tmp_path):
     assert "fastbp's compiled core is missing" in run.stderr
 
 
-@pytest.mark.once
 def test_unknown_isa_is_an_error():
     run = subprocess.run(
         [sys.executable, "-c", "import fastbp"], env={**os.environ, "FASTBP_ISA": "mmx"}, cwd="/",
@@ -37,7 +36,6 @@ def test_isa_of_this_run():
     assert os.environ["FASTBP_ISA"] == fastbp.ISA
 
 
-@pytest.mark.once
 def test_environment():
     """What chooses the instruction set and the default number of threads."""
     code = "import fastbp; print(fastbp.ISA, fastbp.threads.default_n_threads())"
@@ -49,7 +47,6 @@ def test_environment():
         assert run.stdout.split() == [isa, "1"]
 
 
-@pytest.mark.once
 @pytest.mark.skipif(sys.platform != "linux" or not shutil.which("objdump"), reason="reads the extension with objdump")
 def test_what_the_extension_contains():
     """FMA contraction is on in AVX2 code, and the C libraries are the only ones linked."""

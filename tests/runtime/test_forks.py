@@ -11,8 +11,6 @@ from threadpoolctl import threadpool_limits
 
 from fastbp import threads
 
-pytestmark = pytest.mark.once
-
 
 @posix
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

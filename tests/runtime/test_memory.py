@@ -73,7 +73,6 @@ print("counted", few)
 """
 
 
-@pytest.mark.once
 @pytest.mark.skipif(sys.platform != "linux", reason="counts through the GNU C library")
 def test_no_allocation_and_no_python_within_an_epoch(tmp_path):
     """Twice as many steps make no more allocations and Python calls, for every rule, dtype and kind of input."""
@@ -86,7 +85,6 @@ def test_no_allocation_and_no_python_within_an_epoch(tmp_path):
     assert re.search(r"counted \([1-9]", run.stdout)
 
 
-@pytest.mark.once
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_memory_map_is_not_copied(tmp_path):
     """Training and prediction take no anonymous memory to speak of, not even for a moment; a copy would be seen."""

@@ -53,7 +53,6 @@ def test_a_fit_keeps_a_processor_between_its_epochs(monkeypatch):
     assert granted() == 4 and threads.n_busy() == 0
 
 
-@pytest.mark.once
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_bagging_in_threads(monkeypatch):
     """The members of scikit-learn's bagging train side by side, are those of one job, and share the processors."""
@@ -158,7 +157,6 @@ def test_only_predict_is_for_several_threads():
     assert other and all("a signal handler or another thread can only predict or save" in error for error in other)
 
 
-@pytest.mark.once
 def test_training_one_network_twice_at_once_is_an_error():
     """The second call is refused and the first one goes on as if it had not been."""
     sizes = [200, 300, 10]
@@ -183,7 +181,6 @@ def test_training_one_network_twice_at_once_is_an_error():
     assert_array_equal(net.parameters, alone.parameters)
 
 
-@pytest.mark.once
 def test_weights_written_by_another_thread_during_training():
     """Whether a batch makes a step is decided once: members that differ would wait for each other for ever."""
     printed = run_alone("""

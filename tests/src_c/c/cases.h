@@ -8,9 +8,9 @@ enum { MOST_VALUES = 12, MOST_STEPS = 20 };
 
 /* An op forward but for UNIT, which follows the last step that writes to a value; {0} ends a list. */
 typedef struct {
-    OpKind kind; /* DENSE, TRANSPOSED, RBF, MOVE, ADD, EMBED */
+    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, PRELU, BATCH_NORM, GROUP_NORM, EMBED, MOVE, ADD */
     int input, output;
-    int weights, bias; /* of DENSE or TRANSPOSED; their numbers begin with 0 and have no gaps */
+    int weights, bias; /* of the first five; their numbers begin with 0 and have no gaps */
     ptrdiff_t column;
     ptrdiff_t source, n; /* of MOVE, ADD; n = 0: all of the input */
     ptrdiff_t dim;       /* of EMBED, whose table is (n, dim) */
@@ -19,7 +19,11 @@ typedef struct {
 #define DENSE(input, output, w) {OP_DENSE, input, output, w, w, 0}
 #define BARE(input, output, w) {OP_DENSE, input, output, w, -1, 0} /* without bias */
 #define RADIAL(input, output, w) {OP_RBF, input, output, w, w, 0}
+#define SCALE(input, output, w, b) {OP_SCALE, input, output, w, b, 0}
+#define PARAMETRIC(input, output, w) {OP_PRELU, input, output, w, -1, 0}
 #define TRANSPOSED(input, output, w, b) {OP_TRANSPOSED, input, output, w, b, 0}
+#define COLUMNS_NORMED(input, output) {OP_BATCH_NORM, input, output, -1, -1, 0}
+#define ROWS_NORMED(input, output) {OP_GROUP_NORM, input, output, -1, -1, 0}
 #define MOVE(input, output, column) {OP_MOVE, input, output, -1, -1, column}
 #define ADD(input, output) {OP_ADD, input, output, -1, -1, 0}
 #define SLICE(kind, input, output, column, source, n) {OP_##kind, input, output, -1, -1, column, source, n}
@@ -34,34 +38,40 @@ typedef struct {
     Loss loss, second_loss; /* of the first output, of the others */
     ptrdiff_t n_rows, batch;
     double zeros; /* share of X */
-    int csr, weighted;
+    int csr, weighted, per_role; /* per_role: rates that differ by the roles of parameters */
     Rule rule;
     int n_states;
     double clip_norm, max_norm, dropout, noise, tie; /* tie: of the second and third weights */
+    int keep_every; /* of a chain's values, others are made again; 0: keep all */
+    double average;                                  /* decay of the parameters' average; 0: none */
 } Case;
 
 static const Case CASES[] = {
     /* chains */
-    {.name = "online", .units = {4, 8, 1}, .activation = LOGISTIC, .loss = SQUARED_ERROR, .n_rows = 60, .batch = 1},
+    {.name = "online", .units = {4, 8, 1}, .activation = LOGISTIC, .loss = SQUARED_ERROR, .n_rows = 60, .batch = 1, .average = 0.9},
     {.name = "wide", .units = {784, 100, 10}, .activation = RELU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 200, .batch = 64,
-     .rule = NESTEROV, .n_states = 1},
+     .rule = NESTEROV, .n_states = 1, .average = 0.9},
     {.name = "zeros", .units = {300, 130, 40, 5}, .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 130, .batch = 50,
      .zeros = 0.9, .weighted = 1, .rule = ADAM, .n_states = 2},
     {.name = "csr", .units = {500, 70, 3}, .activation = GELU, .loss = CROSS_ENTROPY, .n_rows = 200, .batch = 33, .zeros = 0.95,
      .csr = 1, .rule = ADAMW, .n_states = 2, .clip_norm = 0.1},
     {.name = "csr in place", .units = {33000, 33, 2}, .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 50, .batch = 20,
-     .zeros = 0.999, .csr = 1, .rule = MOMENTUM, .n_states = 1},
+     .zeros = 0.999, .csr = 1, .rule = MOMENTUM, .n_states = 1, .average = 0.9},
     {.name = "chunks", .units = {60, 256, 7}, .activation = SILU, .loss = HUBER, .n_rows = 700, .batch = 700, .weighted = 1,
-     .rule = RMSPROP_CENTERED, .n_states = 3},
+     .rule = RMSPROP_CENTERED, .n_states = 3, .average = 0.9},
     {.name = "folds", .units = {3, 9, 2}, .activation = SOFTPLUS, .loss = POISSON, .n_rows = 9000, .batch = 9000,
      .rule = ADAGRAD, .n_states = 1, .clip_norm = 0.5},
     {.name = "ties", .units = {80, 80, 80, 80, 4}, .activation = ELU, .loss = SQUARED_ERROR, .n_rows = 256, .batch = 64,
-     .rule = MOMENTUM, .n_states = 1, .max_norm = 0.7, .dropout = 0.3, .noise = 0.1, .tie = 0.2},
+     .rule = MOMENTUM, .n_states = 1, .max_norm = 0.7, .dropout = 0.3, .noise = 0.1, .tie = 0.2, .average = 0.9},
     {.name = "radial", .units = {12, 50, 20, 3}, .steps = {RADIAL(0, 1, 0), DENSE(1, 2, 1), DENSE(2, 3, 2)},
      .activation = SOFTMAX, .loss = ABSOLUTE_ERROR, .n_rows = 250, .batch = 40, .rule = RMSPROP_MOMENTUM, .n_states = 2},
-    {.name = "linear", .units = {1, 1}, .loss = SQUARED_ERROR, .n_rows = 17, .batch = 5},
+    {.name = "linear", .units = {1, 1}, .loss = SQUARED_ERROR, .n_rows = 17, .batch = 5, .average = 0.9},
     {.name = "large, one after the other", .units = {130, 520, 260, 130, 12}, .activation = TANH, .loss = SQUARED_ERROR,
-     .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.2},
+     .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.2, .average = 0.9},
+    {.name = "made again", .units = {9, 20, 17, 30, 5, 40, 3}, .activation = GELU, .loss = SQUARED_ERROR, .n_rows = 130,
+     .batch = 50, .rule = ADAM, .n_states = 2, .dropout = 0.2, .keep_every = 2, .average = 0.9},
+    {.name = "large, made again", .units = {130, 260, 520, 260, 130, 12}, .activation = TANH, .loss = SQUARED_ERROR,
+     .n_rows = 700, .batch = 500, .rule = MOMENTUM, .n_states = 1, .clip_norm = 0.3, .keep_every = 3},
     {.name = "large, with ties", .units = {135, 135, 135, 135, 4}, .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 100,
      .batch = 40, .rule = MOMENTUM, .n_states = 1, .tie = 0.5},
 
@@ -78,6 +88,51 @@ static const Case CASES[] = {
     {.name = "residual of X, with zeros", .units = {200, 200, 200, 4},
      .steps = {DENSE(0, 1, 0), MOVE(0, 2, 0), ADD(1, 2), DENSE(2, 3, 1)},
      .activation = SOFTPLUS, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 150, .batch = 40, .zeros = 0.95, .weighted = 1},
+
+    /* scales of features */
+    {.name = "scales", .units = {9, 9, 21, 21, 3, 3},
+     .steps = {SCALE(0, 1, 0, 0), DENSE(1, 2, 1), SCALE(2, 3, 2, -1), DENSE(3, 4, 3), SCALE(4, 5, 4, 4)},
+     .activation = GELU, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAMW, .n_states = 2, .max_norm = 0.5,
+     .per_role = 1, .average = 0.9},
+    {.name = "scales of large layers", .units = {200, 261, 261, 261, 133, 133, 4},
+     .steps = {DENSE(0, 1, 0), SCALE(1, 2, 1, 1), DENSE(2, 3, 2), DENSE(3, 4, 3), SCALE(4, 5, 4, -1), DENSE(5, 6, 5)},
+     .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = MOMENTUM, .n_states = 1,
+     .clip_norm = 0.2, .dropout = 0.2},
+    {.name = "one scale twice, behind csr", .units = {500, 40, 40, 40, 2},
+     .steps = {DENSE(0, 1, 0), SCALE(1, 2, 1, 1), SCALE(2, 3, 1, 1), DENSE(3, 4, 2)},
+     .activation = SOFTPLUS, .loss = CROSS_ENTROPY, .n_rows = 120, .batch = 33, .zeros = 0.95, .csr = 1},
+    {.name = "scales of X beside its products, with zeros", .units = {130, 130, 17, 147, 3},
+     .steps = {SCALE(0, 1, 0, 0), DENSE(0, 2, 1), MOVE(1, 3, 0), MOVE(2, 3, 130), DENSE(3, 4, 2)},
+     .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 700, .batch = 700, .zeros = 0.95, .rule = ADAM, .n_states = 2},
+    {.name = "slopes of large layers, and of X", .units = {130, 130, 261, 261, 133, 133, 4},
+     .steps = {PARAMETRIC(0, 1, 0), DENSE(1, 2, 1), PARAMETRIC(2, 3, 2), DENSE(3, 4, 3), PARAMETRIC(4, 5, 4), DENSE(5, 6, 5)},
+     .activation = IDENTITY, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2},
+
+    /* normalisation */
+    {.name = "normalized columns", .units = {9, 9, 21, 21, 33, 33, 3, 3},
+     .steps = {COLUMNS_NORMED(0, 1), DENSE(1, 2, 0), COLUMNS_NORMED(2, 3), DENSE(3, 4, 1), COLUMNS_NORMED(4, 5), DENSE(5, 6, 2),
+               COLUMNS_NORMED(6, 7)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 91, .batch = 30, .rule = ADAM, .n_states = 2, .dropout = 0.2},
+    {.name = "normalized columns of large layers", .units = {200, 261, 261, 133, 133, 133, 4},
+     .steps = {DENSE(0, 1, 0), COLUMNS_NORMED(1, 2), DENSE(2, 3, 1), COLUMNS_NORMED(3, 4), SCALE(4, 5, 2, 2), DENSE(5, 6, 3)},
+     .activation = SILU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .weighted = 1, .rule = MOMENTUM, .n_states = 1,
+     .clip_norm = 0.2, .dropout = 0.2},
+    {.name = "normalized columns of many rows", .units = {60, 256, 256, 7},
+     .steps = {DENSE(0, 1, 0), COLUMNS_NORMED(1, 2), DENSE(2, 3, 1)},
+     .activation = ELU, .loss = HUBER, .n_rows = 1500, .batch = 1500, .weighted = 1, .rule = ADAM, .n_states = 2},
+    {.name = "normalized columns behind csr, and a residual", .units = {500, 140, 140, 140, 140, 2},
+     .steps = {DENSE(0, 1, 0), COLUMNS_NORMED(1, 2), DENSE(2, 3, 1), MOVE(1, 4, 0), ADD(3, 4), DENSE(4, 5, 2)},
+     .activation = SOFTPLUS, .loss = CROSS_ENTROPY, .n_rows = 120, .batch = 33, .zeros = 0.95, .csr = 1},
+    {.name = "normalized columns and products of X, with zeros", .units = {130, 130, 17, 147, 3},
+     .steps = {COLUMNS_NORMED(0, 1), DENSE(0, 2, 0), MOVE(1, 3, 0), MOVE(2, 3, 130), DENSE(3, 4, 1)},
+     .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 700, .batch = 700, .zeros = 0.95, .rule = ADAM, .n_states = 2},
+    {.name = "normalized rows", .units = {10, 10, 21, 21, 34, 34, 4, 4},
+     .steps = {ROWS_NORMED(0, 1), DENSE(1, 2, 0), ROWS_NORMED(2, 3), DENSE(3, 4, 1), ROWS_NORMED(4, 5), DENSE(5, 6, 2),
+               ROWS_NORMED(6, 7)},
+     .activation = GELU, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAM, .n_states = 2},
+    {.name = "normalized rows of large layers", .units = {200, 262, 262, 262, 262, 4},
+     .steps = {DENSE(0, 1, 0), ROWS_NORMED(1, 2), DENSE(2, 3, 1), MOVE(1, 4, 0), ADD(3, 4), DENSE(4, 5, 2)},
+     .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = MOMENTUM, .n_states = 1, .dropout = 0.2},
 
     /* branches side by side */
     {.name = "two branches", .units = {9, 5, 18, 23, 2},
@@ -131,7 +186,8 @@ static const Case CASES[] = {
      .clip_norm = 0.05},
     {.name = "encoder, decoder, encoder", .units = {13, 5, 13, 5},
      .steps = {DENSE(0, 1, 0), TRANSPOSED(1, 2, 0, 1), DENSE(2, 3, 0)},
-     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 32, .rule = ADAM, .n_states = 2, .max_norm = 0.5},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 32, .rule = ADAM, .n_states = 2, .max_norm = 0.5,
+     .average = 0.9},
     {.name = "large tied autoencoder", .units = {300, 135, 261, 135, 300},
      .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), TRANSPOSED(2, 3, 1, 2), TRANSPOSED(3, 4, 0, 3)},
      .activation = SOFTPLUS, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.2},

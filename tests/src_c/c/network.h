@@ -66,10 +66,14 @@ static void set_weights(Weights *w, const Kernels *k, ptrdiff_t n_in, ptrdiff_t 
 
 static void append_op(Run *run, const Step *step)
 {
+    const int n = (int)run->values[step->input].n;
     run->forward[run->n_forward++] = (Op){.kind = step->kind, .input = step->input, .output = step->output,
                                           .weights = step->weights, .bias = step->bias, .column = step->column,
                                           .source = step->source,
-                                          .n = step->n ? step->n : run->values[step->input].n};
+                                          .n = step->n ? step->n : run->values[step->input].n,
+                                          .state = run->n_layer_state, .epsilon = 0.1, .n_groups = n % 5 ? 1 + (n % 2 == 0) : 5};
+    if (step->kind == OP_BATCH_NORM)
+        run->forward[run->n_forward - 1].momentum = 0.2, run->n_layer_state += 2 * n;
 }
 
 /* The pass back, by the rules of fastbp/graph/gradient.py. */
@@ -77,7 +81,8 @@ static void append_rules(Run *run)
 {
     static const OpKind rules[N_OPS] = {
         [OP_DENSE] = OP_DENSE_BACK, [OP_TRANSPOSED] = OP_TRANSPOSED_BACK, [OP_RBF] = OP_RBF_BACK, [OP_MOVE] = OP_MOVE_BACK,
-        [OP_ADD] = OP_MOVE_BACK, [OP_UNIT] = OP_UNIT_BACK,
+        [OP_ADD] = OP_MOVE_BACK, [OP_SCALE] = OP_SCALE_BACK, [OP_PRELU] = OP_PRELU_BACK,
+        [OP_BATCH_NORM] = OP_BATCH_NORM_BACK, [OP_GROUP_NORM] = OP_GROUP_NORM_BACK, [OP_UNIT] = OP_UNIT_BACK,
     };
     int written[MOST_VALUES] = {0};
     for (int i = 0; i < run->n_heads; i++)
@@ -111,6 +116,7 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
     for (int i = 0; i < run->n_values; i++)
         run->n_heads += n_reads[i] == 0;
     run->n_buffers = run->n_values;
+    run->n_sections = c->keep_every ? (run->n_values - 3) / c->keep_every + 1 : 0;
     run->n_forward = run->n_backward = n_steps + run->n_values - 1;
     net->size = program_size(run);
     place_program(run, memset(get(net->size), 0, net->size));
@@ -118,6 +124,10 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
 
     for (int i = 0; i < run->n_values; i++)
         set_value(run->values + i, k, c->units[i], c->activation);
+    for (int i = 0; i < run->n_values; i++) {
+        const int kept = i == 0 || i == run->n_values - 1 || !c->keep_every || i % c->keep_every == 0;
+        run->values[i].section = kept ? -1 : (i - 1) / c->keep_every;
+    }
     for (int i = 0; i < n_steps; i++) {
         const Step *step = steps + i;
         Value *out = run->values + step->output;
@@ -129,10 +139,12 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
         } else if (step->kind == OP_EMBED) {
             set_weights(run->weights + step->weights, k, step->n, step->dim);
         } else if (step->weights >= 0) {
-            set_weights(run->weights + step->weights, k, n_in, out->n);
+            set_weights(run->weights + step->weights, k, step->kind == OP_SCALE || step->kind == OP_PRELU ? 1 : n_in, out->n);
         }
         if (step->bias >= 0)
             run->weights[step->bias].has_bias = 1;
+        if (step->kind == OP_SCALE || step->kind == OP_PRELU)
+            run->weights[step->weights].role = ROLE_SCALE;
         if (step->kind == OP_RBF)
             run->weights[step->weights].role = ROLE_CENTRE, out->radial = 1, out->activation = EXP;
         append_op(run, step);

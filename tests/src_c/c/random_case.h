@@ -15,7 +15,7 @@ static int pick(const int *from, int n) { return from[below(n)]; }
 typedef struct {
     Case c;
     int n_values, n_steps, n_weights;
-    int n_in[MOST_STEPS], n_out[MOST_STEPS], kind[MOST_STEPS]; /* of weights: shape, and the op that made them */
+    int n_in[MOST_STEPS], n_out[MOST_STEPS], kind[MOST_STEPS]; /* of weights: columns from and to, and the op that made them */
     int n_reads[MOST_VALUES];
 } Draft;
 
@@ -40,8 +40,14 @@ static int new_weights(Draft *d, int kind, int n_in, int n_out)
 /* A layer with new weights. */
 static void add_layer(Draft *d, int input, int n)
 {
-    const int kind = below(6) == 0 ? OP_RBF : OP_DENSE, w = new_weights(d, kind, d->c.units[input], n);
-    add_step(d, (Step){(OpKind)kind, input, new_value(d, n), w, kind == OP_DENSE && below(4) == 0 ? -1 : w, 0, 0, 0, 0});
+    const int kind = PICK(OP_RBF, OP_SCALE, OP_PRELU, OP_BATCH_NORM, OP_GROUP_NORM, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE);
+    if (kind == OP_BATCH_NORM || kind == OP_GROUP_NORM) {
+        add_step(d, (Step){(OpKind)kind, input, new_value(d, d->c.units[input]), -1, -1, 0, 0, 0, 0});
+        return;
+    }
+    const int n_out = kind == OP_SCALE || kind == OP_PRELU ? d->c.units[input] : n, w = new_weights(d, kind, d->c.units[input], n_out);
+    const int bare = kind == OP_PRELU || (kind != OP_RBF && below(4) == 0);
+    add_step(d, (Step){(OpKind)kind, input, new_value(d, n_out), w, bare ? -1 : w, 0, 0, 0, 0});
 }
 
 /* X with rows of two tables beside it. */
@@ -60,7 +66,7 @@ static void share_weights(Draft *d, int input)
 {
     for (int w = 0; w < d->n_weights; w++) {
         const int fits = d->n_in[w] == d->c.units[input], transposed = d->n_out[w] == d->c.units[input];
-        if (below(2) || d->n_in[w] == 0 || d->kind[w] == OP_EMBED || (!fits && (!transposed || d->kind[w] == OP_RBF)))
+        if (below(2) || d->n_in[w] == 0 || d->kind[w] == OP_EMBED || (!fits && (!transposed || d->kind[w] != OP_DENSE)))
             continue;
         const int n = fits ? d->n_out[w] : d->n_in[w];
         int bias = w; /* which another place of the same layer may have, or none */
@@ -151,10 +157,12 @@ static Case random_case(int number, ptrdiff_t lanes_, char *name)
         }
     }
     join_outputs(&d);
-    c->activation = (Activation)PICK(LOGISTIC, TANH, RELU, SOFTPLUS, ELU, GELU, SILU, SOFTMAX, IDENTITY);
+    c->activation = (Activation)PICK(LOGISTIC, TANH, RELU, SOFTPLUS, ELU, GELU, SILU, MISH, HARD_SIGMOID, HARD_SWISH,
+                                     SOFTMAX, IDENTITY);
     c->loss = (Loss)PICK(SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, HUBER);
     c->second_loss = (Loss)PICK(SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, HUBER);
     c->n_rows = 20 + below(120), c->batch = PICK(3, 20, 64, 70, 200), c->weighted = below(3) == 0;
+    c->per_role = below(4) == 0;
     c->zeros = below(2) ? 0 : 0.95, c->csr = c->zeros > 0 && below(2) && dense_reads_x(&d);
     c->rule = (Rule)PICK(ADAM, GRADIENT_DESCENT, NESTEROV);
     c->n_states = c->rule == ADAM ? 2 : c->rule == NESTEROV;
@@ -162,6 +170,7 @@ static Case random_case(int number, ptrdiff_t lanes_, char *name)
     c->noise = !c->csr && below(4) == 0 ? 0.1 : 0;
     c->tie = d.n_weights > 2 && d.kind[1] == OP_DENSE && d.kind[2] == OP_DENSE && d.n_in[1] == d.n_in[2] &&
              d.n_out[1] == d.n_out[2] ? 0.2 : 0;
+    c->average = below(2) ? 0 : 0.9;
     return d.c;
 }
 

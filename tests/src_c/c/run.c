@@ -47,12 +47,20 @@ static void go(Run *run, TeamTask task, int n_members)
         exit(5);
 }
 
+/* Bytes of parameters, behind which the layers' state lies. */
+static size_t learnt_size(const Network *net)
+{
+    return (size_t)(net->n_parameters + net->run.n_layer_state) * net->run.k->itemsize;
+}
+
 /* A run of the network from these parameters, with a program of its own at `program`. */
 static Run begin(const Network *net, void *program, Mode mode, ptrdiff_t batch, char *parameters)
 {
     Run run = net->run;
     place_program(&run, memcpy(program, net->run.values, net->size));
     run.mode = mode, run.batch = batch, run.block = 48, run.parameters = parameters;
+    run.layer_state = run.kept[0] = parameters + net->n_parameters * (ptrdiff_t)run.k->itemsize;
+    run.batch_statistics = mode == TRAIN || mode == LOSS_ONLY || mode == GRADIENT;
     run.shared = 1, run.x_in_place = !run.sparse;
     run.poll = poll, run.gemm = gemm;
     for (int i = 0; mode != TRAIN && i < run.n_values; i++)
@@ -120,15 +128,21 @@ static Learner start(const Network *net, const Case *c)
 {
     const size_t itemsize = net->run.k->itemsize, size = (size_t)net->n_parameters * itemsize;
     const ptrdiff_t n_batches = (c->n_rows + c->batch - 1) / c->batch;
-    Learner l = {.parameters = get(size), .record = get((size_t)(3 * n_batches) * sizeof(double)),
+    static const double factors[2][N_ROLES] = {{1, 1, 1, 1}, {2, 0, 6, 0.5}};
+    Learner l = {.parameters = get(learnt_size(net)), .record = get((size_t)(3 * n_batches) * sizeof(double)),
                  .rates = get((size_t)n_batches * sizeof(double)),
                  .settings = {.rule = c->rule, .momentum = 0.9, .beta_1 = 0.9, .beta_2 = 0.99, .epsilon = 1e-8,
                               .clip_norm = c->clip_norm}};
+    memcpy(l.settings.per_role, factors[c->per_role], sizeof l.settings.per_role);
     seed = 7;
     for (ptrdiff_t i = 0; i < net->n_parameters; i++)
         put(l.parameters, itemsize, i, uniform() / 8);
+    for (ptrdiff_t i = 0; i < net->run.n_layer_state; i++)
+        put(l.parameters, itemsize, net->n_parameters + i, 0.5);
     for (int j = 0; j < c->n_states; j++)
         l.states[j] = memset(get(size), 0, size);
+    if (c->average > 0)
+        l.states[AVERAGE] = memcpy(get(size), l.parameters, size);
     for (ptrdiff_t i = 0; i < n_batches; i++)
         l.rates[i] = 0.01;
     return l;
@@ -146,6 +160,7 @@ static Run begin_training(const Network *net, void *program, const Case *c, Lear
     Run run = begin(net, program, TRAIN, c->batch, l->parameters);
     run.settings = l->settings, run.learning_rates = l->rates, run.record = l->record, run.pace = &l->pace, run.t = l->t;
     memcpy(run.state, l->states, sizeof l->states);
+    run.average_decay = c->average, run.first_averaged = 1;
     run.bounded = c->max_norm > 0;
     for (int i = 0; i < run.n_weight_sets; i++)
         if (run.weights[i].n_in > 0)
@@ -191,7 +206,9 @@ static void train(const Network *net, void *program, const Case *c, Learner *l, 
     }
     keep(results, &run.loss, sizeof run.loss);
     keep(results, l->record, (size_t)(3 * ((c->n_rows + c->batch - 1) / c->batch)) * sizeof(double));
-    keep(results, l->parameters, (size_t)net->n_parameters * run.k->itemsize);
+    keep(results, l->parameters, learnt_size(net));
+    if (c->average > 0)
+        keep(results, l->states[AVERAGE], (size_t)net->n_parameters * run.k->itemsize);
 }
 
 /* A run that is stopped at the n-th look: the members leave together, whatever n is. */
@@ -404,8 +421,8 @@ static int online_is_alike(const Network *net, const Case *c)
         }
         alike = alike && l[0].t == l[1].t && fabs(losses[0] - losses[1]) <= 1e-4 * (1 + fabs(losses[0]));
         alike = alike && (lists || are_alike(l[0].parameters, l[1].parameters, net->n_parameters, net->run.k->itemsize));
-        for (int j = 0; j < c->n_states; j++)
-            alike = alike && (lists || are_alike(l[0].states[j], l[1].states[j], net->n_parameters, net->run.k->itemsize));
+        for (int j = 0; j < MAX_STATES; j++)
+            alike = alike && (!l[0].states[j] || lists || are_alike(l[0].states[j], l[1].states[j], net->n_parameters, net->run.k->itemsize));
         end(l), end(l + 1);
     }
     free(program);

@@ -26,8 +26,10 @@ FUNCTIONS = {
     "elu": (3, lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))),
     "selu": (4, lambda x: np.where(x > 0, x, np.longdouble(SELU_ALPHA) * np.expm1(np.minimum(x, 0))) * SCALE),
     "silu": (4, lambda x: x / (1 + np.exp(-x))),
+    "mish": (4, lambda x: x * np.tanh(np.maximum(x, 0) + np.log1p(np.exp(-abs(x))))),
     "gelu": (6, lambda x: x / (1 + np.exp(-C * (x + B * x**3)))),
 }
+KEPT = ("gelu", "silu", "mish", "relu2", "hard_swish")  # units with slopes of their own
 SCALE, C, B = (np.longdouble(x) for x in (SELU_SCALE, GELU_SCALE, GELU_CUBIC))
 
 
@@ -66,7 +68,7 @@ def test_activations(k, dtype, rng, name, gap):
         a[:] = z
         source, again = whole, whole.copy()
         activate(m, n, pointer(whole), n + gap, p, None)
-        if name in ("gelu", "silu"):  # with slopes it is the same
+        if name in KEPT:  # with slopes it is the same
             source, check_slopes = guarded((m, n + gap), dtype)
             source[:] = 99
             activate(m, n, pointer(again), n + gap, p, pointer(source))
@@ -75,7 +77,8 @@ def test_activations(k, dtype, rng, name, gap):
             check_slopes()
         with np.errstate(all="ignore"):
             rtol = (64 if name == "gelu" else 16) * np.finfo(dtype).eps
-            assert_allclose(a, UNITS[name][0](z.astype(float), p), rtol=rtol, atol=1e-37)
+            expected = UNITS[name][0](z.astype(float), p).astype(dtype)
+            assert_allclose(a, expected, rtol=rtol, atol=1e-37)
         assert (whole[:, n:] == 99).all()
         check()
         whole_d, check = guarded((m, n + gap), dtype)

@@ -9,7 +9,7 @@ from kernel_cases import tolerance
 from kernel_table import pointer
 from numpy.testing import assert_allclose, assert_array_equal
 
-KEPT = ("gelu", "silu")  # units with slopes of their own
+KEPT = ("gelu", "silu", "mish", "relu2", "hard_swish")  # units with slopes of their own
 PENALTIES = (0.01, 0.02)
 
 
@@ -28,13 +28,18 @@ class Layer:
         self.W_states = [np.full_like(self.W, 0.25) for _ in range(kt.RULES[rule])]
         self.b_states = [np.full_like(self.b, 0.25) for _ in range(kt.RULES[rule])]
         self.lanes, self.width = k.lanes, rounded(n_out, k.lanes)
-        self.packed = [self.pack(a, b) for a, b in [(self.W, self.b), *zip(self.W_states, self.b_states, strict=True)]]
+        self.averages = self.W / 2, self.b / 2
+        self.packed = [self.pack(a, b) for a, b in self.arrays()]
         self.columns = [np.full(n_in + k.lanes, np.nan, dtype) for _ in self.packed]
         self.values = [np.zeros((batch, self.width), dtype) for _ in range(3)]
         self.a_rows = kt.rows(self.values[0])
         self.panel = rounded(min(n_in, 48), k.lanes)
         self.n_panels = -(-n_in // self.panel)
         self.penalties = np.full(self.n_panels * (self.width // k.lanes), np.nan)
+
+    def arrays(self):
+        """Pairs of arrays as W and b are: these, the states, and the average."""
+        return [(self.W, self.b), *zip(self.W_states, self.b_states, strict=True), self.averages]
 
     def pack(self, W, b):
         return np.concatenate([kt.packed(W, self.lanes).ravel(), kt.packed(b[None], self.lanes).ravel()])
@@ -43,10 +48,14 @@ class Layer:
         biases = [a.ctypes.data + self.n_in * self.width * a.itemsize for a in self.packed]
         w, *states = map(pointer, self.packed)
         column, *column_states = map(pointer, self.columns) if self.n_out == 1 else [None] * len(self.packed)
+        states, bias_states, column_states = (
+            [*of_rule, *[None] * (kt.AVERAGE - len(of_rule)), average]
+            for *of_rule, average in (states, biases[1:], column_states)
+        )
         a, d, slope = map(pointer, self.values)
         return kt.ChainLayer(
             self.n_in, self.n_out, self.width // self.lanes, self.half, self.panel, self.n_panels,
-            kt.ACTIVATIONS.index(self.unit), 0.5, self.l1, self.l2, w, tuple(states), biases[0], tuple(biases[1:]),
+            kt.ACTIVATIONS.index(self.unit), 0.5, self.l1, self.l2, w, tuple(states), biases[0], tuple(bias_states),
             column, tuple(column_states), a, d, slope if self.unit in KEPT else None, self.width, pointer(self.a_rows),
             pointer(self.penalties),
         )  # fmt: skip
@@ -75,11 +84,11 @@ def forward(k, layer, h):
     return a, slopes if layer.unit in KEPT else a
 
 
-def update(k, u, w, g, states, l1=0.0, l2=0.0, decay=0.0):
+def update(k, u, w, g, states, average, l1=0.0, l2=0.0, decay=0.0):
     """The step of some parameters; returns the penalty."""
     own, penalty = kt.Update.from_buffer_copy(u), c_double(0)
     own.l1, own.l2, own.decay = l1, l2, decay
-    k.update(byref(own), w.size, pointer(w), pointer(g), pointer(kt.states(states)), byref(penalty))
+    k.update(byref(own), w.size, pointer(w), pointer(g), pointer(kt.states(states, average)), byref(penalty))
     return penalty.value
 
 
@@ -98,9 +107,9 @@ def step(k, u, layers, cost, x, y, labels, weights, scale, penalty_scale):
         below, g = matmul(k, d, layer.W.T), matmul(k, h, d, columns=True)
         sums = np.empty_like(layer.b)
         k.column_sums(*d.shape, pointer(d), None, d.shape[1], 0, pointer(sums))
-        update(k, u, layer.b, sums, layer.b_states)
+        update(k, u, layer.b, sums, layer.b_states, layer.averages[1])
         strengths = layer.l1 / penalty_scale, layer.l2 / penalty_scale
-        penalty += update(k, u, layer.W, g, layer.W_states, *strengths, u.decay)
+        penalty += update(k, u, layer.W, g, layer.W_states, layer.averages[0], *strengths, u.decay)
         d = below
     return loss, penalty
 
@@ -153,9 +162,7 @@ def check(
         assert_allclose(record[i, 0], 0.75 * loss_sum / S, **close)
         assert record[i, 2] == S
     for layer in layers:
-        for found, (W, b) in zip(
-            layer.packed, [(layer.W, layer.b), *zip(layer.W_states, layer.b_states, strict=True)], strict=True
-        ):
+        for found, (W, b) in zip(layer.packed, layer.arrays(), strict=True):
             looked_at = layer.pack(np.ones_like(W), np.ones_like(b)) > -int(finite)  # zeros beyond the columns too
             assert_allclose(found[looked_at], layer.pack(W, b)[looked_at], **close)
     if penalized and not weighted:  # of the last batch
@@ -191,8 +198,11 @@ def test_losses(k, dtype, rng, loss, n_out, weighted):
 @pytest.mark.parametrize("rule", kt.RULES)
 @pytest.mark.parametrize(
     ("penalized", "settings"),
-    [(False, {}), (True, {}), (False, {"clip": 0.05}), (False, {"decay": 0.03}), (True, {"decay": 0.03, "clip": 0.1})],
-)
+    [
+        (False, {}), (True, {}), (False, {"clip": 0.05}), (False, {"decay": 0.03}),
+        (True, {"decay": 0.03, "clip": 0.1}), (False, {"average": 0.25}), (True, {"average": 0.25}),
+    ],
+)  # fmt: skip
 def test_rules(k, dtype, rng, rule, penalized, settings):
     for batch in (1, 4):
         units = (130, k.lanes + 1, 1)

@@ -68,6 +68,57 @@ def test_update(k, dtype, rng, rule, l1, l2, extras):
         check()
 
 
+def test_no_rule(k, dtype, rng):
+    """Nothing changes, whatever the gradient is and the sign of zeros; the penalty counts."""
+    u = kt.Update("adam", learning_rate=0.1, l1=0.3, l2=0.2, decay=0.5, clip=0.1, proximal=0.1)
+    u.rule = len(kt.RULES)  # NO_RULE
+    for n in SIZES:
+        w, g = rng.normal(size=n).astype(dtype), rng.choice([1, -1, np.inf, np.nan], n).astype(dtype)
+        w[::3] = -0.0
+        states, cost, new = [np.ones(n, dtype), np.ones(n, dtype)], c_double(1.5), w.copy()
+        k.update(byref(u), n, pointer(new), pointer(g), pointer(kt.states(states)), byref(cost))
+        assert new.tobytes() == w.tobytes() and all((s == 1).all() for s in states)
+        sizes = np.abs(w.astype(float))
+        assert_allclose(cost.value, 1.5 + 0.3 * sizes.sum() + 0.1 * (sizes**2).sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("rule", kt.RULES)
+@pytest.mark.parametrize("extras", [{}, {"clip": 0.4, "l1": 0.1}])
+def test_update_averages_what_it_makes(k, dtype, rng, rule, extras):
+    """And else makes the same."""
+    for n in [*SIZES, 4000]:
+        w, g, a = (rng.normal(size=n).astype(dtype) for _ in range(3))
+        results = []
+        for share in (0, 0.3):
+            u = kt.Update(rule, learning_rate=0.1, momentum=0.8, epsilon=1e-3, average=share, **extras)
+            new, states, cost = w.copy(), [np.full(n, 0.5, dtype) for _ in range(kt.RULES[rule])], c_double(0)
+            average, check = guarded((n,), dtype)
+            average[:] = a
+            k.update(byref(u), n, pointer(new), pointer(g), pointer(kt.states(states, average)), byref(cost))
+            assert_allclose(average, reference.average(a.astype(float), new, share), **tolerance(dtype))
+            results.append([cost.value, new, *states])
+            check()
+        for one, other in zip(*results, strict=True):
+            assert_array_equal(one, other)
+
+
+def test_average(k, dtype, rng):
+    for n in SIZES:
+        w, (average, check) = rng.normal(size=n).astype(dtype), guarded((n,), dtype)
+        average[:] = rng.normal(size=n)
+        for share in (0.0, 1e-4, 0.5, 1.0):
+            expected = reference.average(average.astype(float), w, share)
+            k.average(share, n, pointer(w), pointer(average))
+            assert_allclose(average, expected, **tolerance(dtype))
+        check()
+    for bad in (np.nan, np.inf):  # spoils no other element; what is not finite does not come back
+        w, average = np.ones(19, dtype), np.ones(19, dtype)
+        w[[1, 17]] = bad
+        k.average(0.5, 19, pointer(w), pointer(average))
+        assert_array_equal(np.flatnonzero(~np.isfinite(average)), [1, 17])
+        assert_array_equal(average[[0, 2, 18]], 1)
+
+
 @pytest.mark.parametrize("rule", kt.RULES)
 @pytest.mark.parametrize("extras", [{}, {"clip": 1.0, "decay": 0.1, "proximal": 0.1}])
 def test_update_nonfinite(k, dtype, rule, extras):

@@ -1,0 +1,374 @@
+/* Normalisation: of the columns of a batch, and of groups of columns in a row by themselves. */
+
+/* 1 / sqrt(variance + epsilon) */
+INLINE VEC NAME(inverse_deviation)(VEC variance, REAL epsilon) { return (REAL)1 / NAME(sqrt)(variance + epsilon); }
+
+/* ---- columns --------------------------------------------------------------------------------------------------------------- */
+
+/* The most vectors of a row that are worked on at once, all masked if it is 1; what is const is a constant where these are called. */
+enum { NAME(NORM_VECTORS) = 4 };
+#define LOAD(p) (nv == 1 ? NAME(load_masked)((p), mask) : NAME(load)((p) + v * LANES))
+#define STORE(p, x) \
+    do { \
+        if (nv == 1) \
+            NAME(store_masked)((p), mask, x); \
+        else \
+            NAME(store)((p) + v * LANES, x); \
+    } while (0)
+#define FOR_EACH_VECTOR for (int v = 0; v < nv; v++)
+/* f(nv, mask, j), once for columns from j on */
+#define BY_VECTORS(n, f) \
+    do { \
+        ptrdiff_t j = 0; \
+        for (; j + NAME(NORM_VECTORS) * LANES <= (n); j += NAME(NORM_VECTORS) * LANES) \
+            f(NAME(NORM_VECTORS), NAME(first)(LANES), j); \
+        for (; j < (n); j += LANES) \
+            f(1, NAME(first)((n)-j < LANES ? (n)-j : LANES), j); \
+    } while (0)
+
+/* Sums over the rows of s_i e_i and, if `square` is not NULL, of s_i e_i^2, where e = h - mean; those of blocks of rows are added up. */
+INLINE void NAME(centred_sums)(const int nv, NAME(mask) mask, ptrdiff_t m, const REAL *const *rows, ptrdiff_t offset,
+                               const REAL *shares, const VEC *mean, VEC *sum, VEC *square)
+{
+    FOR_EACH_VECTOR
+    {
+        sum[v] = (VEC){0};
+        if (square)
+            square[v] = (VEC){0};
+    }
+    for (ptrdiff_t i = 0, end; i < m; i = end) {
+        VEC first[NAME(NORM_VECTORS)] = {{0}}, second[NAME(NORM_VECTORS)] = {{0}};
+        end = m - i < NAME(BLOCK_DEPTH) ? m : i + NAME(BLOCK_DEPTH);
+        for (ptrdiff_t r = i; r < end; r++) {
+            if (shares[r] == 0)
+                continue;
+            FOR_EACH_VECTOR
+            {
+                const VEC e = LOAD(rows[r] + offset) - mean[v], share = e * shares[r];
+                first[v] += share;
+                if (square)
+                    second[v] += share * e;
+            }
+        }
+        FOR_EACH_VECTOR
+        {
+            sum[v] += first[v];
+            if (square)
+                square[v] += second[v];
+        }
+    }
+}
+
+/* The mean is found, then the squares of what is left around it, and what is left of the mean itself: neither loses digits. */
+INLINE void NAME(statistics_of)(const int nv, NAME(mask) mask, ptrdiff_t m, const REAL *const *rows, ptrdiff_t offset,
+                                const REAL *shares, REAL *mean_, REAL *variance)
+{
+    VEC mean[NAME(NORM_VECTORS)] = {{0}}, rest[NAME(NORM_VECTORS)], square[NAME(NORM_VECTORS)];
+    NAME(centred_sums)(nv, mask, m, rows, offset, shares, mean, rest, NULL);
+    FOR_EACH_VECTOR mean[v] = rest[v];
+    NAME(centred_sums)(nv, mask, m, rows, offset, shares, mean, rest, square);
+    FOR_EACH_VECTOR
+    {
+        const VEC left = square[v] - rest[v] * rest[v];
+        STORE(mean_, mean[v] + rest[v]);
+        STORE(variance, NAME(select)(left < 0, (VEC){0}, left));
+    }
+}
+
+static void NAME(column_statistics)(ptrdiff_t m, ptrdiff_t n, const void *rows, ptrdiff_t offset, const void *shares, void *mean,
+                                    void *variance)
+{
+#define STATISTICS(nv, mask, j) \
+    NAME(statistics_of)(nv, mask, m, rows, offset + j, shares, (REAL *)mean + j, (REAL *)variance + j)
+    BY_VECTORS(n, STATISTICS);
+#undef STATISTICS
+}
+
+static void NAME(moving_average)(ptrdiff_t n, double momentum, double factor, const void *before_, const void *now_, void *after_)
+{
+    const REAL *before = before_, *now = now_, stays = (REAL)(1 - momentum), comes = (REAL)(momentum * factor);
+    REAL *after = after_;
+    for (ptrdiff_t i = 0; i < n; i++)
+        after[i] = stays * before[i] + comes * now[i];
+}
+
+INLINE void NAME(standardize_columns)(const int nv, NAME(mask) mask, ptrdiff_t m, const REAL *const *rows, ptrdiff_t offset,
+                                      const REAL *mean_, const REAL *variance, REAL epsilon, int accumulate, REAL *a, ptrdiff_t lda)
+{
+    VEC mean[NAME(NORM_VECTORS)], inverse[NAME(NORM_VECTORS)];
+    FOR_EACH_VECTOR
+    {
+        mean[v] = mean_ ? LOAD(mean_) : (VEC){0};
+        inverse[v] = NAME(inverse_deviation)(LOAD(variance), epsilon);
+    }
+    for (ptrdiff_t i = 0; i < m; i++, a += lda)
+        FOR_EACH_VECTOR
+        {
+            const VEC e = (LOAD(rows[i] + offset) - mean[v]) * inverse[v];
+            STORE(a, accumulate ? LOAD(a) + e : e);
+        }
+}
+
+static void NAME(standardize)(ptrdiff_t m, ptrdiff_t n, const void *rows, ptrdiff_t offset, const void *mean, const void *variance,
+                              double epsilon, int accumulate, ptrdiff_t zeros, void *a, ptrdiff_t lda)
+{
+#define COLUMNS_FROM(nv, mask, j) \
+    NAME(standardize_columns)(nv, mask, m, rows, offset + j, mean ? (const REAL *)mean + j : NULL, (const REAL *)variance + j, \
+                              (REAL)epsilon, accumulate, (REAL *)a + j, lda)
+    BY_VECTORS(n, COLUMNS_FROM);
+#undef COLUMNS_FROM
+    for (ptrdiff_t i = 0; zeros && i < m; i++)
+        memset((REAL *)a + i * lda + n, 0, (size_t)zeros * sizeof(REAL));
+}
+
+INLINE void NAME(normalized_sums_of)(const int nv, NAME(mask) mask, ptrdiff_t m, const REAL *const *rows, ptrdiff_t offset,
+                                     const REAL *shares, const REAL *mean_, const REAL *variance, REAL epsilon, const REAL *d,
+                                     ptrdiff_t ldd, REAL *sums, REAL *products)
+{
+    VEC mean[NAME(NORM_VECTORS)], total[NAME(NORM_VECTORS)] = {{0}}, total_product[NAME(NORM_VECTORS)] = {{0}};
+    FOR_EACH_VECTOR mean[v] = LOAD(mean_);
+    for (ptrdiff_t i = 0, end; i < m; i = end) {
+        VEC sum[NAME(NORM_VECTORS)] = {{0}}, product[NAME(NORM_VECTORS)] = {{0}};
+        end = m - i < NAME(BLOCK_DEPTH) ? m : i + NAME(BLOCK_DEPTH);
+        for (ptrdiff_t r = i; r < end; r++) {
+            if (shares[r] == 0)
+                continue;
+            FOR_EACH_VECTOR
+            {
+                const VEC delta = LOAD(d + r * ldd);
+                sum[v] += delta;
+                product[v] += delta * (LOAD(rows[r] + offset) - mean[v]);
+            }
+        }
+        FOR_EACH_VECTOR
+        {
+            total[v] += sum[v];
+            total_product[v] += product[v];
+        }
+    }
+    FOR_EACH_VECTOR
+    {
+        STORE(sums, total[v]);
+        STORE(products, total_product[v] * NAME(inverse_deviation)(LOAD(variance), epsilon));
+    }
+}
+
+static void NAME(normalized_sums)(ptrdiff_t m, ptrdiff_t n, const void *rows, ptrdiff_t offset, const void *shares, const void *mean,
+                                  const void *variance, double epsilon, const void *d, ptrdiff_t ldd, void *sums, void *products)
+{
+#define COLUMNS_FROM(nv, mask, j) \
+    NAME(normalized_sums_of)(nv, mask, m, rows, offset + j, shares, (const REAL *)mean + j, (const REAL *)variance + j, \
+                             (REAL)epsilon, (const REAL *)d + j, ldd, (REAL *)sums + j, (REAL *)products + j)
+    BY_VECTORS(n, COLUMNS_FROM);
+#undef COLUMNS_FROM
+}
+
+/* With x = (h - mean) / deviation: (d - share (sum + x product)) / deviation */
+INLINE void NAME(batch_norm_columns)(const int nv, NAME(mask) mask, ptrdiff_t m, const REAL *const *rows, ptrdiff_t offset,
+                                     const REAL *shares, const REAL *mean_, const REAL *variance, REAL epsilon, const REAL *sums,
+                                     const REAL *products, const REAL *d, ptrdiff_t ldd, int accumulate, REAL *out, ptrdiff_t ld)
+{
+    VEC mean[NAME(NORM_VECTORS)], inverse[NAME(NORM_VECTORS)], sum[NAME(NORM_VECTORS)], slope[NAME(NORM_VECTORS)];
+    FOR_EACH_VECTOR
+    {
+        mean[v] = LOAD(mean_);
+        inverse[v] = NAME(inverse_deviation)(LOAD(variance), epsilon);
+        sum[v] = LOAD(sums);
+        slope[v] = LOAD(products) * inverse[v];
+    }
+    for (ptrdiff_t i = 0; i < m; i++, d += ldd, out += ld) {
+        if (shares[i] == 0) { /* whatever h is */
+            FOR_EACH_VECTOR STORE(out, accumulate ? LOAD(out) + LOAD(d) * inverse[v] : LOAD(d) * inverse[v]);
+            continue;
+        }
+        FOR_EACH_VECTOR
+        {
+            const VEC pull = sum[v] + (LOAD(rows[i] + offset) - mean[v]) * slope[v];
+            const VEC e = (LOAD(d) - pull * shares[i]) * inverse[v];
+            STORE(out, accumulate ? LOAD(out) + e : e);
+        }
+    }
+}
+
+static void NAME(batch_norm_back)(ptrdiff_t m, ptrdiff_t n, const void *rows, ptrdiff_t offset, const void *shares, const void *mean,
+                                  const void *variance, double epsilon, const void *sums, const void *products, const void *d,
+                                  ptrdiff_t ldd, int accumulate, ptrdiff_t zeros, void *out, ptrdiff_t ld)
+{
+#define COLUMNS_FROM(nv, mask, j) \
+    NAME(batch_norm_columns)(nv, mask, m, rows, offset + j, shares, (const REAL *)mean + j, (const REAL *)variance + j, \
+                             (REAL)epsilon, (const REAL *)sums + j, (const REAL *)products + j, (const REAL *)d + j, ldd, \
+                             accumulate, (REAL *)out + j, ld)
+    BY_VECTORS(n, COLUMNS_FROM);
+#undef COLUMNS_FROM
+    for (ptrdiff_t i = 0; zeros && i < m; i++)
+        memset((REAL *)out + i * ld + n, 0, (size_t)zeros * sizeof(REAL));
+}
+#undef LOAD
+#undef STORE
+#undef FOR_EACH_VECTOR
+#undef BY_VECTORS
+
+static void NAME(standardize_nonzeros)(ptrdiff_t m, ptrdiff_t row, const void *variance_, const Nonzeros *x)
+{
+    const REAL *variance = variance_;
+    for (ptrdiff_t i = row; i < row + m; i++)
+        for (ptrdiff_t e = x->begin[i]; e < x->end[i]; e += LANES) {
+            const ptrdiff_t n = x->end[i] - e < LANES ? x->end[i] - e : LANES;
+            REAL *values = (REAL *)x->values + e;
+            VEC v = NAME(broadcast)(1);
+            for (ptrdiff_t j = 0; j < n; j++)
+                v[j] = variance[x->columns[e + j]];
+            const NAME(mask) mask = NAME(first)(n);
+            NAME(store_masked)(values, mask, NAME(load_masked)(values, mask) * NAME(inverse_deviation)(v, 0));
+        }
+}
+
+/* ---- groups of columns of a row ---------------------------------------------------------------------------------------------- */
+
+/* LANES rows are worked on at once, so that their sums are added up, divided and put under the root in the lanes of a vector. */
+
+/* The sums of the lanes of m <= LANES vectors, whose places are for scratch, one in each lane */
+INLINE VEC NAME(sums_of_lanes)(ptrdiff_t m, VEC *row)
+{
+    for (ptrdiff_t r = m; r < LANES; r++)
+        row[r] = (VEC){0};
+    NAME(transpose_square)(row);
+    VEC sum = row[0];
+    for (int r = 1; r < LANES; r++)
+        sum += row[r];
+    return sum;
+}
+
+/* All ones in the first n lanes, else 0 */
+INLINE IVEC NAME(first_lanes)(ptrdiff_t n)
+{
+    IVEC lane;
+    for (int i = 0; i < LANES; i++)
+        lane[i] = i;
+    return lane < (INT)n;
+}
+
+/* Mean and 1 / deviation of n columns of m <= LANES rows: the mean, then what is left around it, as of columns */
+INLINE void NAME(row_statistics)(ptrdiff_t m, ptrdiff_t n, const REAL *const *rows, ptrdiff_t offset, REAL epsilon, REAL *mean,
+                                 REAL *inverse)
+{
+    const ptrdiff_t whole = n / LANES * LANES;
+    const NAME(mask) mask = NAME(first)(n > whole ? n - whole : LANES);
+    const IVEC there = NAME(first_lanes)(n - whole);
+    VEC sum[LANES], square[LANES];
+    for (ptrdiff_t r = 0; r < m; r++) {
+        const REAL *a = rows[r] + offset;
+        sum[r] = whole < n ? NAME(load_masked)(a + whole, mask) : (VEC){0};
+        for (ptrdiff_t j = 0; j < whole; j += LANES)
+            sum[r] += NAME(load)(a + j);
+    }
+    const VEC first = NAME(sums_of_lanes)(m, sum) / (REAL)n;
+    NAME(store)(mean, first);
+    for (ptrdiff_t r = 0; r < m; r++) {
+        const REAL *a = rows[r] + offset;
+        sum[r] = square[r] = (VEC){0};
+        if (whole < n) {
+            const VEC e = NAME(select)(there, NAME(load_masked)(a + whole, mask) - mean[r], (VEC){0});
+            sum[r] = e;
+            square[r] = e * e;
+        }
+        for (ptrdiff_t j = 0; j < whole; j += LANES) {
+            const VEC e = NAME(load)(a + j) - mean[r];
+            sum[r] += e;
+            square[r] += e * e;
+        }
+    }
+    const VEC rest = NAME(sums_of_lanes)(m, sum) / (REAL)n;
+    const VEC variance = NAME(sums_of_lanes)(m, square) / (REAL)n - rest * rest;
+    NAME(store)(mean, first + rest);
+    NAME(store)(inverse, NAME(inverse_deviation)(NAME(select)(variance < 0, (VEC){0}, variance), epsilon));
+}
+
+static void NAME(group_norm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t n_groups, const void *rows_, double epsilon, void *statistics_,
+                             ptrdiff_t zeros, void *a_, ptrdiff_t lda)
+{
+    const REAL *const *rows = rows_;
+    const ptrdiff_t size = n / n_groups;
+    REAL *statistics = statistics_, *a = a_;
+    for (ptrdiff_t i = 0; i < m; i += LANES) {
+        const ptrdiff_t count = m - i < LANES ? m - i : LANES;
+        for (ptrdiff_t g = 0; g < n_groups; g++) {
+            REAL mean[LANES], inverse[LANES];
+            NAME(row_statistics)(count, size, rows + i, g * size, (REAL)epsilon, mean, inverse);
+            for (ptrdiff_t r = 0; r < count; r++) {
+                const REAL *from = rows[i + r] + g * size;
+                REAL *to = a + (i + r) * lda + g * size;
+                ptrdiff_t j = 0;
+                for (; j + LANES <= size; j += LANES)
+                    NAME(store)(to + j, (NAME(load)(from + j) - mean[r]) * inverse[r]);
+                if (j < size) {
+                    const NAME(mask) mask = NAME(first)(size - j);
+                    NAME(store_masked)(to + j, mask, (NAME(load_masked)(from + j, mask) - mean[r]) * inverse[r]);
+                }
+                if (statistics) {
+                    statistics[((i + r) * n_groups + g) * 2] = mean[r];
+                    statistics[((i + r) * n_groups + g) * 2 + 1] = inverse[r];
+                }
+            }
+        }
+        for (ptrdiff_t r = 0; zeros && r < count; r++)
+            memset(a + (i + r) * lda + n, 0, (size_t)zeros * sizeof(REAL));
+    }
+}
+
+/* For n columns of m <= LANES rows, x being (h - mean) / deviation: the means of d and of d x */
+INLINE void NAME(row_sums_back)(ptrdiff_t m, ptrdiff_t n, const REAL *const *rows, ptrdiff_t offset, const REAL *mean,
+                                const REAL *inverse, const REAL *d, ptrdiff_t ldd, REAL *sums, REAL *products)
+{
+    const ptrdiff_t whole = n / LANES * LANES;
+    const NAME(mask) mask = NAME(first)(n > whole ? n - whole : LANES);
+    VEC sum[LANES], product[LANES];
+    for (ptrdiff_t r = 0; r < m; r++, d += ldd) {
+        const REAL *h = rows[r] + offset;
+        sum[r] = product[r] = (VEC){0};
+        if (whole < n) {
+            sum[r] = NAME(load_masked)(d + whole, mask); /* 0 in other lanes */
+            product[r] = NAME(select)(NAME(first_lanes)(n - whole), sum[r] * (NAME(load_masked)(h + whole, mask) - mean[r]), (VEC){0});
+        }
+        for (ptrdiff_t j = 0; j < whole; j += LANES) {
+            const VEC delta = NAME(load)(d + j);
+            sum[r] += delta;
+            product[r] += delta * (NAME(load)(h + j) - mean[r]);
+        }
+    }
+    NAME(store)(sums, NAME(sums_of_lanes)(m, sum) / (REAL)n);
+    NAME(store)(products, NAME(sums_of_lanes)(m, product) / (REAL)n * NAME(load)(inverse));
+}
+
+static void NAME(group_norm_back)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t n_groups, const void *rows_, const void *statistics_,
+                                  const void *d_, ptrdiff_t ldd, int accumulate, ptrdiff_t zeros, void *out_, ptrdiff_t ld)
+{
+    const REAL *const *rows = rows_, *statistics = statistics_, *d = d_;
+    const ptrdiff_t size = n / n_groups;
+    REAL *out = out_;
+    for (ptrdiff_t i = 0; i < m; i += LANES) {
+        const ptrdiff_t count = m - i < LANES ? m - i : LANES;
+        for (ptrdiff_t g = 0; g < n_groups; g++) {
+            REAL mean[LANES] = {0}, inverse[LANES] = {0}, sums[LANES], products[LANES];
+            for (ptrdiff_t r = 0; r < count; r++) {
+                mean[r] = statistics[((i + r) * n_groups + g) * 2];
+                inverse[r] = statistics[((i + r) * n_groups + g) * 2 + 1];
+            }
+            NAME(row_sums_back)(count, size, rows + i, g * size, mean, inverse, d + i * ldd + g * size, ldd, sums, products);
+            for (ptrdiff_t r = 0; r < count; r++) {
+                const REAL *h = rows[i + r] + g * size, *delta = d + (i + r) * ldd + g * size, slope = products[r] * inverse[r];
+                REAL *to = out + (i + r) * ld + g * size;
+                for (ptrdiff_t j = 0; j < size; j += LANES) {
+                    const NAME(mask) mask = NAME(first)(size - j < LANES ? size - j : LANES);
+                    VEC e = NAME(load_masked)(delta + j, mask) - sums[r] - (NAME(load_masked)(h + j, mask) - mean[r]) * slope;
+                    e *= inverse[r];
+                    if (accumulate)
+                        e += NAME(load_masked)(to + j, mask);
+                    NAME(store_masked)(to + j, mask, e);
+                }
+            }
+        }
+        for (ptrdiff_t r = 0; zeros && r < count; r++)
+            memset(out + (i + r) * ld + n, 0, (size_t)zeros * sizeof(REAL));
+    }
+}

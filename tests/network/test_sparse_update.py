@@ -1,0 +1,61 @@
+"""Of a first layer on CSR with many columns some rules update only those weights whose columns have nonzeros."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from scipy import sparse
+
+from fastbp import SGD, Adagrad, Adam, Dense, Network
+
+N = 70_000  # columns, so many that W is used where it lies with any rule
+
+
+def rows(rng, n=50):
+    """A few nonzeros a row, explicit zeros and frequent columns among them, and some rows without any."""
+    counts = rng.integers(0, 9, n)
+    columns = [np.sort(rng.choice(np.r_[0:20, N - 20 : N, 1000:1200], c, replace=False)) for c in counts]
+    indices = np.concatenate(columns)
+    return sparse.csr_array((rng.integers(-1, 3, len(indices)) / 4, indices, np.r_[0, counts.cumsum()]), (n, N))
+
+
+def net_of(dtype, **settings):
+    return Network(
+        [Dense(17, "tanh", **settings), Dense(2)], n_inputs=N, loss="softmax_cross_entropy", dtype=dtype, random_state=0
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", [SGD(0.5), SGD(0.5, clip_value=0.01), Adagrad(0.1)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch_size", [1, 7, 50])
+def test_bits(rng, rule, dtype, batch_size):
+    """Those of the update of all weights, which a bound on their norm that nothing reaches asks for."""
+    X, y = rows(rng), rng.integers(0, 2, 50)
+    everything = net_of(dtype, max_norm=1e9)
+    assert not everything.program("train", X=X, batch_size=batch_size).sparse_update
+    kwargs = {"optimizer": rule, "epochs": 3, "batch_size": batch_size, "sample_weight": rng.integers(0, 3, 50)}
+    expected = everything.fit(X, y, **kwargs)
+    for n_threads in (1, 2, 3):
+        net = net_of(dtype)
+        assert net.program("train", X=X, batch_size=batch_size).sparse_update
+        history = net.fit(X, y, n_threads=n_threads, **kwargs)
+        assert_array_equal(net.parameters, everything.parameters)
+        assert_array_equal(history.loss, expected.loss)
+
+
+def test_only_where_nothing_else_changes_weights(rng):
+    """Other settings update all weights: what they do to those without nonzeros is not lost."""
+    X, y = rows(rng), rng.integers(0, 2, 50)
+    untouched = np.setdiff1d(np.arange(N), X.indices)[:100]
+    for rule, l2 in ((SGD(0.5), 0.1), (SGD(0.5, weight_decay=0.1), 0), (Adam(), 0.1)):
+        net = net_of("float32", l2=l2)
+        before = net.weights[0][untouched].copy()
+        net.fit(X, y, optimizer=rule, epochs=1, batch_size=10)
+        assert (net.weights[0][untouched] != before).all()
+    momentum = net_of("float32")
+    momentum.fit(X, y, optimizer=SGD(0.5, momentum=0.9), epochs=1, batch_size=50)
+    before = momentum.weights[0].copy()
+    momentum.partial_fit(X[:1], y[:1], optimizer=SGD(0.5, momentum=0.9))
+    moved = np.setdiff1d(X.indices[X.data != 0], X[:1].indices)
+    assert (momentum.weights[0][moved] != before[moved]).any(axis=1).mean() > 0.9
+    few_columns = net_of("float32").program("train", X=sparse.csr_array(np.ones((3, N))), batch_size=3)
+    assert not few_columns.sparse_update
