@@ -22,27 +22,32 @@ from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
-from grid import data, initial_parameters
+from grid import data, initial_parameters, initial_tables, offsets
 
 
 class Fastbp:
     """`fastbp.Network`, trained with `partial_fit`."""
 
     name, module = "fastbp", "fastbp"
-    tasks, sparse = ("train_epoch", "partial_fit", "by_hand", "predict"), False
+    tasks, sparse, embeds = ("train_epoch", "partial_fit", "by_hand", "predict"), False, True
 
     def __init__(self, case, X, y):
         import fastbp
 
         *hidden, n_outputs = case.sizes[1:]
         layers = [fastbp.Dense(n, activation="relu") for n in hidden] + [fastbp.Dense(n_outputs)]
+        if case.categories:
+            layers = [fastbp.Embed(dict(enumerate(case.categories)), case.dim), *layers]
         net = fastbp.Network(
             layers,
-            n_inputs=case.sizes[0],
+            n_inputs=X.shape[1],
             loss=None if case.task == "by_hand" else "softmax_cross_entropy",
             dtype=case.dtype,
             random_state=0,
         )
+        if case.categories:
+            parts = [part for pair in zip(*initial_parameters(case), strict=True) for part in pair]
+            net.parameters[:] = np.concatenate([part.ravel() for part in (initial_tables(case), *parts)])
         if case.optimizer == "sgd":
             optimizer = fastbp.SGD(case.learning_rate, momentum=0.9)
         else:
@@ -60,7 +65,7 @@ class Fastbp:
 class Estimator:
     """What scikit-learn's and fastbp's `MLPClassifier` share: all but the import."""
 
-    tasks, sparse = ("train_epoch", "partial_fit", "predict", "classify"), True
+    tasks, sparse, embeds = ("train_epoch", "partial_fit", "predict", "classify"), True, False
 
     def __init__(self, case, X, y):
         model = self.estimator()(
@@ -111,13 +116,24 @@ class PyTorch:
     """An eager `nn.Sequential`, a fused optimizer, batches by index and no `DataLoader`."""
 
     name, module = "PyTorch", "torch"
-    tasks, sparse = ("train_epoch", "partial_fit", "by_hand", "predict"), False
+    tasks, sparse, embeds = ("train_epoch", "partial_fit", "by_hand", "predict"), False, True
 
     def __init__(self, case, X, y):
         import torch
         from torch import nn
 
-        layers = []
+        class Tables(nn.Module):
+            """All tables as one, whose rows are read in one go."""
+
+            def __init__(self):
+                super().__init__()
+                self.rows = nn.Embedding.from_pretrained(torch.from_numpy(initial_tables(case)), freeze=False)
+                self.register_buffer("offsets", torch.from_numpy(offsets(case)))
+
+            def forward(self, x):
+                return self.rows(x + self.offsets).flatten(1)
+
+        layers = [Tables()] if case.categories else []
         for W, b in zip(*initial_parameters(case), strict=True):
             layer = nn.Linear(*W.shape, dtype=getattr(torch, case.dtype))
             layer.load_state_dict({"weight": torch.from_numpy(W.T.copy()), "bias": torch.from_numpy(b)})
@@ -130,7 +146,12 @@ class PyTorch:
             self.optimizer = torch.optim.SGD(parameters, case.learning_rate, momentum=0.9, fused=True)
         else:
             self.optimizer = torch.optim.Adam(parameters, case.learning_rate, fused=True)
-        self.X, self.y = torch.from_numpy(X), torch.from_numpy(y)
+        self.embeds_X = bool(case.categories)
+        self.X, self.y = self.tensor(X), torch.from_numpy(y)
+
+    def tensor(self, X):
+        X = self.torch.from_numpy(X)
+        return X.long() if self.embeds_X else X
 
     def compiled(self, model):
         return model
@@ -145,17 +166,17 @@ class PyTorch:
         self.optimizer.step()
 
     def partial_fit(self, X, y):
-        self.step(self.torch.from_numpy(X), self.torch.from_numpy(y))
+        self.step(self.tensor(X), self.torch.from_numpy(y))
 
     def by_hand(self, X):
         self.optimizer.zero_grad(set_to_none=True)
-        a = self.model(self.torch.from_numpy(X))
+        a = self.model(self.tensor(X))
         a.backward(a.detach())
         self.optimizer.step()
 
     def predict(self, X):
         with self.torch.inference_mode():
-            return self.model(self.torch.from_numpy(X)).softmax(1).numpy()
+            return self.model(self.tensor(X)).softmax(1).numpy()
 
 
 class CompiledPyTorch(PyTorch):
@@ -171,7 +192,7 @@ class Jax:
     """The whole epoch in one jitted `lax.scan` with donated state, the shuffling inside; a single step jitted too."""
 
     name, module = "JAX", "jax"
-    tasks, sparse = ("train_epoch", "partial_fit", "by_hand", "predict"), False
+    tasks, sparse, embeds = ("train_epoch", "partial_fit", "by_hand", "predict"), False, True
     shuffle_inside, unroll = True, 1
 
     def __init__(self, case, X, y):
@@ -183,7 +204,9 @@ class Jax:
         n, learning_rate = case.n_samples, case.learning_rate
 
         def logits(parameters, x):
-            *hidden, (W, b) = parameters
+            *hidden, (W, b) = parameters["layers"]
+            if case.categories:
+                x = parameters["tables"][x.astype(int) + offsets(case)].reshape(len(x), -1)
             for V, c in hidden:
                 x = jax.nn.relu(x @ V + c)
             return x @ W + b
@@ -234,7 +257,10 @@ class Jax:
             )
             return (*carry, key), losses
 
-        parameters = [(jnp.array(W), jnp.array(b)) for W, b in zip(*initial_parameters(case), strict=True)]
+        parameters = {"layers": [(jnp.array(W), jnp.array(b)) for W, b in zip(*initial_parameters(case), strict=True)]}
+        if case.categories:
+            parameters["tables"] = jnp.array(initial_tables(case))
+            X = X.astype(np.int32)
         zeros = partial(jax.tree.map, jnp.zeros_like, parameters)
         optimizer_state = zeros() if case.optimizer == "sgd" else (zeros(), zeros(), jnp.zeros((), case.dtype))
         self.state = parameters, optimizer_state, jax.random.key(0)
@@ -442,7 +468,8 @@ CONTENDERS = {
 
 def takes(contender, case):
     """Whether a contender has the case's task and takes its kind of input."""
-    return case.task in contender.tasks and (case.density is None or contender.sparse)
+    dense = case.density is None or contender.sparse
+    return case.task in contender.tasks and dense and (not case.categories or getattr(contender, "embeds", False))
 
 
 def work(contender, case):

@@ -21,7 +21,8 @@ class Case:
     `task` names the method of the contenders that is timed: "train_epoch", "partial_fit" (one step
     on all rows), "by_hand" (the same for a cost of one's own), "predict" (probabilities) or
     "classify" (labels, estimators only). `density` is the share of nonzeros of CSR input, None for
-    dense input, of which the share `zeros` is zeros.
+    dense input, of which the share `zeros` is zeros. With `categories`, the numbers of categories of
+    the columns of X, each has a table, and the first of the sizes is that of their rows side by side.
     """
 
     task: str
@@ -33,6 +34,12 @@ class Case:
     dtype: str = "float32"
     density: float | None = None
     zeros: float = 0.0
+    categories: tuple[int, ...] = ()
+
+    @property
+    def dim(self):
+        """Columns of a table."""
+        return self.sizes[0] // len(self.categories)
 
     def __str__(self):
         sizes = self.sizes
@@ -40,6 +47,8 @@ class Case:
             text = f"{sizes[0]}-{len(sizes) - 2}×{sizes[1]}-{sizes[-1]}"
         else:
             text = "-".join(map(str, sizes))
+        if self.categories:
+            text = f"{len(self.categories)} tables of {self.dim}, {text.partition('-')[2]}"
         if self.task == "train_epoch":
             text += f", {self.batch_size}"
         if self.task in STEP_TASKS:
@@ -59,16 +68,19 @@ class Case:
         """Floating point operations per sample in the products of the layers, zeros or not.
 
         Two per weight and product; training has three products a layer (forward, weight gradient,
-        input gradient), of which the first layer does not need the last.
+        input gradient), of which the first layer does not need the last, unless tables come before it.
         """
         weights = [n_in * n_out for n_in, n_out in pairwise(self.sizes)]
-        return 2 * sum(weights) if self.task in ("predict", "classify") else 6 * sum(weights) - 2 * weights[0]
+        if self.task in ("predict", "classify"):
+            return 2 * sum(weights)
+        return 6 * sum(weights) - (0 if self.categories else 2 * weights[0])
 
 
 def training(sizes, batch_size, n_samples, **settings):
     return Case("train_epoch", sizes, n_samples, batch_size, **settings)
 
 
+TABLES = 3, 5, 8, 12, 20, 40, 70, 150, 400, 1000
 TRAINING = [
     training((8, 32, 32, 2), 32, 64_000),
     training((784, 30, 10), 10, 24_000),
@@ -81,6 +93,7 @@ TRAINING = [
     training((784, 128, 10), 128, 12_800, optimizer="adam", learning_rate=0.001),
     training((784, 128, 10), 128, 12_800, optimizer="adam", learning_rate=0.001, zeros=0.8),
     training((50_000, 100, 10), 200, 20_000, optimizer="adam", learning_rate=0.001, density=0.002),
+    training((160, 64, 64, 2), 256, 51_200, optimizer="adam", learning_rate=0.001, categories=2 * TABLES),
 ]
 
 STEPS = [
@@ -101,6 +114,11 @@ def data(case, seed=0):
     """Inputs (n_samples, n_inputs) and the class that a random linear map gives each, int64."""
     rng = np.random.default_rng(seed)
     n, n_inputs, n_classes = case.n_samples, case.sizes[0], case.sizes[-1]
+    if case.categories:
+        X = aligned((n, len(case.categories)), case.dtype)
+        X[:] = rng.integers(0, case.categories, size=X.shape)
+        teacher = rng.standard_normal((sum(case.categories), n_classes), dtype=np.float32)
+        return X, teacher[X.astype(int) + offsets(case)].sum(axis=1).argmax(axis=1)
     teacher = rng.standard_normal((n_inputs, n_classes), dtype=np.float32)
     if case.density is None:
         X = aligned((n, n_inputs), case.dtype)
@@ -117,6 +135,11 @@ def data(case, seed=0):
         X.sum_duplicates()
         X = X.astype(case.dtype)
     return X, np.argmax(X @ teacher, axis=1)
+
+
+def offsets(case):
+    """Where the rows of each table begin, where all of them are one."""
+    return np.cumsum((0, *case.categories[:-1]))
 
 
 def aligned(shape, dtype):
@@ -136,6 +159,12 @@ def initial_parameters(case):
         weights.append(rng.uniform(-bound, bound, (fan_in, fan_out)).astype(case.dtype))
         biases.append(rng.uniform(-bound, bound, fan_out).astype(case.dtype))
     return weights, biases
+
+
+def initial_tables(case):
+    """The rows of all tables, from N(0, 1 / dim)."""
+    rows = np.random.RandomState(1).normal(0, case.dim**-0.5, (sum(case.categories), case.dim))
+    return rows.astype(case.dtype)
 
 
 def cross_entropy(probabilities, y):

@@ -6,7 +6,7 @@ src_c/run.h says how the members of the team share a batch; fastbp/network/ has 
 cimport cython
 from libc.math cimport INFINITY, NAN
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from numpy cimport (
@@ -91,6 +91,23 @@ def gather_rows(X, out):
         while i < m:  # so few rows that their pages and cache lines stay at hand
             k.gather(min(m - i, 256), n, &x, NULL, i, <char *>to.view.buf + i * n * <Py_ssize_t>k.itemsize, n)
             i += 256
+
+
+cdef fused Element:
+    float
+    double
+    uint8_t
+
+
+cdef bint are_below(const char *at, Py_ssize_t m, Py_ssize_t stride, int32_t n, Element zero) noexcept nogil:
+    """Whether m numbers, the first of them there and so many bytes apart, are integers from 0 to below n."""
+    cdef Element x
+    cdef Py_ssize_t i
+    cdef bint good = True
+    for i in range(m):
+        x = (<const Element *>(at + i * stride))[0]
+        good &= zero <= x and x < n and x == <Element><int32_t>x
+    return good
 
 
 cdef int poll(Run *run) noexcept nogil:
@@ -566,22 +583,25 @@ cdef class Engine(Workspace):
         """Whether such an array has integers, from 0 to below the number of a table's rows, in each column that names those."""
         cdef const Op *op
         cdef const char *at
-        cdef double x
         cdef int i, type_ = PyArray_TYPE(X)
-        cdef Py_ssize_t r
+        cdef Py_ssize_t rows = PyArray_DIM(X, 0), stride = PyArray_STRIDE(X, 0), first = 0, m
+        cdef int32_t n
         cdef bint good = True
-        for i in range(self.network.n_forward):
-            op = self.network.forward + i
-            at = PyArray_BYTES(X) + op.source * PyArray_STRIDE(X, 1)
-            for r in range(PyArray_DIM(X, 0) if op.kind == OP_EMBED else 0):
+        while first < rows:  # so few that they stay in the L1 cache
+            m = min(rows - first, 256)
+            for i in range(self.network.n_forward):
+                op = self.network.forward + i
+                if op.kind != OP_EMBED:
+                    continue
+                at = PyArray_BYTES(X) + first * stride + op.source * PyArray_STRIDE(X, 1)
+                n = self.network.weights[op.weights].n_in
                 if type_ == NPY_FLOAT:
-                    x = (<const float *>at)[0]
+                    good &= are_below(at, m, stride, n, <float>0)
                 elif type_ == NPY_DOUBLE:
-                    x = (<const double *>at)[0]
+                    good &= are_below(at, m, stride, n, <double>0)
                 else:
-                    x = (<const unsigned char *>at)[0]
-                good = good and 0 <= x < self.network.weights[op.weights].n_in and x == <double><Py_ssize_t>x
-                at += PyArray_STRIDE(X, 0)
+                    good &= are_below(at, m, stride, n, <uint8_t>0)
+            first += m
         return good
 
     def alone(self, Py_ssize_t batch, Py_ssize_t rows):

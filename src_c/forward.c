@@ -198,7 +198,7 @@ void run_embed(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     const Value *z = part->values + op->output;
     const Stripes table = stripes_from(k, w, 0);
     char *to = z->a[part->side] + (row * z->ld + op->column) * k->itemsize;
-    k->embed(m, w->n_out, w->n_in, rows_of(part, op->input) + row, op->source, &table, to, z->ld);
+    k->embed(m, w->n_out, w->n_in, rows_of(part, op->input) + row, op->source, MIN(m, part->rows - row - m), &table, to, z->ld);
     if (op->column + w->n_out == z->n) /* what fills up the last stripe */
         k->fill_rows(m, z->width - z->n, NULL, to + w->n_out * k->itemsize, z->ld);
 }

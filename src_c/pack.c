@@ -44,6 +44,20 @@ void move_parameters(Run *run, Weights *w, char *flat, char *packed, int out, pt
         memset(packed_b, 0, (v1 - v0) * k->lanes * k->itemsize);
 }
 
+/* This member's rows of a table, and of its state, to their copies, or back. */
+static void move_table(Run *run, Weights *w, int member, int n_members, int out)
+{
+    const Range mine = share(w->n_in, member, n_members);
+    const size_t row = w->n_out * run->k->itemsize, at = mine.begin * row, size = (mine.end - mine.begin) * row;
+    for (int j = -1; j < MAX_STATES; j++) {
+        char *flat = j < 0 ? run->parameters : run->state[j], *copy = j < 0 ? w->packed : w->state[j];
+        if (flat == NULL)
+            continue;
+        flat += w->offset * run->k->itemsize;
+        memcpy(out ? flat + at : copy + at, out ? copy + at : flat + at, size);
+    }
+}
+
 /* These stripes of a mask; what fills up the last one is 0, and its gradient with it. */
 static void pack_mask(const Kernels *k, Weights *w, Range stripes)
 {
@@ -59,7 +73,9 @@ void move_shares(Run *run, int member, int n_members, int out)
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
         const Range mine = share(w->vectors, member, n_members);
-        if (mine.begin == mine.end)
+        if (w->copied)
+            move_table(run, w, member, n_members, out);
+        if (w->copied || mine.begin == mine.end)
             continue;
         if (w->row_major) {
             if (!out && w->wt != NULL)

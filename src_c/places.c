@@ -136,7 +136,7 @@ static char *place_weights(Run *run, int i, char *p)
     Weights *w = run->weights + i;
     const size_t itemsize = run->k->itemsize;
     const ptrdiff_t size = aligned((w->n_in + 1) * w->width * itemsize);
-    if (w->row_major) {
+    if (w->row_major && !w->copied) {
         w->packed = run->parameters + w->offset * itemsize;
         w->mask = w->flat_mask;
         states_at(run->state, w->offset * itemsize, w->state);

@@ -93,6 +93,10 @@ static void link_uses(Run *run)
 static void find_row_major(Run *run, ptrdiff_t chunk)
 {
     const Op *only = NULL;
+    for (Weights *w = run->weights; w < run->weights + run->n_weight_sets && !run->weights_in_place; w++) {
+        w->row_major = is_table(run, w); /* their rows may be short */
+        w->copied = w->row_major && run->mode == TRAIN;
+    }
     for (Weights *w = run->weights; run->weights_in_place && w < run->weights + run->n_weight_sets; w++) {
         w->row_major = 1;
         w->far = is_far(run->k, w);
@@ -162,9 +166,6 @@ int columns_end(Run *run, int n_threads)
     return end;
 }
 
-/* Rows of a table whose gradient is computed at once: few of them come up in a batch, and for each panel its column is read. */
-enum { TABLE_ROWS = 256 };
-
 /* The panels that weights are cut into, and places for what is added up over them. */
 static void cut_weights(Run *run)
 {
@@ -172,8 +173,10 @@ static void cut_weights(Run *run)
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
         w->width = w->row_major ? w->n_out : w->vectors * lanes;
-        w->panel = is_table(run, w) ? TABLE_ROWS : panel_of(run->k, w);
-        if (w->row_major) /* whole rows */
+        w->panel = panel_of(run->k, w);
+        if (is_table(run, w)) /* few rows come up in a batch, and for each panel its column is read */
+            w->panel = MIN(2048, 1 + (1 << 14) / w->n_out);
+        else if (w->row_major) /* whole rows */
             w->panel = (1 + (run->weights_in_place ? 1 << 12 : 1 << 16) / w->n_out + lanes - 1) / lanes * lanes;
         w->n_panels = MAX(1, (w->n_in + w->panel - 1) / w->panel);
         w->group = w->row_major ? w->vectors : MAX(4, 4096 / (w->panel * lanes) / 4 * 4);
@@ -214,7 +217,7 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
         run->values[i].width = run->values[i].vectors * lanes;
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;
-        if (op->weights >= 0 && run->weights[op->weights].row_major)
+        if (op->weights >= 0 && run->weights[op->weights].row_major && (op->kind != OP_EMBED || run->weights_in_place))
             run->values[op->output].width = run->values[op->output].n;
     }
     const int end = columns_end(run, n_threads);

@@ -23,7 +23,8 @@ typedef struct {
     int section;         /* of the values that the gradient needs; -1: none */
     int n_uses;
     int by_columns;      /* a member owns columns of W; else panels */
-    int row_major;       /* W is used where it lies in the flat vector, */
+    int row_major;       /* W is used as it lies in the flat vector, */
+    int copied;          /*   in a copy of it, as tables are in TRAIN, or there, */
     int far;             /*   from which products with many rows had better copy parts of it, */
     int sparse_update;   /*   or of which an update touches few rows, see sparse_update.c */
     ptrdiff_t vectors;   /* stripes of W */
