@@ -17,7 +17,7 @@ from runtime_cases import NETWORKS, data, posix
 from runtime_cases import make as make_large
 from scipy import sparse
 
-from fastbp import EMA, SGD, SWA, Activation, Adam, BatchNorm, Dense, Dropout, Network, Residual, Shared
+from fastbp import EMA, SGD, SWA, Activation, Adam, BatchNorm, Dense, Dropout, Network, Residual, Shared, Standardize
 
 
 def state(net):
@@ -503,6 +503,16 @@ def test_layers_state_that_was_changed_begins_a_new_average(rng):
         twin.partial_fit(X, y, optimizer=SGD(0.1), average=EMA(0.9), shuffle=False)
     assert_array_equal(net.parameters, other.parameters)
     assert_array_equal(kept(net), kept(other))
+
+
+def test_statistics_of_inputs_go_on(rng):
+    """Those of a first layer are of the first rows, and change nothing about the average."""
+    X, y, _ = problem(rng, 40, 5, 2, "squared_error")
+    net = Network([Standardize(), Dense(8, "tanh"), Dense(2)], n_inputs=5, random_state=0)
+    for _ in range(3):
+        net.partial_fit(3 * X + 1, y, optimizer=SGD(0.1), average=EMA(0.9))
+    assert state(net).n == 6
+    assert_allclose(net.layer_state["0.mean"], (3 * X + 1).mean(axis=0))
 
 
 @posix
