@@ -34,6 +34,10 @@
  * column is bounded whole by one member. What ties between layers add to their gradients is found before the updates, while no
  * weight changes, and is what the sums of these panels begin with.
  *
+ * Batch normalisation has to do with all rows of a batch, which is one chunk then, however large it is: members find the statistics of
+ * their columns over all rows at once, and in the same way the sums that their gradients need (norm.c). What layers keep and do not
+ * learn, such as moving averages of those, is on two sides too: a step reads one and writes the other.
+ *
  * Where batches of a chain have few rows and little work, all of this takes longer than the arithmetic: one kernel makes many
  * steps by itself then (online.c, ops/online.h). */
 #ifndef FASTBP_RUN_H

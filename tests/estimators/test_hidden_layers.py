@@ -31,9 +31,12 @@ from fastbp import (
     RBF,
     SGD,
     Activation,
+    BatchNorm,
     Dense,
     Dropout,
+    GroupNorm,
     HistogramLoss,
+    LayerNorm,
     MLPClassifier,
     MLPRegressor,
     Network,
@@ -46,6 +49,7 @@ from fastbp import (
     Rprop,
     Scale,
     Shared,
+    Standardize,
     Transposed,
 )
 
@@ -65,6 +69,9 @@ LISTS = {
     "rbf": [RBF(9)],
     "scales": [Scale(), Dense(6, "relu"), Scale(bias=False)],
     "slopes": [Dense(6), PReLU()],
+    "batch normalized": [Dense(7), BatchNorm(), Activation("relu"), Dense(5, "tanh"), BatchNorm(affine=False)],
+    "rows normalized": [Dense(12), LayerNorm(), Activation("relu"), Dense(8), GroupNorm(2)],
+    "standardized": [Standardize(), Dense(6, "relu")],
     "first dropout": [Dropout(0.1), Dense(8, "relu")],
 }
 
@@ -158,7 +165,7 @@ def test_losses_of_classifiers(layers, y, loss):
     assert_allclose(np.exp(clf.predict_log_proba(X)), clf.predict_proba(X), rtol=1e-10)
     assert clf.predict(X).shape == y.shape
     outputs = Network(clf._model().layers, n_inputs=X.shape[1], loss=clf._model().loss)
-    outputs.parameters[:] = flat(clf)
+    outputs._model.restore(clf._model().snapshot())
     assert_array_equal(outputs.predict(X), clf._outputs(X))
 
 

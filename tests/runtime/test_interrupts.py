@@ -44,6 +44,29 @@ def test_interrupt(batch, n_threads):
 
 
 @posix
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_interrupt_of_a_large_batch_with_statistics(n_threads, epochs):
+    """Which is one chunk: a step that is not whole is dropped, the layer's state included."""
+    X = np.random.default_rng(0).normal(size=(400_000, 30)).astype("f4")
+    layers = [fastbp.Dense(100), fastbp.BatchNorm(), fastbp.Dense(100, "tanh"), fastbp.Dense(1)]
+    net = fastbp.Network(layers, n_inputs=30, dtype="float32", random_state=0)
+    net.fit(X[:100], X[:100, 0])
+    before = pickle.dumps(net)
+    for seconds in (0.1, 0.25, 0.5):
+        timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        began = time.perf_counter()
+        with pytest.raises(KeyboardInterrupt):
+            net.partial_fit(X, X[:, 0], batch_size=len(X), shuffle=False, epochs=epochs * 50, n_threads=n_threads)
+        assert time.perf_counter() - began < seconds + 1.2
+        timer.join()
+        steps = net._model.optimizer_state.t[0]
+        assert (pickle.dumps(net) == before) == (steps == 1) or steps > 1
+    assert np.isfinite(net.predict(X[:100])).all()
+
+
+@posix
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_signals_in_an_epoch_alone(error, n_threads):
@@ -297,7 +320,7 @@ def test_backward_needs_what_the_workspace_has():
     ):
         other()
         with pytest.raises(RuntimeError, match="backward needs a call of forward before it"):
-            net._model.engine.backward(net.parameters, kept, a, gradient, inputs, 1)
+            net._model.engine.backward(net.parameters, net._model.layer_state, kept, a, gradient, inputs, 1)
     net.forward(X)
     first, again = net.backward(a), net.backward(a)  # which leaves the activations
     assert_array_equal(first[0], again[0])
