@@ -29,9 +29,11 @@ from .layers import (  # noqa: E402
     Checkpoint,
     Dense,
     Dropout,
+    Embed,
     GroupNorm,
     LayerNorm,
     LeakyReLU,
+    LowRank,
     Parallel,
     PReLU,
     Residual,
@@ -44,6 +46,7 @@ from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # n
 from .network import Network  # noqa: E402
 from .optimizers import SAM, SGD, Adagrad, Adam, AdamW, RMSProp  # noqa: E402
 from .preprocessing import Whitening  # noqa: E402
+from .pruning import Prune  # noqa: E402
 from .schedules import (  # noqa: E402
     CosineWarmRestarts,
     Cyclical,
@@ -57,11 +60,12 @@ from .schedules import (  # noqa: E402
 
 __all__ = [
     "BFGS", "ELU", "EMA", "LBFGS", "RBF", "SAM", "SGD", "SWA", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm",
-    "Checkpoint", "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Exponential", "GroupNorm", "HistogramLoss",
-    "Huber", "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "Lp", "MLPClassifier", "MLPRegressor",
-    "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Quantile", "Quickprop", "RMSProp",
-    "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared", "SoftmaxCrossEntropy", "Standardize", "StepDecay",
-    "Transposed", "VarianceScaling", "WarmUp", "Whitening", "show_config",
+    "Checkpoint", "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Embed", "Exponential", "GroupNorm",
+    "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "LowRank", "Lp",
+    "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel",
+    "Prune", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared",
+    "SoftmaxCrossEntropy", "Standardize", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening",
+    "show_config",
 ]  # fmt: skip
 
 

@@ -52,6 +52,7 @@ cdef extern from "program.h" nogil:
         ptrdiff_t n_in, n_out, offset, vectors, half
         int has_bias, keeps_transpose, row_major, by_columns
         double l1, l2, max_norm
+        char *flat_mask
     ctypedef struct Value:
         ptrdiff_t n, vectors, ld
         Activation activation
@@ -59,11 +60,13 @@ cdef extern from "program.h" nogil:
         int radial, buffer, is_output, learns, section, halved, keeps_transpose
         uint32_t stream
     ctypedef int OpKind
-    enum: OP_TRANSPOSED
+    enum:
+        OP_TRANSPOSED
+        OP_EMBED
     ctypedef struct Op:
         OpKind kind
         int input, output, weights, bias, accumulate, section
-        ptrdiff_t column, state
+        ptrdiff_t column, source, n, state
         double epsilon, momentum
         int n_groups
     ctypedef enum Split:

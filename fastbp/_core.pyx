@@ -145,11 +145,11 @@ cdef int fill_states(states, char **pointers) except -1:
 
 
 cdef int fill_ops(Op *ops, list rows) except -1:
-    """Ops from (kind, input, output, weights, bias, column, accumulate, state, epsilon, momentum, n_groups)."""
+    """Ops from (kind, input, output, weights, bias, column, source, n, accumulate, state, epsilon, momentum, n_groups)."""
     cdef int i
-    for i, (kind, input_, output, weights, bias, column, accumulate, *of_norm) in enumerate(rows):
+    for i, (kind, input_, output, weights, bias, column, source, n, accumulate, *of_norm) in enumerate(rows):
         ops[i].kind, ops[i].input, ops[i].output, ops[i].weights, ops[i].bias = OPS[kind], input_, output, weights, bias
-        ops[i].column, ops[i].accumulate = column, accumulate
+        ops[i].column, ops[i].source, ops[i].n, ops[i].accumulate = column, source, n, accumulate
         ops[i].state, ops[i].epsilon, ops[i].momentum, ops[i].n_groups = of_norm
     return 0
 
@@ -182,6 +182,7 @@ cdef class Engine(Workspace):
 
     cdef const Kernels *k
     cdef Memory memory, predicting_memory  # of what the pointers in these lead to
+    cdef tuple masks
     cdef Run network, predicting           # what all runs, and predictions, begin with
     cdef list levels
     cdef Memory workspace
@@ -193,6 +194,7 @@ cdef class Engine(Workspace):
     cdef Pace pace
     cdef Py_ssize_t paced_batch
     cdef bint radial                       # some weights are
+    cdef bint embeds                       # columns of X are numbers of rows of tables
     cdef readonly Py_ssize_t n_parameters
     cdef readonly int n_members  # of the last run's team
 
@@ -205,6 +207,8 @@ cdef class Engine(Workspace):
         cdef Buffer levels
         cdef int i
         memset(run, 0, sizeof(Run))
+        tables = {weights for kind, _, _, weights, *_ in program.forward if kind == "embed"}  # a sample reads a row of each
+        self.embeds = bool(tables)
         self.k = run.k = &_kernels[0 if dtype == "float32" else 1]
         run.n_values, run.n_weight_sets, run.n_heads = len(program.values), len(program.weights), len(program.outputs)
         run.n_forward, run.n_backward = len(program.forward), len(program.backward)
@@ -229,7 +233,7 @@ cdef class Engine(Workspace):
             w.half = w.n_in
             self.radial |= w.role == ROLE_CENTRE
             w.vectors = (w.n_out + self.k.lanes - 1) // self.k.lanes
-            run.n_weights += w.n_in * w.n_out
+            run.n_weights += (1 if i in tables else w.n_in) * w.n_out
             self.n_parameters = w.offset + (w.n_in + w.has_bias) * w.n_out
         for i, output in enumerate(program.outputs):
             head = run.heads + i
@@ -248,6 +252,16 @@ cdef class Engine(Workspace):
         self.predicting_memory = Memory()
         place_program(&self.predicting, <char *>memcpy(self.predicting_memory.reserve(size), self.memory.start, size))
         prepare_prediction(&self.predicting)
+
+    def set_masks(self, tuple masks):
+        """For each of the weights an array (n_in, n_out) of the engine's dtype, 0 where they must not change, or None."""
+        cdef Running running = Running(self, None)
+        cdef int i
+        for i in range(self.network.n_weight_sets):
+            self.network.weights[i].flat_mask = NULL
+            if masks[i] is not None:
+                self.network.weights[i].flat_mask = memory_of(masks[i])
+        self.masks = masks
 
     cdef int begin(self, Run *run, Memory copy, Mode mode, parameters, layer_state, Data data, order, Py_ssize_t batch) except -1:
         """Fill in what all runs share, and give them their own values, weights and ops in `copy`."""
@@ -501,7 +515,7 @@ cdef class Engine(Workspace):
             prepare_prediction(&run)
             plan_prediction(&run, n_threads)
             size = prediction_size(&run, n_threads) + lay_out_prediction(&run, n_threads, NULL)
-            ops = [("gather", 0, 0, -1, -1, 0, False)] if run.x_as_nonzeros or not run.x_in_place else []
+            ops = [("gather", 0, 0, -1, -1, 0, 0, 0, False)] if run.x_as_nonzeros or not run.x_in_place else []
             ops += [self.row(run.forward + i, names) for i in range(run.n_forward)]
             phases, run.sides, run.end_barrier = [("rows", False, ops)], 1, False
             run.weights_in_place = all([run.weights[i].row_major for i in range(run.n_weight_sets)])
@@ -537,15 +551,39 @@ cdef class Engine(Workspace):
 
     cdef tuple row(self, const Op *op, dict names):
         weights = op.section if names[op.kind] == "update" else op.weights
-        return names[op.kind], op.input, op.output, weights, op.bias, op.column, bool(op.accumulate)
+        return names[op.kind], op.input, op.output, weights, op.bias, op.column, op.source, op.n, bool(op.accumulate)
 
     def reads(self, X):
         """Whether X is an array that is read as it is: two-dimensional and of the right width, aligned, of float32,
-        float64, uint8 or bool in native byte order, whatever its strides."""
+        float64, uint8 or bool in native byte order, whatever its strides; with categories where a network embeds those, and
+        few enough rows to look at them."""
         return (
             PyArray_Check(X) and PyArray_NDIM(X) == 2 and PyArray_DIM(X, 1) == self.network.values.n
             and PyArray_ISBEHAVED_RO(X) and PyArray_TYPE(X) in (NPY_FLOAT, NPY_DOUBLE, NPY_UINT8, NPY_BOOL)
+            and (not self.embeds or (PyArray_DIM(X, 0) <= 4096 and self.has_categories(X)))
         )
+
+    def has_categories(self, X):
+        """Whether such an array has integers, from 0 to below the number of a table's rows, in each column that names those."""
+        cdef const Op *op
+        cdef const char *at
+        cdef double x
+        cdef int i, type_ = PyArray_TYPE(X)
+        cdef Py_ssize_t r
+        cdef bint good = True
+        for i in range(self.network.n_forward):
+            op = self.network.forward + i
+            at = PyArray_BYTES(X) + op.source * PyArray_STRIDE(X, 1)
+            for r in range(PyArray_DIM(X, 0) if op.kind == OP_EMBED else 0):
+                if type_ == NPY_FLOAT:
+                    x = (<const float *>at)[0]
+                elif type_ == NPY_DOUBLE:
+                    x = (<const double *>at)[0]
+                else:
+                    x = (<const unsigned char *>at)[0]
+                good = good and 0 <= x < self.network.weights[op.weights].n_in and x == <double><Py_ssize_t>x
+                at += PyArray_STRIDE(X, 0)
+        return good
 
     def alone(self, Py_ssize_t batch, Py_ssize_t rows):
         """Whether the calling thread alone does so many rows, in batches of so many."""

@@ -8,9 +8,9 @@ from .checks import check_number, make_plain
 from .settings import Settings
 
 _FANS = {
-    "fan_in": lambda n_in, n_out: n_in,
-    "fan_out": lambda n_in, n_out: n_out,
-    "fan_avg": lambda n_in, n_out: (n_in + n_out) / 2,
+    "fan_in": lambda fan_in, fan_out: fan_in,
+    "fan_out": lambda fan_in, fan_out: fan_out,
+    "fan_avg": lambda fan_in, fan_out: (fan_in + fan_out) / 2,
 }
 
 
@@ -56,9 +56,9 @@ class VarianceScaling(Settings):
         if self.distribution not in ("normal", "uniform"):
             raise ValueError(f"distribution must be 'normal' or 'uniform', got {self.distribution!r}")
 
-    def draw(self, random_state, shape):
-        """Weights of the shape (n_in, n_out)."""
-        deviation = np.sqrt(self.scale / _FANS[self.mode](*shape))
+    def draw(self, random_state, shape, fans=None):
+        """Weights of the shape (n_in, n_out), of a layer that may have other fans."""
+        deviation = np.sqrt(self.scale / _FANS[self.mode](*(fans or shape)))
         if self.distribution == "normal":
             return random_state.normal(0, deviation, shape)
         bound = np.sqrt(3) * deviation
@@ -100,11 +100,12 @@ class Orthogonal(Settings):
         make_plain(self)
         check_number("gain", self.gain, "(0, inf)")
 
-    def draw(self, random_state, shape):
-        """Weights of the shape (n_in, n_out)."""
+    def draw(self, random_state, shape, fans=None):
+        """Weights of the shape (n_in, n_out), with the mean square of a matrix whose shape is the fans."""
         Q, R = np.linalg.qr(random_state.normal(size=(max(shape), min(shape))))
         Q *= self.gain * np.where(np.diag(R) < 0, -1, 1)
-        return Q if Q.shape == shape else Q.T
+        Q = Q if Q.shape == shape else Q.T
+        return Q if fans is None else Q * np.sqrt(max(shape) / np.maximum(*fans))
 
 
 _NAMED = {
@@ -116,7 +117,7 @@ CLASSES = {"VarianceScaling": VarianceScaling, "Orthogonal": Orthogonal}
 NAMES = ("sklearn", *_NAMED, "zeros")
 
 
-def initialize(initializer, random_state, weights, biases, activation):
+def initialize(initializer, random_state, weights, biases, activation, fans=None, gain=1.0):
     """Fill a layer's weights and biases.
 
     "sklearn" draws both from ``U(-b, b)``, ``b = sqrt(6 / (fan_in + fan_out))``, where for the logistic sigmoid, whose
@@ -127,20 +128,25 @@ def initialize(initializer, random_state, weights, biases, activation):
     ----------
     initializer : str, VarianceScaling or Orthogonal
     random_state : numpy.random.RandomState
-    weights : ndarray of shape (fan_in, fan_out)
-    biases : ndarray of shape (fan_out,)
+    weights : ndarray of shape (n_in, n_out)
+    biases : ndarray of shape (n_out,)
     activation : str
         Name of the hidden units' activation, for "sklearn".
+    fans : tuple of float, default=None
+        fan_in and fan_out, where they are not n_in and n_out.
+    gain : float, default=1.0
+        What weights, but not biases, are multiplied by.
     """
     if initializer == "sklearn":
-        bound = np.sqrt((2 if activation == "logistic" else 6) / sum(weights.shape))
+        bound = np.sqrt((2 if activation == "logistic" else 6) / sum(fans or weights.shape))
         weights[:] = random_state.uniform(-bound, bound, weights.shape)
         biases[:] = random_state.uniform(-bound, bound, biases.shape)
     else:
         weights[:] = 0 if initializer == "zeros" else _NAMED.get(initializer, initializer).draw(
-            random_state, weights.shape
+            random_state, weights.shape, fans
         )
         biases[:] = 0
+    weights *= gain
 
 
 def check_initializer(initializer):

@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import fields, replace
 
+import numpy as np
+
 
 class Settings:
     """Base of the frozen dataclasses that hold settings: rules, schedules, units, losses, initializers, layers."""
@@ -76,12 +78,43 @@ class FrozenDict(Mapping):
         return repr(self._items)
 
 
+class FrozenArray:
+    """An immutable array, to be one of the settings: it has a hash, and is equal to one that holds the same.
+
+    Parameters
+    ----------
+    array : array-like
+        Copied.
+    """
+
+    def __init__(self, array):
+        array = np.array(array)
+        array.flags.writeable = False
+        self.array, self._key = array, (array.shape, array.dtype.str, array.tobytes())
+        self._hash = hash(self._key)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.array, dtype) if copy or dtype not in (None, self.array.dtype) else self.array
+
+    def __reduce__(self):
+        return FrozenArray, (self.array,)
+
+    def __eq__(self, other):
+        return isinstance(other, FrozenArray) and self._key == other._key
+
+    def __hash__(self):
+        return self._hash
+
+    def __repr__(self):
+        return f"<{self.array.dtype} array of shape {self.array.shape}>"
+
+
 def parts_of(value):
     """What of a value has a name of its own: settings by their names, items of sequences and dicts that have some."""
     if isinstance(value, Settings):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, Mapping):
-        return dict(value)
+        return {name: part for name, part in value.items() if isinstance(name, str)}
     if isinstance(value, list | tuple):
         return {str(i): v for i, v in enumerate(value) if isinstance(v, Settings | Mapping | list | tuple)}
     return {}

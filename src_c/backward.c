@@ -152,17 +152,20 @@ void run_scale_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { scal
 
 void run_prelu_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { scale_deltas(part, op, row, m); }
 
-/* dC/dH = D[:, column:][:, :n], as far as it goes in whole stripes */
+/* dC/dH[:, source:][:, :n] (=|+=) D[:, column:][:, :n], in whole stripes; what is not moved becomes 0, or stays. */
 void run_move_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
     const Kernels *k = part->run->k;
     const Value *h = part->values + op->output;
     const Range columns = columns_of(part, op);
-    const ptrdiff_t end = MIN(columns.end, h->n);
+    const ptrdiff_t end = MIN(columns.end, op->n), fill = op->accumulate ? 0 : columns.end - op->source - end;
     if (columns.begin >= end)
         return;
+    char *to = h->d[part->side] + (row * h->ld + columns.begin) * k->itemsize;
+    if (op->source > 0 && !op->accumulate)
+        k->fill_rows(m, op->source, NULL, to, h->ld);
     k->move(m, end - columns.begin, part->values[op->input].d_rows[part->side] + row, op->column + columns.begin, op->accumulate,
-            op->accumulate ? 0 : columns.end - end, h->d[part->side] + (row * h->ld + columns.begin) * k->itemsize, h->ld);
+            fill, to + op->source * k->itemsize, h->ld);
 }
 
 /* dC/dX of m rows to the caller: the same rules, in row-major arrays, by BLAS. */
@@ -172,13 +175,18 @@ void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m)
     const Kernels *k = run->k;
     const ptrdiff_t n = run->values->n;
     char *to = run->input_gradient + row * n * k->itemsize;
+    int written = 0;
     for (int i = 0; i < run->n_backward; i++) {
         const Op *op = run->backward + i;
         const Value *in = run->values + op->input;
         if (op->output != 0)
             continue;
+        written = 1;
         if (op->kind == OP_MOVE_BACK) {
-            k->move(m, n, in->d_rows[0] + row, op->column, op->accumulate, 0, to, n);
+            if (op->source > 0 && !op->accumulate)
+                k->fill_rows(m, op->source, NULL, to, n);
+            k->move(m, op->n, in->d_rows[0] + row, op->column, op->accumulate, op->accumulate ? 0 : n - op->source - op->n,
+                    to + op->source * k->itemsize, n);
             continue;
         }
         if (op->kind == OP_BATCH_NORM_BACK || op->kind == OP_GROUP_NORM_BACK) {
@@ -199,5 +207,7 @@ void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m)
         if (op->kind == OP_RBF_BACK)
             k->rbf_inputs(m, n, in->n, in->d_rows[0][row], in->ld, part->x_rows + row, 0, to, n);
     }
+    if (!written) /* only EMBED reads X */
+        k->fill_rows(m, n, NULL, to, n);
     unscale_input_gradient(part, m, to);
 }

@@ -190,27 +190,40 @@ void run_scale(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { scale_fea
 
 void run_prelu(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { scale_features(part, op, row, m); }
 
+/* Z[:, column:][:, :n_out] = W[x], x being a column of X */
+void run_embed(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Kernels *k = part->run->k;
+    const Weights *w = part->run->weights + op->weights;
+    const Value *z = part->values + op->output;
+    const Stripes table = stripes_from(k, w, 0);
+    char *to = z->a[part->side] + (row * z->ld + op->column) * k->itemsize;
+    k->embed(m, w->n_out, w->n_in, rows_of(part, op->input) + row, op->source, &table, to, z->ld);
+    if (op->column + w->n_out == z->n) /* what fills up the last stripe */
+        k->fill_rows(m, z->width - z->n, NULL, to + w->n_out * k->itemsize, z->ld);
+}
+
 /* ---- the others ------------------------------------------------------------------------------------------------------------ */
 
 static void copy(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, int accumulate)
 {
     const Kernels *k = part->run->k;
-    const Value *in = part->values + op->input, *out = part->values + op->output;
+    const Value *out = part->values + op->output;
     Range columns = {0, out->width};
     if (op->by_columns)
         columns_of(part, out, 1, &columns);
     /* those that fill up the last stripe become 0 */
     if (columns.begin >= columns.end)
         return;
-    const ptrdiff_t end = MIN(columns.end, in->n), fill = op->column + in->n == out->n ? columns.end - op->column - end : 0;
-    k->move(m, end - columns.begin, rows_of(part, op->input) + row, columns.begin, accumulate, MAX(fill, 0),
+    const ptrdiff_t end = MIN(columns.end, op->n), fill = op->column + op->n == out->n ? columns.end - op->column - end : 0;
+    k->move(m, end - columns.begin, rows_of(part, op->input) + row, op->source + columns.begin, accumulate, MAX(fill, 0),
             out->a[part->side] + (row * out->ld + op->column + columns.begin) * k->itemsize, out->ld);
 }
 
-/* Z[:, column:][:, :n] = H */
+/* Z[:, column:][:, :n] = H[:, source:][:, :n] */
 void run_move(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { copy(part, op, row, m, 0); }
 
-/* Z[:, column:][:, :n] += H */
+/* Z[:, column:][:, :n] += H[:, source:][:, :n] */
 void run_add(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { copy(part, op, row, m, 1); }
 
 /* A = f(Z) for some columns, the two sums of Z added up before, and the dropout of A. */

@@ -13,6 +13,7 @@
 #include "ops/scale.h"
 #include "ops/norm.h"
 #include "ops/rbf.h"
+#include "ops/embed.h"
 #include "ops/loss.h"
 #include "ops/optimizer.h"
 #include "ops/noise.h"

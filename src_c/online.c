@@ -24,7 +24,7 @@ static int is_layer(const Run *run, int i, int value)
     const Value *out = run->values + dense->output;
     const int own_bias = dense->bias == dense->weights || (dense->bias < 0 && !w->has_bias);
     return dense->input == value && unit->output == dense->output && dense->weights == i / 2 && own_bias && out->dropout == 0 &&
-           w->max_norm == 0 && w->n_in <= MOST_UNITS && w->n_out <= MOST_UNITS;
+           w->max_norm == 0 && w->flat_mask == NULL && w->n_in <= MOST_UNITS && w->n_out <= MOST_UNITS;
 }
 
 int learns_online(const Run *run, ptrdiff_t n_rows)

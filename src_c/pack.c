@@ -44,6 +44,14 @@ void move_parameters(Run *run, Weights *w, char *flat, char *packed, int out, pt
         memset(packed_b, 0, (v1 - v0) * k->lanes * k->itemsize);
 }
 
+/* These stripes of a mask; what fills up the last one is 0, and its gradient with it. */
+static void pack_mask(const Kernels *k, Weights *w, Range stripes)
+{
+    const ptrdiff_t first = stripes.begin * k->lanes, n = MIN(stripes.end * k->lanes, w->n_out) - first;
+    char *to = w->mask + first * w->n_in * k->itemsize;
+    k->pack(w->n_in, n, w->flat_mask + first * k->itemsize, w->n_out, to, w->n_in * k->lanes);
+}
+
 /* This member's share of parameters and optimizer state to the workspace, or of what the run has changed back to the flat
  * vectors. */
 void move_shares(Run *run, int member, int n_members, int out)
@@ -63,6 +71,8 @@ void move_shares(Run *run, int member, int n_members, int out)
         if (out && run->mode != TRAIN)
             continue;
         move_parameters(run, w, run->parameters, w->packed, out, mine.begin, mine.end);
+        if (!out && w->flat_mask != NULL)
+            pack_mask(run->k, w, mine);
         for (int j = 0; j < MAX_STATES; j++)
             if (w->state[j] != NULL)
                 move_parameters(run, w, run->state[j], w->state[j], out, mine.begin, mine.end);

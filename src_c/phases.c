@@ -116,15 +116,16 @@ static void append_backward(Run *run)
         }
         Op *op = run->ops + run->n_ops++;
         *op = run->backward[i];
-        const Value *in = run->values + op->input, *out = run->values + op->output;
-        if (op->kind == OP_MOVE_BACK || op->kind == OP_SCALE_BACK || op->kind == OP_PRELU_BACK)
-            op->by_columns = op[-1].by_columns && op->column == 0 && in->n == out->n;
+        if (op->kind == OP_MOVE_BACK)
+            op->by_columns = op[-1].by_columns && moves_all(run, op);
+        else if (op->kind == OP_SCALE_BACK || op->kind == OP_PRELU_BACK)
+            op->by_columns = op[-1].by_columns;
         else if (op->kind == OP_BATCH_NORM_BACK)
-            op->by_columns = takes_batch(run, op) ? out->by_columns : op[-1].by_columns;
+            op->by_columns = takes_batch(run, op) ? run->values[to].by_columns : op[-1].by_columns;
         else if (op->kind == OP_UNIT_BACK)
-            op->by_columns = op[-1].by_columns && out->activation != SOFTMAX;
+            op->by_columns = op[-1].by_columns && run->values[to].activation != SOFTMAX;
         else
-            op->by_columns = in->by_columns;
+            op->by_columns = run->values[op->input].by_columns;
     }
     if (section >= 0)
         append(run, OP_UPDATE, 0)->section = section;

@@ -138,11 +138,16 @@ static char *place_weights(Run *run, int i, char *p)
     const ptrdiff_t size = aligned((w->n_in + 1) * w->width * itemsize);
     if (w->row_major) {
         w->packed = run->parameters + w->offset * itemsize;
+        w->mask = w->flat_mask;
         states_at(run->state, w->offset * itemsize, w->state);
         w->g = at_offset(run->gradient, w->offset * itemsize);
     } else {
         w->packed = p;
         p += size;
+        if (w->flat_mask != NULL) {
+            w->mask = p;
+            p += size;
+        }
         for (int j = 0; j < MAX_STATES; j++) {
             if (run->state[j] != NULL) {
                 w->state[j] = p;

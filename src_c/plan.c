@@ -127,9 +127,9 @@ int columns_end(Run *run, int n_threads)
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;
         const Value *out = run->values + op->output;
-        whole_rows |= out->activation == SOFTMAX || op->kind == OP_GROUP_NORM; /* which read rows */
+        whole_rows |= out->activation == SOFTMAX || op->kind == OP_GROUP_NORM || op->kind == OP_EMBED; /* which read rows */
         if (op->kind == OP_MOVE || op->kind == OP_ADD)
-            whole_rows |= op->column != 0 || out->n != run->values[op->input].n;
+            whole_rows |= !moves_all(run, op);
         if (op->kind != OP_DENSE && op->kind != OP_RBF)
             continue;
         const Weights *w = run->weights + op->weights;
@@ -162,6 +162,9 @@ int columns_end(Run *run, int n_threads)
     return end;
 }
 
+/* Rows of a table whose gradient is computed at once: few of them come up in a batch, and for each panel its column is read. */
+enum { TABLE_ROWS = 256 };
+
 /* The panels that weights are cut into, and places for what is added up over them. */
 static void cut_weights(Run *run)
 {
@@ -169,7 +172,7 @@ static void cut_weights(Run *run)
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
         w->width = w->row_major ? w->n_out : w->vectors * lanes;
-        w->panel = panel_of(run->k, w);
+        w->panel = is_table(run, w) ? TABLE_ROWS : panel_of(run->k, w);
         if (w->row_major) /* whole rows */
             w->panel = (1 + (run->weights_in_place ? 1 << 12 : 1 << 16) / w->n_out + lanes - 1) / lanes * lanes;
         w->n_panels = MAX(1, (w->n_in + w->panel - 1) / w->panel);

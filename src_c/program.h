@@ -8,8 +8,8 @@
 
 #include "kernels.h"
 
-/* W (n_in, n_out), b (n_out): of a dense layer, or the centres and logarithms of beta of radial basis functions. A bias alone has
- * n_in = 0, a scale of each feature n_in = 1. */
+/* W (n_in, n_out), b (n_out): of a dense layer, or the centres and logarithms of beta of radial basis functions; or
+ * a table of n_in rows. A bias alone has n_in = 0, a scale of each feature n_in = 1. */
 typedef struct {
     Role role; /* of W; b is a bias, or as W of centres */
     ptrdiff_t n_in, n_out;
@@ -17,6 +17,7 @@ typedef struct {
     int has_bias;     /* without one the packed form has a row of zeros in its place */
     double l1, l2;       /* where W is a weight */
     double max_norm;     /* of columns of W; 0: none */
+    char *flat_mask;     /* (n_in, n_out), 0 where W must not change; NULL: all of it may */
     int first_use;       /* of W, by an op of Run.forward; -1: none. Op.next_use is the next */
     int first_bias_use;  /* and of b */
     int section;         /* of the values that the gradient needs; -1: none */
@@ -35,8 +36,9 @@ typedef struct {
     ptrdiff_t first_bias_norm; /* of its biases' `vectors` norms */
     /* the workspace */
     char *packed;            /* W (n_in, n_out) in stripes, then b; */
-    char *state[MAX_STATES]; /*   and, in the same form, the optimizer's state */
-    char *start;             /*   and W and b as a step of SAM begins with them, else NULL, */
+    char *state[MAX_STATES]; /*   and, in the same form, the optimizer's state, */
+    char *mask;              /*   what is 0 where W must not change, NULL where all of it may, */
+    char *start;             /*   W and b as a step of SAM begins with them, else NULL, */
     char *g;                 /*   and the gradient, NULL where it is consumed panel by panel, */
     char *sum;               /*   and where it is added up over many rows, its sum so far and that sum's rounding error */
     char *error;
@@ -84,13 +86,14 @@ typedef struct {
     OpKind kind;
     int input, output; /* values */
     int weights, bias; /* whose W, whose b; -1: none */
-    ptrdiff_t column;
+    ptrdiff_t column;    /* of Z, from which on it writes */
+    ptrdiff_t source, n; /* MOVE, ADD, EMBED: the columns of H that it reads */
     int accumulate; /* add to what is in the output's gradient */
     ptrdiff_t state; /* of BATCH_NORM: place of mean and variance in the vector of layers' state */
     double epsilon, momentum;
     int n_groups; /* of GROUP_NORM */
     int head;       /* OUTPUT, LOSS, OUTPUT_BACK: which of the outputs */
-    int next_use;   /* of the same weights, a DENSE, TRANSPOSED or RBF op forward; -1: none */
+    int next_use;   /* of the same weights, an op forward; -1: none */
     int next_bias_use;
     int by_columns; /* split by columns of the output; else by rows, where an op can be */
     int section;    /* UPDATE: that of the weights; -1: all others */

@@ -32,7 +32,8 @@
  * rounding error is kept beside it. Clipping by norm needs that array too: each member takes the norms of its weights' gradients,
  * and after a barrier all add them up in the same order. Max-norm is a pass after the updates, with a barrier on either side: a
  * column is bounded whole by one member. What ties between layers add to their gradients is found before the updates, while no
- * weight changes, and is what the sums of these panels begin with.
+ * weight changes, and is what the sums of these panels begin with. Of weights that a mask leaves out the gradient is 0, as each panel
+ * of it is masked when it has been summed.
  *
  * Batch normalisation has to do with all rows of a batch, which is one chunk then, however large it is: members find the statistics of
  * their columns over all rows at once, and in the same way the sums that their gradients need (norm.c). What layers keep and do not
@@ -111,7 +112,7 @@ typedef struct Run {
     int n_buffers;                 /* PREDICT: buffers that values take in turn, */
     ptrdiff_t buffer_size, widest; /*   their bytes, and most columns; */
     int packs;                     /*   and whether some weights are packed first */
-    ptrdiff_t n_weights; /* of all */
+    ptrdiff_t n_weights; /* that a sample is multiplied by */
     Tie *ties;           /* TRAIN */
     int n_ties;
     ptrdiff_t n_tie_penalties;
@@ -441,6 +442,18 @@ static inline Range stripes_of(const Part *part, ptrdiff_t vectors, int halved, 
 static inline char **rows_of(const Part *part, int value)
 {
     return value == 0 ? part->x_rows : part->values[value].a_rows[part->side];
+}
+
+/* Whether W is one of rows that columns of X name. */
+static inline int is_table(const Run *run, const Weights *w)
+{
+    return w->first_use >= 0 && run->forward[w->first_use].kind == OP_EMBED;
+}
+
+/* Whether a value is moved to another whole, so that columns stay where they are. */
+static inline int moves_all(const Run *run, const Op *op)
+{
+    return op->n == run->values[op->input].n && op->n == run->values[op->output].n;
 }
 
 /* Elements of W and b, as they lie. */

@@ -19,8 +19,10 @@ int updates_sparsely(const Run *run, const Weights *w, ptrdiff_t chunk)
             return 0;
     if (chunk < run->batch || run->n_sections || s->clip_norm > 0 || s->radius > 0 || s->weight_decay > 0)
         return 0;
-    return run->state[AVERAGE] == NULL && w->l1 == 0 && w->l2 == 0 && w->max_norm == 0 && w->n_uses == 1 &&
-           w->n_in > 1024 && 4 * run->n_nonzeros < w->n_in * batches;
+    if (run->state[AVERAGE] != NULL || w->flat_mask != NULL)
+        return 0;
+    return w->l1 == 0 && w->l2 == 0 && w->max_norm == 0 && w->n_uses == 1 && w->n_in > 1024 &&
+           4 * run->n_nonzeros < w->n_in * batches;
 }
 
 /* Sixteen columns, a cache line of `list_of`, have the same owner: any, as frequent ones may lie next to each other. */

@@ -270,7 +270,7 @@ static void init_part(Part *part, Run *run, Team *team, int member, int n_member
     part->values = run->values;
     part->member = member;
     part->n_members = n_members;
-    part->pending = -1;
+    part->pending = part->section = -1;
     part->first_fold = 1;
     part->x_rows = (char **)(run->scratch + member * run->scratch_size);
     part->scratch = (char *)part->x_rows + aligned(run->chunk * sizeof(char *));

@@ -134,19 +134,30 @@ static char *prepare_use(Part *part, const Weights *w, Use *use, ptrdiff_t v0, p
     const Value *right = part->values + (transposed ? use->op->input : use->op->output);
     const ptrdiff_t rows = part->rows;
     char *at = transposed ? right->a[part->side] : right->d[part->side];
-    use->right = (Stripes){at + (part->row * right->ld + v0 * k->lanes) * k->itemsize, right->ld, k->lanes, 0};
+    use->right = (Stripes){at + (part->row * right->ld + use->op->column + v0 * k->lanes) * k->itemsize, right->ld, k->lanes, 0};
     use->sums = NULL;
     if (use->op->kind == OP_RBF) {
         use->sums = scratch;
         k->column_sums(rows, n, use->right.at, NULL, right->ld, 0, use->sums);
         scratch += n * k->itemsize;
     }
-    if (rows >= 32 && w->n_in >= 256 && !w->row_major && w->n_uses == 1) {
+    if (rows >= 32 && w->n_in >= 256 && !w->row_major && w->n_uses == 1 && use->op->kind != OP_EMBED) {
         k->pack(rows, n, use->right.at, right->ld, scratch, rows * k->lanes);
         use->right = (Stripes){scratch, k->lanes, rows * k->lanes, 0};
         scratch += rows * n * k->itemsize;
     }
     return scratch;
+}
+
+/* What a use of a table adds: to each of these rows, the rows of D in which X names it. */
+static void add_embedded(Part *part, const Weights *w, const Use *use, ptrdiff_t begin, ptrdiff_t size, ptrdiff_t v0, ptrdiff_t n,
+                         int accumulate, Stripes g)
+{
+    const Kernels *k = part->run->k;
+    for (ptrdiff_t j = 0; !accumulate && j < n; j += k->lanes)
+        k->fill_rows(size, MIN(n - j, k->lanes), NULL, (char *)g.at + j / k->lanes * g.stripe * k->itemsize, g.ld);
+    k->embed_gradient(size, MIN(n, w->n_out - v0 * k->lanes), w->n_in, begin, part->rows,
+                      rows_of(part, use->op->input) + part->row, use->op->source, use->right.at, use->right.ld, &g);
 }
 
 /* G (some rows of W from `begin` on, n columns) (=|+=) what a use of W adds. */
@@ -157,6 +168,10 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
     const Kernels *k = run->k;
     const Op *op = use->op;
     const ptrdiff_t there = MIN(n, w->n_out - v0 * k->lanes); /* columns; others fill up the last stripe */
+    if (op->kind == OP_EMBED) {
+        add_embedded(part, w, use, begin, size, v0, n, accumulate, g);
+        return;
+    }
     if (w->role == ROLE_SCALE) {
         const Value *h = part->values + op->input; /* as wide as D, whose rows lie as far apart */
         (op->kind == OP_PRELU ? k->prelu_sums : k->column_sums)(
@@ -192,7 +207,7 @@ static void begin_with_ties(const Kernels *k, const Weights *w, ptrdiff_t v0, pt
         memcpy((char *)g.at + (v - v0) * g.stripe * k->itemsize, stripe_at(k, w, w->tie_gradient, v) + begin * row, size * row);
 }
 
-/* The optimizer's step with G of a panel, or what comes before it: folding, the norm. */
+/* The optimizer's step with G of a panel, or what comes before it: the mask, folding, the norm. */
 static void step_panel(Part *part, const Update *update, Weights *w, ptrdiff_t v0, ptrdiff_t v1, ptrdiff_t panel, Stripes g)
 {
     const Run *run = part->run;
@@ -204,6 +219,8 @@ static void step_panel(Part *part, const Update *update, Weights *w, ptrdiff_t v
         const size_t offset = (w->row_major ? begin * w->n_out : (v * w->n_in + begin) * k->lanes) * k->itemsize;
         const ptrdiff_t place = w->first_penalty + v * w->n_panels + panel;
         char *from = (char *)g.at + (v - v0) * g.stripe * k->itemsize;
+        if (w->mask != NULL)
+            k->zero_masked(count, w->mask + offset, from);
         if (part->folding)
             k->fold(count, w->g + offset, w->sum + offset, w->error + offset, part->first_fold, part->last_fold);
         if (update == NULL)
@@ -280,6 +297,14 @@ static void update_columns(Part *part, const Update *updates, Weights *w, int ac
     }
 }
 
+/* What panels p0..p1 of a stripe take, in rows of W whose gradient is a product. That of a table takes a pass over the rows of D;
+ * else it is the update alone, a small part of what a product is. */
+static ptrdiff_t work_of(const Run *run, const Weights *w, ptrdiff_t p0, ptrdiff_t p1)
+{
+    const ptrdiff_t rows = MIN(p1 * w->panel, w->n_in) - p0 * w->panel;
+    return is_table(run, w) ? 4 * (p1 - p0) + rows / 16 : rows + (w->n_in == 0);
+}
+
 /* Gradients and updates of this member's weights of a section: its columns of those shared by columns, and of the panels of all
  * others its share by the number of weights. */
 static void update_section(Part *part, const Update *update, int accumulate)
@@ -289,7 +314,7 @@ static void update_section(Part *part, const Update *update, int accumulate)
     ptrdiff_t total = 0, before = 0;
     for (int i = 0; i < run->n_weight_sets; i++)
         if (run->weights[i].section == part->section && !run->weights[i].by_columns && !run->weights[i].sparse_update)
-            total += (run->weights[i].n_in + (run->weights[i].n_in == 0)) * run->weights[i].vectors;
+            total += work_of(run, run->weights + i, 0, run->weights[i].n_panels) * run->weights[i].vectors;
     const Range mine = share(total, part->member, part->n_members);
     for (int i = 0; i < run->n_weight_sets; i++) {
         Weights *w = run->weights + i;
@@ -317,7 +342,7 @@ static void update_section(Part *part, const Update *update, int accumulate)
                     p0 = MIN(p0, p);
                     p1 = p + 1;
                 }
-                before += (MIN(w->panel, w->n_in - p * w->panel) + (w->n_in == 0)) * (end - v);
+                before += work_of(run, w, p, p + 1) * (end - v);
             }
             if (p0 < p1)
                 update_part(part, updates, w, v, end, p0, p1, accumulate);
@@ -349,8 +374,8 @@ void update_rows(Part *part)
 void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
     (void)row;
-    const ptrdiff_t unfolded = part->unfolded;
     const int last = part->last, first_fold = part->first_fold;
+    const ptrdiff_t unfolded = part->unfolded;
     part->section = op->section;
     for (; part->row < m && !(part->row > 0 && interrupted(part->run, part->member)); part->row += part->rows) {
         part->rows = MIN(part->run->window, m - part->row);

@@ -28,7 +28,7 @@ def regressor(**settings):
 
 
 def parameters(estimator):
-    return np.concatenate([a.ravel() for a in estimator.coefs_ + estimator.intercepts_])
+    return np.concatenate([a.ravel() for a in estimator.coefs_ + estimator.intercepts_ if a is not None])
 
 
 def parameters_in_order(estimator):

@@ -10,6 +10,7 @@ from fastbp import (
     GroupNorm,
     LayerNorm,
     LeakyReLU,
+    LowRank,
     Network,
     Parallel,
     PReLU,
@@ -32,6 +33,7 @@ NETWORKS = {
     "transposed": [CODE, CODE.transposed("tanh"), CODE, CODE.transposed()],
     "siamese": [Parallel([[CODE], [Activation("tanh"), CODE]]), Dense(2)],
     "radial": [Dense(4), Residual([RBF(4)]), Parallel([[RBF(3)], []]), Shared(RBF(6)), Dense(2)],
+    "low rank": [LowRank(6, 2, "tanh", l2=0.2), Residual([LowRank(6, 3)]), Shared(LowRank(4, 1, "gelu")), Dense(2)],
     "scaled": [
         Scale(), Dense(6), Scale(bias=False), Activation("tanh"), STRETCH, Residual([Dense(6, "silu"), STRETCH]),
         Parallel([[Dense(2)], [Scale()]]), Scale(),

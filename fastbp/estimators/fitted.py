@@ -184,7 +184,7 @@ class FittedModelMixin:
         state = {"hidden_layers": None, "average": None, **state}  # of version 0.1.0, which had neither
         if "_best_parameters" in state:  # of version 0.1.0, whose layers had no state
             best = state.pop("_best_parameters")
-            state["_best"] = best if best is None else (best, np.empty(0))
+            state["_best"] = best if best is None else (best, np.empty(0), None)
         flat, shapes = state.pop("_parameters", (None, []))
         super().__setstate__(state)
         if flat is not None:

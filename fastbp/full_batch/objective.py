@@ -36,7 +36,9 @@ class Objective:
         self.l1, self.l2 = model.flat_penalties()
 
     def value_and_gradient(self, l1=True):
-        """Penalized cost and its flat gradient; without `l1`, those of the differentiable part."""
+        """Penalized cost and its flat gradient; without `l1`, those of the differentiable part. Masked parameters,
+        which rounding may have made something else, become 0."""
+        self.model.apply_masks(self.parameters)
         gradient = np.empty_like(self.parameters)
         value = self.model.evaluate(self.data, None, gradient, self.n_threads, self.batch_statistics)
         return self.model.penalize(value, gradient, l1)
@@ -59,6 +61,8 @@ class Objective:
                 H[b, b] += strength
                 H[a, b] -= strength
                 H[b, a] -= strength
+        self.model.apply_masks(H)
+        self.model.apply_masks(H.T)
         return H
 
     def hessian_product(self, penalty=True):
@@ -67,12 +71,14 @@ class Objective:
             product = hessian_products(*self._arguments(self.parameters.copy()))
 
         def flat_product(v):
-            v = np.asarray(v, self.parameters.dtype)
+            v = np.array(v, self.parameters.dtype)
+            self.model.apply_masks(v)
             with threads.team(1, True), np.errstate(all="ignore"):
                 Hv = product(v)
                 if penalty:
                     Hv += (self.l2 * v).astype(v.dtype)
                     self.model.add_ties(v, Hv)
+                self.model.apply_masks(Hv)
                 return Hv
 
         return flat_product

@@ -35,7 +35,7 @@ def fused(graph):
             continue
         h = number[op.input]
         if op.kind == "move" and op.input and reads[op.input] == 1 and writes[op.output] == 1:
-            joint = _joint_tail(new.values[h], value)
+            joint = _joint_tail(new.values[h], value) if op.n == value.n else None
             if joint:
                 new.values[h] = joint
                 number[op.output] = h

@@ -11,12 +11,13 @@ if a later consumer of the input has written it: the order of the program is the
     ``batch_norm``   ``dC/dH = (D - s (sum of D + Z * sum of D * Z)) / deviation``, ``D = dC/dZ``, sums of the rows and
                      s their shares of the batch; with statistics of the layer's own, ``D / deviation``
     ``group_norm``   ``dC/dH = (D - mean of D - Z * mean of D * Z) / deviation``, means of a row's groups
-    ``move, add``    ``dC/dH = dC/dZ[:, column:][:, :n]``
+    ``move, add``    ``dC/dH[:, source:][:, :n] = dC/dZ[:, column:][:, :n]``, and 0 elsewhere
     ``unit``         ``dC/dZ = dC/dA * mask * f'(Z)``, in place
 
-The gradients of weights are taken at the end from all their uses in the order of the program: ``dC/dW = H^T dC/dZ``,
-of a transposed use ``dC/dZ^T H``, of a scale the sums of the columns of ``H * dC/dZ``, of PReLU's slopes those of
-``min(0, H) * dC/dZ``.
+X that ``embed`` reads has none. The gradients of weights are taken at the end from all their uses in the order of the
+program: ``dC/dW = H^T dC/dZ``, of a transposed use ``dC/dZ^T H``, of a scale the sums of the columns of ``H * dC/dZ``,
+of PReLU's slopes those of ``min(0, H) * dC/dZ``; to row k of a table ``embed`` adds the rows of
+``dC/dZ[:, column:][:, :n_out]`` that have k in x.
 """
 
 from dataclasses import replace
@@ -44,7 +45,7 @@ def backward_of(graph, inputs=False):
     for op in reversed(graph.forward):
         if op.kind == "unit":
             ops.append(Op("unit_back", op.output, op.output, op.weights))
-        elif op.input or inputs:
+        elif op.kind in RULES and (op.input or inputs):
             back = replace(op, kind=RULES[op.kind], input=op.output, output=op.input, accumulate=op.input in written)
             ops.append(back)
             written.add(op.input)

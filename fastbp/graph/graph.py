@@ -9,8 +9,9 @@ Layers write ops, one after the other, each of which makes a value from one that
     ``prelu``        ``Z = max(0, H) + w * min(0, H)``
     ``batch_norm``   ``Z = (H - mean) / sqrt(variance + epsilon)``, of columns, over the rows of a batch
     ``group_norm``   the same of each row by itself, over the columns of a group of them
-    ``move``         ``Z[:, column:][:, :n] = H``, n being the columns of H
-    ``add``          ``Z[:, column:][:, :n] += H``
+    ``embed``        ``Z[:, column:][:, :n_out] = W[x]``, x being column `source` of X, integers
+    ``move``         ``Z[:, column:][:, :n] = H[:, source:][:, :n]``
+    ``add``          ``Z[:, column:][:, :n] += H[:, source:][:, :n]``
     ``unit``         ``A = f(Z)``, in place, and the dropout of A
 
 Every value has one ``unit``, after the last op that writes to it: the rows of Z are still in cache then. In
@@ -31,8 +32,8 @@ class Weights:
 
     What parameters start from and what pulls at them their role says:
 
-    - "weight": W of a product. It starts by its layer's initializer or the network's, and b with it; it alone has
-      penalties, weight decay and max-norm.
+    - "weight": W of a product, or a table. It starts by its layer's initializer or the network's, times `start`, and b
+      by that initializer; it alone has penalties, weight decay and max-norm.
     - "bias": b, unless W is a "centre". Alone, with ``n_in = 0``, it starts from 0.
     - "scale": W that multiplies single features, ``n_in = 1``. It starts from `start`, b from 0.
     - "centre": those of radial basis functions, and b, the logarithms of beta. Both are drawn.
@@ -45,6 +46,8 @@ class Weights:
     has_bias: bool
     offset: int  # of W in the flat vector; b follows it
     start: float = 1.0
+    fans: tuple | None = None  # that an initializer counts; None: n_in and n_out
+    mask: object = None  # FrozenArray (n_in, n_out): the weights that there are, others are 0; None: all
 
     @property
     def size(self):
@@ -89,7 +92,9 @@ class Op:
     output: int
     weights: int = -1  # numbers in `Graph.weights`: of W,
     bias: int = -1  # and of b, -1 for none
-    column: int = 0
+    column: int = 0  # of Z, from which on it writes
+    source: int = 0  # of H, from which on it reads
+    n: int = 0  # columns of H that it reads; 0: all of them, as products do
     accumulate: bool = False  # of gradients: add to what is there
     state: int = -1  # of batch_norm: number of its mean in `Graph.states`, that of the variance being the next
     epsilon: float = 0.0
@@ -231,8 +236,10 @@ class Graph:
         yield
         self._scopes.pop()
 
-    def new_weights(self, name, layer, n_in, n_out, has_bias=True, role="weight", start=1.0):
+    def new_weights(self, name, layer, n_in, n_out, has_bias=True, role="weight", **others):
         """Number of new weights for a layer; within `sharing`, of those that its other places have.
+
+        `others` are further attributes of `Weights`.
 
         Raises
         ------
@@ -245,7 +252,7 @@ class Graph:
             key, scope[1] = tuple(scope), scope[1] + 1
             number = self._shared_weights.setdefault(key, number)
         if number == len(self.weights):
-            self.weights.append(Weights(layer, role, n_in, n_out, has_bias, self.n_parameters, start))
+            self.weights.append(Weights(layer, role, n_in, n_out, has_bias, self.n_parameters, **others))
         elif (there := self.weights[number]).n_in != n_in or there.n_out != n_out:
             raise ValueError(
                 f"layers: {name} is shared, and must have weights of the shape that it has elsewhere, "
@@ -258,12 +265,12 @@ class Graph:
         self.states.append(State(name, n, initial, self.n_state))
         return len(self.states) - 1
 
-    def dense(self, name, h, layer, n_out, has_bias=True, role="weight"):
+    def dense(self, name, h, layer, n_out, has_bias=True, role="weight", **others):
         """Value of ``H W + b``, or for "centre" of radial basis functions, with new weights, and their number.
 
         `finish` is to follow.
         """
-        number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, role)
+        number = self.new_weights(name, layer, self.values[h].n, n_out, has_bias, role, **others)
         z = self.value(name, n_out)
         bias = number if has_bias else -1
         self.forward.append(Op("rbf" if role == "centre" else "dense", h, z, number, bias))
@@ -290,7 +297,7 @@ class Graph:
         `finish` is to follow.
         """
         n = self.values[h].n
-        number = self.new_weights(name, layer, 1, n, has_bias, "scale", start)
+        number = self.new_weights(name, layer, 1, n, has_bias, "scale", start=start)
         z = self.value(name, n)
         bias = number if has_bias else -1
         self.forward.append(Op(kind, h, z, number, bias))
@@ -321,9 +328,16 @@ class Graph:
         self.forward.append(Op("group_norm", h, z, epsilon=epsilon, n_groups=n_groups))
         return z
 
-    def move(self, h, z, column=0, add=False):
-        """Write a value to columns of another, or add it."""
-        self.forward.append(Op("add" if add else "move", h, z, column=column))
+    def embed(self, name, h, z, layer, n_rows, dim, source, column):
+        """Write rows of a new table ``(n_rows, dim)``, which a column of X names, to columns of a value."""
+        number = self.new_weights(name, layer, n_rows, dim, has_bias=False)
+        self.forward.append(Op("embed", h, z, number, column=column, source=source, n=1))
+        self.places.append((number, -1, False))
+
+    def move(self, h, z, column=0, add=False, source=0, n=None):
+        """Write columns of a value, all of them or n from `source` on, to columns of another, or add them."""
+        n = self.values[h].n - source if n is None else n
+        self.forward.append(Op("add" if add else "move", h, z, column=column, source=source, n=n))
 
     def shared_weights(self, name):
         """Number of the first weights of what is shared under this name; None if there are none yet."""

@@ -19,8 +19,8 @@ class Program:
     weights : list of tuple (role, n_in, n_out, has_bias, max_norm, offset)
     n_state : int
         Length of the flat vector of layers' state.
-    forward, backward : list of tuple (kind, input, output, weights, bias, column, accumulate, state, epsilon, momentum,
-    n_groups)
+    forward, backward : list of tuple (kind, input, output, weights, bias, column, source, n, accumulate, state,
+    epsilon, momentum, n_groups)
         The gradient of X is among those backward. `state` is a place in that vector, -1 for none.
     outputs : list of int
     costs : list of tuple (loss, parameter, levels, fixed_logit, weight)
@@ -67,7 +67,7 @@ def program_of(graph, costs):
 
 def _row(graph, op):
     state = graph.states[op.state].offset if op.state >= 0 else -1
-    operands = op.kind, op.input, op.output, op.weights, op.bias, op.column, op.accumulate
+    operands = op.kind, op.input, op.output, op.weights, op.bias, op.column, op.source, op.n, op.accumulate
     return *operands, state, op.epsilon, op.momentum, op.n_groups
 
 

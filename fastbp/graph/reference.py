@@ -114,14 +114,31 @@ def _prelu_gradient(D, H, Z, W, b):
     return column_sums(D * _negative(H)), None
 
 
-FORWARD = {"dense": _dense, "transposed": _transposed, "rbf": _rbf, "scale": _scale, "prelu": _prelu}
+def _embed(H, W, b):
+    """Rows of W, whose numbers are in the one column of H."""
+    x = H[:, 0].astype(np.intp)
+    return linear(lambda w: w[..., x, :], W)
+
+
+def _embed_gradient(D, H, Z, W, b):
+    x, (n_rows, n) = H[:, 0].astype(np.intp), value(W).shape
+
+    def sums(d):
+        G = np.zeros((*d.shape[:-2], n_rows, n))
+        np.add.at(G, (..., x, slice(None)), d)
+        return G.astype(d.dtype, copy=False)
+
+    return linear(sums, D[:, :n]), None
+
+
+FORWARD = {"dense": _dense, "transposed": _transposed, "rbf": _rbf, "scale": _scale, "prelu": _prelu, "embed": _embed}
 BACKWARD = {
     "dense_back": _dense_back, "transposed_back": _transposed_back, "rbf_back": _rbf_back, "scale_back": _scale_back,
     "prelu_back": _prelu_back,
 }  # fmt: skip
 GRADIENTS = {
     "dense": _dense_gradient, "transposed": _transposed_gradient, "rbf": _rbf_gradient, "scale": _scale_gradient,
-    "prelu": _prelu_gradient,
+    "prelu": _prelu_gradient, "embed": _embed_gradient,
 }  # fmt: skip
 
 # ---- normalisation --------------------------------------------------------------------------------------------------
@@ -295,20 +312,21 @@ def forward(graph, weights, X, statistics=None):
         if op.kind == "unit":
             A[op.output] = unit(Z[op.output], to.unit, to.parameter)
             continue
+        z = _read(A[op.input], op)
         if op.kind in FORWARD:
-            z = FORWARD[op.kind](A[op.input], *_operands(weights, op))
+            z = FORWARD[op.kind](z, *_operands(weights, op))
         elif op.kind == "batch_norm":
-            z = batch_norm(A[op.input], *statistics.arguments(graph, op, A[op.input]))
+            z = batch_norm(z, *statistics.arguments(graph, op, z))
         elif op.kind == "group_norm":
-            z = group_norm(A[op.input], op.n_groups, op.epsilon)
-        else:  # "move" finds nothing in its columns that "add" would not add to
-            z = placed(A[op.input], op.column, to.n)
+            z = group_norm(z, op.n_groups, op.epsilon)
+        if op.n:  # "move" finds nothing in its columns that "add" would not add to
+            z = placed(z, op.column, to.n)
         Z[op.output] = Z[op.output] + z if op.output in Z else z
     return Z, A
 
 
 def backward(graph, ops, weights, Z, A, E, statistics=None):
-    """``dC/dZ`` of the values, a dict, by backward ops, from E, ``dC/dA`` of the outputs."""
+    """``dC/dZ`` of the values, a dict, by backward ops, from E, ``dC/dA`` of the outputs; those that there are."""
     G = dict(E)
     for op in ops:
         g, to = G[op.input], graph.values[op.output]
@@ -323,7 +341,7 @@ def backward(graph, ops, weights, Z, A, E, statistics=None):
         elif op.kind == "group_norm_back":
             g = group_norm_back(g, A[op.output], op.n_groups, op.epsilon)
         else:
-            g = g[:, op.column : op.column + to.n]
+            g = placed(g[:, op.column : op.column + op.n], op.source, to.n)
         G[op.output] = G[op.output] + g if op.accumulate else g
     return G
 
@@ -333,12 +351,18 @@ def gradients(graph, weights, Z, A, G):
     parts = [[None, None] for _ in weights]
     for op in graph.forward:
         if op.kind in GRADIENTS:
-            made = GRADIENTS[op.kind](G[op.output], A[op.input], Z[op.output], *_operands(weights, op))
+            D = G[op.output][:, op.column :] if op.column else G[op.output]
+            made = GRADIENTS[op.kind](D, _read(A[op.input], op), Z[op.output], *_operands(weights, op))
             for part, number, g in zip((0, 1), (op.weights, op.bias), made, strict=True):
                 if number >= 0:
                     before = parts[number][part]
                     parts[number][part] = g if before is None else before + g
     return parts
+
+
+def _read(H, op):
+    """The columns that an op reads."""
+    return H[:, op.source : op.source + op.n] if op.n else H
 
 
 def _operands(weights, op):

@@ -1,15 +1,21 @@
 """Layers as what JSON can hold, and back; nothing that is read can name anything but these classes."""
 
+import base64
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 
+import numpy as np
+
 from .. import initializers
-from ..settings import Settings
+from ..settings import FrozenArray, Settings
 from . import activations
 from .checkpoint import Checkpoint
 from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
+from .embed import Embed
 from .layer import DEPTH, Layer
+from .low_rank import LowRank
 from .normalization import BatchNorm, GroupNorm, LayerNorm, Standardize
 from .rbf import RBF
 from .scale import PReLU, Scale
@@ -18,8 +24,8 @@ from .shared import Shared, Transposed
 _LAYERS = {
     cls.__name__: cls
     for cls in (
-        RBF, Activation, BatchNorm, Checkpoint, Dropout, GroupNorm, LayerNorm, Parallel, PReLU, Residual, Scale, Shared,
-        Standardize, Transposed
+        RBF, Activation, BatchNorm, Checkpoint, Dropout, Embed, GroupNorm, LayerNorm, LowRank, Parallel, PReLU,
+        Residual, Scale, Shared, Standardize, Transposed,
     )
 }  # fmt: skip
 
@@ -27,12 +33,17 @@ _LAYERS = {
 def to_json(layer):
     """``{class: settings}``; of a Dense the settings alone, as in files of version 0.1.0."""
     settings = {field.name: _to_json(getattr(layer, field.name)) for field in fields(layer)}
+    if settings.get("mask", 0) is None:
+        del settings["mask"]
     return settings if type(layer) is Dense else {type(layer).__name__: settings}
 
 
 def _to_json(value):
     if isinstance(value, Layer):
         return to_json(value)
+    if isinstance(value, FrozenArray):
+        bits = base64.b64encode(np.packbits(value.array)).decode()
+        return {"shape": list(value.array.shape), "bits": bits}
     if isinstance(value, tuple):
         return [_to_json(part) for part in value]
     if isinstance(value, Mapping):
@@ -77,12 +88,24 @@ def _from_json(name, value, depth):
         return initializers.from_json(value, activations.CLASSES)
     if name == "initializer":
         return initializers.from_json(value, initializers.CLASSES)
+    if name == "mask" and isinstance(value, dict):
+        return _mask_from_json(**value)
     if name == "layer":
         return from_json(value, depth)
     if name == "layers":
         return [from_json(layer, depth) for layer in value]
+    if name in ("columns", "dim") and isinstance(value, dict):  # whose keys are integers, which JSON's are not
+        return {int(column): n for column, n in value.items()}
     if name == "branches" and isinstance(value, dict):
         return {head: _from_json("layers", layers, depth) for head, layers in value.items()}
     if name == "branches":
         return [_from_json("layers", layers, depth) for layers in value]
     return value
+
+
+def _mask_from_json(shape, bits):
+    """A mask from its shape and base64 of its elements as bits; ValueError unless there are as many."""
+    bits, size = np.frombuffer(base64.b64decode(bits, validate=True), np.uint8), math.prod(shape)
+    if not all(type(n) is int and n >= 0 for n in shape) or len(bits) != -(-size // 8):
+        raise ValueError(f"mask must have as many bits as its shape says, got {8 * len(bits)} for {shape}")
+    return FrozenArray(np.unpackbits(bits, count=size).view(bool).reshape(shape))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ..checks import check_number, check_size, make_plain
 from ..initializers import Orthogonal, VarianceScaling, check_initializer
+from ..settings import FrozenArray
 from .activations import ELU, LeakyReLU, check_activation, unit_of
 from .layer import Layer
 
@@ -53,16 +54,27 @@ class Dense(Layer):
         Bound of the norm of each unit's incoming weights, above 0: after each update (by a rule for mini-batches, the
         only ones to have it) columns ``w`` of ``W`` with ``|w| > max_norm`` are multiplied by ``max_norm / |w|``
         ([6]_, section 5.1).
+    mask : array-like of bool, shape (n_in, n_units), or None, default=None
+        Which weights there are, for a layer that is not fully connected: where it is False they are 0, and remain 0
+        under every rule. None: all of them. The setting is an immutable copy, which ``np.asarray`` makes an array of.
 
     Raises
     ------
     ValueError
-        If a setting is out of range.
+        If a setting is out of range; in a network, if the mask has not as many rows as the layer has inputs.
+
+    See Also
+    --------
+    LowRank : Fewer weights in products that are smaller, too.
 
     Notes
     -----
     Weighted input and activation are the notes' ``z^l`` and ``a^l`` (001), with samples in rows. Softplus and hard tanh
-    are in notes 004.
+    are in notes 004, and so are layers that are not fully connected.
+
+    Masked weights start from 0, and their gradients are 0, penalties' and ties' included: with ``M`` the mask as 0 and
+    1, ``A = f(H (M * W) + b)`` and ``dC/dW = M * (H^T D)``. Initializers count what there is: fan_in is that of each
+    unit, fan_out the mean. Products are those of a full layer.
 
     References
     ----------
@@ -81,6 +93,7 @@ class Dense(Layer):
     initializer: str | VarianceScaling | Orthogonal | None = None
     dropout: float = 0.0
     max_norm: float | None = None
+    mask: FrozenArray | None = None
 
     def __post_init__(self):
         make_plain(self)
@@ -91,7 +104,27 @@ class Dense(Layer):
                 object.__setattr__(self, name, check_number(name, getattr(self, name), interval))
         if self.initializer is not None:
             check_initializer(self.initializer)
+        if self.mask is not None:
+            object.__setattr__(self, "mask", _frozen_mask(self.mask, self.n_units))
 
     def build(self, graph, h, name):
-        z, _ = graph.dense(name, h, self, self.n_units)
+        n_in = graph.values[h].n
+        if self.mask is not None and len(self.mask.array) != n_in:
+            raise ValueError(
+                f"layers: {name} must have a mask of shape (n_in, n_units) = ({n_in}, {self.n_units}), got "
+                f"{self.mask.array.shape} for {self!r}"
+            )
+        z, _ = graph.dense(name, h, self, self.n_units, mask=self.mask)
         return graph.finish(z, *unit_of(self.activation), self.dropout)
+
+
+def _frozen_mask(mask, n_units):
+    """The mask as a `FrozenArray`; ValueError unless it is boolean, of shape (n_in, n_units)."""
+    mask = mask if isinstance(mask, FrozenArray) else FrozenArray(mask)
+    a = mask.array
+    if a.dtype != bool or a.ndim != 2 or a.shape[1] != n_units:
+        raise ValueError(
+            f"mask must be a boolean array of shape (n_in, n_units), here (n_in, {n_units}), got dtype {a.dtype} in "
+            f"shape {a.shape}"
+        )
+    return mask

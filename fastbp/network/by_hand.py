@@ -137,7 +137,7 @@ def update(model, gradient, optimizer):
         undo.save_attribute(model, "optimizer_state")
         state = model.state_of(optimizer)
         rate = state.learning_rates(optimizer, 1)[0]
-        if model.ties:
+        if model.ties or any(mask is not None for mask in model.masks):
             gradient = gradient.copy()
             model.add_ties(model.parameters, gradient)
         model.engine.step(

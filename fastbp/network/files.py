@@ -21,8 +21,9 @@ from .model import SETTINGS, Model
 
 def save(file, model):
     """Write a model to a file object, or to the file of this name: all of it, or what is there stays."""
+    pruned = not all(map(_are_layers, model.masks, model.graph.weights))
     settings = {
-        "format": _format_of(model.layers),
+        "format": _format_of(model.layers, pruned),
         "layers": [layers.to_json(layer) for layer in model.layers],
         "n_inputs": model.n_inputs,
         "loss": _loss_to_json(model.loss),
@@ -41,6 +42,11 @@ def save(file, model):
     arrays = {"settings": np.array(json.dumps(settings)), "parameters": model.parameters}
     if model.graph.states:
         arrays["layer_state"] = model.layer_state
+    if pruned:
+        arrays["masks"] = np.packbits(np.concatenate([
+            np.ones(w.n_in * w.n_out, bool) if mask is None else mask.ravel() != 0
+            for mask, w in zip(model.masks, model.graph.weights, strict=True)
+        ]))  # fmt: skip
     if hasattr(file, "write"):
         np.savez(file, **arrays)
     else:
@@ -79,6 +85,8 @@ def load(file):
             for name in sizes:
                 with _array(archive, name) as (stream, _, _):
                     _fill(getattr(model, name), stream)
+            if _is_pruned(archive):
+                model.masks = _masks(archive, model.graph)
             return model
     except MemoryError:
         raise
@@ -100,7 +108,7 @@ def _settings(archive):
     settings["initializer"] = from_json(settings["initializer"], initializers.CLASSES)
     settings["loss"] = _loss_from_json(settings["loss"])
     settings["layers"] = [layers.from_json(layer) for layer in settings["layers"]]
-    if settings.pop("format") != _format_of(settings["layers"]):
+    if settings.pop("format") != _format_of(settings["layers"], _is_pruned(archive)):
         raise ValueError("unknown format")
     for name in ("loss_weights", "checkpoint_every"):
         settings.setdefault(name, None)
@@ -120,9 +128,35 @@ def _loss_from_json(loss):
     return from_json(loss, losses.CLASSES)
 
 
-def _format_of(sequence):
-    """1 for layers that version 0.1.0 has, which can read it; 2 for others."""
-    return 1 if all(isinstance(layer, Dense | RBF) for layer in sequence) else 2
+def _is_pruned(archive):
+    return "masks.npy" in archive.namelist()
+
+
+def _are_layers(mask, weights):
+    """Whether a mask is that of the layer, which is among the settings."""
+    if mask is None or weights.mask is None:
+        return mask is None
+    return np.array_equal(mask, weights.mask.array)
+
+
+def _masks(archive, graph):
+    """Those of weights that have some."""
+    sizes = [w.n_in * w.n_out for w in graph.weights]
+    with _array(archive, "masks") as (stream, shape, dtype):
+        if shape != (-(-sum(sizes) // 8),) or dtype != np.uint8:
+            raise ValueError(f"masks of {dtype} in shape {shape} do not fit the settings")
+        bits = np.zeros(shape, np.uint8)
+        _fill(bits, stream)
+    parts = np.split(np.unpackbits(bits, count=sum(sizes)), np.cumsum(sizes)[:-1])
+    return [
+        None if part.all() else part.reshape(w.n_in, w.n_out) for part, w in zip(parts, graph.weights, strict=True)
+    ]
+
+
+def _format_of(sequence, pruned):
+    """1 for what version 0.1.0 has, which can read it; 2 for all else."""
+    known = all(isinstance(layer, Dense | RBF) and getattr(layer, "mask", None) is None for layer in sequence)
+    return 1 if known and not pruned else 2
 
 
 @contextmanager

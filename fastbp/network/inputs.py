@@ -97,6 +97,32 @@ def _readable_csr(X, dtype):
     return X
 
 
+def check_categories(X, categories, has_categories):
+    """ValueError unless columns of X hold integers from 0 on, each below a number of its own.
+
+    Parameters
+    ----------
+    X : ndarray
+        As `readable` returns it.
+    categories : dict of int
+        The numbers, by columns.
+    has_categories : callable
+        Whether so few rows are right.
+    """
+    for i in range(0, X.shape[0], 4096):  # rows of a memory map take time, and Ctrl-C is not to wait
+        rows = X[i : i + 4096]
+        if has_categories(rows):
+            continue
+        for column, n in categories.items():
+            x = rows[:, column]
+            wrong = ~((x >= 0) & (x < n) & (x == np.floor(x)))
+            if wrong.any():
+                raise ValueError(
+                    f"X must hold integers from 0 to {n - 1} in column {column}, which Embed takes for categories, got "
+                    f"{x[wrong][0]} in row {i + wrong.argmax()}"
+                )
+
+
 def row_major(X, dtype):
     """X, or a copy in C order that a network of this dtype reads faster, row by row in any order.
 

@@ -17,7 +17,7 @@ from ..layers import Layer, build
 from ..losses import HistogramLoss
 from .activations import LayerActivations
 from .heads import check_outs, joined, outputs_of, settings_of, targets_of
-from .inputs import Rows, check_order, check_out, check_sample_weight, readable
+from .inputs import Rows, check_categories, check_order, check_out, check_sample_weight, readable
 from .prediction import engine_of, predicted
 from .state import OptimizerState
 
@@ -66,10 +66,15 @@ class Model:
         One, or one for each head, with its loss.
     optimizer : UpdateRule or None
         That of the last update, which has been checked.
+    masks : tuple of ndarray of shape (n_in, n_out) or None
+        For each of the graph's weights 1 where there is one, 0 where there is none and its gradient is 0; None: all.
+        May be set, to arrays of bool too.
     is_random : bool
         Whether training is, with dropout or noise.
     normalizes_batches, standardizes : bool
         Whether there is batch normalisation; whether layers learn statistics of X, see `learn_inputs` in start.py.
+    categories : dict of int
+        How many values each column of X may have that is a category.
     optimizer_state : OptimizerState or None
         None before the first update. May be set.
     engine : Engine
@@ -105,12 +110,19 @@ class Model:
             **{f"loss_weights[{output.name!r}]": output.weight for output in self.outputs},
         )  # fmt: skip
         self.fused = fused(self.graph)
+        self.categories = _categories_of(self.graph)
+        for name in ("input_dropout", "input_noise"):
+            if self.categories and getattr(self, name):
+                raise ValueError(
+                    f"{name} must be 0 with Embed, for which columns of X hold integers, got {getattr(self, name)}"
+                )
         self.engine = Engine(program_of(self.fused, [output.cost for output in self.outputs]), self.dtype.name)
         self.parameters = _zeros(self.graph.n_parameters, self.dtype) if parameters is None else parameters
         self.weights, self.biases = self.views(self.parameters)
         self.layer_state = self.graph.initial_state(self.dtype)
         if layer_state is not None:
             self.layer_state[:] = layer_state
+        self.masks = tuple(w.mask and w.mask.array for w in self.graph.weights)
         self.ties = _check_ties(ties, self.graph, self.dtype)
         self.optimizer_state = None
         self.optimizer = self._settings = None
@@ -145,13 +157,37 @@ class Model:
         check_in_dtype(self.dtype, l2=check_number("l2", value, "[0, inf)"))
         self._l2 = float(value)
 
+    @property
+    def masks(self):
+        return self._masks
+
+    @masks.setter
+    def masks(self, masks):
+        self._masks = tuple(None if mask is None else np.ascontiguousarray(mask, self.dtype) for mask in masks)
+        self.engine.set_masks(self._masks)
+
+    def masks_of_places(self):
+        """What `Network.masks` is."""
+        masks = [mask if mask is None else mask != 0 for mask in self.masks]
+        return tuple(
+            masks[w].T if transposed and masks[w] is not None else masks[w] for w, _, transposed in self.graph.places
+        )
+
+    def apply_masks(self, flat):
+        """Make a flat array 0 where masks have no weights, or several in its rows."""
+        for mask, w in zip(self.masks, self.graph.weights, strict=True):
+            if mask is not None:
+                flat[..., w.offset : w.offset + mask.size][..., mask.ravel() == 0] = 0
+
     def __getstate__(self):
-        state = {name: getattr(self, name) for name in (*SETTINGS, "parameters", "layer_state")}
+        state = {name: getattr(self, name) for name in (*SETTINGS, "parameters", "layer_state", "masks")}
         return state | {"optimizer_state": self.optimizer_state and vars(self.optimizer_state)}
 
     def __setstate__(self, state):
         self.__init__(**{name: state[name] for name in SETTINGS if name in state})
-        self.restore((state["parameters"], state.get("layer_state", self.layer_state)))
+        self.restore((
+            state["parameters"], state.get("layer_state", self.layer_state), state.get("masks", self.masks)
+        ))  # fmt: skip
         self.optimizer_state = OptimizerState.copy_of(state["optimizer_state"])
 
     def views(self, flat):
@@ -182,8 +218,14 @@ class Model:
     # ---- inputs -----------------------------------------------------------------------------------------------------
 
     def check_X(self, X):
-        """X as the core reads it: unchanged if it is float32, float64, uint8 or bool, whatever its strides."""
-        return X if self.engine.reads(X) else readable(X, self.n_inputs, self.dtype, self._dense_only())
+        """X as the core reads it: unchanged if it is float32, float64, uint8 or bool, whatever its strides. ValueError
+        if a column of categories holds anything else."""
+        if self.engine.reads(X):
+            return X
+        X = readable(X, self.n_inputs, self.dtype, self._dense_only())
+        if self.categories:
+            check_categories(X, self.categories, self.engine.has_categories)
+        return X
 
     def _dense_only(self):
         """What needs X to be dense, or None. All that takes it is in the first layer."""
@@ -271,14 +313,15 @@ class Model:
         return self.penalize(self.evaluate(data, n_threads=n_threads), np.zeros_like(self.parameters))[0]
 
     def add_ties(self, parameters, gradient):
-        """Add the gradient of the ties' penalty at these parameters, which is linear in them, to a flat array; returns
-        the penalty."""
+        """Add the gradient of the ties' penalty at these parameters, which is linear in them, to a flat array, which is
+        masked; returns the penalty."""
         penalty, sets, gradients = 0.0, self.sets(parameters), self.sets(gradient)
         for i, j, strength in self.tied_sets:
             difference = np.subtract(sets[i][0], sets[j][0], dtype=np.float64)
             gradients[i][0][:] += strength * difference
             gradients[j][0][:] -= strength * difference
             penalty += strength / 2 * float(np.square(difference).sum())
+        self.apply_masks(gradient)
         return penalty
 
     @property
@@ -368,12 +411,14 @@ class Model:
         return seed, self.input_dropout, self.input_noise, augmentation and augmentation.settings
 
     def snapshot(self):
-        """What training changes in the network itself, for `restore`: copies of parameters and layers' state."""
-        return self.parameters.copy(), self.layer_state.copy()
+        """What training changes in the network itself, for `restore`: copies of parameters and layers' state, masks."""
+        return self.parameters.copy(), self.layer_state.copy(), self.masks
 
     def restore(self, snapshot):
-        """Take the values of a snapshot."""
-        self.parameters[:], self.layer_state[:] = snapshot
+        """Take the values of a snapshot; None for masks: those that are there."""
+        self.parameters[:], self.layer_state[:], masks = snapshot
+        if masks is not None and masks is not self.masks:
+            self.masks = masks
 
     def start_from(self, snapshot):
         """Take the values of a snapshot, and drop what belongs to those before."""
@@ -476,6 +521,16 @@ def _check_ties(ties, graph, dtype):
         check_in_dtype(dtype, **{"strength of ties": strength})
         checked.append((int(i), int(j), strength))
     return tuple(checked)
+
+
+def _categories_of(graph):
+    """The columns of X that are read as categories, with how many values each may have."""
+    categories = {}
+    for op in graph.forward:
+        if op.kind == "embed":
+            n = graph.weights[op.weights].n_in
+            categories[op.source] = min(n, categories.get(op.source, n))
+    return categories
 
 
 def _n_rows(data, order):

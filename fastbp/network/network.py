@@ -17,9 +17,10 @@ class Network(Derivatives):
     Parameters
     ----------
     layers : sequence of layers
-        From the first hidden layer to the output layer: `Dense`, `BatchNorm`, `LayerNorm`, `GroupNorm`, `RBF`, `Scale`,
-        `PReLU`, `Activation`, `Dropout`, `Residual`, `Parallel`, `Shared` and `Transposed`, perhaps behind a
-        `Standardize`. Each place in the list has weights of its own but for `Shared` ones.
+        From the first hidden layer to the output layer: `Dense`, `LowRank`, `BatchNorm`, `LayerNorm`, `GroupNorm`,
+        `RBF`, `Scale`, `PReLU`, `Activation`, `Dropout`, `Residual`, `Parallel`, `Checkpoint`, `Shared` and
+        `Transposed`, perhaps behind an `Embed` or a `Standardize`. Each place in the list has weights of its own but
+        for `Shared` ones.
     n_inputs : int
         Number of features.
     loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss, dict of them or None, default="squared_error"
@@ -89,10 +90,13 @@ class Network(Derivatives):
         All parameters; layer by layer, weights then biases. Writing to it changes the network.
     weights : tuple of ndarray of shape (n_in, n_out)
         Views of `parameters`, one for each place where the network has weights, in the order of layers. Of an `RBF`,
-        its centres; of `Scale` and `PReLU` factors, (1, n). All places of a `Shared` layer have views of the same
-        weights, a `Transposed` one of their transpose.
+        its centres, of a `LowRank` U and then V; of `Scale` and `PReLU` factors, (1, n). All places of a `Shared` layer
+        have views of the same weights, a `Transposed` one of their transpose.
     biases : tuple of ndarray of shape (n_out,) or None
         Views of `parameters`. Of an `RBF`, the logarithms of its ``beta``; None where there are no biases.
+    masks : tuple of ndarray of bool, shape (n_in, n_out), or None
+        For each of `weights` whether there is one: it is 0, and remains so, where the layer's mask or pruning says that
+        there is none. None: there are all.
     layer_state : read-only mapping of str to ndarray
         What layers keep and do not learn, by the names of layers and their own, such as "1.mean". The arrays are views
         of what the network has; writing to them changes it.
@@ -162,6 +166,7 @@ class Network(Derivatives):
     layer_state = property(lambda self: MappingProxyType(self._model.graph.state_views(self._model.layer_state)))
     weights = property(lambda self: self._model.weights)
     biases = property(lambda self: self._model.biases)
+    masks = property(lambda self: self._model.masks_of_places())
 
     def __repr__(self):
         layers = ", ".join(map(repr, self.layers))
@@ -193,7 +198,8 @@ class Network(Derivatives):
 
         Orthonormal weights and biases of 0; then each layer's weights, from the first to the last, are divided by the
         standard deviation of its ``z = H W + b`` over all samples and units. Since ``b = 0`` that makes it 1 at once.
-        `Shared` weights are those of their first place. The optimizer's state is dropped.
+        `Shared` weights are those of their first place, tables of `Embed` are drawn by their own rule. The optimizer's
+        state is dropped.
 
         Parameters
         ----------
@@ -256,7 +262,7 @@ class Network(Derivatives):
         n_threads=None,
         then=None,
         augmentation=None,
-        average=None,
+        prune=None, average=None,
     ):
         """Train from the current parameters, with fresh optimizer state.
 
@@ -309,6 +315,9 @@ class Network(Derivatives):
             it; else it is called for these epochs too, from 0 on and with their own history.
         augmentation : ImageAugmentation, default=None
             How to distort the rows of X, which are images and must be dense, each time they are trained on.
+        prune : Prune, default=None
+            Which weights to make 0 for good, and when. Early stopping counts from the last pruning on. With
+            ``then="retrain"`` it must count steps. Not for full-batch rules.
         average : EMA or SWA, default=None
             An average of the parameters that training goes through, which the network has after each epoch, in the end
             and on Ctrl-C: validation, early stopping, callbacks and costs after an epoch are those of the average.
@@ -336,7 +345,7 @@ class Network(Derivatives):
         """
         return training.fit(
             self._model, self._random_state, X, y, True, optimizer, epochs, batch_size, sample_weight, shuffle,
-            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation, average,
+            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation, prune, average,
         )  # fmt: skip
 
     def partial_fit(
@@ -356,7 +365,7 @@ class Network(Derivatives):
         n_threads=None,
         then=None,
         augmentation=None,
-        average=None,
+        prune=None, average=None,
     ):
         """Train on, with the optimizer's state, the place in its schedule, and an average, as the last call left them.
 
@@ -364,7 +373,7 @@ class Network(Derivatives):
         """
         return training.fit(
             self._model, self._random_state, X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle,
-            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation, average,
+            validation_data, early_stopping, callback, verbose, n_threads, then, augmentation, prune, average,
         )  # fmt: skip
 
     # ---- prediction -------------------------------------------------------------------------------------------------
@@ -409,10 +418,10 @@ class Network(Derivatives):
         -------
         activations : dict of Activations
             Tuples ``(z, a)`` of arrays (n_samples, n_units) by the names of layers: of layer 2 "2", of the first layer
-            within it "2.0", of a projection "2.projection", of the first layer of head "kind" "2.kind.0"; layers
-            within a layer come before it. A layer that only connects others has what they make for both. An `RBF` has
-            ``z_j = -beta_j |h - c_j|^2`` and ``a = exp(z)``. The output layer's ``a`` has the unit that a loss from
-            logits brings along. Without a unit, ``a`` is ``z``, the same array.
+            within it "2.0", of a projection "2.projection", of the ``H U`` of a `LowRank` "2.reduced", of the first
+            layer of head "kind" "2.kind.0"; layers within a layer come before it. A layer that only connects others has
+            what they make for both. An `RBF` has ``z_j = -beta_j |h - c_j|^2`` and ``a = exp(z)``. The output layer's
+            ``a`` has the unit that a loss from logits brings along. Without a unit, ``a`` is ``z``, the same array.
 
         Raises
         ------
@@ -475,7 +484,7 @@ class Network(Derivatives):
     # ---- files ------------------------------------------------------------------------------------------------------
 
     def save(self, file):
-        """Write settings, parameters and layers' state to an ``.npz`` file (not the optimizer's state).
+        """Write settings, parameters, layers' state and what is pruned to an ``.npz`` file, not the optimizer's state.
 
         Parameters
         ----------

@@ -171,10 +171,10 @@ class _Words:
 
     def op(self, row):
         """The op, of those of a Program."""
-        kind, input_, output, weights, bias, column, accumulate = row
-        return PlannedOp(kind, self._details(kind, input_, output, weights, bias, column, accumulate))
+        kind, *numbers = row
+        return PlannedOp(kind, self._details(kind, *numbers))
 
-    def _details(self, kind, input_, output, weights, bias, column, accumulate):
+    def _details(self, kind, input_, output, weights, bias, column, source, n, accumulate):
         match kind:
             case "gather" | "output":
                 return self._value(input_)
@@ -189,6 +189,10 @@ class _Words:
             case "dense" | "transposed" | "rbf" | "scale" | "prelu":
                 b = f", b{bias} {self._shape(bias, False)}" if bias >= 0 else ""
                 return f"{self._value(input_)} -> {self._value(output)}    W{weights} {self._shape(weights)}{b}"
+            case "embed":
+                W = f"W{weights} {self._shape(weights)}"
+                to = self._columns(output, column, self.graph.weights[weights].n_out)
+                return f"{self._columns(input_, source, n)} -> {to}    {W}"
             case "dense_back" | "transposed_back" | "rbf_back" | "scale_back" | "prelu_back":
                 W = f"W{weights} {self._shape(weights)}"
                 return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}    {W}"
@@ -201,9 +205,10 @@ class _Words:
             case "batch_sums":
                 return f"{self._gradient(input_)} -> sums of columns"
             case "move" | "add":
-                return f"{self._value(input_)} -> {self._columns(self._value(output), column)}"
+                return f"{self._columns(input_, source, n)} -> {self._columns(output, column, n)}"
             case "move_back":
-                return f"{self._columns(self._gradient(input_), column)} -> {self._gradient(output, accumulate)}"
+                to = self._columns(output, source, n, "d ")
+                return f"{self._columns(input_, column, n, 'd ')} -> {'+= ' * accumulate}{to}"
             case "update":
                 return " ".join(f"W{i}" for i, section in enumerate(self.sections) if section == weights)
             case _:  # ties, sum_losses
@@ -225,5 +230,7 @@ class _Words:
         w = self.graph.weights[number]
         return f"({w.n_in}, {w.n_out})" if whole else f"({w.n_out},)"
 
-    def _columns(self, text, column):
-        return f"{text} from column {column}" if column else text
+    def _columns(self, number, first, n, prefix=""):
+        """Some columns of a value."""
+        text = prefix + self._value(number)
+        return text if n == self.graph.values[number].n else f"{text}[:, {first}:{first + n}]"

@@ -27,17 +27,30 @@ def random_state_of(random_state):
 def draw(model, random_state):
     """Draw the parameters, weights by weights, as the layers' rules or the network's say."""
     graph = model.fused
-    units = [graph.values[op.output].unit for op in graph.forward if op.kind in ("dense", "transposed", "rbf")]
+    products = [op for op in graph.forward if op.kind in ("dense", "transposed", "rbf") and op.bias >= 0]
+    units = [graph.values[op.output].unit for op in products]
     for weights, (W, b) in zip(graph.weights, model.sets(model.parameters), strict=True):
         match weights.role:
             case "weight":
                 rule = weights.layer.initializer or model.initializer
-                initialize(rule, random_state, W, b, units[0])
+                initialize(rule, random_state, W, b, units[0], _fans(weights), weights.start)
             case "centre":
                 W[:] = random_state.normal(size=W.shape)
                 b[:] = -np.log(2 * len(W))
             case "bias" | "scale":
                 W[:], b[:] = weights.start, 0
+    model.apply_masks(model.parameters)
+
+
+def _fans(weights):
+    """fan_in and fan_out that an initializer is to count; None: those of the weights' shape.
+
+    Of a mask fan_in is that of each unit, fan_out the mean, and none less than 1.
+    """
+    if weights.mask is None:
+        return weights.fans
+    mask = weights.mask.array
+    return mask.sum(axis=0).clip(1), max(mask.mean() * weights.n_out, 1.0)
 
 
 def learn_inputs(model, rows, order=None):
@@ -132,12 +145,16 @@ def lsuv(model, random_state, X, n_threads):
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
         state = _with_inputs(model, model.graph.initial_state(model.dtype), X)
-        snapshot = parameters, _ = np.zeros_like(model.parameters), state
+        snapshot = parameters, *_ = np.zeros_like(model.parameters), state, model.masks
         for weights, (W, _) in zip(model.graph.weights, model.sets(parameters), strict=True):
             if weights.role == "scale":
                 W[:] = weights.start
         for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
+            if op.kind == "embed":
+                initialize(model.graph.weights[op.weights].layer.initializer, random_state, W, b, "identity")
+                continue
             initialize("orthogonal", random_state, W, b, "identity")
+            model.apply_masks(parameters)
             deviation = _value(model, snapshot, X, op.output, "z", n_threads).std(dtype=np.float64)
             if not np.finfo(model.dtype).tiny < deviation < np.inf:
                 name = model.graph.values[op.output].name
@@ -151,7 +168,8 @@ def centres(model, random_state, X, n_threads):
     X = _check_samples(model, X, n_threads)
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
-        snapshot = parameters, _ = model.parameters.copy(), _with_inputs(model, model.layer_state, X)
+        state = _with_inputs(model, model.layer_state, X)
+        snapshot = parameters, *_ = model.parameters.copy(), state, model.masks
         for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
             if op.kind != "rbf":
                 continue
@@ -183,7 +201,7 @@ def _first_uses(graph, sets):
     """The op that first uses W, and W and b, for each of the graph's weights but biases alone, in their order."""
     seen = set()
     for op in graph.forward:
-        if op.kind in ("dense", "rbf") and op.weights not in seen:
+        if op.kind in ("dense", "rbf", "embed") and op.weights not in seen:
             seen.add(op.weights)
             yield op, sets[op.weights]
 
@@ -193,4 +211,4 @@ def _value(model, snapshot, X, value, part, n_threads):
     if value == 0:
         return X
     engine = engine_of(model.graph, [(value, part)], model.dtype)
-    return predicted(engine, *snapshot, X, None, None, X.shape[0], n_threads)
+    return predicted(engine, *snapshot[:2], X, None, None, X.shape[0], n_threads)

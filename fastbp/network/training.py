@@ -18,12 +18,14 @@ from ..averaging import EMA, SWA
 from ..checks import check_finite, check_in_dtype
 from ..full_batch import FullBatch, Objective
 from ..optimizers import SAM, UpdateRule
+from ..pruning import Prune
 from ..schedules import Schedule
 from ..undo import Undo
 from .heads import arrays_of
 from .inputs import Rows
 from .model import Model
 from .one_epoch import History, divergence, fit_epoch
+from .pruned_epoch import position, train_pruned_epoch
 from .start import learn_inputs
 from .state import OptimizerState
 
@@ -41,18 +43,20 @@ class Best(NamedTuple):
 
 def fit(
     model, random_state, X, y, fresh, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data,
-    early_stopping, callback, verbose, n_threads, then, augmentation, average,
+    early_stopping, callback, verbose, n_threads, then, augmentation, prune, average,
 ):  # fmt: skip
     """What `Network.fit` does, and `Network.partial_fit` with the optimizer's state that there is (not `fresh`)."""
     _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then, average)
     callbacks = _callbacks_of(callback)
     rows = model.check_rows(X, y, sample_weight)
     _check_randomness(model, optimizer, X, augmentation)
+    if prune is not None:
+        _check_pruning(prune, average, optimizer, rows.X.shape[0], epochs, batch_size or BATCH_SIZE, fresh, then)
     validation = None if validation_data is None else _validation_rows(model, validation_data)
     if then is not None and _are_indices(rows) != _are_indices(validation):
         raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
     if (
-        epochs == 1 and validation is None and not callbacks and not verbose and not issparse(X)
+        epochs == 1 and validation is None and not callbacks and not verbose and not issparse(X) and prune is None
         and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
         and not (average is not None and model.normalizes_batches)
     ):  # fmt: skip
@@ -62,12 +66,14 @@ def fit(
         )  # fmt: skip
     training = Training(
         model, random_state, rows, {"X": [X], "y": arrays_of(y)}, optimizer, epochs, batch_size or BATCH_SIZE, shuffle,
-        callbacks, verbose, n_threads, augmentation, average, validation, early_stopping,
+        callbacks, verbose, n_threads, augmentation, validation, early_stopping, prune, average,
     )  # fmt: skip
 
     def keep(error):
         """Whether what was learnt stays."""
-        return isinstance(error, KeyboardInterrupt) and all(np.isfinite(values).all() for values in model.snapshot())
+        return isinstance(error, KeyboardInterrupt) and all(
+            np.isfinite(values).all() for values in (model.parameters, model.layer_state)
+        )
 
     with threads.exclusive(model.engine), Undo(keep) as undo:
         state = model.optimizer_state
@@ -75,6 +81,8 @@ def fit(
         undo.save_attribute(model, "optimizer_state")
         undo.save_values(model.parameters)
         undo.save_values(model.layer_state)
+        if prune is not None:
+            undo.save_attribute(model, "masks")
         state = state and state.copy()
         start = (model.snapshot(), state and state.copy()) if then == "retrain" else None
         model.optimizer_state = None if fresh else state
@@ -129,9 +137,10 @@ class Training:
     verbose: bool
     n_threads: int | None
     augmentation: ImageAugmentation | None
-    average: EMA | SWA | None
     validation: Rows | None
     early_stopping: int | None
+    prune: Prune | None
+    average: EMA | SWA | None
     step_limit: int | None = None
     cost_limit: float | None = None
 
@@ -186,12 +195,19 @@ class Training:
             if limit is not None:  # the last epoch may be a part of one
                 weight = self.rows.sample_weight
                 order = order[: _rows_of_steps(limit - self.n_steps, order, batch_size, weight)]
-            _, loss = self.model.train_epoch(
-                self.data, order, batch_size, self.optimizer, n_threads=self.n_threads,
-                random_state=self.random_state, augmentation=self.augmentation, average=self.average,
-            )  # fmt: skip
-            if self._end_epoch(loss) or self.n_steps == limit:
+            if self._end_epoch(self._train_epoch(order, batch_size)) or self.n_steps == limit:
                 return
+
+    def _train_epoch(self, order, batch_size):
+        """An epoch over these rows; returns its loss."""
+        arguments = self.data, order, batch_size, self.optimizer
+        settings = {
+            "n_threads": self.n_threads, "random_state": self.random_state, "augmentation": self.augmentation,
+            "average": self.average,
+        }  # fmt: skip
+        if self.prune is None:
+            return self.model.train_epoch(*arguments, **settings)[1]
+        return train_pruned_epoch(self.model, self.prune, *arguments, **settings)[1]
 
     def _end_epoch(self, loss):
         """Take down an epoch that had this loss; whether to stop. Raises if it is not finite."""
@@ -216,6 +232,8 @@ class Training:
         )
 
     def _look_for_best(self, loss):
+        if self.prune is not None and position(self.prune, self.state) <= self.prune.last:
+            return  # the best networks are those with the most weights
         self.since_best += 1
         if loss < (np.inf if self.best is None else self.best.loss):
             state = self.model.optimizer_state
@@ -335,6 +353,10 @@ def _check_randomness(model, optimizer, X, augmentation):
             f"augmentation must be of images with {model.n_inputs} pixels, the network's inputs, got image_shape="
             f"{augmentation.image_shape}"
         )
+    if augmentation is not None and model.categories:
+        raise ValueError(
+            f"augmentation must be None with Embed, for which columns of X hold integers, got {augmentation!r}"
+        )
     if augmentation is None and not model.is_random:
         return
     of_inputs = {"input_dropout": model.input_dropout, "input_noise": model.input_noise, "augmentation": augmentation}
@@ -347,6 +369,27 @@ def _check_randomness(model, optimizer, X, augmentation):
         )
     if issparse(X) and any(of_inputs.values()):
         raise ValueError(f"X must be dense with {used[0]}, got a sparse matrix")
+
+
+def _check_pruning(prune, average, optimizer, n_rows, epochs, batch_size, fresh, then):
+    """TypeError or ValueError if the pruning does not fit the other arguments."""
+    if not isinstance(prune, Prune):
+        raise TypeError(f"prune must be a Prune or None, got {prune!r}")
+    if isinstance(optimizer, FullBatch):
+        raise ValueError(
+            f"optimizer must be a rule for mini-batches with prune: a full-batch rule needs a cost that is the same at "
+            f"each evaluation, got {optimizer!r}"
+        )
+    if then == "retrain" and prune.per == "epoch":
+        raise ValueError(
+            "prune must have per='step' with then='retrain', which makes as many steps but other epochs, got "
+            f"{prune!r}"
+        )
+    if isinstance(average, SWA) and prune.per == "step":
+        raise ValueError(f"prune must have per='epoch' with a SWA, which averages what epochs end with, got {prune!r}")
+    length = epochs * (1 if prune.per == "epoch" else -(-n_rows // batch_size))
+    if fresh and prune.last >= length:
+        raise ValueError(f"prune must end before training does, which has {length} {prune.per}s, got {prune!r}")
 
 
 def _validation_rows(model, validation_data):

@@ -64,6 +64,18 @@ static void NAME(prelu_sums)(ptrdiff_t m, ptrdiff_t n, const void *d, const void
     NAME(sum_all_columns)(1, m, n, d, a, ld, accumulate, out);
 }
 
+static void NAME(zero_masked)(ptrdiff_t n, const void *mask_, void *g_)
+{
+    const REAL *mask = mask_;
+    REAL *g = g_;
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        NAME(store)(g + i, (VEC)((NAME(load)(mask + i) != 0) & (IVEC)NAME(load)(g + i)));
+    for (; i < n; i++)
+        if (mask[i] == 0)
+            g[i] = 0;
+}
+
 /* Knuth's two-sum: what is lost when g is added to the sum goes to the error. */
 static void NAME(fold)(ptrdiff_t n, void *g_, void *sum_, void *error_, int first, int last)
 {

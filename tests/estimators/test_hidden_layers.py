@@ -34,6 +34,7 @@ from fastbp import (
     BatchNorm,
     Dense,
     Dropout,
+    Embed,
     GroupNorm,
     HistogramLoss,
     LayerNorm,
@@ -497,3 +498,76 @@ def test_defaults_may_be_said():
         est = classifier([Dense(4)]).set_params(hidden_layer_sizes=sizes, activation="relu", dropout=0.0)
         assert len(est.fit(X_iris, y_iris).coefs_) == 2
     assert parameters(est).size == 4 * 4 + 4 + 4 * 3 + 3
+
+
+# ---- categories -----------------------------------------------------------------------------------------------------
+
+
+def categories(rng, n=400, dtype=float):
+    """Two columns of categories, of which y is no sum, and one of numbers."""
+    X = np.column_stack([rng.integers(0, 6, n), rng.normal(size=n), rng.integers(0, 4, n)])
+    return X.astype(dtype), np.array(["no", "yes"])[(X[:, 0] + X[:, 2]).astype(int) % 2]
+
+
+EMBED = [Embed({0: 6, 2: 4}, dim=3), Dense(16, "relu")]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.uint8, object])
+def test_categories_are_learnt(rng, dtype):
+    X, y = categories(rng, dtype=dtype)
+    clf = MLPClassifier(hidden_layers=EMBED, max_iter=60, learning_rate_init=0.01, random_state=0).fit(X, y)
+    assert clf.score(X, y) > 0.98 and not get_tags(clf).input_tags.sparse
+    assert [W.shape for W in clf.coefs_[:2]] == [(6, 3), (4, 3)] and clf.intercepts_[0] is None
+    assert clf.transform(X, layer=0).shape == (400, 7)
+    for other in (clone(clf).fit(X, y), pickle.loads(pickle.dumps(clf)), copy.deepcopy(clf)):
+        assert_array_equal(other.predict_proba(X), clf.predict_proba(X))
+    assert_array_equal(clf.predict(X[:1]), clf.predict(X)[:1])
+
+
+def test_categories_in_a_data_frame(rng):
+    pd = pytest.importorskip("pandas")
+    X, y = categories(rng)
+    frame = pd.DataFrame({"a": X[:, 0].astype(int), "b": X[:, 1], "c": X[:, 2].astype(np.int8)})
+    a, b = (MLPClassifier(hidden_layers=EMBED, max_iter=5, random_state=0).fit(data, y) for data in (X, frame))
+    assert_array_equal(a.predict_proba(X), b.predict_proba(frame))
+
+
+def test_what_is_no_category_leaves_the_estimator_as_it_was(rng):
+    X, y = categories(rng)
+    bad = X.copy()
+    bad[7, 2] = 4
+    plain, stopping = (
+        MLPClassifier(hidden_layers=EMBED, max_iter=5, random_state=0, early_stopping=early).fit(X, y)
+        for early in (False, True)
+    )
+    for clf, call in (
+        (plain, lambda: plain.fit(bad, y)), (plain, lambda: plain.partial_fit(bad, y)),
+        (plain, lambda: plain.predict(bad)), (plain, lambda: plain.transform(bad)),
+        (plain, lambda: plain.score(bad, y)), (stopping, lambda: stopping.fit(bad, y)),
+        (stopping, lambda: stopping.fit(X, y, X_val=bad, y_val=y)),
+    ):  # fmt: skip
+        message = "X must hold integers from 0 to 3 in column 2, which Embed takes for categories, got 4.0 in row 7"
+        assert_unharmed(clf, call, message)
+
+
+def test_categories_in_a_loop(rng):
+    """The short way of `partial_fit` does what the long one does, and looks at X too."""
+    X, y = categories(rng, 64)
+    quick, slow = (MLPClassifier(hidden_layers=EMBED, random_state=0) for _ in range(2))
+    for _ in range(5):
+        quick.partial_fit(X, y, classes=["no", "yes"])
+        slow.partial_fit(X.tolist(), y.tolist(), classes=["no", "yes"])
+    assert_same_parameters(quick, slow)
+    before = parameters(quick)
+    X[3, 0] = np.nextafter(1, 2)
+    with pytest.raises(ValueError, match="X must hold integers from 0 to 5 in column 0, .* got 1.0000000000000002 in"):
+        quick.partial_fit(X, y)
+    assert_array_equal(parameters(quick), before)
+
+
+def test_search_over_tables(rng):
+    X, y = categories(rng)
+    search = GridSearchCV(
+        MLPClassifier(hidden_layers=EMBED, max_iter=30, random_state=0), {"hidden_layers__0__dim": [1, 4]}, cv=2
+    ).fit(X, y)
+    assert search.best_estimator_.hidden_layers[0].dim in (1, 4)

@@ -31,8 +31,11 @@ def problem(rng, graph, output_losses, n=7):
             y = y.round() if loss == "perceptron" else np.eye(k)[rng.integers(0, k, n)]
         targets.append(y)
         costs.append((*kernel_of(loss), 0.5 + rng.random()))
-    parameters = rng.normal(size=graph.n_parameters) * 0.6
-    return parameters, rng.normal(size=(n, graph.n_inputs)), targets, costs, rng.integers(0, 4, n) + 0.5
+    parameters, X = rng.normal(size=graph.n_parameters) * 0.6, rng.normal(size=(n, graph.n_inputs))
+    for op in graph.forward:
+        if op.kind == "embed":  # from within what counts as an integer differences see nothing of it
+            X[:, op.source] = rng.integers(0, graph.weights[op.weights].n_in, n) + rng.uniform(0.1, 0.9, n)
+    return parameters, X, targets, costs, rng.integers(0, 4, n) + 0.5
 
 
 def check(rng, graph, parameters, X, targets, costs, weight, noise=0.0, batch_statistics=False):
@@ -52,8 +55,8 @@ def check(rng, graph, parameters, X, targets, costs, weight, noise=0.0, batch_st
     dX = rng.normal(size=X.shape)
     rows, y, s = converted(X.dtype, X, targets, weight)
     statistics = Statistics(state, s if batch_statistics else None)
-    inputs = passes(graph, backward_of(graph, inputs=True), split(graph, parameters), rows, y, costs, s, statistics)
-    inputs = inputs[1][0]
+    found = passes(graph, backward_of(graph, inputs=True), split(graph, parameters), rows, y, costs, s, statistics)[1]
+    inputs = found.get(0, np.zeros_like(X))  # which tables alone have none of
     slope = along(lambda d: run(graph, ops, parameters, X + d, *rest[1:])[1], dX)
     scale = np.linalg.norm(inputs) * np.linalg.norm(dX)
     assert abs(slope - (inputs * dX).sum()) <= 1e-6 * scale + noise * (1 + abs(cost))
@@ -69,13 +72,16 @@ def check(rng, graph, parameters, X, targets, costs, weight, noise=0.0, batch_st
     assert_allclose(H @ v, Hv, rtol=1e-9, atol=1e-12 * (1 + np.abs(Hv).max()))
 
 
-KINDS = ["dense", "shared", "rbf", "transposed", "scale", "prelu", "batch_norm", "group_norm", "add", "concatenate"]
+KINDS = [
+    "dense", "shared", "rbf", "transposed", "scale", "prelu", "batch_norm", "group_norm", "add", "concatenate",
+    "slices", "embed",
+]  # fmt: skip
 
 
 @st.composite
 def graphs(draw):
     """Any graph of a few values, and the losses of its outputs: each value is read or an output."""
-    graph, layer = Graph(draw(st.integers(1, 4))), SimpleNamespace()
+    graph, layer, tables = Graph(draw(st.integers(1, 4))), SimpleNamespace(), {}
 
     def finish(z):
         graph.finish(z, *draw(st.sampled_from(UNITS)))
@@ -112,6 +118,23 @@ def graphs(draw):
             for k, j in enumerate(read):
                 graph.move(j, z, column, add=kind == "add" and k > 0)
                 column += 0 if kind == "add" else graph.values[j].n
+            finish(z)
+        elif kind == "slices":
+            cut, again = draw(st.integers(0, n - 1)), draw(st.integers(1, n))
+            z = graph.value(f"{i}", n + again)
+            graph.move(h, z, 0, source=cut)
+            if cut:
+                graph.move(h, z, n - cut, n=cut)
+            graph.move(h, z, n, n=again)
+            graph.move(h, z, again - 1, add=True, n=1)
+            finish(z)
+        elif kind == "embed":
+            column = draw(st.integers(0, graph.n_inputs - 1))
+            n_rows = tables.setdefault(column, draw(st.integers(1, 3)))
+            z = graph.value(f"{i}", n + 3)
+            for dim in (1, 2):
+                graph.embed(f"{i}", 0, z, layer, n_rows, dim, column, dim - 1)
+            graph.move(h, z, 3)
             finish(z)
         else:
             z, _ = graph.dense(f"{i}", h, layer, draw(st.integers(1, 4)), has_bias=draw(st.booleans()))

@@ -14,9 +14,11 @@ from fastbp import (
     SGD,
     Activation,
     Adam,
+    BatchNorm,
     Checkpoint,
     Dense,
     Dropout,
+    LayerNorm,
     Network,
     Parallel,
     Residual,
@@ -30,6 +32,8 @@ DEEP = [
     Dense(20, "gelu", dropout=0.2),
     Residual([Dense(9, "tanh"), Activation("relu"), Dense(20)]),
     Scale(),
+    BatchNorm(),
+    LayerNorm(),
     Dropout(0.3),
     RBF(7),
     Parallel([[Dense(5, "softmax")], [Dense(3, "elu"), Dense(4)]]),
@@ -162,6 +166,8 @@ def test_copies_and_files(tmp_path):
         assert_array_equal(other.predict(X), net.predict(X))
     plain = Network([*DEEP, Dense(4)], n_inputs=11, loss="softmax_cross_entropy", random_state=0)
     plain.parameters[:] = net.parameters
+    for a, b in zip(plain.layer_state.values(), net.layer_state.values(), strict=True):
+        a[:] = b
     for n in (net, plain):
         n.forward(X)
     dz = np.ones((100, 4))

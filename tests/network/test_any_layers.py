@@ -8,7 +8,21 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from fastbp import RBF, Activation, Adam, Dense, Dropout, Network, Parallel, PReLU, Residual, Scale, Shared
+from fastbp import (
+    RBF,
+    Activation,
+    Adam,
+    Dense,
+    Dropout,
+    Embed,
+    LowRank,
+    Network,
+    Parallel,
+    PReLU,
+    Residual,
+    Scale,
+    Shared,
+)
 from fastbp.graph import backward_of
 from fastbp.graph.reference import run
 
@@ -37,13 +51,20 @@ class Draw:
         return Dense(n_units, self.one(UNITS), dropout=self.one([0, 0, 0.3]))
 
     def layer(self, n, depth):
-        kinds = ["dense", "dense", "dense", "rbf", "scale", "prelu", "activation", "dropout", "shared"]
+        kinds = [
+            "dense", "dense", "dense", "low rank", "masked", "rbf", "scale", "prelu", "activation", "dropout", "shared"
+        ]  # fmt: skip
         kinds += ["again"] * any(n == n_in for _, n_in, _ in self.shared)
         kinds += ["transposed"] * any(n == n_out for _, _, n_out in self.shared)
         kinds += ["residual", "residual", "projection", "concatenate", "add"] * (depth > 0)
         kind, n_units = self.one(kinds), self.one(SIZES)
         if kind == "dense":
             return self.dense(n_units), n_units
+        if kind == "low rank":
+            return LowRank(n_units, self.one([1, 3, 16]), self.one(UNITS)), n_units
+        if kind == "masked":
+            mask = np.random.default_rng(n).random((n, n_units)) < 0.5
+            return Dense(n_units, self.one(UNITS), max_norm=self.one([None, 0.5]), mask=mask), n_units
         if kind == "rbf":
             return RBF(n_units), n_units
         if kind == "scale":
@@ -80,7 +101,13 @@ class Draw:
 def networks(draw):
     """Layers, number of inputs, and the loss: of one output, or of two heads."""
     drawing, n_inputs = Draw(draw), draw(st.sampled_from(SIZES))
-    layers, _ = drawing.layers(n_inputs, 2, 0, 4)
+    first, n = [], n_inputs
+    if drawing.one([False, False, True]):
+        columns = draw(st.sets(st.integers(0, n_inputs - 1), min_size=1, max_size=3))
+        first = [Embed({j: drawing.one([1, 3, 300]) for j in columns}, dim=drawing.one(SIZES))]
+        n += len(columns) * (first[0].dim - 1)
+    layers, _ = drawing.layers(n, 2, 0, 4)
+    layers = first + layers
     if draw(st.booleans()):
         return [*layers, Dense(draw(st.sampled_from([1, 2, 20])))], n_inputs, "huber", None
     heads = {"a": [Dense(3)], "b": [drawing.dense(17), Dense(2)]}
@@ -100,8 +127,11 @@ def test_the_core_does_what_the_twins_do(drawn, n, dtype, zeros, kind, seed):
     net = Network(layers, **settings)
     net.parameters[:] += 0.1 * rng.normal(size=net.parameters.size)
     model = net._model
+    model.apply_masks(net.parameters)
     X = rng.normal(size=(n, n_inputs)).astype(dtype)
     X *= rng.random(X.shape) < (0.1 if zeros else 1)
+    for column, n_categories in model.categories.items():
+        X[:, column] = rng.integers(0, n_categories, n)
     weight = rng.integers(1, 4, n).astype(float)
     y = [rng.random((n, output.n)) for output in model.outputs]
     if loss_weights:
@@ -116,6 +146,7 @@ def test_the_core_does_what_the_twins_do(drawn, n, dtype, zeros, kind, seed):
     outputs, cost, gradient = run(
         model.graph, backward_of(model.graph), net.parameters.astype(float), X.astype(float), targets, costs, weight
     )
+    model.apply_masks(gradient)
     results = []
     for n_threads in (1, 2, 3):
         parts = net.value_and_gradient(kind(X), y, weight, n_threads=n_threads)
@@ -124,6 +155,9 @@ def test_the_core_does_what_the_twins_do(drawn, n, dtype, zeros, kind, seed):
         back = net.backward(dz, n_threads=n_threads)
         one = Network(layers, **settings, l2=0.1)
         one.fit(kind(X), y, optimizer=Adam(), epochs=2, batch_size=64, n_threads=n_threads)
+        learnt = one.parameters.copy()
+        one._model.apply_masks(learnt)
+        assert_array_equal(learnt, one.parameters)
         a = list(a.values()) if loss_weights else [a]
         predicted = net.predict(kind(X), n_threads=n_threads)
         results.append([*parts, *a, *back, one.parameters, *(predicted.values() if loss_weights else [predicted])])

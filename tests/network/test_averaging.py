@@ -17,7 +17,22 @@ from runtime_cases import NETWORKS, data, posix
 from runtime_cases import make as make_large
 from scipy import sparse
 
-from fastbp import EMA, SGD, SWA, Activation, Adam, BatchNorm, Dense, Dropout, Network, Residual, Shared, Standardize
+from fastbp import (
+    EMA,
+    SGD,
+    SWA,
+    Activation,
+    Adam,
+    BatchNorm,
+    Checkpoint,
+    Dense,
+    Dropout,
+    Network,
+    Residual,
+    Scale,
+    Shared,
+    Standardize,
+)
 
 
 def state(net):
@@ -73,6 +88,9 @@ def bounded(n, **settings):
         ([Dense(70, "relu"), Residual([Dense(70, "relu")]), Dense(3)], 40, 15, {}),
         ([Shared(Dense(5, "tanh"), name="s"), Shared(Dense(5, "tanh"), name="s"), Dense(3)], 40, 15, {}),
         ([Dense(256, "relu"), Dense(3)], 1500, 1500, {}),  # in chunks
+        ([Dense(20, "tanh", mask=np.arange(100).reshape(5, 20) % 3 > 0), Dense(3)], 40, 15, {}),
+        ([Checkpoint([Dense(20, "tanh"), Dense(30, "tanh")]), Dense(20, "tanh"), Dense(3)], 40, 15, {}),
+        ([Dense(20, "tanh"), Scale(), Dense(3)], 40, 15, {"per_role": {"scale": 0, "bias": 0.5}}),
     ],
 )
 def test_ema_on_every_path(rng, layers, rows, batch_size, settings):

@@ -116,7 +116,7 @@ def test_what_is_printed():
         n_inputs=5, loss={"a": "huber", "b": "huber"}, ties=[(0, 7, 0.1)], random_state=0,
     )  # fmt: skip
     program = net.program(batch_size=20)
-    lines = [line.strip() for line in str(program).splitlines()]
+    lines = [" ".join(line.split()) for line in str(program).splitlines()]
     assert repr(program) == str(program) and not any(line.endswith(" ") for line in str(program).splitlines())
     size = f"{program.workspace_size:,}"
     assert lines[:5] == [
@@ -126,7 +126,7 @@ def test_what_is_printed():
     for line in (
         "dense           X (20, 5) -> 0.0.0 (20, 4)    W0 (5, 4), b0 (4,)",
         "unit            0.0.0 (20, 4) = dropout 0.25 of tanh",
-        "move            0.1.0 (20, 2) -> 0 (20, 6) from column 4",
+        "move            0.1.0 (20, 2) -> 0 (20, 6)[:, 4:6]",
         "dense           0 (20, 6) -> 1.projection (20, 3)    W3 (6, 3)",
         "add             1.0 (20, 3) -> 1 (20, 3)",
         "unit            1 (20, 3) = dropout 0.5 of identity",
@@ -135,13 +135,13 @@ def test_what_is_printed():
         "loss            5.b.0 (20, 4) -> d 5.b.0 (20, 4)",
         "dense_back      d 5.a.0 (20, 1) -> += d 4 (20, 5)    W6 (5, 1)",
         "unit_back       d 1.0 (20, 3) *= elu(1)'",
-        "move_back       d 0 (20, 6) from column 4 -> d 0.1.0 (20, 2)",
+        "move_back       d 0 (20, 6)[:, 4:6] -> d 0.1.0 (20, 2)",
         "transposed_back d 4 (20, 5) -> d 3 (20, 4)    W0 (5, 4)",
         "ties",
         "update          W0 W1 W2 W3 W4 W5 W6 W7",
         "parts of weights:",
     ):
-        assert line in lines, line
+        assert " ".join(line.split()) in lines, line
     assert "dropout" not in str(net.program("gradient")) and "---- barrier" in str(mnist())
 
 

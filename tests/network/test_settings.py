@@ -13,24 +13,31 @@ import fastbp
 from fastbp import (
     BFGS,
     ELU,
+    EMA,
     LBFGS,
     RBF,
     SGD,
+    SWA,
     Activation,
     Adagrad,
     Adam,
     AdamW,
+    BatchNorm,
     Checkpoint,
     CosineWarmRestarts,
     Cyclical,
     Dense,
     Dropout,
+    Embed,
     Exponential,
+    GroupNorm,
     HistogramLoss,
     Huber,
     ImageAugmentation,
     InverseScaling,
+    LayerNorm,
     LeakyReLU,
+    LowRank,
     Lp,
     Network,
     Newton,
@@ -39,6 +46,7 @@ from fastbp import (
     Orthogonal,
     Parallel,
     PReLU,
+    Prune,
     Quantile,
     Quickprop,
     ReduceOnPlateau,
@@ -48,6 +56,7 @@ from fastbp import (
     Scale,
     Shared,
     SoftmaxCrossEntropy,
+    Standardize,
     StepDecay,
     Transposed,
     VarianceScaling,
@@ -73,7 +82,9 @@ OBJECTS = [
     Rprop(0.5, (0.25, 2.5), (0.25, 0.5)), SoftmaxCrossEntropy(0.5, True),
     StepDecay(0.5, 0.25, 10), VarianceScaling(0.5), WarmUp(10, 0.5, 0.25), Activation(LeakyReLU(0.5)), Dropout(0.5),
     Residual([Dense(3, dropout=0.5)], "linear"), Parallel([[Dense(3, l1=0.5)], []]), Shared(Dense(3, l2=0.5)),
-    Checkpoint([Dense(3, l1=0.5)]), Transposed("code", "tanh", 0.5), Scale(False), PReLU(0.5),
+    Checkpoint([Dense(3, l1=0.5)]), BatchNorm(0.5, 0.25), GroupNorm(2, 0.5), LayerNorm(0.5),
+    Transposed("code", "tanh", 0.5), Scale(False), PReLU(0.5), LowRank(3, 2), Embed({1: 3}, 2),
+    Standardize(), Prune(0.5), EMA(0.5), SWA(1),
 ]  # fmt: skip
 KINDS = {
     "float32": (np.float32, np.int64, np.bool_), "float64": (np.float64, np.uint8, np.bool_),
@@ -101,7 +112,8 @@ def test_all_classes_are_here():
     named = {getattr(fastbp, name) for name in fastbp.__all__ if isinstance(getattr(fastbp, name), type)}
     assert {cls for cls in named if hasattr(cls, "__dataclass_fields__")} == {type(o) for o in OBJECTS}
     assert all(issubclass(cls, UpdateRule | FullBatch | Schedule) or cls.__module__ in (
-        "fastbp.layers", "fastbp.losses", "fastbp.initializers", "fastbp.augmentation"
+        "fastbp.layers", "fastbp.losses", "fastbp.initializers", "fastbp.augmentation",
+        "fastbp.averaging", "fastbp.pruning",
     ) for cls in {type(o) for o in OBJECTS})  # fmt: skip
 
 
@@ -113,7 +125,7 @@ def test_numbers_become_pythons_own(given, kind):
     assert again == given and repr(again) == repr(given) and hash(again) == hash(given)
     for name, value in values.items():
         assert list(map(type, numbers(getattr(again, name)))) == list(map(type, numbers(value))), name
-    json.dumps(asdict(again))
+    json.dumps(asdict(again), default=dict)
 
 
 def test_a_network_of_numpy_scalars_can_be_saved():

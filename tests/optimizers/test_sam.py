@@ -95,6 +95,7 @@ def bounded(n):
         ([Dense(8, "relu"), Dense(3)], 17_000, 17_000, {}),  # folded
         ([Checkpoint([Dense(20, "tanh"), Dense(30, "tanh")]), Dense(20, "tanh"), Dense(3)], 40, 15, {}),
         ([Dense(20), BatchNorm(), Activation("tanh"), Dense(3)], 40, 20, {}),
+        ([Dense(20, "tanh", mask=np.arange(100).reshape(5, 20) % 3 > 0), Dense(3)], 40, 15, {}),
     ],
 )
 def test_every_path(rng, layers, rows, batch_size, settings):

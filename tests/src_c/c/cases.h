@@ -8,10 +8,12 @@ enum { MOST_VALUES = 12, MOST_STEPS = 20 };
 
 /* An op forward but for UNIT, which follows the last step that writes to a value; {0} ends a list. */
 typedef struct {
-    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, PRELU, BATCH_NORM, GROUP_NORM, MOVE, ADD */
+    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, PRELU, BATCH_NORM, GROUP_NORM, EMBED, MOVE, ADD */
     int input, output;
     int weights, bias; /* of the first five; their numbers begin with 0 and have no gaps */
     ptrdiff_t column;
+    ptrdiff_t source, n; /* of MOVE, ADD; n = 0: all of the input */
+    ptrdiff_t dim;       /* of EMBED, whose table is (n, dim) */
 } Step;
 
 #define DENSE(input, output, w) {OP_DENSE, input, output, w, w, 0}
@@ -24,6 +26,8 @@ typedef struct {
 #define ROWS_NORMED(input, output) {OP_GROUP_NORM, input, output, -1, -1, 0}
 #define MOVE(input, output, column) {OP_MOVE, input, output, -1, -1, column}
 #define ADD(input, output) {OP_ADD, input, output, -1, -1, 0}
+#define SLICE(kind, input, output, column, source, n) {OP_##kind, input, output, -1, -1, column, source, n}
+#define EMBED(output, w, column, source, n, dim) {OP_EMBED, 0, output, w, -1, column, source, n, dim}
 
 /* Values that no step reads are the outputs. */
 typedef struct {
@@ -153,6 +157,29 @@ static const Case CASES[] = {
      .activation = LOGISTIC, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 30, .zeros = 0.95, .rule = MOMENTUM, .n_states = 1},
     {.name = "X moved", .units = {150, 150, 200, 3}, .steps = {MOVE(0, 1, 0), DENSE(1, 2, 0), DENSE(2, 3, 1)},
      .activation = HARD_TANH, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .dropout = 0.3},
+
+    /* some columns of a value */
+    {.name = "columns of X and of a value", .units = {21, 40, 37, 12, 2},
+     .steps = {SLICE(MOVE, 0, 1, 0, 17, 4), SLICE(MOVE, 0, 1, 4, 0, 17), SLICE(MOVE, 0, 1, 21, 2, 19), DENSE(1, 2, 0),
+               SLICE(MOVE, 2, 3, 0, 5, 12), SLICE(ADD, 2, 3, 3, 0, 9), DENSE(3, 4, 1)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 30, .rule = ADAM, .n_states = 2, .dropout = 0.2},
+    {.name = "columns of a large value", .units = {140, 261, 261, 130, 6},
+     .steps = {DENSE(0, 1, 0), SLICE(MOVE, 1, 2, 0, 130, 131), SLICE(MOVE, 1, 2, 131, 0, 130), DENSE(2, 3, 1), DENSE(3, 4, 2)},
+     .activation = ELU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = MOMENTUM, .n_states = 1},
+
+    /* tables, of several panels too, and one in two places */
+    {.name = "tables beside columns of X", .units = {5, 42, 20, 3},
+     .steps = {SLICE(MOVE, 0, 1, 0, 1, 2), EMBED(1, 0, 2, 0, 7, 3), EMBED(1, 1, 5, 3, 300, 36), EMBED(1, 2, 41, 4, 2, 1),
+               DENSE(1, 2, 3), DENSE(2, 3, 4)},
+     .activation = RELU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 150, .batch = 40, .weighted = 1, .rule = ADAM, .n_states = 2,
+     .dropout = 0.2},
+    {.name = "a shared table, and large layers", .units = {2, 20, 261, 130, 21, 4},
+     .steps = {EMBED(1, 0, 0, 0, 40, 20), DENSE(1, 2, 1), DENSE(2, 3, 2), EMBED(4, 0, 0, 1, 40, 20), SLICE(MOVE, 3, 4, 20, 7, 1),
+               DENSE(4, 5, 3)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .rule = NESTEROV, .n_states = 1, .clip_norm = 0.3},
+    {.name = "tables of many chunks", .units = {3, 70, 256, 5},
+     .steps = {EMBED(1, 0, 0, 0, 9, 33), EMBED(1, 1, 33, 1, 600, 37), DENSE(1, 2, 2), DENSE(2, 3, 3)},
+     .activation = SILU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 900, .batch = 900, .rule = MOMENTUM, .n_states = 1},
 
     /* weights that have several uses */
     {.name = "tied autoencoder", .units = {13, 5, 13}, .steps = {DENSE(0, 1, 0), TRANSPOSED(1, 2, 0, 1)},

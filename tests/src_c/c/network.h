@@ -69,6 +69,8 @@ static void append_op(Run *run, const Step *step)
     const int n = (int)run->values[step->input].n;
     run->forward[run->n_forward++] = (Op){.kind = step->kind, .input = step->input, .output = step->output,
                                           .weights = step->weights, .bias = step->bias, .column = step->column,
+                                          .source = step->source,
+                                          .n = step->n ? step->n : run->values[step->input].n,
                                           .state = run->n_layer_state, .epsilon = 0.1, .n_groups = n % 5 ? 1 + (n % 2 == 0) : 5};
     if (step->kind == OP_BATCH_NORM)
         run->forward[run->n_forward - 1].momentum = 0.2, run->n_layer_state += 2 * n;
@@ -86,6 +88,8 @@ static void append_rules(Run *run)
     for (int i = 0; i < run->n_heads; i++)
         written[run->heads[i].value] = 1;
     for (int i = run->n_forward - 1; i >= 0; i--) {
+        if (run->forward[i].kind == OP_EMBED)
+            continue;
         Op *back = (Op *)run->backward + run->n_backward++;
         *back = run->forward[i];
         back->kind = rules[back->kind];
@@ -132,6 +136,8 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
             run->weights[step->weights].keeps_transpose = 1;
             if (step->bias >= 0)
                 set_weights(run->weights + step->bias, k, 0, out->n);
+        } else if (step->kind == OP_EMBED) {
+            set_weights(run->weights + step->weights, k, step->n, step->dim);
         } else if (step->weights >= 0) {
             set_weights(run->weights + step->weights, k, step->kind == OP_SCALE || step->kind == OP_PRELU ? 1 : n_in, out->n);
         }
@@ -164,7 +170,16 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
     }
 }
 
-/* X of uniform numbers and zeros, dense or CSR. */
+/* How many rows the table has that a column of X is for; 0: none. */
+static ptrdiff_t table_of(const Case *c, ptrdiff_t column)
+{
+    for (int i = 0; i < MOST_STEPS; i++)
+        if (c->steps[i].kind == OP_EMBED && c->steps[i].source == column)
+            return c->steps[i].n;
+    return 0;
+}
+
+/* X of uniform numbers and zeros, dense or CSR; for tables of what counts as numbers of their rows, or is bounded by them. */
 static void build_inputs(Network *net, const Case *c)
 {
     Run *run = &net->run;
@@ -178,7 +193,9 @@ static void build_inputs(Network *net, const Case *c)
     bounds[0] = 0;
     for (ptrdiff_t i = 0; i < n; i++) {
         for (ptrdiff_t j = 0; j < n_in; j++) {
-            const double x = (uniform() + 1) / 2 < c->zeros ? 0 : uniform();
+            double x = (uniform() + 1) / 2 < c->zeros ? 0 : uniform();
+            if (table_of(c, j))
+                x = floor((uniform() + 1) / 2 * (double)(table_of(c, j) + 2)) + 0.5;
             if (!c->csr)
                 put(net->x, itemsize, i * n_in + j, x);
             else if (x != 0)

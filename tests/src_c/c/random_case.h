@@ -42,12 +42,23 @@ static void add_layer(Draft *d, int input, int n)
 {
     const int kind = PICK(OP_RBF, OP_SCALE, OP_PRELU, OP_BATCH_NORM, OP_GROUP_NORM, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE);
     if (kind == OP_BATCH_NORM || kind == OP_GROUP_NORM) {
-        add_step(d, (Step){(OpKind)kind, input, new_value(d, d->c.units[input]), -1, -1, 0});
+        add_step(d, (Step){(OpKind)kind, input, new_value(d, d->c.units[input]), -1, -1, 0, 0, 0, 0});
         return;
     }
     const int n_out = kind == OP_SCALE || kind == OP_PRELU ? d->c.units[input] : n, w = new_weights(d, kind, d->c.units[input], n_out);
     const int bare = kind == OP_PRELU || (kind != OP_RBF && below(4) == 0);
-    add_step(d, (Step){(OpKind)kind, input, new_value(d, n_out), w, bare ? -1 : w, 0});
+    add_step(d, (Step){(OpKind)kind, input, new_value(d, n_out), w, bare ? -1 : w, 0, 0, 0, 0});
+}
+
+/* X with rows of two tables beside it. */
+static void embed(Draft *d)
+{
+    const int n = d->c.units[0], dims[2] = {PICK(1, 3, 16, 20), PICK(2, 5, 35)}, z = new_value(d, n + dims[0] + dims[1]);
+    add_step(d, (Step){OP_MOVE, 0, z, -1, -1, 0, 0, 0, 0});
+    for (int i = 0, column = n; i < 2; column += dims[i++]) {
+        const int rows = PICK(1, 4, 50, 300), w = new_weights(d, OP_EMBED, rows, dims[i]);
+        add_step(d, (Step){OP_EMBED, 0, z, w, -1, column, i, rows, dims[i]});
+    }
 }
 
 /* A layer with weights that are there, if any fit the input. */
@@ -55,7 +66,7 @@ static void share_weights(Draft *d, int input)
 {
     for (int w = 0; w < d->n_weights; w++) {
         const int fits = d->n_in[w] == d->c.units[input], transposed = d->n_out[w] == d->c.units[input];
-        if (below(2) || d->n_in[w] == 0 || (!fits && (!transposed || d->kind[w] != OP_DENSE)))
+        if (below(2) || d->n_in[w] == 0 || d->kind[w] == OP_EMBED || (!fits && (!transposed || d->kind[w] != OP_DENSE)))
             continue;
         const int n = fits ? d->n_out[w] : d->n_in[w];
         int bias = w; /* which another place of the same layer may have, or none */
@@ -64,7 +75,7 @@ static void share_weights(Draft *d, int input)
         for (int i = 0; i < d->n_steps; i++)
             if (d->c.steps[i].weights == w && (d->c.steps[i].kind == OP_TRANSPOSED) == !fits)
                 bias = d->c.steps[i].bias;
-        add_step(d, (Step){fits ? (OpKind)d->kind[w] : OP_TRANSPOSED, input, new_value(d, n), w, bias, 0});
+        add_step(d, (Step){fits ? (OpKind)d->kind[w] : OP_TRANSPOSED, input, new_value(d, n), w, bias, 0, 0, 0, 0});
         if (!fits && bias != d->n_weights - 1)
             d->n_weights--;
         return;
@@ -84,9 +95,19 @@ static void combine(Draft *d, int many)
     }
     const int add = alike && below(4) > 0, z = new_value(d, add ? d->c.units[from[0]] : n);
     for (int i = 0, column = 0; i < many; i++) {
-        add_step(d, (Step){add && i > 0 ? OP_ADD : OP_MOVE, from[i], z, -1, -1, column});
+        add_step(d, (Step){add && i > 0 ? OP_ADD : OP_MOVE, from[i], z, -1, -1, column, 0, 0, 0});
         column += add ? 0 : d->c.units[from[i]];
     }
+}
+
+/* Columns of a value in another order, the first ones twice. */
+static void rearrange(Draft *d, int input)
+{
+    const int n = d->c.units[input], cut = below(n), again = below(n) + 1, z = new_value(d, n + again);
+    add_step(d, (Step){OP_MOVE, input, z, -1, -1, 0, cut, n - cut, 0});
+    if (cut)
+        add_step(d, (Step){OP_MOVE, input, z, -1, -1, n - cut, 0, cut, 0});
+    add_step(d, (Step){OP_MOVE, input, z, -1, -1, n, 0, again, 0});
 }
 
 /* No more outputs than three: all that nothing reads side by side, if there are more. */
@@ -100,7 +121,7 @@ static void join_outputs(Draft *d)
     const int z = new_value(d, width);
     for (int i = 0; i < z; i++)
         if (d->n_reads[i] == 0) {
-            add_step(d, (Step){OP_MOVE, i, z, -1, -1, column});
+            add_step(d, (Step){OP_MOVE, i, z, -1, -1, column, 0, 0, 0});
             column += d->c.units[i];
         }
 }
@@ -123,12 +144,15 @@ static Case random_case(int number, ptrdiff_t lanes_, char *name)
     Case *c = &d.c;
     c->name = name;
     c->units[0] = PICK(3, lanes, 2 * lanes + 1, 100, 140, 300, 500);
-    add_layer(&d, 0, PICK(5, lanes, 3 * lanes, 100, 7 * lanes, 140, 270));
+    if (below(4) == 0)
+        embed(&d);
+    add_layer(&d, d.n_values - 1, PICK(5, lanes, 3 * lanes, 100, 7 * lanes, 140, 270));
     for (int most = 3 + below(6); d.n_values < most && d.n_steps < MOST_STEPS - 9;) {
         const int input = below(2) ? d.n_values - 1 : below(d.n_values);
-        switch (below(5)) {
+        switch (below(6)) {
         case 0: combine(&d, 2 + below(2)); break;
-        case 1: case 2: share_weights(&d, input); break;
+        case 1: rearrange(&d, input); break;
+        case 2: case 3: share_weights(&d, input); break;
         default: add_layer(&d, input, PICK(1, 5, lanes - 1, lanes, 3 * lanes, 7 * lanes, 33, 130, 135, 260)); break;
         }
     }

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from kernel_cases import guarded
 from kernel_table import pointer
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 16, 17, 100])
@@ -40,3 +41,15 @@ def test_all_below(k, dtype):
                 a[i] = bad
                 assert not k.all_below(n, pointer(a), 8)
             a[i] = -7
+
+
+def test_zero_masked(k, dtype, rng):
+    """Also of what is not finite; -0 counts as 0."""
+    for n in (0, 1, k.lanes - 1, k.lanes, k.lanes + 1, 4 * k.lanes + 3):
+        g = rng.choice([1.0, -2.0, np.inf, -np.inf, np.nan], size=n).astype(dtype)
+        mask = rng.choice([0.0, -0.0, 1.0, 0.5], size=n).astype(dtype)
+        out, check = guarded((n,), dtype)
+        out[:] = g
+        k.zero_masked(n, pointer(mask), pointer(out))
+        assert_array_equal(out, np.where(mask == 0, 0, g))
+        check()
