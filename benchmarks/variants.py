@@ -28,6 +28,7 @@ RULES = {
     "RMSProp, momentum": fastbp.RMSProp(momentum=0.9),
     "RMSProp, centered": fastbp.RMSProp(centered=True),
     "Adagrad": fastbp.Adagrad(),
+    "SAM of SGD, momentum": fastbp.SAM(fastbp.SGD(0.01, momentum=0.9)),
 }
 COSTS = [
     "squared_error", "absolute_error", fastbp.Lp(1.5), "huber", "quantile", "gaussian", "cross_entropy", "poisson",

@@ -44,7 +44,7 @@ from .layers import (  # noqa: E402
 )
 from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # noqa: E402
 from .network import Network  # noqa: E402
-from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp  # noqa: E402
+from .optimizers import SAM, SGD, Adagrad, Adam, AdamW, RMSProp  # noqa: E402
 from .preprocessing import Whitening  # noqa: E402
 from .pruning import Prune  # noqa: E402
 from .schedules import (  # noqa: E402
@@ -59,7 +59,7 @@ from .schedules import (  # noqa: E402
 )
 
 __all__ = [
-    "BFGS", "ELU", "EMA", "LBFGS", "RBF", "SGD", "SWA", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm",
+    "BFGS", "ELU", "EMA", "LBFGS", "RBF", "SAM", "SGD", "SWA", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm",
     "Checkpoint", "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Embed", "Exponential", "GroupNorm",
     "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "LowRank", "Lp",
     "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel",

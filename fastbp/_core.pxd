@@ -97,6 +97,7 @@ cdef extern from "run.h" nogil:
         double momentum, dampening, beta_1, beta_2, epsilon, weight_decay, clip_value, clip_norm
         int proximal
         double per_role[N_ROLES]
+        double radius
     ctypedef void (*Gemm)(size_t, bint, bint, Py_ssize_t, Py_ssize_t, Py_ssize_t, const void *, Py_ssize_t, const void *,
                           Py_ssize_t, double, void *, Py_ssize_t) noexcept nogil
     ctypedef struct Run:

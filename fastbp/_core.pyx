@@ -374,7 +374,8 @@ cdef class Engine(Workspace):
         cdef bint in_place
         cdef Memory copy = Memory(), tied = Memory()
         cdef int64_t *steps = <int64_t *>memory_of(t, True)
-        in_place = self.uses_weights_in_place(data, batch_size) and batch_size >= (data.n_rows if order is None else PyArray_DIM(order, 0))
+        cdef Py_ssize_t n_rows = data.n_rows if order is None else PyArray_DIM(order, 0)
+        in_place = self.uses_weights_in_place(data, batch_size) and batch_size >= n_rows and settings["radius"] == 0
         while True:
             self.begin(&run, copy, TRAIN, parameters, layer_state, data, order, batch_size)
             for i, (l1, l2) in enumerate(penalties):

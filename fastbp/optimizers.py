@@ -26,6 +26,7 @@ _INTERVALS = {
 # What the kernels know, by the names of the rules' settings; 0 where a rule does not have it.
 _SETTINGS = (
     "momentum", "dampening", "beta_1", "beta_2", "epsilon", "clip_value", "clip_norm", "weight_decay", "proximal",
+    "radius",
 )  # fmt: skip
 
 
@@ -326,3 +327,67 @@ class Adagrad(UpdateRule):
 
     rule = "adagrad"
     n_states = 1
+
+
+@dataclass(frozen=True)
+class SAM(Settings):
+    """Sharpness-aware minimisation: steps of another rule, with the gradient of the largest loss near by.
+
+    ``w' = w + rho h / (|h| + 1e-12)`` with the gradient ``h`` of the batch's loss at ``w``, penalties of weights not
+    included, those of ties included; then a step of `base` from ``w``, with the loss's gradient at ``w'``. To first
+    order that minimises the largest loss at a distance of `rho` at most, so that training prefers flat minima to sharp
+    ones. The two passes of a step see the same dropout and noise; `BatchNorm` follows the statistics of the first. The
+    training losses are those at ``w``.
+
+    Each step takes twice as long, and somewhat longer where `base` does not clip by norm: gradients are kept then.
+
+    Parameters
+    ----------
+    base : SGD, Adam, AdamW, RMSProp or Adagrad
+    rho : float, default=0.05
+        In (0, inf).
+
+    Attributes
+    ----------
+    learning_rate : float or schedule
+        That of `base`, whose state is also what there is.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range.
+
+    References
+    ----------
+    P. Foret and others, "Sharpness-aware minimization for efficiently improving generalization", ICLR 2021.
+
+    Examples
+    --------
+    >>> from fastbp import SAM, SGD, Dense, Network
+    >>> net = Network([Dense(8, "tanh"), Dense(1)], n_inputs=1, random_state=0)
+    >>> history = net.fit([[0.0], [1.0]], [0.0, 1.0], optimizer=SAM(SGD(0.5), rho=0.02), epochs=50)
+    >>> bool(history.loss[-1] < 0.01)
+    True
+    """
+
+    base: UpdateRule
+    rho: float = 0.05
+
+    in_dtype = ("base", "rho")
+
+    def __post_init__(self):
+        make_plain(self)
+        if not isinstance(self.base, UpdateRule):
+            raise ValueError(f"base must be an SGD, Adam, AdamW, RMSProp or Adagrad, got {self.base!r}")
+        check_number("rho", self.rho, "(0, inf)")
+
+    learning_rate = property(lambda self: self.base.learning_rate)
+    rule = property(lambda self: self.base.rule)
+    n_states = property(lambda self: self.base.n_states)
+    clip_value = property(lambda self: self.base.clip_value)
+    per_role = property(lambda self: self.base.per_role)
+
+    @property
+    def settings(self):
+        """All that the kernels need to know but the learning rate, by name."""
+        return self.base.settings | {"radius": self.rho}

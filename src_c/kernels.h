@@ -25,7 +25,7 @@ typedef enum {
 #include "names.def"
     NO_RULE /* parameters stay as they are, and only their penalty is added up */
 } Rule;
-/* Arrays that are kept for each parameter: the rule's, of which there are fewer than AVERAGE or as many, and the parameters' average. */
+/* Arrays that are kept for each parameter: those of the rule, up to AVERAGE, and the parameters' average. */
 enum { AVERAGE = 3, MAX_STATES };
 #define ROLE(name) ROLE_##name,
 typedef enum {

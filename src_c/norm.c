@@ -88,10 +88,12 @@ static char *operand(const Part *part, const Op *op, const Value *z, int which, 
     return takes_batch(part->run, op) ? statistic(part, z, which, column) : kept(part, op, part->kept_side, which, column);
 }
 
-/* Where the layer's state goes that follows the batch: to the other side in training; NULL: it does not. */
+/* Where the layer's state goes that follows the batch: to the other side in training; NULL: it does not, or has followed it. */
 static char *next(const Part *part, const Op *op, int which, ptrdiff_t column)
 {
     const Run *run = part->run;
+    if (part->ascended)
+        return NULL;
     return run->mode == TRAIN || run->renews ? kept(part, op, run->mode == TRAIN && !part->kept_side, which, column) : NULL;
 }
 

@@ -36,7 +36,8 @@ int learns_online(const Run *run, ptrdiff_t n_rows)
     const int few = run->batch <= 4 || (run->batch <= ONLINE_ROWS && run->batch * run->n_weights <= 40000);
     int value = 0;
     if (run->mode != TRAIN || !few || n_rows <= run->batch || run->shared || run->sparse || random || rates ||
-        run->n_heads != 1 || run->n_ties > 0 || run->settings.clip_norm > 0 || run->n_forward != 2 * run->n_weight_sets)
+        run->n_heads != 1 || run->n_ties > 0 || run->settings.clip_norm > 0 ||
+        run->settings.radius > 0 || run->n_forward != 2 * run->n_weight_sets)
         return 0;
     for (int i = 0; i < run->n_forward; i += 2) {
         if (!is_layer(run, i, value))

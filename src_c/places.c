@@ -159,6 +159,10 @@ static char *place_weights(Run *run, int i, char *p)
         w->g = p;
         p += size;
     }
+    if (run->mode == TRAIN && run->settings.radius > 0) {
+        w->start = p;
+        p += size;
+    }
     if (run->folds) {
         w->sum = p;
         w->error = p + size;

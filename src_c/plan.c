@@ -245,7 +245,8 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     run->window = run->x_as_nonzeros && !own_cost ? chunk : MIN(chunk, window_of(run)); /* lists of X^T are of a whole chunk */
     run->keeps_gradient =
         own_cost || run->mode == GRADIENT ||
-        (run->mode == TRAIN && (run->window < run->batch || run->settings.clip_norm > 0 || recomputes(run)));
+        (run->mode == TRAIN &&
+         (run->window < run->batch || run->settings.clip_norm > 0 || run->settings.radius > 0 || recomputes(run)));
     run->ld_transposed = row_distance(run->k, chunk);
     run->folds = run->keeps_gradient && run->batch > FOLDED_ROWS;
     for (int i = 0; i < run->n_forward; i++) {

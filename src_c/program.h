@@ -39,6 +39,7 @@ typedef struct {
     char *packed;            /* W (n_in, n_out) in stripes, then b; */
     char *state[MAX_STATES]; /*   and, in the same form, the optimizer's state, */
     char *mask;              /*   what is 0 where W must not change, NULL where all of it may, */
+    char *start;             /*   W and b as a step of SAM begins with them, else NULL, */
     char *g;                 /*   and the gradient, NULL where it is consumed panel by panel, */
     char *sum;               /*   and where it is added up over many rows, its sum so far and that sum's rounding error */
     char *error;

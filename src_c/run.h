@@ -90,6 +90,7 @@ typedef struct {
     Rule rule;
     double momentum, dampening, beta_1, beta_2, epsilon, weight_decay, clip_value, clip_norm;
     int proximal;
+    double radius; /* of the ball in which SAM goes to the largest loss; 0: it takes no part */
     double per_role[N_ROLES]; /* factors of the learning rate */
 } Settings;
 
@@ -221,7 +222,10 @@ typedef struct {
     int side;                  /* of the workspace, in turn */
     int kept_side;             /* of the layers' state, as of the last step */
     int n_barriers;            /* passed in this segment */
-    int measuring;             /* update_weights is to find the gradient's norm, not to update */
+    int measuring;             /* update_weights is to find the gradient's norm, not to update; */
+    int ascending;             /*   for SAM, it is to keep the weights and go up the gradient of the loss, or to find its norm; */
+    int restoring;             /*   and to put them back */
+    int ascended;              /* the weights are those that the step has gone up to */
     ptrdiff_t unfolded;        /* rows whose gradients have been added up since they were last folded into the sum */
     int folding;               /* update_weights is to fold them, */
     int first_fold, last_fold; /* for the first time, for the last */
@@ -300,7 +304,11 @@ void update_weights(Part *part, const Update *update);
 /* Gradients of the weights of a section over the rows at hand, added to those of the rows before, and the step where it is due. */
 void update_rows(Part *part);
 void bound_columns(Part *part, const Update *update);
+/* What to multiply the whole gradient by, with which the update is to be made. */
 double clip_norm(Part *part, const Update *update);
+/* For SAM, w <- w + radius g / |g| with the gradient g of the loss that is there, of all weights; and what they were before. */
+void ascend(Part *part);
+void descend(Part *part);
 /* One update of flat parameters from a flat gradient: run's weights with their penalties, parameters, gradient, state, settings.
  * Returns 0; or, with nothing changed, the gradient's norm if the rule would divide by squares that overflow. */
 double update_flat(Run *run, double eta, int64_t t);

@@ -17,9 +17,11 @@ int updates_sparsely(const Run *run, const Weights *w, ptrdiff_t chunk)
     for (int i = 0; i < run->n_ties; i++)
         if (run->weights + run->ties[i].i == w || run->weights + run->ties[i].j == w)
             return 0;
-    if (chunk < run->batch || run->n_sections || s->clip_norm > 0 || s->weight_decay > 0 || run->state[AVERAGE] != NULL)
+    if (chunk < run->batch || run->n_sections || s->clip_norm > 0 || s->radius > 0 || s->weight_decay > 0)
         return 0;
-    return w->l1 == 0 && w->l2 == 0 && w->max_norm == 0 && w->flat_mask == NULL && w->n_uses == 1 && w->n_in > 1024 &&
+    if (run->state[AVERAGE] != NULL || w->flat_mask != NULL)
+        return 0;
+    return w->l1 == 0 && w->l2 == 0 && w->max_norm == 0 && w->n_uses == 1 && w->n_in > 1024 &&
            4 * run->n_nonzeros < w->n_in * batches;
 }
 

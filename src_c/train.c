@@ -18,7 +18,8 @@ static int has_moderate_weights(const Run *run, int member, int n_members)
         const size_t offset = mine.begin * run->k->itemsize;
         moderate = moderate && run->k->all_below(mine.end - mine.begin, w->packed + offset, SMALL);
         for (int j = 0; j < MAX_STATES; j++)
-            moderate = moderate && (w->state[j] == NULL || run->k->all_below(mine.end - mine.begin, w->state[j] + offset, SMALL_STATE));
+            if (w->state[j] != NULL)
+                moderate = moderate && run->k->all_below(mine.end - mine.begin, w->state[j] + offset, SMALL_STATE);
     }
     return moderate;
 }
@@ -120,13 +121,43 @@ static int run_chunk(Part *part)
     return run->window == run->chunk || !stops_here(part, 0);
 }
 
+/* The losses and gradients of a batch of m rows, whose gradients alone are left where no update is made; False if it was stopped. */
+static int run_chunks(Part *part, ptrdiff_t m)
+{
+    const ptrdiff_t end = part->start + m;
+    part->unfolded = 0;
+    part->first_fold = 1;
+    part->loss = part->ties = (Total){0, 0};
+    for (ptrdiff_t first = part->start; first < end; first += part->rows) {
+        begin_chunk(part, first, MIN(part->run->chunk, end - first));
+        part->last = first + part->rows == end;
+        if (!run_chunk(part))
+            return 0;
+    }
+    return 1;
+}
+
+/* The same once more for SAM, which takes the gradient where that of the first time leads to; losses are those of the first. */
+static int run_chunks_above(Part *part, ptrdiff_t m)
+{
+    const Total loss = part->loss, ties = part->ties;
+    part->rows = 0;
+    ascend(part);
+    const int done = run_chunks(part, m);
+    descend(part);
+    part->loss = loss;
+    part->ties = ties;
+    return done;
+}
+
 /* One batch (modes TRAIN, GRADIENT, LOSS_ONLY), as one of the members at work sees it; False if it was stopped. */
 static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
 {
     Run *run = part->run;
     const ptrdiff_t start = batch * run->batch, m = MIN(run->batch, run->n_rows - start);
     const double S = run->sample_weights == NULL ? (double)m : run->record[3 * batch + 2];
-    const int whole = run->mode == TRAIN && m <= run->window && run->settings.clip_norm == 0 && !recomputes(run);
+    const int sharp = run->mode == TRAIN && run->settings.radius > 0;
+    const int whole = run->mode == TRAIN && m <= run->window && run->settings.clip_norm == 0 && !sharp && !recomputes(run);
     Update update;
     if (S == 0) {
         if (part->member == 0)
@@ -137,18 +168,11 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
     part->step = (uint32_t)t[0];
     part->scale = 1 / S;
     part->penalty_scale = run->penalty_over_weight ? S : 1;
-    part->unfolded = 0;
-    part->first_fold = 1;
-    part->loss = part->ties = (Total){0, 0};
     if (run->mode == TRAIN)
         update = step_of(run, run->learning_rates[batch], t[0] + 1);
     part->update = whole ? &update : NULL;
-    for (ptrdiff_t first = start; first < start + m; first += part->rows) {
-        begin_chunk(part, first, MIN(run->chunk, start + m - first));
-        part->last = first + part->rows == start + m;
-        if (!run_chunk(part))
-            return 0;
-    }
+    if (!run_chunks(part, m) || (sharp && !run_chunks_above(part, m)))
+        return 0;
     if (run->mode == TRAIN && !whole) {
         part->rows = 0;
         if (run->settings.clip_norm > 0)

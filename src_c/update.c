@@ -67,6 +67,17 @@ static int is_bounded(const Run *run, const Weights *w)
     return w->max_norm > 0 && run->settings.per_role[w->role] > 0;
 }
 
+/* Whether n elements of W and b are to be put back; before SAM goes up the gradient they are kept. */
+static int keeps_or_restores(Part *part, Weights *w, size_t offset, ptrdiff_t n)
+{
+    const size_t size = n * part->run->k->itemsize;
+    if (part->ascending)
+        memcpy(w->start + offset, w->packed + offset, size);
+    if (part->restoring)
+        memcpy(w->packed + offset, w->start + offset, size);
+    return part->restoring;
+}
+
 /* Sums of the columns of delta, of all uses of b, and the optimizer's step with them. */
 static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_t v0, ptrdiff_t v1, int accumulate)
 {
@@ -100,6 +111,8 @@ static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_
         }
         return;
     }
+    if (keeps_or_restores(part, w, offset, n))
+        return;
     states_at(w->state, offset, states);
     k->update(update, n, w->packed + offset, g, (void **)states, &none);
 }
@@ -216,6 +229,8 @@ static void step_panel(Part *part, const Update *update, Weights *w, ptrdiff_t v
             run->norms[place] = k->norm(update, count, w->packed + offset, from);
             continue;
         }
+        if (keeps_or_restores(part, w, offset, count))
+            continue;
         run->penalties[place] = 0;
         states_at(w->state, offset, states);
         k->update(update, count, w->packed + offset, from, (void **)states, run->penalties + place);
@@ -305,7 +320,9 @@ static void update_section(Part *part, const Update *update, int accumulate)
         Weights *w = run->weights + i;
         if (w->section != part->section)
             continue;
-        if (update != NULL)
+        if (part->ascending) /* with all parameters alike */
+            updates[0] = updates[1] = *update;
+        else if (update != NULL)
             updates_of(run, update, w, part->penalty_scale, updates);
         if (w->by_columns) {
             update_columns(part, updates, w, accumulate);
@@ -364,10 +381,6 @@ void run_update(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
         part->rows = MIN(part->run->window, m - part->row);
         part->last = last && part->row + part->rows == m;
         update_rows(part);
-    }
-    if (op->section >= 0) { /* the same rows of others follow */
-        part->unfolded = unfolded;
-        part->first_fold = first_fold;
     }
     part->row = 0;
     part->rows = m;
@@ -467,15 +480,40 @@ static double clipping(double norm, double most)
     return norm > most ? most / norm : 1;
 }
 
-/* What to multiply the whole gradient by: all members find the norms of their weights' part, and each adds all of them. */
-double clip_norm(Part *part, const Update *update)
+/* The norm of the whole gradient: all members find those of their weights' part, and each adds all of them. */
+static double gradient_norm(Part *part, const Update *update)
 {
-    Run *run = part->run;
     part->measuring = 1;
     update_weights(part, update);
     part->measuring = 0;
     barrier(part);
-    return clipping(norm_of(run->norms, run->n_norms), run->settings.clip_norm);
+    return norm_of(part->run->norms, part->run->n_norms);
+}
+
+double clip_norm(Part *part, const Update *update)
+{
+    return clipping(gradient_norm(part, update), part->run->settings.clip_norm);
+}
+
+void ascend(Part *part)
+{
+    Update up = {.rule = GRADIENT_DESCENT, .scale = 1, .clip = INFINITY};
+    part->ascending = 1;
+    up.learning_rate = -part->run->settings.radius / (gradient_norm(part, &up) + 1e-12);
+    update_weights(part, &up);
+    part->ascending = 0;
+    part->ascended = 1;
+    if (part->run->end_barrier)
+        barrier(part);
+}
+
+void descend(Part *part)
+{
+    const Update none = {.rule = NO_RULE};
+    part->rows = 0;
+    part->restoring = 1;
+    update_weights(part, &none);
+    part->restoring = part->ascended = 0;
 }
 
 double update_flat(Run *run, double eta, int64_t t)

@@ -15,6 +15,7 @@ PARAMETERS = """\
         through mini-batches. An object such as `fastbp.RMSProp(0.01, momentum=0.9)` brings all its
         settings along, its learning rate among them: the parameters below that name solvers are then
         not used. By name 'rmsprop' and 'adagrad' have the default settings but for the learning rate.
+        `fastbp.SAM` of such an object minimises sharpness too.
         Objects of `fastbp.Rprop`, `Quickprop`, `Newton`, `NewtonCG`, `BFGS` and `LBFGS` are
         full-batch rules: one epoch is one iteration on all rows. As with 'lbfgs' there are no
         `partial_fit`, no dropout and no early stopping; all but `LBFGS`, `Rprop` and `Quickprop`

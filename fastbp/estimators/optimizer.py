@@ -1,6 +1,6 @@
 """The update rule that a stochastic solver's name and parameters stand for."""
 
-from ..optimizers import SGD, Adagrad, Adam, AdamW, RMSProp, UpdateRule
+from ..optimizers import SAM, SGD, Adagrad, Adam, AdamW, RMSProp, UpdateRule
 from ..schedules import Schedule
 
 
@@ -10,7 +10,7 @@ class _Optimizer:
     def __init__(self, settings):
         solver, rate, self.schedule = settings.solver, settings.learning_rate, "constant"
         rate = rate if isinstance(rate, Schedule) else settings.learning_rate_init
-        if isinstance(solver, UpdateRule):
+        if isinstance(solver, UpdateRule | SAM):
             self.rule = solver
         elif solver == "sgd":
             nesterov = settings.nesterovs_momentum and settings.momentum > 0

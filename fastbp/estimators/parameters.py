@@ -10,14 +10,14 @@ from ..averaging import EMA, SWA
 from ..full_batch import FullBatch
 from ..layers import ACTIVATIONS, ELU, LeakyReLU
 from ..layers.layer import check_layers
-from ..optimizers import UpdateRule
+from ..optimizers import SAM, UpdateRule
 from ..schedules import Schedule
 from .undo import USER
 
 CONSTRAINTS = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [StrOptions(set(ACTIVATIONS) - {"step"}), LeakyReLU, ELU],
-    "solver": [StrOptions({"lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad"}), UpdateRule, FullBatch],
+    "solver": [StrOptions({"lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad"}), UpdateRule, SAM, FullBatch],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Schedule],

@@ -8,6 +8,7 @@ from .._arrays import Data
 from .._core import all_finite
 from ..checks import check_real
 from ..full_batch import FullBatch, GradientRule
+from ..optimizers import SAM
 from ..undo import Undo
 from .heads import check_outs, joined, output_gradients_of
 from .inputs import contiguous
@@ -95,6 +96,11 @@ def step_with(model, X, output_gradient, optimizer, n_threads):
 
 def check_rule(model, optimizer):
     """TypeError or ValueError unless it is a rule that needs nothing but a gradient, by steps."""
+    if isinstance(optimizer, SAM):
+        raise TypeError(
+            "optimizer must be an SGD, Adam, AdamW, RMSProp, Adagrad, Rprop or Quickprop for step: SAM needs a second "
+            f"gradient, which fit takes, got {optimizer!r}"
+        )
     if optimizer is model.optimizer and not hasattr(optimizer.learning_rate, "per"):  # it has been checked
         return
     check_optimizer(optimizer, model.dtype)

@@ -279,9 +279,9 @@ class Network(Derivatives):
             (n_samples, n_targets), or (n_samples,) for one target. There are as many targets as outputs, but for
             "gaussian" (half as many), several quantiles, and `HistogramLoss` (one). A dict of such for several heads.
         optimizer : UpdateRule or full-batch rule, default=SGD()
-            SGD, Adam, AdamW, RMSProp and Adagrad go through mini-batches; Rprop, Quickprop, Newton, NewtonCG, BFGS and
-            LBFGS are full-batch rules, one iteration on all rows an epoch, which end training before `epochs` when
-            there is no further progress to make.
+            SGD, Adam, AdamW, RMSProp, Adagrad, and SAM with one of them, go through mini-batches; Rprop, Quickprop,
+            Newton, NewtonCG, BFGS and LBFGS are full-batch rules, one iteration on all rows an epoch, which end
+            training before `epochs` when there is no further progress to make.
         epochs : int, default=1
         batch_size : int, default=None
             From 1 (online learning) to n_samples; larger values mean n_samples. None: 32 for mini-batches, and the

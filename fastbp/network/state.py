@@ -96,7 +96,7 @@ class OptimizerState:
     Attributes
     ----------
     kind : str
-        Name of the rule's class.
+        Name of the rule's class; of `SAM` that of its base.
     arrays : list of ndarray of shape (n_parameters,)
         What the rule keeps for each parameter, changed in place.
     t : int64 ndarray of shape (1,)
@@ -119,7 +119,7 @@ class OptimizerState:
     @classmethod
     def of(cls, optimizer, parameters):
         """That before the first step."""
-        return cls(type(optimizer).__name__, [np.zeros_like(parameters) for _ in range(optimizer.n_states)])
+        return cls(_kind(optimizer), [np.zeros_like(parameters) for _ in range(optimizer.n_states)])
 
     @classmethod
     def copy_of(cls, attributes):
@@ -128,7 +128,7 @@ class OptimizerState:
 
     def fits(self, optimizer):
         """Whether the rule can go on from it."""
-        return self.kind == type(optimizer).__name__ and len(self.arrays) == optimizer.n_states
+        return self.kind == _kind(optimizer) and len(self.arrays) == optimizer.n_states
 
     def copy(self):
         average = self.average and self.average.copy()
@@ -167,3 +167,7 @@ class OptimizerState:
         self.epochs += 1
         if isinstance(rate, Schedule):
             self.memory = rate.observe(self.memory, loss)
+
+
+def _kind(optimizer):
+    return type(getattr(optimizer, "base", optimizer)).__name__

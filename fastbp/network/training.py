@@ -17,7 +17,7 @@ from ..augmentation import ImageAugmentation
 from ..averaging import EMA, SWA
 from ..checks import check_finite, check_in_dtype
 from ..full_batch import FullBatch, Objective
-from ..optimizers import UpdateRule
+from ..optimizers import SAM, UpdateRule
 from ..pruning import Prune
 from ..schedules import Schedule
 from ..undo import Undo
@@ -129,7 +129,7 @@ class Training:
     random_state: np.random.RandomState
     rows: Rows
     given: dict
-    optimizer: UpdateRule | FullBatch
+    optimizer: UpdateRule | SAM | FullBatch
     epochs: int
     batch_size: int
     shuffle: bool
@@ -292,10 +292,10 @@ def _rows_of_steps(n_steps, order, batch_size, sample_weight):
 
 def check_optimizer(optimizer, dtype):
     """TypeError or ValueError unless it is a rule, with settings that are possible in a network's dtype."""
-    if not isinstance(optimizer, UpdateRule | FullBatch):
+    if not isinstance(optimizer, UpdateRule | SAM | FullBatch):
         raise TypeError(
-            "optimizer must be an SGD, Adam, AdamW, RMSProp or Adagrad, or Rprop, Quickprop, Newton, NewtonCG, BFGS or "
-            f"LBFGS, got {optimizer!r}"
+            "optimizer must be an SGD, Adam, AdamW, RMSProp or Adagrad, or a SAM of one, or Rprop, Quickprop, Newton, "
+            f"NewtonCG, BFGS or LBFGS, got {optimizer!r}"
         )
     check_in_dtype(dtype, optimizer=optimizer)
 

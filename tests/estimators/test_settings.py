@@ -19,6 +19,7 @@ from fastbp import (
     EMA,
     LBFGS,
     RBF,
+    SAM,
     SGD,
     SWA,
     Activation,
@@ -65,7 +66,7 @@ SETTINGS_OBJECTS = [
     ImageAugmentation((2, 2)), Activation("relu"), Dropout(0.5), Residual([Dense(3, LeakyReLU(0.3))], "linear"),
     Parallel([[Dense(3)], [], [Residual([Dense(3)])]], "add"), Parallel({"price": [Dense(1)], "kind": [Dense(4)]}),
     Shared(Dense(3)), Shared(Residual([Dense(3)]), "step"), Shared(Dense(3)).transposed("tanh", 0.1),
-    EMA(0.9), SWA(5, every=2),
+    EMA(0.9), SWA(5, every=2), SAM(Adam(), rho=0.1),
 ]  # fmt: skip
 
 

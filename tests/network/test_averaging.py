@@ -17,7 +17,22 @@ from runtime_cases import NETWORKS, data, posix
 from runtime_cases import make as make_large
 from scipy import sparse
 
-from fastbp import EMA, SGD, SWA, Activation, Adam, BatchNorm, Dense, Dropout, Network, Residual, Shared
+from fastbp import (
+    EMA,
+    SGD,
+    SWA,
+    Activation,
+    Adam,
+    BatchNorm,
+    Checkpoint,
+    Dense,
+    Dropout,
+    Network,
+    Residual,
+    Scale,
+    Shared,
+    Standardize,
+)
 
 
 def state(net):
@@ -73,6 +88,9 @@ def bounded(n, **settings):
         ([Dense(70, "relu"), Residual([Dense(70, "relu")]), Dense(3)], 40, 15, {}),
         ([Shared(Dense(5, "tanh"), name="s"), Shared(Dense(5, "tanh"), name="s"), Dense(3)], 40, 15, {}),
         ([Dense(256, "relu"), Dense(3)], 1500, 1500, {}),  # in chunks
+        ([Dense(20, "tanh", mask=np.arange(100).reshape(5, 20) % 3 > 0), Dense(3)], 40, 15, {}),
+        ([Checkpoint([Dense(20, "tanh"), Dense(30, "tanh")]), Dense(20, "tanh"), Dense(3)], 40, 15, {}),
+        ([Dense(20, "tanh"), Scale(), Dense(3)], 40, 15, {"per_role": {"scale": 0, "bias": 0.5}}),
     ],
 )
 def test_ema_on_every_path(rng, layers, rows, batch_size, settings):
@@ -503,6 +521,16 @@ def test_layers_state_that_was_changed_begins_a_new_average(rng):
         twin.partial_fit(X, y, optimizer=SGD(0.1), average=EMA(0.9), shuffle=False)
     assert_array_equal(net.parameters, other.parameters)
     assert_array_equal(kept(net), kept(other))
+
+
+def test_statistics_of_inputs_go_on(rng):
+    """Those of a first layer are of the first rows, and change nothing about the average."""
+    X, y, _ = problem(rng, 40, 5, 2, "squared_error")
+    net = Network([Standardize(), Dense(8, "tanh"), Dense(2)], n_inputs=5, random_state=0)
+    for _ in range(3):
+        net.partial_fit(3 * X + 1, y, optimizer=SGD(0.1), average=EMA(0.9))
+    assert state(net).n == 6
+    assert_allclose(net.layer_state["0.mean"], (3 * X + 1).mean(axis=0))
 
 
 @posix

@@ -43,7 +43,7 @@ typedef struct {
     int n_states;
     double clip_norm, max_norm, dropout, noise, tie; /* tie: of the second and third weights */
     int keep_every; /* of a chain's values, others are made again; 0: keep all */
-    double average;                                  /* decay of the parameters' average; 0: none */
+    double average, radius;                          /* decay of the parameters' average, and SAM's; 0: none */
 } Case;
 
 static const Case CASES[] = {
@@ -52,15 +52,15 @@ static const Case CASES[] = {
     {.name = "wide", .units = {784, 100, 10}, .activation = RELU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 200, .batch = 64,
      .rule = NESTEROV, .n_states = 1, .average = 0.9},
     {.name = "zeros", .units = {300, 130, 40, 5}, .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 130, .batch = 50,
-     .zeros = 0.9, .weighted = 1, .rule = ADAM, .n_states = 2},
+     .zeros = 0.9, .weighted = 1, .rule = ADAM, .n_states = 2, .radius = 0.05},
     {.name = "csr", .units = {500, 70, 3}, .activation = GELU, .loss = CROSS_ENTROPY, .n_rows = 200, .batch = 33, .zeros = 0.95,
      .csr = 1, .rule = ADAMW, .n_states = 2, .clip_norm = 0.1},
     {.name = "csr in place", .units = {33000, 33, 2}, .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 50, .batch = 20,
-     .zeros = 0.999, .csr = 1, .rule = MOMENTUM, .n_states = 1, .average = 0.9},
+     .zeros = 0.999, .csr = 1, .rule = MOMENTUM, .n_states = 1, .average = 0.9, .radius = 0.05},
     {.name = "chunks", .units = {60, 256, 7}, .activation = SILU, .loss = HUBER, .n_rows = 700, .batch = 700, .weighted = 1,
      .rule = RMSPROP_CENTERED, .n_states = 3, .average = 0.9},
     {.name = "folds", .units = {3, 9, 2}, .activation = SOFTPLUS, .loss = POISSON, .n_rows = 9000, .batch = 9000,
-     .rule = ADAGRAD, .n_states = 1, .clip_norm = 0.5},
+     .rule = ADAGRAD, .n_states = 1, .clip_norm = 0.5, .radius = 0.05},
     {.name = "ties", .units = {80, 80, 80, 80, 4}, .activation = ELU, .loss = SQUARED_ERROR, .n_rows = 256, .batch = 64,
      .rule = MOMENTUM, .n_states = 1, .max_norm = 0.7, .dropout = 0.3, .noise = 0.1, .tie = 0.2, .average = 0.9},
     {.name = "radial", .units = {12, 50, 20, 3}, .steps = {RADIAL(0, 1, 0), DENSE(1, 2, 1), DENSE(2, 3, 2)},
@@ -71,9 +71,9 @@ static const Case CASES[] = {
     {.name = "made again", .units = {9, 20, 17, 30, 5, 40, 3}, .activation = GELU, .loss = SQUARED_ERROR, .n_rows = 130,
      .batch = 50, .rule = ADAM, .n_states = 2, .dropout = 0.2, .keep_every = 2, .average = 0.9},
     {.name = "large, made again", .units = {130, 260, 520, 260, 130, 12}, .activation = TANH, .loss = SQUARED_ERROR,
-     .n_rows = 700, .batch = 500, .rule = MOMENTUM, .n_states = 1, .clip_norm = 0.3, .keep_every = 3},
+     .n_rows = 700, .batch = 500, .rule = MOMENTUM, .n_states = 1, .clip_norm = 0.3, .keep_every = 3, .radius = 0.05},
     {.name = "large, with ties", .units = {135, 135, 135, 135, 4}, .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 100,
-     .batch = 40, .rule = MOMENTUM, .n_states = 1, .tie = 0.5},
+     .batch = 40, .rule = MOMENTUM, .n_states = 1, .tie = 0.5, .radius = 0.05},
 
     /* A = f(H + F(H)) */
     {.name = "residual", .units = {20, 24, 24, 24, 24, 3},
@@ -81,7 +81,8 @@ static const Case CASES[] = {
      .activation = LOGISTIC, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 120, .batch = 32, .rule = MOMENTUM, .n_states = 1},
     {.name = "large residual of odd width", .units = {131, 259, 259, 259, 259, 3},
      .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), BARE(2, 3, 2), MOVE(1, 4, 0), ADD(3, 4), DENSE(4, 5, 3)},
-     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.25},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.25,
+     .radius = 0.05},
     {.name = "residual around a large halved layer", .units = {300, 112, 300, 300, 5},
      .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), MOVE(0, 3, 0), ADD(2, 3), DENSE(3, 4, 2)},
      .activation = SILU, .loss = SQUARED_ERROR, .n_rows = 150, .batch = 40, .rule = NESTEROV, .n_states = 1, .clip_norm = 0.3},
@@ -190,7 +191,8 @@ static const Case CASES[] = {
      .average = 0.9},
     {.name = "large tied autoencoder", .units = {300, 135, 261, 135, 300},
      .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), TRANSPOSED(2, 3, 1, 2), TRANSPOSED(3, 4, 0, 3)},
-     .activation = SOFTPLUS, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.2},
+     .activation = SOFTPLUS, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .dropout = 0.2,
+     .radius = 0.05},
     {.name = "transposed only, of X too", .units = {70, 70, 70, 70, 2},
      .steps = {DENSE(0, 1, 0), TRANSPOSED(0, 2, 0, 1), MOVE(1, 3, 0), ADD(2, 3), DENSE(3, 4, 2)},
      .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .zeros = 0.95},

@@ -170,7 +170,7 @@ static Case random_case(int number, ptrdiff_t lanes_, char *name)
     c->noise = !c->csr && below(4) == 0 ? 0.1 : 0;
     c->tie = d.n_weights > 2 && d.kind[1] == OP_DENSE && d.kind[2] == OP_DENSE && d.n_in[1] == d.n_in[2] &&
              d.n_out[1] == d.n_out[2] ? 0.2 : 0;
-    c->average = below(2) ? 0 : 0.9;
+    c->average = below(2) ? 0 : 0.9, c->radius = below(4) ? 0 : 0.05;
     return d.c;
 }
 

@@ -132,7 +132,7 @@ static Learner start(const Network *net, const Case *c)
     Learner l = {.parameters = get(learnt_size(net)), .record = get((size_t)(3 * n_batches) * sizeof(double)),
                  .rates = get((size_t)n_batches * sizeof(double)),
                  .settings = {.rule = c->rule, .momentum = 0.9, .beta_1 = 0.9, .beta_2 = 0.99, .epsilon = 1e-8,
-                              .clip_norm = c->clip_norm}};
+                              .clip_norm = c->clip_norm, .radius = c->radius}};
     memcpy(l.settings.per_role, factors[c->per_role], sizeof l.settings.per_role);
     seed = 7;
     for (ptrdiff_t i = 0; i < net->n_parameters; i++)
