@@ -16,6 +16,7 @@ from fastbp import (
     EMA,
     LBFGS,
     RBF,
+    SAM,
     SGD,
     SWA,
     Activation,
@@ -84,7 +85,7 @@ OBJECTS = [
     Residual([Dense(3, dropout=0.5)], "linear"), Parallel([[Dense(3, l1=0.5)], []]), Shared(Dense(3, l2=0.5)),
     Checkpoint([Dense(3, l1=0.5)]), BatchNorm(0.5, 0.25), GroupNorm(2, 0.5), LayerNorm(0.5),
     Transposed("code", "tanh", 0.5), Scale(False), PReLU(0.5), LowRank(3, 2), Embed({1: 3}, 2),
-    Standardize(), Prune(0.5), EMA(0.5), SWA(1),
+    Standardize(), Prune(0.5), EMA(0.5), SWA(1), SAM(SGD(0.5), 0.25),
 ]  # fmt: skip
 KINDS = {
     "float32": (np.float32, np.int64, np.bool_), "float64": (np.float64, np.uint8, np.bool_),
@@ -113,7 +114,7 @@ def test_all_classes_are_here():
     assert {cls for cls in named if hasattr(cls, "__dataclass_fields__")} == {type(o) for o in OBJECTS}
     assert all(issubclass(cls, UpdateRule | FullBatch | Schedule) or cls.__module__ in (
         "fastbp.layers", "fastbp.losses", "fastbp.initializers", "fastbp.augmentation",
-        "fastbp.averaging", "fastbp.pruning",
+        "fastbp.averaging", "fastbp.optimizers", "fastbp.pruning",
     ) for cls in {type(o) for o in OBJECTS})  # fmt: skip
 
 
