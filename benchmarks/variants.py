@@ -1,4 +1,5 @@
-"""What units, costs, rules, averages and regularizers take: ``python benchmarks/variants.py [--rounds 7]``.
+"""What units, costs, rules, averages, regularizers and layers take:
+``python benchmarks/variants.py [--rounds 7] [--threads 1]``.
 
 Prints as markdown the time of an epoch on 784-100-10 with batch 32 in float32, over that of SGD with momentum, ReLU and
 log-likelihood: medians of the ratios in rounds in which all variants take turns, each beside the yardstick.
@@ -42,18 +43,27 @@ REGULARIZERS = {
     "dropout of the inputs": ({"input_dropout": 0.2}, {}),
     "noise on the inputs": ({"input_noise": 0.1}, {}),
 }
+LAYERS = {
+    "BatchNorm": [Dense(100), fastbp.BatchNorm(), fastbp.Activation("relu")],
+    "LayerNorm": [Dense(100), fastbp.LayerNorm(), fastbp.Activation("relu")],
+    "GroupNorm(10)": [Dense(100), fastbp.GroupNorm(10), fastbp.Activation("relu")],
+    "Standardize": [fastbp.Standardize(), Dense(100, "relu")],
+}
 
 
-def epoch(X, labels, optimizer=None, activation="relu", loss="softmax_cross_entropy", network=None, dense=None, **fit):
+def epoch(
+    X, labels, optimizer=None, activation="relu", loss="softmax_cross_entropy", network=None, dense=None, hidden=None,
+    **fit,
+):  # fmt: skip
     """A function that trains for one epoch."""
     optimizer = optimizer or fastbp.SGD(0.01, momentum=0.9)
-    hidden, n_out = Dense(100, activation, **(dense or {})), 10
+    hidden, n_out = hidden or [Dense(100, activation, **(dense or {}))], 10
     y = labels
     if "softmax" not in str(loss).lower():
         y = np.eye(n_out, dtype=np.float32)[labels]
         n_out *= 2 if loss == "gaussian" else 1
     net = fastbp.Network(
-        [hidden, Dense(n_out)], n_inputs=X.shape[1], loss=loss, dtype="float32", random_state=0, **(network or {})
+        [*hidden, Dense(n_out)], n_inputs=X.shape[1], loss=loss, dtype="float32", random_state=0, **(network or {})
     )
     return partial(net.partial_fit, X, y, optimizer=optimizer, batch_size=BATCH, **fit)
 
@@ -72,6 +82,8 @@ def variants(X, y):
         yield "regularizer", name, make(network=network, dense=dense)
     for average in (fastbp.EMA(), fastbp.SWA(0)):
         yield "average", str(average), make(average=average)
+    for name, hidden in LAYERS.items():
+        yield "layer", name, make(hidden=hidden)
     images = fastbp.ImageAugmentation((28, 28), shift=1, rotation=10, scale=0.1, elastic_alpha=30)
     yield "regularizer", "images distorted elastically", make(augmentation=images)
 

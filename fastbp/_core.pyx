@@ -287,7 +287,8 @@ cdef class Engine(Workspace):
         cdef Buffer y
         cdef int i
         memcpy(run, &self.network, sizeof(Run))
-        place_program(run, <char *>memcpy(copy.reserve(size), self.memory.start, size))
+        place_program(run, copy.reserve(size))
+        memcpy(run.values, self.memory.start, <char *>run.ops - <char *>run.values)  # ops and phases are made by the plan
         run.mode, run.poll, run.gemm = mode, poll, gemm
         run.batch_statistics = mode == TRAIN
         run.sparse, run.x, run.csr = data.sparse, data.x, data.csr

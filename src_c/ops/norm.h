@@ -92,33 +92,44 @@ static void NAME(moving_average)(ptrdiff_t n, double momentum, double factor, co
         after[i] = stays * before[i] + comes * now[i];
 }
 
-INLINE void NAME(standardize_columns)(const int nv, NAME(mask) mask, ptrdiff_t m, const REAL *const *rows, ptrdiff_t offset,
-                                      const REAL *mean_, const REAL *variance, REAL epsilon, int accumulate, REAL *a, ptrdiff_t lda)
+/* Columns whose 1 / deviation are at hand at once, while rows are read from their beginning to their end */
+enum { NAME(NORM_COLUMNS) = 1024 };
+
+/* 1 / deviation of n columns; places up to whole vectors are written */
+INLINE void NAME(inverse_deviations)(ptrdiff_t n, const REAL *variance, REAL epsilon, REAL *out)
 {
-    VEC mean[NAME(NORM_VECTORS)], inverse[NAME(NORM_VECTORS)];
-    FOR_EACH_VECTOR
-    {
-        mean[v] = mean_ ? LOAD(mean_) : (VEC){0};
-        inverse[v] = NAME(inverse_deviation)(LOAD(variance), epsilon);
-    }
-    for (ptrdiff_t i = 0; i < m; i++, a += lda)
-        FOR_EACH_VECTOR
-        {
-            const VEC e = (LOAD(rows[i] + offset) - mean[v]) * inverse[v];
-            STORE(a, accumulate ? LOAD(a) + e : e);
-        }
+    for (ptrdiff_t j = 0; j < n; j += LANES)
+        NAME(store)(out + j, NAME(inverse_deviation)(NAME(load_masked)(variance + j, NAME(first)(n - j < LANES ? n - j : LANES)), epsilon));
 }
 
-static void NAME(standardize)(ptrdiff_t m, ptrdiff_t n, const void *rows, ptrdiff_t offset, const void *mean, const void *variance,
-                              double epsilon, int accumulate, ptrdiff_t zeros, void *a, ptrdiff_t lda)
+#define FOR_EACH_VECTOR_OF(n) for (ptrdiff_t j = 0; j < (n); j += LANES)
+#define MASK(n) const NAME(mask) mask = NAME(first)((n) - j < LANES ? (n) - j : LANES)
+#define AT(p) NAME(load_masked)((p) + j, mask)
+
+static void NAME(standardize)(ptrdiff_t m, ptrdiff_t n, const void *rows_, ptrdiff_t offset, const void *mean_, const void *variance,
+                              double epsilon, int accumulate, ptrdiff_t zeros, void *a_, ptrdiff_t lda)
 {
-#define COLUMNS_FROM(nv, mask, j) \
-    NAME(standardize_columns)(nv, mask, m, rows, offset + j, mean ? (const REAL *)mean + j : NULL, (const REAL *)variance + j, \
-                              (REAL)epsilon, accumulate, (REAL *)a + j, lda)
-    BY_VECTORS(n, COLUMNS_FROM);
-#undef COLUMNS_FROM
+    const REAL *const *rows = rows_, *mean = mean_;
+    REAL *a = a_, inverse[NAME(NORM_COLUMNS)];
+    for (ptrdiff_t first = 0, width; first < n; first += width) {
+        width = n - first < NAME(NORM_COLUMNS) ? n - first : NAME(NORM_COLUMNS);
+        NAME(inverse_deviations)(width, (const REAL *)variance + first, (REAL)epsilon, inverse);
+        for (ptrdiff_t i = 0; i < m; i++) {
+            const REAL *h = rows[i] + offset + first;
+            REAL *to = a + i * lda + first;
+            FOR_EACH_VECTOR_OF(width)
+            {
+                MASK(width);
+                VEC e = AT(h);
+                if (mean)
+                    e -= AT(mean + first);
+                e *= AT(inverse);
+                NAME(store_masked)(to + j, mask, accumulate ? AT(to) + e : e);
+            }
+        }
+    }
     for (ptrdiff_t i = 0; zeros && i < m; i++)
-        memset((REAL *)a + i * lda + n, 0, (size_t)zeros * sizeof(REAL));
+        memset(a + i * lda + n, 0, (size_t)zeros * sizeof(REAL));
 }
 
 INLINE void NAME(normalized_sums_of)(const int nv, NAME(mask) mask, ptrdiff_t m, const REAL *const *rows, ptrdiff_t offset,
@@ -164,45 +175,41 @@ static void NAME(normalized_sums)(ptrdiff_t m, ptrdiff_t n, const void *rows, pt
 }
 
 /* With x = (h - mean) / deviation: (d - share (sum + x product)) / deviation */
-INLINE void NAME(batch_norm_columns)(const int nv, NAME(mask) mask, ptrdiff_t m, const REAL *const *rows, ptrdiff_t offset,
-                                     const REAL *shares, const REAL *mean_, const REAL *variance, REAL epsilon, const REAL *sums,
-                                     const REAL *products, const REAL *d, ptrdiff_t ldd, int accumulate, REAL *out, ptrdiff_t ld)
+static void NAME(batch_norm_back)(ptrdiff_t m, ptrdiff_t n, const void *rows_, ptrdiff_t offset, const void *shares_, const void *mean,
+                                  const void *variance, double epsilon, const void *sums, const void *products, const void *d_,
+                                  ptrdiff_t ldd, int accumulate, ptrdiff_t zeros, void *out_, ptrdiff_t ld)
 {
-    VEC mean[NAME(NORM_VECTORS)], inverse[NAME(NORM_VECTORS)], sum[NAME(NORM_VECTORS)], slope[NAME(NORM_VECTORS)];
-    FOR_EACH_VECTOR
-    {
-        mean[v] = LOAD(mean_);
-        inverse[v] = NAME(inverse_deviation)(LOAD(variance), epsilon);
-        sum[v] = LOAD(sums);
-        slope[v] = LOAD(products) * inverse[v];
-    }
-    for (ptrdiff_t i = 0; i < m; i++, d += ldd, out += ld) {
-        if (shares[i] == 0) { /* whatever h is */
-            FOR_EACH_VECTOR STORE(out, accumulate ? LOAD(out) + LOAD(d) * inverse[v] : LOAD(d) * inverse[v]);
-            continue;
-        }
-        FOR_EACH_VECTOR
+    const REAL *const *rows = rows_, *shares = shares_, *d = d_;
+    REAL *out = out_, inverse[NAME(NORM_COLUMNS)], slope[NAME(NORM_COLUMNS)];
+    for (ptrdiff_t first = 0, width; first < n; first += width) {
+        const REAL *centre = (const REAL *)mean + first, *sum = (const REAL *)sums + first, *product = (const REAL *)products + first;
+        width = n - first < NAME(NORM_COLUMNS) ? n - first : NAME(NORM_COLUMNS);
+        NAME(inverse_deviations)(width, (const REAL *)variance + first, (REAL)epsilon, inverse);
+        FOR_EACH_VECTOR_OF(width)
         {
-            const VEC pull = sum[v] + (LOAD(rows[i] + offset) - mean[v]) * slope[v];
-            const VEC e = (LOAD(d) - pull * shares[i]) * inverse[v];
-            STORE(out, accumulate ? LOAD(out) + e : e);
+            MASK(width);
+            NAME(store)(slope + j, AT(product) * NAME(load)(inverse + j));
+        }
+        for (ptrdiff_t i = 0; i < m; i++) {
+            const REAL *h = rows[i] + offset + first, *delta = d + i * ldd + first, share = shares[i];
+            REAL *to = out + i * ld + first;
+            FOR_EACH_VECTOR_OF(width)
+            {
+                MASK(width);
+                VEC e = AT(delta);
+                if (share != 0) /* else whatever h is */
+                    e -= (AT(sum) + (AT(h) - AT(centre)) * AT(slope)) * share;
+                e *= AT(inverse);
+                NAME(store_masked)(to + j, mask, accumulate ? AT(to) + e : e);
+            }
         }
     }
-}
-
-static void NAME(batch_norm_back)(ptrdiff_t m, ptrdiff_t n, const void *rows, ptrdiff_t offset, const void *shares, const void *mean,
-                                  const void *variance, double epsilon, const void *sums, const void *products, const void *d,
-                                  ptrdiff_t ldd, int accumulate, ptrdiff_t zeros, void *out, ptrdiff_t ld)
-{
-#define COLUMNS_FROM(nv, mask, j) \
-    NAME(batch_norm_columns)(nv, mask, m, rows, offset + j, shares, (const REAL *)mean + j, (const REAL *)variance + j, \
-                             (REAL)epsilon, (const REAL *)sums + j, (const REAL *)products + j, (const REAL *)d + j, ldd, \
-                             accumulate, (REAL *)out + j, ld)
-    BY_VECTORS(n, COLUMNS_FROM);
-#undef COLUMNS_FROM
     for (ptrdiff_t i = 0; zeros && i < m; i++)
-        memset((REAL *)out + i * ld + n, 0, (size_t)zeros * sizeof(REAL));
+        memset(out + i * ld + n, 0, (size_t)zeros * sizeof(REAL));
 }
+#undef FOR_EACH_VECTOR_OF
+#undef MASK
+#undef AT
 #undef LOAD
 #undef STORE
 #undef FOR_EACH_VECTOR
