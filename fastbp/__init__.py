@@ -32,6 +32,7 @@ from .layers import (  # noqa: E402
     Residual,
     Scale,
     Shared,
+    Sparse,
     Transposed,
 )
 from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # noqa: E402
@@ -55,8 +56,8 @@ __all__ = [
     "Cyclical", "Dense", "Dropout", "Exponential", "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling",
     "LeakyReLU", "LowRank", "Lp", "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle",
     "Orthogonal", "Parallel", "Prune", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop",
-    "Scale", "Shared", "SoftmaxCrossEntropy", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening",
-    "show_config",
+    "Scale", "Shared", "SoftmaxCrossEntropy", "Sparse", "StepDecay", "Transposed", "VarianceScaling", "WarmUp",
+    "Whitening", "show_config",
 ]  # fmt: skip
 
 

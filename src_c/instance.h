@@ -11,6 +11,7 @@
 
 #include "ops/activation.h"
 #include "ops/scale.h"
+#include "ops/sparse.h"
 #include "ops/rbf.h"
 #include "ops/loss.h"
 #include "ops/optimizer.h"

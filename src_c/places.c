@@ -95,7 +95,7 @@ static char *place_weights(Run *run, int i, char *p)
     } else {
         w->packed = p;
         p += size;
-        if (w->flat_mask != NULL) {
+        if (w->flat_mask != NULL && run->mode != LOSS_ONLY) {
             w->mask = p;
             p += size;
         }
@@ -142,11 +142,11 @@ static char *place_all(Run *run, int n_threads, char *p)
         for (int i = 1; i < run->n_values; i++)
             p = place_value(run, run->values + i, side, p);
     }
-    for (int i = 0; i < run->n_weight_sets; i++)
-        p = place_weights(run, i, p);
     for (int i = 0; i < run->n_values; i++)
         for (int side = 0; side < (run->values[i].keeps_transpose ? run->sides : 0); side++)
             p = place_transpose(run, run->values + i, side, p);
+    for (int i = 0; i < run->n_weight_sets; i++)
+        p = place_weights(run, i, p);
     p = place_doubles(&run->block_loss, n_blocks_of(run->chunk, run->block, run->shared), p);
     p = place_doubles(&run->penalties, run->n_penalties, p);
     p = place_doubles(&run->tie_penalties, run->n_tie_penalties, p);

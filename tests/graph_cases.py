@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastbp import RBF, Activation, Dense, LeakyReLU, LowRank, Network, Parallel, Residual, Scale, Shared
+from fastbp import RBF, Activation, Dense, LeakyReLU, LowRank, Network, Parallel, Residual, Scale, Shared, Sparse
 
 N_INPUTS = 5
 CODE = Shared(Dense(4, "tanh", l2=0.3))
@@ -22,6 +22,10 @@ NETWORKS = {
     "scaled": [
         Scale(), Dense(6), Scale(bias=False), Activation("tanh"), STRETCH, Residual([Dense(6, "silu"), STRETCH]),
         Parallel([[Dense(2)], [Scale()]]), Scale(),
+    ],
+    "sparse": [
+        Sparse(6, columns=[[0, 4, 2, 1, 3, 3], [1, 2, 0, 1, 0, 4]], activation="tanh"), Dense(4, "gelu"),
+        Residual([Sparse(4, columns=[[3, 0, 1, 2]])]), Parallel([[Sparse(2, columns=[[0, 1]])], []]),
     ],
     "no weights first": [Activation("silu"), Residual([Activation("tanh")]), Dense(3)],
     "output of parts": [Dense(3, "tanh"), Parallel([[Dense(2)], [], [Dense(1, "tanh")]])],

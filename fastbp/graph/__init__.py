@@ -3,6 +3,6 @@
 from .fused import fused
 from .gradient import backward_of
 from .graph import Graph, Op, Value, Weights
-from .program import Program, program_of
+from .program import Program, connections_of, program_of
 
-__all__ = ["Graph", "Op", "Program", "Value", "Weights", "backward_of", "fused", "program_of"]
+__all__ = ["Graph", "Op", "Program", "Value", "Weights", "backward_of", "connections_of", "fused", "program_of"]

@@ -6,12 +6,14 @@ if a later consumer of the input has written it: the order of the program is the
     ``dense``        ``dC/dH = dC/dZ W^T``
     ``transposed``   ``dC/dH = dC/dZ W``
     ``rbf``          ``dC/dH = S W^T - H * (sums of the rows of S)``, ``S = 2 beta * dC/dZ``
+    ``sparse``       ``dC/dh_i = sum of W_kj dC/dz_j over all k, j with columns_kj = i``
     ``scale``        ``dC/dH = dC/dZ * w``
     ``move, add``    ``dC/dH = dC/dZ[:, column:][:, :n]``
     ``unit``         ``dC/dZ = dC/dA * mask * f'(Z)``, in place
 
 The gradients of weights are taken at the end from all their uses in the order of the program: ``dC/dW = H^T dC/dZ``,
-of a transposed use ``dC/dZ^T H``, of a scale the sums of the columns of ``H * dC/dZ``.
+of a transposed use ``dC/dZ^T H``, of a sparse layer the elements ``(columns_kj, j)`` of it, of a scale the sums of the
+columns of ``H * dC/dZ``.
 """
 
 from dataclasses import replace
@@ -20,8 +22,8 @@ from .graph import Op
 
 # the ops of gradients, by those of the forward program
 RULES = {
-    "dense": "dense_back", "transposed": "transposed_back", "rbf": "rbf_back", "scale": "scale_back",
-    "move": "move_back", "add": "move_back", "unit": "unit_back",
+    "dense": "dense_back", "transposed": "transposed_back", "rbf": "rbf_back", "sparse": "sparse_back",
+    "scale": "scale_back", "move": "move_back", "add": "move_back", "unit": "unit_back",
 }  # fmt: skip
 
 

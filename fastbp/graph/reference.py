@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import softmax
 
 from .formulas import LOSSES, OUTPUT_UNITS, UNITS, bounded, most, weighted
-from .pairs import column_sums, elementwise, joined, placed, product_over_rows, row_sums, value
+from .pairs import column_sums, elementwise, joined, linear, placed, product_over_rows, row_sums, value
 
 # ---- ops with weights: forward, dC/dH from D = dC/dZ, and the gradients of W and b ----------------------------------
 
@@ -94,12 +94,14 @@ def _scale_gradient(D, H, Z, W, b):
     return column_sums(D * H), column_sums(D)
 
 
-FORWARD = {"dense": _dense, "transposed": _transposed, "rbf": _rbf, "scale": _scale}
+FORWARD = {"dense": _dense, "transposed": _transposed, "rbf": _rbf, "sparse": _dense, "scale": _scale}
 BACKWARD = {
-    "dense_back": _dense_back, "transposed_back": _transposed_back, "rbf_back": _rbf_back, "scale_back": _scale_back
+    "dense_back": _dense_back, "transposed_back": _transposed_back, "rbf_back": _rbf_back,
+    "sparse_back": _dense_back, "scale_back": _scale_back,
 }  # fmt: skip
 GRADIENTS = {
-    "dense": _dense_gradient, "transposed": _transposed_gradient, "rbf": _rbf_gradient, "scale": _scale_gradient
+    "dense": _dense_gradient, "transposed": _transposed_gradient, "rbf": _rbf_gradient, "sparse": _dense_gradient,
+    "scale": _scale_gradient,
 }  # fmt: skip
 
 # ---- units and losses -----------------------------------------------------------------------------------------------
@@ -187,7 +189,7 @@ def forward(graph, weights, X):
             A[op.output] = unit(Z[op.output], to.unit, to.parameter)
             continue
         if op.kind in FORWARD:
-            z = FORWARD[op.kind](A[op.input], *_operands(weights, op))
+            z = FORWARD[op.kind](A[op.input], *_operands(graph, weights, op))
         else:  # "move" finds nothing in its columns that "add" would not add to
             z = placed(A[op.input], op.column, to.n)
         Z[op.output] = Z[op.output] + z if op.output in Z else z
@@ -203,7 +205,7 @@ def backward(graph, ops, weights, Z, A, E):
             G[op.output] = unit_back(g, Z[op.output], A[op.output], to.unit, to.parameter)
             continue
         if op.kind in BACKWARD:
-            g = BACKWARD[op.kind](g, A[op.output], *_operands(weights, op))
+            g = BACKWARD[op.kind](g, A[op.output], *_operands(graph, weights, op))
         else:
             g = g[:, op.column : op.column + to.n]
         G[op.output] = G[op.output] + g if op.accumulate else g
@@ -215,7 +217,9 @@ def gradients(graph, weights, Z, A, G):
     parts = [[None, None] for _ in weights]
     for op in graph.forward:
         if op.kind in GRADIENTS:
-            made = GRADIENTS[op.kind](G[op.output], A[op.input], Z[op.output], *_operands(weights, op))
+            made = GRADIENTS[op.kind](G[op.output], A[op.input], Z[op.output], *_operands(graph, weights, op))
+            if op.kind == "sparse":
+                made = _gathered(made[0], graph.weights[op.weights].connections), made[1]
             for part, number, g in zip((0, 1), (op.weights, op.bias), made, strict=True):
                 if number >= 0:
                     before = parts[number][part]
@@ -223,8 +227,28 @@ def gradients(graph, weights, Z, A, G):
     return parts
 
 
-def _operands(weights, op):
-    return weights[op.weights][0], weights[op.bias][1] if op.bias >= 0 else None
+def _operands(graph, weights, op):
+    W, connections = weights[op.weights][0], graph.weights[op.weights].connections
+    return W if connections is None else _scattered(W, connections), weights[op.bias][1] if op.bias >= 0 else None
+
+
+def _scattered(W, connections):
+    """The weights of a full layer that are those of a sparse one, and 0 elsewhere."""
+    columns = connections.columns.array
+    units = np.arange(columns.shape[1])
+
+    def f(w):
+        full = np.zeros((*w.shape[:-2], connections.n_in, len(units)), w.dtype)
+        np.add.at(full, (..., columns, units), w)
+        return full
+
+    return linear(f, W)
+
+
+def _gathered(G, connections):
+    """The elements of a full layer's gradient that belong to weights of a sparse one."""
+    columns = connections.columns.array
+    return linear(lambda g: g[..., columns, np.arange(columns.shape[1])], G)
 
 
 def passes(graph, ops, weights, X, targets, costs, s):

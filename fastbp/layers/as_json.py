@@ -17,9 +17,11 @@ from .low_rank import LowRank
 from .rbf import RBF
 from .scale import Scale
 from .shared import Shared, Transposed
+from .sparse import Sparse
 
 _LAYERS = {
-    cls.__name__: cls for cls in (RBF, Activation, Dropout, LowRank, Parallel, Residual, Scale, Shared, Transposed)
+    cls.__name__: cls
+    for cls in (RBF, Activation, Dropout, LowRank, Parallel, Residual, Scale, Shared, Sparse, Transposed)
 }  # fmt: skip
 
 
@@ -34,6 +36,8 @@ def to_json(layer):
 def _to_json(value):
     if isinstance(value, Layer):
         return to_json(value)
+    if isinstance(value, FrozenArray) and value.array.dtype != bool:
+        return value.array.tolist()
     if isinstance(value, FrozenArray):
         bits = base64.b64encode(np.packbits(value.array)).decode()
         return {"shape": list(value.array.shape), "bits": bits}

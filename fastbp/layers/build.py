@@ -1,11 +1,13 @@
 """The graph of a network's layers."""
 
+import numpy as np
+
 from ..checks import check_size
 from ..graph import Graph
 from .layer import build_in_turn, check_layers
 
 
-def build(layers, n_inputs):
+def build(layers, n_inputs, connection_seed=None):
     """The forward program of a network, with its outputs.
 
     Layers are named by their place, those within a layer by a path: "0", "1.2", "1.projection"; in branches "3.0.1",
@@ -15,6 +17,8 @@ def build(layers, n_inputs):
     ----------
     layers : list or tuple of layers
     n_inputs : int
+    connection_seed : int or None, default=None
+        From which connections are drawn; None: those that layers don't bring remain open.
 
     Returns
     -------
@@ -27,6 +31,7 @@ def build(layers, n_inputs):
     """
     layers = check_layers("layers", layers, heads=True)
     graph = Graph(check_size("n_inputs", n_inputs))
+    graph.random_state = None if connection_seed is None else np.random.RandomState(connection_seed)
     outputs = build_in_turn(layers, graph, 0)
     graph.outputs = outputs if isinstance(outputs, dict) else {None: outputs}
     for number in graph.outputs.values():

@@ -3,7 +3,7 @@
 from .model import Model, views_of
 from .network import Network
 from .one_epoch import History
-from .start import draw
+from .start import connection_seed, draw
 from .state import OptimizerState
 
-__all__ = ["History", "Model", "Network", "OptimizerState", "draw", "views_of"]
+__all__ = ["History", "Model", "Network", "OptimizerState", "connection_seed", "draw", "views_of"]

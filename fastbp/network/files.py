@@ -37,6 +37,8 @@ def save(file, model):
     }
     if model.loss_weights is not None:
         settings["loss_weights"] = dict(model.loss_weights)
+    if model.connection_seed is not None:
+        settings["connection_seed"] = model.connection_seed
     arrays = {"settings": np.array(json.dumps(settings)), "parameters": model.parameters}
     if model.graph.states:
         arrays["layer_state"] = model.layer_state
@@ -108,7 +110,7 @@ def _settings(archive):
     settings["layers"] = [layers.from_json(layer) for layer in settings["layers"]]
     if settings.pop("format") != _format_of(settings["layers"], _is_pruned(archive)):
         raise ValueError("unknown format")
-    settings.setdefault("loss_weights", None)
+    settings = {"loss_weights": None, "connection_seed": None, **settings}
     if settings.keys() != set(SETTINGS):
         raise ValueError(f"settings must be {SETTINGS}, got {tuple(settings)}")
     return settings

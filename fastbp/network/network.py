@@ -17,9 +17,9 @@ class Network(Derivatives):
     Parameters
     ----------
     layers : sequence of layers
-        From the first hidden layer to the output layer: `Dense`, `LowRank`, `RBF`, `Scale`, `Activation`, `Dropout`,
-        `Residual`, `Parallel`, `Shared` and `Transposed`. Each place in the list has weights of its own but for
-        `Shared` ones.
+        From the first hidden layer to the output layer: `Dense`, `LowRank`, `Sparse`, `RBF`, `Scale`, `Activation`,
+        `Dropout`, `Residual`, `Parallel`, `Shared` and `Transposed`. Each place in the list has weights of its own but
+        for `Shared` ones.
     n_inputs : int
         Number of features.
     loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss, dict of them or None, default="squared_error"
@@ -92,6 +92,8 @@ class Network(Derivatives):
     masks : tuple of ndarray of bool, shape (n_in, n_out), or None
         For each of `weights` whether there is one: it is 0, and remains so, where the layer's mask or pruning says that
         there is none. None: there are all.
+    columns : tuple of ndarray of int, shape (fan_in, n_out), or None
+        For each of `weights` of a `Sparse` layer the inputs that these are for; None of other layers.
     layer_state : read-only mapping of str to ndarray
         What layers keep and do not learn, by the names of layers and their own, such as "1.mean". The arrays are views
         of what the network has; writing to them changes it.
@@ -138,10 +140,11 @@ class Network(Derivatives):
         self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
         initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None,
     ):  # fmt: skip
+        layers, self._random_state = tuple(layers), start.random_state_of(random_state)
         self._model = Model(
-            layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights
+            layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights,
+            start.connection_seed(layers, self._random_state),
         )  # fmt: skip
-        self._random_state = start.random_state_of(random_state)
         start.draw(self._model, self._random_state)
 
     layers = property(lambda self: self._model.layers)
@@ -160,6 +163,7 @@ class Network(Derivatives):
     weights = property(lambda self: self._model.weights)
     biases = property(lambda self: self._model.biases)
     masks = property(lambda self: self._model.masks_of_places())
+    columns = property(lambda self: self._model.columns_of_places())
 
     def __repr__(self):
         layers = ", ".join(map(repr, self.layers))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from fastbp import RBF, Activation, Adam, Dense, Dropout, LowRank, Network, Parallel, Residual, Shared
+from fastbp import RBF, Activation, Adam, Dense, Dropout, LowRank, Network, Parallel, Residual, Shared, Sparse
 from fastbp.graph import backward_of
 from fastbp.graph.reference import run
 
@@ -37,7 +37,8 @@ class Draw:
         return Dense(n_units, self.one(UNITS), dropout=self.one([0, 0, 0.3]))
 
     def layer(self, n, depth):
-        kinds = ["dense", "dense", "dense", "low rank", "masked", "rbf", "activation", "dropout", "shared"]
+        kinds = ["dense", "dense", "dense", "low rank", "masked", "sparse", "sparse", "rbf", "activation", "dropout"]
+        kinds += ["shared"]
         kinds += ["again"] * any(n == n_in for _, n_in, _ in self.shared)
         kinds += ["transposed"] * any(n == n_out for _, _, n_out in self.shared)
         kinds += ["residual", "residual", "projection", "concatenate", "add"] * (depth > 0)
@@ -49,6 +50,8 @@ class Draw:
         if kind == "masked":
             mask = np.random.default_rng(n).random((n, n_units)) < 0.5
             return Dense(n_units, self.one(UNITS), max_norm=self.one([None, 0.5]), mask=mask), n_units
+        if kind == "sparse":
+            return Sparse(n_units, min(n, self.one([1, 3, 10])), self.one(UNITS), dropout=self.one([0, 0.3])), n_units
         if kind == "rbf":
             return RBF(n_units), n_units
         if kind == "activation":

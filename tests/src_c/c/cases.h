@@ -8,16 +8,17 @@ enum { MOST_VALUES = 12, MOST_STEPS = 20 };
 
 /* An op forward but for UNIT, which follows the last step that writes to a value; {0} ends a list. */
 typedef struct {
-    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, MOVE, ADD */
+    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, SPARSE, MOVE, ADD */
     int input, output;
     int weights, bias; /* of all but MOVE and ADD; their numbers begin with 0 and have no gaps */
-    ptrdiff_t column;
+    ptrdiff_t column; /* of SPARSE, fan_in */
 } Step;
 
 #define DENSE(input, output, w) {OP_DENSE, input, output, w, w, 0}
 #define BARE(input, output, w) {OP_DENSE, input, output, w, -1, 0} /* without bias */
 #define RADIAL(input, output, w) {OP_RBF, input, output, w, w, 0}
 #define SCALE(input, output, w, b) {OP_SCALE, input, output, w, b, 0}
+#define SPARSE(input, output, w, b, fan_in) {OP_SPARSE, input, output, w, b, fan_in}
 #define TRANSPOSED(input, output, w, b) {OP_TRANSPOSED, input, output, w, b, 0}
 #define MOVE(input, output, column) {OP_MOVE, input, output, -1, -1, column}
 #define ADD(input, output) {OP_ADD, input, output, -1, -1, 0}
@@ -35,6 +36,7 @@ typedef struct {
     Rule rule;
     int n_states;
     double clip_norm, max_norm, dropout, noise, tie; /* tie: of the second and third weights */
+    double masked; /* share of weights */
 } Case;
 
 static const Case CASES[] = {
@@ -90,6 +92,33 @@ static const Case CASES[] = {
     {.name = "scales of X beside its products, with zeros", .units = {130, 130, 17, 147, 3},
      .steps = {SCALE(0, 1, 0, 0), DENSE(0, 2, 1), MOVE(1, 3, 0), MOVE(2, 3, 130), DENSE(3, 4, 2)},
      .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 700, .batch = 700, .zeros = 0.95, .rule = ADAM, .n_states = 2},
+
+    /* sparse layers */
+    {.name = "sparse", .units = {19, 33, 20, 40, 3},
+     .steps = {SPARSE(0, 1, 0, 0, 5), SPARSE(1, 2, 1, -1, 9), DENSE(2, 3, 2), SPARSE(3, 4, 3, 3, 7)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 150, .batch = 40, .rule = ADAM, .n_states = 2, .max_norm = 0.5},
+    {.name = "sparse behind large layers", .units = {200, 261, 133, 135, 135, 6},
+     .steps = {DENSE(0, 1, 0), SPARSE(1, 2, 1, 1, 12), DENSE(2, 3, 2), SPARSE(3, 4, 3, 3, 1), DENSE(4, 5, 4)},
+     .activation = GELU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 140, .batch = 70, .rule = MOMENTUM, .n_states = 1,
+     .clip_norm = 0.2, .dropout = 0.2},
+    {.name = "sparse behind a halved layer, and beside others", .units = {300, 112, 40, 30, 70, 3},
+     .steps = {DENSE(0, 1, 0), SPARSE(1, 2, 1, 1, 6), DENSE(1, 3, 2), MOVE(2, 4, 0), MOVE(3, 4, 40), DENSE(4, 5, 3)},
+     .activation = SILU, .loss = SQUARED_ERROR, .n_rows = 700, .batch = 700, .rule = NESTEROV, .n_states = 1},
+    {.name = "sparse of X beside its products, with zeros", .units = {130, 140, 17, 157, 3},
+     .steps = {DENSE(0, 1, 0), SPARSE(0, 2, 1, 1, 20), MOVE(1, 3, 0), MOVE(2, 3, 140), DENSE(3, 4, 2)},
+     .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .zeros = 0.95, .rule = ADAM, .n_states = 2},
+    {.name = "one sparse layer three times", .units = {21, 21, 21, 21, 2},
+     .steps = {SPARSE(0, 1, 0, 0, 4), SPARSE(1, 2, 0, 0, 4), SPARSE(2, 3, 0, 0, 4), DENSE(3, 4, 1)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAM, .n_states = 2},
+
+    /* masks */
+    {.name = "masks", .units = {784, 100, 33, 10}, .activation = RELU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 200, .batch = 64,
+     .rule = NESTEROV, .n_states = 1, .masked = 0.6, .clip_norm = 0.3},
+    {.name = "masks of csr in place", .units = {33000, 33, 2}, .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 50,
+     .batch = 20, .zeros = 0.999, .csr = 1, .rule = MOMENTUM, .n_states = 1, .masked = 0.5},
+    {.name = "masks of a tied autoencoder", .units = {300, 135, 261, 135, 300},
+     .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), TRANSPOSED(2, 3, 1, 2), TRANSPOSED(3, 4, 0, 3)},
+     .activation = SOFTPLUS, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .masked = 0.8},
 
     /* branches side by side */
     {.name = "two branches", .units = {9, 5, 18, 23, 2},
