@@ -39,6 +39,7 @@ from .layers import (  # noqa: E402
     Residual,
     Scale,
     Shared,
+    Sparse,
     Standardize,
     Transposed,
 )
@@ -64,8 +65,8 @@ __all__ = [
     "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "LowRank", "Lp",
     "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel",
     "Prune", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared",
-    "SoftmaxCrossEntropy", "Standardize", "StepDecay", "Transposed", "VarianceScaling", "WarmUp", "Whitening",
-    "show_config",
+    "SoftmaxCrossEntropy", "Sparse", "Standardize", "StepDecay", "Transposed", "VarianceScaling", "WarmUp",
+    "Whitening", "show_config",
 ]  # fmt: skip
 
 

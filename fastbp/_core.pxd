@@ -23,6 +23,12 @@ cdef extern from "kernels.h" nogil:
         const double *levels
         ptrdiff_t n_levels
     enum: AVERAGE, MAX_STATES
+    ctypedef struct Reader:
+        pass
+    ctypedef struct Connections:
+        ptrdiff_t fan_in, n_out
+        const int32_t *inputs
+        const Reader *readers
     ctypedef struct Augmentation:
         ptrdiff_t height, width
         double shift, rotation, scale, shear, elastic_alpha, elastic_sigma
@@ -53,6 +59,7 @@ cdef extern from "program.h" nogil:
         int has_bias, keeps_transpose, row_major, by_columns
         double l1, l2, max_norm
         char *flat_mask
+        Connections connections
     ctypedef struct Value:
         ptrdiff_t n, vectors, ld
         Activation activation
@@ -164,6 +171,7 @@ cdef extern from "run.h" nogil:
     size_t prediction_size(const Run *, int)
     void copy_for_prediction(Run *, int, char *)
     void prepare_prediction(Run *)
+    void find_sparse(Run *)
     void plan_prediction(Run *, int)
     size_t lay_out_prediction(Run *, int, char *)
     double update_flat(Run *, double, int64_t)

@@ -201,7 +201,7 @@ cdef class Engine(Workspace):
     cdef Memory memory, predicting_memory  # of what the pointers in these lead to
     cdef tuple masks
     cdef Run network, predicting           # what all runs, and predictions, begin with
-    cdef list levels
+    cdef list levels, connections          #   and arrays that these lead to
     cdef Memory workspace
     cdef dict last_settings
     cdef Settings settings
@@ -230,7 +230,7 @@ cdef class Engine(Workspace):
         run.n_values, run.n_weight_sets, run.n_heads = len(program.values), len(program.weights), len(program.outputs)
         run.n_forward, run.n_backward = len(program.forward), len(program.backward)
         run.n_layer_state = program.n_state
-        self.workspace, self.memory, self.levels = Memory(), Memory(), []
+        self.workspace, self.memory, self.levels, self.connections = Memory(), Memory(), [], []
         run.n_sections = program.n_sections
         for i in range(N_ROLES):
             run.settings.per_role[i] = 1
@@ -244,11 +244,16 @@ cdef class Engine(Workspace):
             run.n_buffers = max(run.n_buffers, value.buffer + 1)
             value.vectors = (value.n + self.k.lanes - 1) // self.k.lanes
             value.ld = row_distance(self.k, n)
-        for i, (role, n_in, n_out, has_bias, max_norm, offset) in enumerate(program.weights):
+        for i, (role, n_in, n_out, has_bias, max_norm, offset, connections) in enumerate(program.weights):
             w = run.weights + i
             w.role, w.n_in, w.n_out, w.has_bias, w.max_norm, w.offset = ROLES[role], n_in, n_out, has_bias, max_norm or 0, offset
             w.half = w.n_in
             self.radial |= w.role == ROLE_CENTRE
+            if connections is not None:
+                self.connections.append(connections)
+                w.connections.fan_in, w.connections.n_out = n_in, n_out
+                w.connections.inputs = <const int32_t *>memory_of(connections[0])
+                w.connections.readers = <const Reader *>memory_of(connections[1])
             w.vectors = (w.n_out + self.k.lanes - 1) // self.k.lanes
             run.n_weights += (1 if i in tables else w.n_in) * w.n_out
             self.n_parameters = w.offset + (w.n_in + w.has_bias) * w.n_out
@@ -265,6 +270,7 @@ cdef class Engine(Workspace):
         for i in range(run.n_forward):
             if run.forward[i].kind == OP_TRANSPOSED:
                 run.weights[run.forward[i].weights].keeps_transpose = True
+        find_sparse(run)
         memcpy(&self.predicting, run, sizeof(Run))
         self.predicting_memory = Memory()
         place_program(&self.predicting, <char *>memcpy(self.predicting_memory.reserve(size), self.memory.start, size))

@@ -152,6 +152,24 @@ void run_scale_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { scal
 
 void run_prelu_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { scale_deltas(part, op, row, m); }
 
+/* dC/dH (m, n) (=|+=) what units that read its columns add */
+static void sparse_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, ptrdiff_t n, Stripes w, char *to, ptrdiff_t ld)
+{
+    const Kernels *k = part->run->k;
+    const Value *z = part->values + op->input;
+    const ptrdiff_t ldt = row_distance(k, m);
+    transpose_rows(k, m, z->n, z->d[part->side] + row * z->ld * k->itemsize, z->ld, part->scratch, ldt);
+    k->sparse_back(m, n, &part->run->weights[op->weights].connections, part->scratch, ldt, &w, op->accumulate, to, ld);
+}
+
+void run_sparse_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Value *h = part->values + op->output;
+    const Kernels *k = part->run->k;
+    sparse_back(part, op, row, m, h->vectors * k->lanes, stripes_from(k, part->run->weights + op->weights, 0),
+                h->d[part->side] + row * h->ld * k->itemsize, h->ld);
+}
+
 /* dC/dH[:, source:][:, :n] (=|+=) D[:, column:][:, :n], in whole stripes; what is not moved becomes 0, or stays. */
 void run_move_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
@@ -195,6 +213,11 @@ void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m)
         }
         const Weights *w = run->weights + op->weights;
         const char *W = run->parameters + w->offset * k->itemsize;
+        for (ptrdiff_t i = 0; op->kind == OP_SPARSE_BACK && i < m; i += run->block)
+            sparse_back(part, op, row + i, MIN(run->block, m - i), n, (Stripes){(char *)W, w->n_out, k->lanes, 0},
+                        to + i * n * k->itemsize, n);
+        if (op->kind == OP_SPARSE_BACK)
+            continue;
         if (w->role == ROLE_SCALE) {
             if (op->kind == OP_PRELU_BACK)
                 k->prelu_back(m, n, in->d_rows[0] + row, part->x_rows + row, 0, W, op->accumulate, 0, to, n);

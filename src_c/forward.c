@@ -152,6 +152,33 @@ void run_transposed(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
               op->bias < 0 ? NULL : biases_of(k, part->run->weights + op->bias, columns.begin), 0, &to);
 }
 
+/* To (n, m), in whole squares, = A^T, rows of A and of the other lda and ldt apart. */
+void transpose_rows(const Kernels *k, ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, char *to, ptrdiff_t ldt)
+{
+    for (ptrdiff_t j = 0; j < n; j += k->lanes)
+        k->transpose(m, MIN(k->lanes, n - j), a + j * k->itemsize, lda, to + j * ldt * k->itemsize, ldt, k->lanes);
+}
+
+/* Z = b + sums of W[k, j] H[:, columns[k, j]]; a single row of H is H^T as it lies */
+void run_sparse(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Run *run = part->run;
+    const Kernels *k = run->k;
+    const Weights *w = run->weights + op->weights;
+    const Value *h = part->values + op->input, *z = part->values + op->output;
+    const Stripes from = stripes_from(k, w, 0);
+    const char *ht = m == 1 ? rows_of(part, op->input)[row] : part->scratch;
+    ptrdiff_t ldt = m == 1 ? 1 : row_distance(k, m);
+    if (h->keeps_transpose) {
+        ht = h->ht[part->side] + row * k->itemsize;
+        ldt = run->ld_transposed;
+    } else if (m > 1) {
+        transpose_rows(k, m, h->n, h->a[part->side] + row * h->ld * k->itemsize, h->ld, part->scratch, ldt);
+    }
+    k->sparse(m, z->width, &w->connections, ht, ldt, &from, op->bias < 0 ? NULL : biases_of(k, run->weights + op->bias, 0),
+              z->a[part->side] + row * z->ld * k->itemsize, z->ld);
+}
+
 /* A = exp(-beta |h - c|^2), and what its gradient needs */
 void run_rbf(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {

@@ -154,6 +154,17 @@ typedef struct {
     int far;
 } Stripes;
 
+/* What the units of a sparse layer read: unit j has fan_in inputs, inputs[j * fan_in + k]. `readers` are all of these once more, by
+ * inputs, and of the same input in the order of units. */
+typedef struct {
+    int32_t input, unit, number; /* k */
+} Reader;
+typedef struct {
+    ptrdiff_t fan_in, n_out;
+    const int32_t *inputs;
+    const Reader *readers;
+} Connections;
+
 /* A dense layer of a chain whose every batch has few rows, ONLINE_ROWS at most. W (n_in, n_out) is packed, as are the states; those
  * of a single output, n_in elements and zeros up to whole vectors, lie in `column` while they learn. */
 enum { ONLINE_ROWS = 8 };

@@ -87,7 +87,7 @@ void move_shares(Run *run, int member, int n_members, int out)
         if (out && run->mode != TRAIN)
             continue;
         move_parameters(run, w, run->parameters, w->packed, out, mine.begin, mine.end);
-        if (!out && w->flat_mask != NULL)
+        if (!out && w->mask != NULL)
             pack_mask(run->k, w, mine);
         for (int j = 0; j < MAX_STATES; j++)
             if (w->state[j] != NULL)

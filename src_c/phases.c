@@ -72,7 +72,7 @@ static void append_forward_op(Run *run, int i)
     if (out->halved && op->by_columns)
         append(run, OP_MIDDLE_UNIT, op->output);
     if (out->keeps_transpose)
-        append(run, OP_TRANSPOSE, op->output)->by_columns = op->by_columns;
+        append(run, OP_TRANSPOSE, op->output)->by_columns = op->by_columns && !out->halved;
 }
 
 static void append_forward(Run *run)
@@ -145,7 +145,7 @@ static void assemble(Run *run)
         if (lists && columns)
             append(run, OP_LIST_TRANSPOSE, 0);
         if (run->values->keeps_transpose)
-            append(run, OP_TRANSPOSE, 0)->by_columns = 1;
+            append(run, OP_TRANSPOSE, 0)->by_columns = columns;
         append_forward(run);
     }
     const int outputs = run->mode == FORWARD || run->mode == PREDICT;
@@ -207,6 +207,8 @@ static int touch_all(const Run *run, const Op *op, Touched *touched)
         conflict |= touch(in + reads, 0, access == SAME || (access == WHOLE && split == BY_ROWS) ? mine : MORE);
     if (writes != NONE)
         conflict |= touch(out + writes, 1, mine);
+    if (op->kind == OP_SPARSE)
+        conflict |= touch(in + T, 0, mine);
     if (op->kind == OP_LOSS)
         conflict |= touch(touched + L, 1, mine); /* of value 0, as SUM_LOSSES reads it */
     if (op->kind == OP_SUM_LOSSES)

@@ -144,7 +144,7 @@ static char *place_weights(Run *run, int i, char *p)
     } else {
         w->packed = p;
         p += size;
-        if (w->flat_mask != NULL) {
+        if (w->flat_mask != NULL && run->mode != LOSS_ONLY) {
             w->mask = p;
             p += size;
         }

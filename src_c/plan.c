@@ -85,7 +85,7 @@ static void link_uses(Run *run)
         }
         /* of W^T forward, or back, but for the gradient of X */
         w->keeps_transpose |= op->kind == OP_TRANSPOSED ||
-                              (w->role != ROLE_SCALE && op->input && run->mode != LOSS_ONLY && !run->online);
+                              (w->role != ROLE_SCALE && op->kind != OP_SPARSE && op->input && run->mode != LOSS_ONLY && !run->online);
     }
 }
 
@@ -131,7 +131,7 @@ int columns_end(Run *run, int n_threads)
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;
         const Value *out = run->values + op->output;
-        whole_rows |= out->activation == SOFTMAX || op->kind == OP_GROUP_NORM || op->kind == OP_EMBED; /* which read rows */
+        whole_rows |= out->activation == SOFTMAX || op->kind == OP_GROUP_NORM || op->kind == OP_EMBED || op->kind == OP_SPARSE;
         if (op->kind == OP_MOVE || op->kind == OP_ADD)
             whole_rows |= !moves_all(run, op);
         if (op->kind != OP_DENSE && op->kind != OP_RBF)
@@ -191,10 +191,13 @@ static void cut_weights(Run *run)
     }
 }
 
-/* Which values keep A^T: where G = H^T delta has many columns, its products read rows of H^T from cache faster than columns of H,
+/* Which values keep A^T: those that a sparse layer reads, of which the rows are inputs; and where G = H^T delta has many columns, its products read rows of H^T from cache faster than columns of H,
  * which lie pages apart. */
 static void find_transposes(Run *run, int end)
 {
+    for (int i = 0; run->sparse_vectors && run->mode != LOSS_ONLY && i < run->n_forward; i++)
+        if (run->forward[i].kind == OP_SPARSE)
+            run->values[run->forward[i].input].keeps_transpose = 1;
     if ((run->mode != TRAIN && run->mode != GRADIENT) || run->batch < 64)
         return;
     for (int i = 0; i < end; i++) {
@@ -203,6 +206,21 @@ static void find_transposes(Run *run, int end)
             !(op->input == 0 && run->x_as_nonzeros))
             run->values[op->input].keeps_transpose = 1;
     }
+}
+
+void find_sparse(Run *run)
+{
+    for (const Op *op = run->forward; op < run->forward + run->n_forward; op++) {
+        if (op->kind != OP_SPARSE)
+            continue;
+        run->sparse_vectors = MAX(run->sparse_vectors, MAX(run->values[op->input].vectors, run->values[op->output].vectors));
+        run->transposes_x |= op->input == 0;
+    }
+}
+
+ptrdiff_t sparse_scratch(const Run *run, ptrdiff_t rows)
+{
+    return run->sparse_vectors * run->k->lanes * row_distance(run->k, rows) * (ptrdiff_t)run->k->itemsize;
 }
 
 void plan(Run *run, ptrdiff_t chunk, int n_threads)
@@ -233,7 +251,7 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     /* H^T is made from gathered rows, and so are products with X itself, element by element too; and where the rows of a batch would share few sets of the
      * L1 cache, a gather repays if products read them for many columns */
     ptrdiff_t vectors = 0;
-    run->x_in_place = run->x_in_place && !run->values->keeps_transpose;
+    run->x_in_place = run->x_in_place && !run->values->keeps_transpose && !run->transposes_x;
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;
         vectors += op->input == 0 ? run->values[op->output].vectors : 0;
@@ -261,12 +279,13 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     ptrdiff_t scratch = 0, widest = 0;
     for (int i = 0; i < run->n_weight_sets; i++) {
         const Weights *w = run->weights + i;
-        scratch = MAX(scratch, (run->window + w->panel + MAX(1, w->n_uses)) * w->group * lanes * (ptrdiff_t)itemsize);
+        scratch = MAX(scratch, (MAX(run->window, run->ld_transposed) + w->panel + MAX(1, w->n_uses)) * w->group * lanes * (ptrdiff_t)itemsize);
     }
     for (int i = 1; i < run->n_values; i++) /* a row, for UNIT_BACK */
         scratch = MAX(scratch, run->values[i].ld * (ptrdiff_t)itemsize);
     if (run->batch_statistics) /* shares of rows */
         scratch = MAX(scratch, chunk * (ptrdiff_t)itemsize);
+    scratch = MAX(scratch, sparse_scratch(run, run->block));
     if (run->augmentation.height > 0)
         scratch = MAX(scratch, augmentation_scratch(&run->augmentation) * (ptrdiff_t)itemsize);
     if (run->online)

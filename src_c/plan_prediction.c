@@ -111,7 +111,7 @@ static void pack_weights(Run *run)
 {
     for (const Op *op = run->forward; op < run->forward + run->n_forward; op++) {
         Weights *w = run->weights + op->weights;
-        if ((op->kind != OP_DENSE && op->kind != OP_RBF) || (run->sparse && op->input == 0) ||
+        if ((op->kind != OP_DENSE && op->kind != OP_RBF && op->kind != OP_SPARSE) || (run->sparse && op->input == 0) ||
             w->n_in * w->n_out * (ptrdiff_t)run->k->itemsize <= 32768)
             continue;
         w->row_major = w->far = 0;
@@ -132,11 +132,13 @@ void plan_prediction(Run *run, int n_threads)
     if (run->n_rows >= PACKED_ROWS)
         pack_weights(run);
     cut_rows(run, n_threads);
+    run->x_in_place = run->x_in_place && (!run->transposes_x || run->n_rows == 1);
     run->buffer_size = aligned(run->chunk * MAX(run->widest, run->x_in_place || run->sparse ? 0 : run->values->n) * itemsize);
     run->scratch_size = aligned(run->n_values * sizeof(Value)) + values_size(run);
     run->scratch_size += aligned(run->n_values * run->chunk * sizeof(char *));
     if (run->x_as_nonzeros)
         run->scratch_size += (size_t)(place_nonzeros(&nonzeros, (char *)64, run->chunk, run->chunk * run->most, itemsize) - (char *)64);
+    run->own_size = sparse_scratch(run, run->block);
 }
 
 /* Places for the values of a chunk, pointers to their rows, and lists of the nonzeros of X. */
@@ -185,5 +187,7 @@ size_t lay_out_prediction(Run *run, int n_threads, char *p)
     run->scratch = at_offset(p, size);
     if (p && run->together)
         place_together(run);
-    return size + (run->together ? 1 : n_threads) * run->scratch_size;
+    size += (run->together ? 1 : n_threads) * run->scratch_size;
+    run->own = at_offset(p, size);
+    return size + n_threads * run->own_size;
 }

@@ -82,6 +82,7 @@ void predict_member(void *arg, Team *team, int member, int n_members)
     part.values = run->values;
     part.side = part.kept_side = 0;
     part.middle = NULL;
+    part.scratch = run->own + member * run->own_size;
     if (run->packs) {
         move_shares(run, member, n_members, 0);
         barrier(&part);

@@ -17,6 +17,7 @@ typedef struct {
     int has_bias;     /* without one the packed form has a row of zeros in its place */
     double l1, l2;       /* where W is a weight */
     double max_norm;     /* of columns of W; 0: none */
+    Connections connections; /* of a sparse layer, whose W is (fan_in, n_out); else without inputs */
     char *flat_mask;     /* (n_in, n_out), 0 where W must not change; NULL: all of it may */
     int first_use;       /* of W, by an op of Run.forward; -1: none. Op.next_use is the next */
     int first_bias_use;  /* and of b */

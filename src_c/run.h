@@ -20,7 +20,7 @@
  * middle stripe that is after the barrier, by row blocks.
  *
  * G = H^T delta of a layer with many columns reads rows of H^T, which the member that computes H also keeps, rather than columns
- * of H, whose elements lie pages apart.
+ * of H, whose elements lie pages apart. Sparse layers read nothing else.
  *
  * Where few elements of X are other than 0, as in CSR, images or one-hot codes, the products with X take lists of those: a member
  * lists the nonzeros of its rows, then those of its columns, and with the dense products' order of summing the bits are theirs
@@ -112,6 +112,8 @@ typedef struct Run {
     int n_buffers;                 /* PREDICT: buffers that values take in turn, */
     ptrdiff_t buffer_size, widest; /*   their bytes, and most columns; */
     int packs;                     /*   and whether some weights are packed first */
+    ptrdiff_t sparse_vectors;      /* most stripes of what sparse layers read and make; 0: there are none, */
+    int transposes_x;              /*   and whether one of them reads X */
     ptrdiff_t n_weights; /* that a sample is multiplied by */
     Tie *ties;           /* TRAIN */
     int n_ties;
@@ -185,8 +187,10 @@ typedef struct Run {
     int folds;          /* whether the gradients of a batch are more than one chain may add up */
     double *norms;      /* of parts of the gradient */
     ptrdiff_t n_norms;
-    char *scratch; /* scratch_size bytes for each member */
+    char *scratch; /* scratch_size bytes for each member; */
     size_t scratch_size;
+    char *own; /* PREDICT: own_size for each, where `scratch` has values, which members may share */
+    size_t own_size;
     /* the team */
     int stop;
     int failed;           /* stopped by a signal's handler that raised something else than KeyboardInterrupt */
@@ -260,6 +264,9 @@ ptrdiff_t row_distance(const Kernels *k, ptrdiff_t n);
 ptrdiff_t chunk_of(Run *run, ptrdiff_t batch);
 /* Ops forward up to which all are by columns. */
 int columns_end(Run *run, int n_threads);
+/* What the sparse layers of a run transpose, and the scratch for it where blocks have so many rows. */
+void find_sparse(Run *run);
+ptrdiff_t sparse_scratch(const Run *run, ptrdiff_t rows);
 /* How a run works through chunks of so many rows; lay_out is to follow. */
 void plan(Run *run, ptrdiff_t chunk, int n_threads);
 
@@ -293,6 +300,7 @@ void run_phase(Part *part, const Phase *phase);
 Counter counter_of(Part *part, ptrdiff_t row, uint32_t stream);
 void find_rows(Part *part);
 void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m);
+void transpose_rows(const Kernels *k, ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, char *to, ptrdiff_t ldt);
 
 /* predict.c */
 void output_unit(Part *part, int head, ptrdiff_t row, ptrdiff_t m);

@@ -118,7 +118,8 @@ static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_
 }
 
 /* A use of W by an op forward: G = H^T D, of a transposed one G = D^T H; of radial basis functions C diag(sums) is subtracted; of
- * a scale G is the column sums of D * H, or of D * min(0, H). */
+ * a scale G is the column sums of D * H, or of D * min(0, H); of a sparse layer D is transposed, and G the products of its rows and
+ * those of H^T. */
 typedef struct {
     const Op *op;
     Stripes right; /* D, or H */
@@ -140,6 +141,12 @@ static char *prepare_use(Part *part, const Weights *w, Use *use, ptrdiff_t v0, p
         use->sums = scratch;
         k->column_sums(rows, n, use->right.at, NULL, right->ld, 0, use->sums);
         scratch += n * k->itemsize;
+    }
+    if (use->op->kind == OP_SPARSE) {
+        const ptrdiff_t ldt = part->run->ld_transposed;
+        transpose_rows(k, rows, MIN(n, w->n_out - v0 * k->lanes), use->right.at, right->ld, scratch, ldt);
+        use->right = (Stripes){scratch, ldt, 0, 0};
+        return scratch + (n + k->lanes - 1) / k->lanes * k->lanes * ldt * k->itemsize;
     }
     if (rows >= 32 && w->n_in >= 256 && !w->row_major && w->n_uses == 1 && use->op->kind != OP_EMBED) {
         k->pack(rows, n, use->right.at, right->ld, scratch, rows * k->lanes);
@@ -177,6 +184,10 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
         (op->kind == OP_PRELU ? k->prelu_sums : k->column_sums)(
             part->rows, there, use->right.at, h->a[part->side] + (part->row * h->ld + v0 * k->lanes) * k->itemsize, h->ld, accumulate,
             g.at);
+    } else if (op->kind == OP_SPARSE) {
+        k->sparse_gradient(part->rows, &w->connections, begin, size, v0 * k->lanes, n,
+                           part->values[op->input].ht[part->side] + part->row * k->itemsize, run->ld_transposed, use->right.at,
+                           use->right.ld, accumulate, &g);
     } else if (op->input == 0 && run->x_as_nonzeros && op->kind != OP_TRANSPOSED) {
         k->nonzeros_matmul(size, n, part->rows, &part->transposed, begin, &use->right, NULL, accumulate, &g);
     } else {

@@ -17,6 +17,7 @@ from fastbp import (
     Residual,
     Scale,
     Shared,
+    Sparse,
 )
 
 N_INPUTS = 5
@@ -43,6 +44,10 @@ NETWORKS = {
         Residual([LayerNorm(), Dense(6, "silu")]), Parallel([[GroupNorm(2, 0.5)], [LayerNorm()], []]), Dense(2),
     ],
     "slopes": [PReLU(), Dense(6), PReLU(-0.5), Parallel([[PReLU()], [Dense(3), SLOPES]]), Dense(2), PReLU()],
+    "sparse": [
+        Sparse(6, columns=[[0, 4, 2, 1, 3, 3], [1, 2, 0, 1, 0, 4]], activation="tanh"), Dense(4, "gelu"),
+        Residual([Sparse(4, columns=[[3, 0, 1, 2]])]), Parallel([[Sparse(2, columns=[[0, 1]])], []]),
+    ],
     "no weights first": [Activation("silu"), Residual([Activation("tanh")]), Dense(3)],
     "output of parts": [Dense(3, "tanh"), Parallel([[Dense(2)], [], [Dense(1, "tanh")]])],
     "everything": [

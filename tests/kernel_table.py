@@ -6,12 +6,25 @@ import ctypes
 import re
 import shutil
 import subprocess
-from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int, c_size_t, c_ssize_t, c_uint32, c_void_p
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    c_char_p,
+    c_double,
+    c_int,
+    c_int32,
+    c_size_t,
+    c_ssize_t,
+    c_uint32,
+    c_void_p,
+)
 from pathlib import Path
 
 import numpy as np
 
 from fastbp import _core
+from fastbp.graph import connections_of
 from fastbp.losses import kernel_of
 
 _library = ctypes.CDLL(_core.__file__)
@@ -146,10 +159,27 @@ class Chain(Structure):
 
 
 _SCALARS = {"void": None, "int": c_int, "double": c_double, "ptrdiff_t": c_ssize_t}
+class Reader(Structure):
+    _fields_ = [("input", c_int32), ("unit", c_int32), ("number", c_int32)]
+
+
+class Connections(Structure):
+    """Of units whose inputs are the columns (fan_in, n_out)."""
+
+    _fields_ = [("fan_in", c_ssize_t), ("n_out", c_ssize_t), ("inputs", c_void_p), ("readers", c_void_p)]
+
+    def __init__(self, columns):
+        self.arrays = connections_of(columns)
+        super().__init__(*columns.shape, *(a.ctypes.data for a in self.arrays))
+
+
 _STRUCTS = {
     c.__name__: c
-    for c in (Cost, Update, Counter, Augmentation, Rows, Stripes, Strided, Csr, Nonzeros, ChainLayer, Chain)
-}
+    for c in (
+        Cost, Update, Counter, Augmentation, Rows, Stripes, Strided, Csr, Nonzeros, Reader, Connections, ChainLayer,
+        Chain,
+    )
+}  # fmt: skip
 
 
 def _member(signature):

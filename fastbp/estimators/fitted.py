@@ -11,7 +11,7 @@ import numpy as np
 
 from ..layers import Dense
 from ..losses import OUTPUT_UNITS, kernel_of
-from ..network import Model, draw, views_of
+from ..network import Model, connection_seed, draw, views_of
 
 # The network's loss by output activation, for estimators whose attributes were set by hand.
 _LOSSES = {
@@ -116,7 +116,7 @@ class FittedModelMixin:
         layers = hidden if isinstance(hidden, tuple) else self._dense_layers(hidden)
         return Model(
             [*layers, Dense(n_outputs, unit)], n_inputs, loss, dtype=dtype, parameters=parameters,
-            layer_state=layer_state,
+            layer_state=layer_state, connection_seed=vars(self).get("_connection_seed"),
         )  # fmt: skip
 
     def _fitted_loss(self):
@@ -141,6 +141,7 @@ class FittedModelMixin:
             self.n_layers_ = len(hidden) + 2
             self._fitted_hidden = hidden
             dtype = np.float32 if X.dtype == np.float32 else np.float64
+            self._connection_seed = connection_seed(hidden if isinstance(hidden, tuple) else (), self._random_state)
             model = self._new_model(hidden, X.shape[1], self.n_outputs_, dtype)
             draw(model, self._random_state)
             if self.activation == "logistic" != model.layers[0].activation:

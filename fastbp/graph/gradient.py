@@ -6,6 +6,7 @@ if a later consumer of the input has written it: the order of the program is the
     ``dense``        ``dC/dH = dC/dZ W^T``
     ``transposed``   ``dC/dH = dC/dZ W``
     ``rbf``          ``dC/dH = S W^T - H * (sums of the rows of S)``, ``S = 2 beta * dC/dZ``
+    ``sparse``       ``dC/dh_i = sum of W_kj dC/dz_j over all k, j with columns_kj = i``
     ``scale``        ``dC/dH = dC/dZ * w``
     ``prelu``        ``dC/dH = dC/dZ`` where ``H > 0``, else ``dC/dZ * w``
     ``batch_norm``   ``dC/dH = (D - s (sum of D + Z * sum of D * Z)) / deviation``, ``D = dC/dZ``, sums of the rows and
@@ -15,7 +16,8 @@ if a later consumer of the input has written it: the order of the program is the
     ``unit``         ``dC/dZ = dC/dA * mask * f'(Z)``, in place
 
 X that ``embed`` reads has none. The gradients of weights are taken at the end from all their uses in the order of the
-program: ``dC/dW = H^T dC/dZ``, of a transposed use ``dC/dZ^T H``, of a scale the sums of the columns of ``H * dC/dZ``,
+program: ``dC/dW = H^T dC/dZ``, of a transposed use ``dC/dZ^T H``, of a sparse layer the elements
+``(columns_kj, j)`` of ``H^T dC/dZ``, of a scale the sums of the columns of ``H * dC/dZ``,
 of PReLU's slopes those of ``min(0, H) * dC/dZ``; to row k of a table ``embed`` adds the rows of
 ``dC/dZ[:, column:][:, :n_out]`` that have k in x.
 """
@@ -26,8 +28,8 @@ from .graph import Op
 
 # the ops of gradients, by those of the forward program
 RULES = {
-    "dense": "dense_back", "transposed": "transposed_back", "rbf": "rbf_back", "scale": "scale_back",
-    "prelu": "prelu_back", "batch_norm": "batch_norm_back", "group_norm": "group_norm_back",
+    "dense": "dense_back", "transposed": "transposed_back", "rbf": "rbf_back", "sparse": "sparse_back",
+    "scale": "scale_back", "prelu": "prelu_back", "batch_norm": "batch_norm_back", "group_norm": "group_norm_back",
     "move": "move_back", "add": "move_back", "unit": "unit_back",
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ Layers write ops, one after the other, each of which makes a value from one that
     ``dense``        ``Z = H W + b``
     ``transposed``   ``Z = H W^T + b``
     ``rbf``          ``a_j = exp(-beta_j |h - w_j|^2)``, ``beta = exp(b)``
+    ``sparse``       ``z_j = b_j + sum_k W_kj h_(columns_kj)``
     ``scale``        ``Z = H * w + b``, w and b for each column
     ``prelu``        ``Z = max(0, H) + w * min(0, H)``
     ``batch_norm``   ``Z = (H - mean) / sqrt(variance + epsilon)``, of columns, over the rows of a batch
@@ -23,7 +24,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..settings import FrozenArray
+
 N_MAX = 2**31 - 1  # columns of a value, as BLAS counts them
+
+
+@dataclass(frozen=True)
+class Connections:
+    """Which of `n_in` columns the units of a sparse layer read; None: they have not been drawn."""
+
+    n_in: int
+    columns: object  # FrozenArray of int32, shape (fan_in, n_out)
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ class Weights:
     start: float = 1.0
     fans: tuple | None = None  # that an initializer counts; None: n_in and n_out
     mask: object = None  # FrozenArray (n_in, n_out): the weights that there are, others are 0; None: all
+    connections: object = None  # of a sparse layer, whose W is (fan_in, n_out)
 
     @property
     def size(self):
@@ -136,6 +148,7 @@ class Graph:
         self._scopes = []  # names of what is shared that is being built, with that count
         self._n_streams = 0
         self._section, self._n_sections = -1, 0  # of what is being built, and of all so far
+        self.random_state = None  # from which connections are drawn
 
     @property
     def n_parameters(self):
@@ -277,6 +290,28 @@ class Graph:
         self.places.append((number, bias, False))
         return z, number
 
+    def sparse(self, name, h, layer, fan_in, n_out, columns=None):
+        """Value of ``z_j = b_j + sum_k W_kj h_(columns_kj)`` with new weights; `finish` is to follow.
+
+        Columns that are not given are drawn, where the graph has something to draw from.
+        """
+        n_in, before = self.values[h].n, len(self.weights)
+        fans = fan_in, max(fan_in * n_out / n_in, 1.0)
+        number = self.new_weights(name, layer, fan_in, n_out, fans=fans)
+        if number == before:
+            if columns is None and self.random_state is not None:
+                columns = FrozenArray(draw_columns(self.random_state, n_in, fan_in, n_out))
+            self.weights[number] = replace(self.weights[number], connections=Connections(n_in, columns))
+        elif self.weights[number].connections.n_in != n_in:
+            raise ValueError(
+                f"layers: {name} is shared, and must have as many inputs as elsewhere, "
+                f"{self.weights[number].connections.n_in}, got {n_in} for {layer!r}"
+            )
+        z = self.value(name, n_out)
+        self.forward.append(Op("sparse", h, z, number, number))
+        self.places.append((number, number, False))
+        return z
+
     def transposed(self, name, h, layer, number):
         """Value of ``H W^T + b`` with weights that are there and a bias of its own; `finish` is to follow."""
         w = self.weights[number]
@@ -342,3 +377,22 @@ class Graph:
     def shared_weights(self, name):
         """Number of the first weights of what is shared under this name; None if there are none yet."""
         return self._shared_weights.get((name, 0))
+
+
+def draw_columns(random_state, n_in, fan_in, n_out):
+    """Columns (fan_in, n_out) from 0 to ``n_in - 1``, in ascending order and different in each column of the result.
+
+    Parts of random permutations, one after the other, so that all are drawn about as often; of very many columns, where
+    that would take more memory than the result, independent draws.
+    """
+    if n_in > 4 * fan_in * n_out:
+        columns = random_state.randint(n_in, size=(fan_in, n_out))
+        while True:
+            columns.sort(axis=0)
+            again = columns[1:] == columns[:-1]
+            if not again.any():
+                return columns.astype(np.int32)
+            columns[1:][again] = random_state.randint(n_in, size=again.sum())
+    each = n_in // fan_in
+    parts = [random_state.permutation(n_in)[: each * fan_in].reshape(each, fan_in) for _ in range(-(-n_out // each))]
+    return np.sort(np.concatenate(parts)[:n_out].T, axis=0).astype(np.int32)

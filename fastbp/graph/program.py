@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from .gradient import backward_of
 from .sections import sections_of
 
@@ -16,7 +18,8 @@ class Program:
         Values with the same buffer are never needed at once in a pass forward. Gradients of those that learn are needed
         for some weights' gradients. Those of sections are made again on the way back.
     n_sections : int
-    weights : list of tuple (role, n_in, n_out, has_bias, max_norm, offset)
+    weights : list of tuple (role, n_in, n_out, has_bias, max_norm, offset, connections)
+        Connections are what `connections_of` returns, or None.
     n_state : int
         Length of the flat vector of layers' state.
     forward, backward : list of tuple (kind, input, output, weights, bias, column, source, n, accumulate, state,
@@ -56,13 +59,34 @@ def program_of(graph, costs):
             for i, v in enumerate(graph.values)
         ],
         max(sections) + 1,
-        [(w.role, w.n_in, w.n_out, w.has_bias, w.max_norm, w.offset) for w in graph.weights],
+        [
+            (
+                w.role, w.n_in, w.n_out, w.has_bias, w.max_norm, w.offset,
+                w.connections and connections_of(w.connections.columns.array),
+            )
+            for w in graph.weights
+        ],  # fmt: skip
         graph.n_state,
         [_row(graph, op) for op in graph.forward],
         [_row(graph, op) for op in backward_of(graph, inputs=True)],
         list(graph.outputs.values()),
         costs,
     )
+
+
+def connections_of(columns):
+    """What the core reads of the columns (fan_in, n_out) that are a sparse layer's inputs.
+
+    Returns
+    -------
+    inputs : int32 ndarray of shape (n_out, fan_in)
+    readers : int32 ndarray of shape (fan_in * n_out, 3)
+        All of them as rows (input, unit, number), in the order of inputs and then of units.
+    """
+    inputs = np.ascontiguousarray(columns.T, np.int32)
+    order = np.argsort(inputs, axis=None, kind="stable")
+    readers = np.column_stack([inputs.ravel()[order], *np.divmod(order, inputs.shape[1])])
+    return inputs, np.ascontiguousarray(readers, np.int32)
 
 
 def _row(graph, op):

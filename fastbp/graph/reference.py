@@ -131,14 +131,17 @@ def _embed_gradient(D, H, Z, W, b):
     return linear(sums, D[:, :n]), None
 
 
-FORWARD = {"dense": _dense, "transposed": _transposed, "rbf": _rbf, "scale": _scale, "prelu": _prelu, "embed": _embed}
+FORWARD = {
+    "dense": _dense, "transposed": _transposed, "rbf": _rbf, "sparse": _dense, "scale": _scale, "prelu": _prelu,
+    "embed": _embed,
+}  # fmt: skip
 BACKWARD = {
-    "dense_back": _dense_back, "transposed_back": _transposed_back, "rbf_back": _rbf_back, "scale_back": _scale_back,
-    "prelu_back": _prelu_back,
+    "dense_back": _dense_back, "transposed_back": _transposed_back, "rbf_back": _rbf_back, "sparse_back": _dense_back,
+    "scale_back": _scale_back, "prelu_back": _prelu_back,
 }  # fmt: skip
 GRADIENTS = {
     "dense": _dense_gradient, "transposed": _transposed_gradient, "rbf": _rbf_gradient, "scale": _scale_gradient,
-    "prelu": _prelu_gradient, "embed": _embed_gradient,
+    "prelu": _prelu_gradient, "embed": _embed_gradient, "sparse": _dense_gradient,
 }  # fmt: skip
 
 # ---- normalisation --------------------------------------------------------------------------------------------------
@@ -314,7 +317,7 @@ def forward(graph, weights, X, statistics=None):
             continue
         z = _read(A[op.input], op)
         if op.kind in FORWARD:
-            z = FORWARD[op.kind](z, *_operands(weights, op))
+            z = FORWARD[op.kind](z, *_operands(graph, weights, op))
         elif op.kind == "batch_norm":
             z = batch_norm(z, *statistics.arguments(graph, op, z))
         elif op.kind == "group_norm":
@@ -334,7 +337,7 @@ def backward(graph, ops, weights, Z, A, E, statistics=None):
             G[op.output] = unit_back(g, Z[op.output], A[op.output], to.unit, to.parameter)
             continue
         if op.kind in BACKWARD:
-            g = BACKWARD[op.kind](g, A[op.output], *_operands(weights, op))
+            g = BACKWARD[op.kind](g, A[op.output], *_operands(graph, weights, op))
         elif op.kind == "batch_norm_back":
             H = A[op.output]
             g = batch_norm_back(g, H, *statistics.arguments(graph, op, H), statistics.weights(op))
@@ -352,7 +355,9 @@ def gradients(graph, weights, Z, A, G):
     for op in graph.forward:
         if op.kind in GRADIENTS:
             D = G[op.output][:, op.column :] if op.column else G[op.output]
-            made = GRADIENTS[op.kind](D, _read(A[op.input], op), Z[op.output], *_operands(weights, op))
+            made = GRADIENTS[op.kind](D, _read(A[op.input], op), Z[op.output], *_operands(graph, weights, op))
+            if op.kind == "sparse":
+                made = _gathered(made[0], graph.weights[op.weights].connections), made[1]
             for part, number, g in zip((0, 1), (op.weights, op.bias), made, strict=True):
                 if number >= 0:
                     before = parts[number][part]
@@ -365,8 +370,28 @@ def _read(H, op):
     return H[:, op.source : op.source + op.n] if op.n else H
 
 
-def _operands(weights, op):
-    return weights[op.weights][0], weights[op.bias][1] if op.bias >= 0 else None
+def _operands(graph, weights, op):
+    W, connections = weights[op.weights][0], graph.weights[op.weights].connections
+    return W if connections is None else _scattered(W, connections), weights[op.bias][1] if op.bias >= 0 else None
+
+
+def _scattered(W, connections):
+    """The weights of a full layer that are those of a sparse one, and 0 elsewhere."""
+    columns = connections.columns.array
+    units = np.arange(columns.shape[1])
+
+    def f(w):
+        full = np.zeros((*w.shape[:-2], connections.n_in, len(units)), w.dtype)
+        np.add.at(full, (..., columns, units), w)
+        return full
+
+    return linear(f, W)
+
+
+def _gathered(G, connections):
+    """The elements of a full layer's gradient that belong to weights of a sparse one."""
+    columns = connections.columns.array
+    return linear(lambda g: g[..., columns, np.arange(columns.shape[1])], G)
 
 
 def passes(graph, ops, weights, X, targets, costs, s, statistics=None):

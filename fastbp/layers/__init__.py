@@ -7,17 +7,18 @@ from .checkpoint import Checkpoint
 from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
 from .embed import Embed
-from .layer import Layer
+from .layer import Layer, draws_connections
 from .low_rank import LowRank
 from .normalization import BatchNorm, GroupNorm, LayerNorm, Standardize
 from .rbf import RBF
 from .scale import PReLU, Scale
 from .shared import Shared, Transposed
+from .sparse import Sparse
 
 __all__ = [
     "ACTIVATIONS", "CLASSES", "ELU", "RBF", "Activation", "BatchNorm", "Checkpoint", "Dense", "Dropout", "Embed",
     "GroupNorm", "Layer", "LayerNorm", "LeakyReLU", "LowRank", "PReLU", "Parallel", "Residual", "Scale", "Shared",
-    "Standardize", "Transposed", "build", "from_json", "to_json", "unit_of",
+    "Sparse", "Standardize", "Transposed", "build", "draws_connections", "from_json", "to_json", "unit_of",
 ]  # fmt: skip
 
 # pickles name the package, as those of version 0.1.0 do, and not the file that a class happens to be in

@@ -20,12 +20,13 @@ from .normalization import BatchNorm, GroupNorm, LayerNorm, Standardize
 from .rbf import RBF
 from .scale import PReLU, Scale
 from .shared import Shared, Transposed
+from .sparse import Sparse
 
 _LAYERS = {
     cls.__name__: cls
     for cls in (
         RBF, Activation, BatchNorm, Checkpoint, Dropout, Embed, GroupNorm, LayerNorm, LowRank, Parallel, PReLU,
-        Residual, Scale, Shared, Standardize, Transposed,
+        Residual, Scale, Shared, Sparse, Standardize, Transposed,
     )
 }  # fmt: skip
 
@@ -41,6 +42,8 @@ def to_json(layer):
 def _to_json(value):
     if isinstance(value, Layer):
         return to_json(value)
+    if isinstance(value, FrozenArray) and value.array.dtype != bool:
+        return value.array.tolist()
     if isinstance(value, FrozenArray):
         bits = base64.b64encode(np.packbits(value.array)).decode()
         return {"shape": list(value.array.shape), "bits": bits}

@@ -1,11 +1,13 @@
 """The graph of a network's layers."""
 
+import numpy as np
+
 from ..checks import check_size
 from ..graph import Graph
 from .layer import build_in_turn, check_layers
 
 
-def build(layers, n_inputs, checkpoint_every=None):
+def build(layers, n_inputs, checkpoint_every=None, connection_seed=None):
     """The forward program of a network, with its outputs.
 
     Layers are named by their place, those within a layer by a path: "0", "1.2", "1.projection"; in branches "3.0.1",
@@ -17,6 +19,8 @@ def build(layers, n_inputs, checkpoint_every=None):
     n_inputs : int
     checkpoint_every : int, default=None
         Make the values of so many layers again on the way back, but for the last one; None: keep all.
+    connection_seed : int or None, default=None
+        From which connections are drawn; None: those that layers don't bring remain open.
 
     Returns
     -------
@@ -29,6 +33,7 @@ def build(layers, n_inputs, checkpoint_every=None):
     """
     layers = check_layers("layers", layers, heads=True)
     graph = Graph(check_size("n_inputs", n_inputs))
+    graph.random_state = None if connection_seed is None else np.random.RandomState(connection_seed)
     if checkpoint_every is None:
         outputs = build_in_turn(layers, graph, 0)
     else:

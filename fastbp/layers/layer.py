@@ -12,6 +12,7 @@ class Layer(Settings, ABC):
 
     heads = ()  # names of its outputs, if it has several
     inner = ()  # layers within this one
+    draws = False  # whether it has connections that are drawn when a network is made
 
     @abstractmethod
     def build(self, graph, h, name):
@@ -59,6 +60,11 @@ def build_in_turn(layers, graph, h, prefix="", first=0):
     for i, layer in enumerate(layers, first):
         h = layer.build(graph, h, f"{prefix}{i}")
     return h
+
+
+def draws_connections(layers):
+    """Whether any of the layers, or of those within them, has connections that are to be drawn."""
+    return any(isinstance(layer, Layer) and (layer.draws or draws_connections(layer.inner)) for layer in layers)
 
 
 def _depth(layers):

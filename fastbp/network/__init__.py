@@ -3,7 +3,9 @@
 from .model import Model, views_of
 from .network import Network
 from .one_epoch import History
-from .start import draw, learn_inputs
+from .start import connection_seed, draw, learn_inputs
 from .state import OptimizerState
 
-__all__ = ["History", "Model", "Network", "OptimizerState", "draw", "learn_inputs", "views_of"]
+__all__ = [
+    "History", "Model", "Network", "OptimizerState", "connection_seed", "draw", "learn_inputs", "views_of",
+]  # fmt: skip

@@ -39,6 +39,8 @@ def save(file, model):
         settings["loss_weights"] = dict(model.loss_weights)
     if model.checkpoint_every is not None:
         settings["checkpoint_every"] = model.checkpoint_every
+    if model.connection_seed is not None:
+        settings["connection_seed"] = model.connection_seed
     arrays = {"settings": np.array(json.dumps(settings)), "parameters": model.parameters}
     if model.graph.states:
         arrays["layer_state"] = model.layer_state
@@ -110,8 +112,7 @@ def _settings(archive):
     settings["layers"] = [layers.from_json(layer) for layer in settings["layers"]]
     if settings.pop("format") != _format_of(settings["layers"], _is_pruned(archive)):
         raise ValueError("unknown format")
-    for name in ("loss_weights", "checkpoint_every"):
-        settings.setdefault(name, None)
+    settings = {"loss_weights": None, "checkpoint_every": None, "connection_seed": None, **settings}
     if settings.keys() != set(SETTINGS):
         raise ValueError(f"settings must be {SETTINGS}, got {tuple(settings)}")
     return settings

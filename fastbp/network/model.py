@@ -24,7 +24,7 @@ from .state import OptimizerState
 ALONE = nullcontext(1)
 SETTINGS = (
     "layers", "n_inputs", "loss", "l1", "l2", "dtype", "initializer", "input_dropout", "input_noise", "ties",
-    "loss_weights", "checkpoint_every",
+    "loss_weights", "checkpoint_every", "connection_seed",
 )  # fmt: skip
 
 
@@ -38,13 +38,16 @@ def _zeros(n, dtype):
 class Model:
     """A network without what its users call: all that other modules may ask of one is a method or an attribute here.
 
-    Nothing random is in it: parameters are drawn by `draw` of start.py, and `train_epoch` is given what it draws from.
+    Nothing random is in it: parameters and the seed of connections are drawn by start.py, and `train_epoch` is given
+    what it draws from.
 
     Parameters
     ----------
     layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights,
     checkpoint_every
         As of `Network`.
+    connection_seed : int or None, default=None
+        From which the connections of sparse layers are drawn that don't bring their own.
     parameters : ndarray of shape (n_parameters,), default=None
         Not copied; one that can't be written to is for prediction alone. None: zeros.
     layer_state : ndarray of shape (n_state,), default=None
@@ -52,7 +55,7 @@ class Model:
 
     Attributes
     ----------
-    layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights
+    layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights, connection_seed
         The settings, checked. `l1` and `l2` may be set.
     layer_penalty_divisor : float
         What the layers' own `l1` and `l2` are divided by, 1 unless it is set: the estimators' are for a sum over rows.
@@ -84,8 +87,8 @@ class Model:
 
     def __init__(
         self, layers, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", initializer="sklearn",
-        input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, checkpoint_every=None, parameters=None,
-        layer_state=None,
+        input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, checkpoint_every=None, connection_seed=None,
+        parameters=None, layer_state=None,
     ):  # fmt: skip
         layers = tuple(layers)
         if not layers or not all(isinstance(layer, Layer) for layer in layers):
@@ -94,8 +97,8 @@ class Model:
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         self.layers = layers
         self.n_inputs = check_size("n_inputs", n_inputs)
-        self.checkpoint_every = checkpoint_every
-        self.graph = build(layers, n_inputs, checkpoint_every)
+        self.checkpoint_every, self.connection_seed = checkpoint_every, connection_seed
+        self.graph = build(layers, n_inputs, checkpoint_every, connection_seed)
         self.outputs = outputs_of(self.graph, loss, loss_weights)
         self.loss, self.loss_weights = settings_of(self.outputs)
         self.dtype = np.dtype(np.dtype(dtype).name)  # native byte order
@@ -166,6 +169,11 @@ class Model:
         self._masks = tuple(None if mask is None else np.ascontiguousarray(mask, self.dtype) for mask in masks)
         self.engine.set_masks(self._masks)
 
+    def columns_of_places(self):
+        """What `Network.columns` is."""
+        connections = [self.graph.weights[w].connections for w, _, _ in self.graph.places]
+        return tuple(its and its.columns.array for its in connections)
+
     def masks_of_places(self):
         """What `Network.masks` is."""
         masks = [mask if mask is None else mask != 0 for mask in self.masks]
@@ -211,7 +219,10 @@ class Model:
         """A model on the same parameters and state that predicts the last layer's z."""
         if self._linear is None:
             layers = [*self.layers[:-1], replace(self.layers[-1], activation="identity")]
-            self._linear = Model(layers, self.n_inputs, None, dtype=self.dtype, parameters=self.parameters)
+            self._linear = Model(
+                layers, self.n_inputs, None, dtype=self.dtype, parameters=self.parameters,
+                connection_seed=self.connection_seed,
+            )  # fmt: skip
             self._linear.layer_state = self.layer_state
         return self._linear
 
@@ -510,8 +521,8 @@ def _check_ties(ties, graph, dtype):
         if i != j and places[i][0] == places[j][0]:
             raise ValueError(f"ties must name two layers that don't share their weights anyway, got {tie!r}")
         a, b = (graph.weights[places[place][0]] for place in (i, j))
-        alike = (a.role, a.n_in, a.n_out, places[i][2]) == (b.role, b.n_in, b.n_out, places[j][2])
-        if i == j or not alike:
+        kinds = [(w.role, w.n_in, w.n_out, w.connections, places[p][2]) for w, p in ((a, i), (b, j))]
+        if i == j or kinds[0] != kinds[1]:
             shapes = [(w.n_in, w.n_out) for w in (a, b)]
             raise ValueError(
                 f"ties must name two layers with weights of the same shape and kind, got {tie!r}: {a.layer!r} with "

@@ -17,10 +17,10 @@ class Network(Derivatives):
     Parameters
     ----------
     layers : sequence of layers
-        From the first hidden layer to the output layer: `Dense`, `LowRank`, `BatchNorm`, `LayerNorm`, `GroupNorm`,
-        `RBF`, `Scale`, `PReLU`, `Activation`, `Dropout`, `Residual`, `Parallel`, `Checkpoint`, `Shared` and
-        `Transposed`, perhaps behind an `Embed` or a `Standardize`. Each place in the list has weights of its own but
-        for `Shared` ones.
+        From the first hidden layer to the output layer: `Dense`, `LowRank`, `Sparse`, `BatchNorm`, `LayerNorm`,
+        `GroupNorm`, `RBF`, `Scale`, `PReLU`, `Activation`, `Dropout`, `Residual`, `Parallel`, `Checkpoint`, `Shared`
+        and `Transposed`, perhaps behind an `Embed` or a `Standardize`. Each place in the list has weights of its own
+        but for `Shared` ones.
     n_inputs : int
         Number of features.
     loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss, dict of them or None, default="squared_error"
@@ -97,6 +97,8 @@ class Network(Derivatives):
     masks : tuple of ndarray of bool, shape (n_in, n_out), or None
         For each of `weights` whether there is one: it is 0, and remains so, where the layer's mask or pruning says that
         there is none. None: there are all.
+    columns : tuple of ndarray of int, shape (fan_in, n_out), or None
+        For each of `weights` of a `Sparse` layer the inputs that these are for; None of other layers.
     layer_state : read-only mapping of str to ndarray
         What layers keep and do not learn, by the names of layers and their own, such as "1.mean". The arrays are views
         of what the network has; writing to them changes it.
@@ -143,11 +145,11 @@ class Network(Derivatives):
         self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
         initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, checkpoint_every=None,
     ):  # fmt: skip
+        layers, self._random_state = tuple(layers), start.random_state_of(random_state)
         self._model = Model(
             layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights,
-            checkpoint_every,
+            checkpoint_every, start.connection_seed(layers, self._random_state),
         )  # fmt: skip
-        self._random_state = start.random_state_of(random_state)
         start.draw(self._model, self._random_state)
 
     layers = property(lambda self: self._model.layers)
@@ -167,6 +169,7 @@ class Network(Derivatives):
     weights = property(lambda self: self._model.weights)
     biases = property(lambda self: self._model.biases)
     masks = property(lambda self: self._model.masks_of_places())
+    columns = property(lambda self: self._model.columns_of_places())
 
     def __repr__(self):
         layers = ", ".join(map(repr, self.layers))

@@ -186,14 +186,14 @@ class _Words:
                 return f"{self._value(output)} = {self._unit(output)}"
             case "unit_back":
                 return f"{self._gradient(output)} *= {self._unit(output)}'"
-            case "dense" | "transposed" | "rbf" | "scale" | "prelu":
+            case "dense" | "transposed" | "rbf" | "sparse" | "scale" | "prelu":
                 b = f", b{bias} {self._shape(bias, False)}" if bias >= 0 else ""
                 return f"{self._value(input_)} -> {self._value(output)}    W{weights} {self._shape(weights)}{b}"
             case "embed":
                 W = f"W{weights} {self._shape(weights)}"
                 to = self._columns(output, column, self.graph.weights[weights].n_out)
                 return f"{self._columns(input_, source, n)} -> {to}    {W}"
-            case "dense_back" | "transposed_back" | "rbf_back" | "scale_back" | "prelu_back":
+            case "dense_back" | "transposed_back" | "rbf_back" | "sparse_back" | "scale_back" | "prelu_back":
                 W = f"W{weights} {self._shape(weights)}"
                 return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}    {W}"
             case "batch_norm" | "group_norm":

@@ -7,6 +7,7 @@ from sklearn.utils import assert_all_finite, check_random_state
 
 from .. import threads
 from ..initializers import initialize
+from ..layers import draws_connections
 from ..undo import Undo
 from .prediction import engine_of, predicted
 
@@ -24,10 +25,15 @@ def random_state_of(random_state):
         ) from error
 
 
+def connection_seed(layers, random_state):
+    """A seed for the connections that are to be drawn; None if there are none."""
+    return random_state.randint(2**31) if draws_connections(layers) else None
+
+
 def draw(model, random_state):
     """Draw the parameters, weights by weights, as the layers' rules or the network's say."""
     graph = model.fused
-    products = [op for op in graph.forward if op.kind in ("dense", "transposed", "rbf") and op.bias >= 0]
+    products = [op for op in graph.forward if op.kind in ("dense", "sparse", "transposed", "rbf") and op.bias >= 0]
     units = [graph.values[op.output].unit for op in products]
     for weights, (W, b) in zip(graph.weights, model.sets(model.parameters), strict=True):
         match weights.role:
@@ -201,7 +207,7 @@ def _first_uses(graph, sets):
     """The op that first uses W, and W and b, for each of the graph's weights but biases alone, in their order."""
     seen = set()
     for op in graph.forward:
-        if op.kind in ("dense", "rbf", "embed") and op.weights not in seen:
+        if op.kind in ("dense", "sparse", "rbf", "embed") and op.weights not in seen:
             seen.add(op.weights)
             yield op, sets[op.weights]
 

@@ -19,11 +19,14 @@ from fastbp import (
     Dense,
     Dropout,
     LayerNorm,
+    LowRank,
     Network,
     Parallel,
+    PReLU,
     Residual,
     Scale,
     Shared,
+    Sparse,
 )
 from fastbp.graph import fused, sections_of
 from fastbp.layers import build
@@ -35,6 +38,9 @@ DEEP = [
     BatchNorm(),
     LayerNorm(),
     Dropout(0.3),
+    LowRank(15, 3),
+    Sparse(12, 4, "tanh"),
+    PReLU(),
     RBF(7),
     Parallel([[Dense(5, "softmax")], [Dense(3, "elu"), Dense(4)]]),
     Dense(6, "relu", max_norm=0.5),

@@ -51,6 +51,9 @@ def test_all_layers(rng, name):
                 z = z + net._model.sets(net.parameters)[op.bias][1] if op.bias >= 0 else z
             elif op.output == i and op.kind == "rbf":
                 z = -np.exp(b) * ((H[op.input][:, :, None] - W) ** 2).sum(1)
+            elif op.output == i and op.kind == "sparse":
+                columns = graph.weights[op.weights].connections.columns.array
+                z = np.einsum("nkj,kj->nj", H[op.input][:, columns], W) + b
             elif op.output == i and op.kind == "scale":
                 z = H[op.input] * W + (b if op.bias >= 0 else 0)
             elif op.output == i and op.kind == "group_norm":

@@ -22,6 +22,7 @@ from fastbp import (
     Residual,
     Scale,
     Shared,
+    Sparse,
 )
 from fastbp.graph import backward_of
 from fastbp.graph.reference import run
@@ -52,7 +53,8 @@ class Draw:
 
     def layer(self, n, depth):
         kinds = [
-            "dense", "dense", "dense", "low rank", "masked", "rbf", "scale", "prelu", "activation", "dropout", "shared"
+            "dense", "dense", "dense", "low rank", "masked", "sparse", "sparse", "rbf", "scale", "prelu", "activation",
+            "dropout", "shared",
         ]  # fmt: skip
         kinds += ["again"] * any(n == n_in for _, n_in, _ in self.shared)
         kinds += ["transposed"] * any(n == n_out for _, _, n_out in self.shared)
@@ -65,6 +67,8 @@ class Draw:
         if kind == "masked":
             mask = np.random.default_rng(n).random((n, n_units)) < 0.5
             return Dense(n_units, self.one(UNITS), max_norm=self.one([None, 0.5]), mask=mask), n_units
+        if kind == "sparse":
+            return Sparse(n_units, min(n, self.one([1, 3, 10])), self.one(UNITS), dropout=self.one([0, 0.3])), n_units
         if kind == "rbf":
             return RBF(n_units), n_units
         if kind == "scale":

@@ -57,6 +57,7 @@ from fastbp import (
     Scale,
     Shared,
     SoftmaxCrossEntropy,
+    Sparse,
     Standardize,
     StepDecay,
     Transposed,
@@ -84,7 +85,7 @@ OBJECTS = [
     StepDecay(0.5, 0.25, 10), VarianceScaling(0.5), WarmUp(10, 0.5, 0.25), Activation(LeakyReLU(0.5)), Dropout(0.5),
     Residual([Dense(3, dropout=0.5)], "linear"), Parallel([[Dense(3, l1=0.5)], []]), Shared(Dense(3, l2=0.5)),
     Checkpoint([Dense(3, l1=0.5)]), BatchNorm(0.5, 0.25), GroupNorm(2, 0.5), LayerNorm(0.5),
-    Transposed("code", "tanh", 0.5), Scale(False), PReLU(0.5), LowRank(3, 2), Embed({1: 3}, 2),
+    Transposed("code", "tanh", 0.5), Scale(False), PReLU(0.5), LowRank(3, 2), Sparse(3, 2), Embed({1: 3}, 2),
     Standardize(), Prune(0.5), EMA(0.5), SWA(1), SAM(SGD(0.5), 0.25),
 ]  # fmt: skip
 KINDS = {

@@ -8,10 +8,10 @@ enum { MOST_VALUES = 12, MOST_STEPS = 20 };
 
 /* An op forward but for UNIT, which follows the last step that writes to a value; {0} ends a list. */
 typedef struct {
-    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, PRELU, BATCH_NORM, GROUP_NORM, EMBED, MOVE, ADD */
+    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, PRELU, SPARSE, BATCH_NORM, GROUP_NORM, EMBED, MOVE, ADD */
     int input, output;
-    int weights, bias; /* of the first five; their numbers begin with 0 and have no gaps */
-    ptrdiff_t column;
+    int weights, bias; /* where there are any; their numbers begin with 0 and have no gaps */
+    ptrdiff_t column;    /* of SPARSE, fan_in */
     ptrdiff_t source, n; /* of MOVE, ADD; n = 0: all of the input */
     ptrdiff_t dim;       /* of EMBED, whose table is (n, dim) */
 } Step;
@@ -21,6 +21,7 @@ typedef struct {
 #define RADIAL(input, output, w) {OP_RBF, input, output, w, w, 0}
 #define SCALE(input, output, w, b) {OP_SCALE, input, output, w, b, 0}
 #define PARAMETRIC(input, output, w) {OP_PRELU, input, output, w, -1, 0}
+#define SPARSE(input, output, w, b, fan_in) {OP_SPARSE, input, output, w, b, fan_in}
 #define TRANSPOSED(input, output, w, b) {OP_TRANSPOSED, input, output, w, b, 0}
 #define COLUMNS_NORMED(input, output) {OP_BATCH_NORM, input, output, -1, -1, 0}
 #define ROWS_NORMED(input, output) {OP_GROUP_NORM, input, output, -1, -1, 0}
@@ -44,6 +45,7 @@ typedef struct {
     double clip_norm, max_norm, dropout, noise, tie; /* tie: of the second and third weights */
     int keep_every; /* of a chain's values, others are made again; 0: keep all */
     double average, radius;                          /* decay of the parameters' average, and SAM's; 0: none */
+    double masked; /* share of weights */
 } Case;
 
 static const Case CASES[] = {
@@ -134,6 +136,33 @@ static const Case CASES[] = {
     {.name = "normalized rows of large layers", .units = {200, 262, 262, 262, 262, 4},
      .steps = {DENSE(0, 1, 0), ROWS_NORMED(1, 2), DENSE(2, 3, 1), MOVE(1, 4, 0), ADD(3, 4), DENSE(4, 5, 2)},
      .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = MOMENTUM, .n_states = 1, .dropout = 0.2},
+
+    /* sparse layers */
+    {.name = "sparse", .units = {19, 33, 20, 40, 3},
+     .steps = {SPARSE(0, 1, 0, 0, 5), SPARSE(1, 2, 1, -1, 9), DENSE(2, 3, 2), SPARSE(3, 4, 3, 3, 7)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 150, .batch = 40, .rule = ADAM, .n_states = 2, .max_norm = 0.5},
+    {.name = "sparse behind large layers", .units = {200, 261, 133, 135, 135, 6},
+     .steps = {DENSE(0, 1, 0), SPARSE(1, 2, 1, 1, 12), DENSE(2, 3, 2), SPARSE(3, 4, 3, 3, 1), DENSE(4, 5, 4)},
+     .activation = GELU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 140, .batch = 70, .rule = MOMENTUM, .n_states = 1,
+     .clip_norm = 0.2, .dropout = 0.2},
+    {.name = "sparse behind a halved layer, and beside others", .units = {300, 112, 40, 30, 70, 3},
+     .steps = {DENSE(0, 1, 0), SPARSE(1, 2, 1, 1, 6), DENSE(1, 3, 2), MOVE(2, 4, 0), MOVE(3, 4, 40), DENSE(4, 5, 3)},
+     .activation = SILU, .loss = SQUARED_ERROR, .n_rows = 700, .batch = 700, .rule = NESTEROV, .n_states = 1},
+    {.name = "sparse of X beside its products, with zeros", .units = {130, 140, 17, 157, 3},
+     .steps = {DENSE(0, 1, 0), SPARSE(0, 2, 1, 1, 20), MOVE(1, 3, 0), MOVE(2, 3, 140), DENSE(3, 4, 2)},
+     .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .zeros = 0.95, .rule = ADAM, .n_states = 2},
+    {.name = "one sparse layer three times", .units = {21, 21, 21, 21, 2},
+     .steps = {SPARSE(0, 1, 0, 0, 4), SPARSE(1, 2, 0, 0, 4), SPARSE(2, 3, 0, 0, 4), DENSE(3, 4, 1)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAM, .n_states = 2},
+
+    /* masks */
+    {.name = "masks", .units = {784, 100, 33, 10}, .activation = RELU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 200, .batch = 64,
+     .rule = NESTEROV, .n_states = 1, .masked = 0.6, .clip_norm = 0.3},
+    {.name = "masks of csr in place", .units = {33000, 33, 2}, .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 50,
+     .batch = 20, .zeros = 0.999, .csr = 1, .rule = MOMENTUM, .n_states = 1, .masked = 0.5},
+    {.name = "masks of a tied autoencoder", .units = {300, 135, 261, 135, 300},
+     .steps = {DENSE(0, 1, 0), DENSE(1, 2, 1), TRANSPOSED(2, 3, 1, 2), TRANSPOSED(3, 4, 0, 3)},
+     .activation = SOFTPLUS, .loss = SQUARED_ERROR, .n_rows = 100, .batch = 70, .rule = ADAM, .n_states = 2, .masked = 0.8},
 
     /* branches side by side */
     {.name = "two branches", .units = {9, 5, 18, 23, 2},

@@ -40,6 +40,7 @@ typedef struct {
     void *y[MOST_VALUES]; /* targets of the heads, or */
     int64_t *labels[MOST_VALUES];
     double *weights;
+    void *inputs[MOST_STEPS], *readers[MOST_STEPS], *masks[MOST_STEPS]; /* of weights */
 } Network;
 
 /* The steps of a case, those of a chain made; returns how many there are. */
@@ -64,6 +65,23 @@ static void set_weights(Weights *w, const Kernels *k, ptrdiff_t n_in, ptrdiff_t 
     w->n_in = w->half = n_in, w->n_out = n_out, w->vectors = (n_out + k->lanes - 1) / k->lanes;
 }
 
+/* Random inputs of the units of sparse weights, of which some may be the same. */
+static void connect(Network *net, int i, ptrdiff_t n_in)
+{
+    Weights *w = net->run.weights + i;
+    const ptrdiff_t size = w->n_in * w->n_out;
+    int32_t *inputs = get((size_t)size * sizeof(int32_t));
+    Reader *reader = net->readers[i] = get((size_t)size * sizeof(Reader));
+    for (ptrdiff_t at = 0; at < size; at++)
+        inputs[at] = (int32_t)((uniform() + 1) / 2 * (double)n_in);
+    net->inputs[i] = inputs;
+    w->connections = (Connections){w->n_in, w->n_out, inputs, reader};
+    for (int32_t input = 0; input < n_in; input++)
+        for (ptrdiff_t at = 0; at < size; at++)
+            if (inputs[at] == input)
+                *reader++ = (Reader){input, (int32_t)(at / w->n_in), (int32_t)(at % w->n_in)};
+}
+
 static void append_op(Run *run, const Step *step)
 {
     const int n = (int)run->values[step->input].n;
@@ -81,7 +99,7 @@ static void append_rules(Run *run)
 {
     static const OpKind rules[N_OPS] = {
         [OP_DENSE] = OP_DENSE_BACK, [OP_TRANSPOSED] = OP_TRANSPOSED_BACK, [OP_RBF] = OP_RBF_BACK, [OP_MOVE] = OP_MOVE_BACK,
-        [OP_ADD] = OP_MOVE_BACK, [OP_SCALE] = OP_SCALE_BACK, [OP_PRELU] = OP_PRELU_BACK,
+        [OP_ADD] = OP_MOVE_BACK, [OP_SCALE] = OP_SCALE_BACK, [OP_PRELU] = OP_PRELU_BACK, [OP_SPARSE] = OP_SPARSE_BACK,
         [OP_BATCH_NORM] = OP_BATCH_NORM_BACK, [OP_GROUP_NORM] = OP_GROUP_NORM_BACK, [OP_UNIT] = OP_UNIT_BACK,
     };
     int written[MOST_VALUES] = {0};
@@ -138,6 +156,10 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
                 set_weights(run->weights + step->bias, k, 0, out->n);
         } else if (step->kind == OP_EMBED) {
             set_weights(run->weights + step->weights, k, step->n, step->dim);
+        } else if (step->kind == OP_SPARSE) {
+            set_weights(run->weights + step->weights, k, step->column, out->n);
+            if (net->inputs[step->weights] == NULL)
+                connect(net, step->weights, n_in);
         } else if (step->weights >= 0) {
             set_weights(run->weights + step->weights, k, step->kind == OP_SCALE || step->kind == OP_PRELU ? 1 : n_in, out->n);
         }
@@ -167,7 +189,13 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
         w->offset = net->n_parameters;
         net->n_parameters += (w->n_in + w->has_bias) * w->n_out;
         run->n_weights += w->n_in * w->n_out;
+        if (c->masked > 0) {
+            w->flat_mask = net->masks[i] = get((size_t)(w->n_in * w->n_out) * k->itemsize);
+            for (ptrdiff_t j = 0; j < w->n_in * w->n_out; j++)
+                put(w->flat_mask, k->itemsize, j, (uniform() + 1) / 2 > c->masked);
+        }
     }
+    find_sparse(run);
 }
 
 /* How many rows the table has that a column of X is for; 0: none. */
@@ -252,6 +280,8 @@ static void drop(Network *net)
     free(net->run.values), free(net->x), free(net->columns), free(net->bounds), free(net->weights);
     for (int i = 0; i < MOST_VALUES; i++)
         free(net->y[i]), free(net->labels[i]);
+    for (int i = 0; i < MOST_STEPS; i++)
+        free(net->inputs[i]), free(net->readers[i]), free(net->masks[i]);
 }
 
 #endif

@@ -15,7 +15,8 @@ static int pick(const int *from, int n) { return from[below(n)]; }
 typedef struct {
     Case c;
     int n_values, n_steps, n_weights;
-    int n_in[MOST_STEPS], n_out[MOST_STEPS], kind[MOST_STEPS]; /* of weights: columns from and to, and the op that made them */
+    int n_in[MOST_STEPS], n_out[MOST_STEPS], kind[MOST_STEPS]; /* of weights: columns from and to, the op that made them */
+    int fan_in[MOST_STEPS];
     int n_reads[MOST_VALUES];
 } Draft;
 
@@ -40,14 +41,15 @@ static int new_weights(Draft *d, int kind, int n_in, int n_out)
 /* A layer with new weights. */
 static void add_layer(Draft *d, int input, int n)
 {
-    const int kind = PICK(OP_RBF, OP_SCALE, OP_PRELU, OP_BATCH_NORM, OP_GROUP_NORM, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE);
+    const int kind = PICK(OP_RBF, OP_SCALE, OP_PRELU, OP_SPARSE, OP_SPARSE, OP_BATCH_NORM, OP_GROUP_NORM, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE);
     if (kind == OP_BATCH_NORM || kind == OP_GROUP_NORM) {
         add_step(d, (Step){(OpKind)kind, input, new_value(d, d->c.units[input]), -1, -1, 0, 0, 0, 0});
         return;
     }
     const int n_out = kind == OP_SCALE || kind == OP_PRELU ? d->c.units[input] : n, w = new_weights(d, kind, d->c.units[input], n_out);
+    d->fan_in[w] = kind == OP_SPARSE ? PICK(1, 4, 9, 17) : 0;
     const int bare = kind == OP_PRELU || (kind != OP_RBF && below(4) == 0);
-    add_step(d, (Step){(OpKind)kind, input, new_value(d, n_out), w, bare ? -1 : w, 0, 0, 0, 0});
+    add_step(d, (Step){(OpKind)kind, input, new_value(d, n_out), w, bare ? -1 : w, d->fan_in[w], 0, 0, 0});
 }
 
 /* X with rows of two tables beside it. */
@@ -75,7 +77,7 @@ static void share_weights(Draft *d, int input)
         for (int i = 0; i < d->n_steps; i++)
             if (d->c.steps[i].weights == w && (d->c.steps[i].kind == OP_TRANSPOSED) == !fits)
                 bias = d->c.steps[i].bias;
-        add_step(d, (Step){fits ? (OpKind)d->kind[w] : OP_TRANSPOSED, input, new_value(d, n), w, bias, 0, 0, 0, 0});
+        add_step(d, (Step){fits ? (OpKind)d->kind[w] : OP_TRANSPOSED, input, new_value(d, n), w, bias, fits ? d->fan_in[w] : 0, 0, 0, 0});
         if (!fits && bias != d->n_weights - 1)
             d->n_weights--;
         return;
@@ -167,7 +169,7 @@ static Case random_case(int number, ptrdiff_t lanes_, char *name)
     c->rule = (Rule)PICK(ADAM, GRADIENT_DESCENT, NESTEROV);
     c->n_states = c->rule == ADAM ? 2 : c->rule == NESTEROV;
     c->clip_norm = below(3) ? 0 : 0.3, c->max_norm = below(4) ? 0 : 0.8, c->dropout = below(3) ? 0 : 0.3;
-    c->noise = !c->csr && below(4) == 0 ? 0.1 : 0;
+    c->noise = !c->csr && below(4) == 0 ? 0.1 : 0, c->masked = below(4) ? 0 : 0.5;
     c->tie = d.n_weights > 2 && d.kind[1] == OP_DENSE && d.kind[2] == OP_DENSE && d.n_in[1] == d.n_in[2] &&
              d.n_out[1] == d.n_out[2] ? 0.2 : 0;
     c->average = below(2) ? 0 : 0.9, c->radius = below(4) ? 0 : 0.05;

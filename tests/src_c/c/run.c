@@ -354,6 +354,11 @@ static int gradients_are_right(const Network *net, const Case *c)
     int right;
     for (ptrdiff_t i = 0; i < MAX(n, n_x); i++)
         direction[i] = uniform() > 0 ? 1 : -1;
+    for (int i = 0; i < net->run.n_weight_sets; i++) {
+        const Weights *w = net->run.weights + i;
+        for (ptrdiff_t j = 0; w->flat_mask != NULL && j < w->n_in * w->n_out; j++)
+            direction[w->offset + j] *= ((double *)w->flat_mask)[j];
+    }
     evaluate(net, program, l.parameters, (char *)gradient, 1);
     for (int side = 0; side < 2; side++) {
         walk(parameters, direction, n, side ? -2 * h : h);
