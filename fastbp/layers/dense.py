@@ -96,14 +96,7 @@ class Dense(Layer):
     mask: FrozenArray | None = None
 
     def __post_init__(self):
-        make_plain(self)
-        check_size("n_units", self.n_units)
-        object.__setattr__(self, "activation", check_activation(self.activation))
-        for name, interval in (("l1", "[0, inf)"), ("l2", "[0, inf)"), ("dropout", "[0, 1)"), ("max_norm", "(0, inf)")):
-            if name == "dropout" or getattr(self, name) is not None:
-                object.__setattr__(self, name, check_number(name, getattr(self, name), interval))
-        if self.initializer is not None:
-            check_initializer(self.initializer)
+        check_product_settings(self)
         if self.mask is not None:
             object.__setattr__(self, "mask", _frozen_mask(self.mask, self.n_units))
 
@@ -116,6 +109,18 @@ class Dense(Layer):
             )
         z, _ = graph.dense(name, h, self, self.n_units, mask=self.mask)
         return graph.finish(z, *unit_of(self.activation), self.dropout)
+
+
+def check_product_settings(layer):
+    """Check the settings that layers with products have in common, and make them Python's own numbers."""
+    make_plain(layer)
+    check_size("n_units", layer.n_units)
+    object.__setattr__(layer, "activation", check_activation(layer.activation))
+    for name, interval in (("l1", "[0, inf)"), ("l2", "[0, inf)"), ("dropout", "[0, 1)"), ("max_norm", "(0, inf)")):
+        if name == "dropout" or getattr(layer, name) is not None:
+            object.__setattr__(layer, name, check_number(name, getattr(layer, name), interval))
+    if layer.initializer is not None:
+        check_initializer(layer.initializer)
 
 
 def _frozen_mask(mask, n_units):

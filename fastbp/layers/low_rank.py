@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..checks import check_number, check_size, make_plain
-from ..initializers import Orthogonal, VarianceScaling, check_initializer
-from .activations import ELU, LeakyReLU, check_activation, unit_of
+from ..checks import check_size
+from ..initializers import Orthogonal, VarianceScaling
+from .activations import ELU, LeakyReLU, unit_of
+from .dense import check_product_settings
 from .layer import Layer
 
 
@@ -73,16 +74,8 @@ class LowRank(Layer):
     max_norm: ClassVar[None] = None
 
     def __post_init__(self):
-        make_plain(self)
-        check_size("n_units", self.n_units)
+        check_product_settings(self)
         check_size("rank", self.rank)
-        object.__setattr__(self, "activation", check_activation(self.activation))
-        for name in ("l1", "l2"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, check_number(name, getattr(self, name), "[0, inf)"))
-        object.__setattr__(self, "dropout", check_number("dropout", self.dropout, "[0, 1)"))
-        if self.initializer is not None:
-            check_initializer(self.initializer)
 
     def build(self, graph, h, name):
         n_in = graph.values[h].n

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..checks import check_number, check_size, make_plain
-from ..initializers import Orthogonal, VarianceScaling, check_initializer
+from ..checks import check_size
+from ..initializers import Orthogonal, VarianceScaling
 from ..settings import FrozenArray
-from .activations import ELU, LeakyReLU, check_activation, unit_of
+from .activations import ELU, LeakyReLU, unit_of
+from .dense import check_product_settings
 from .layer import Layer
 
 
@@ -80,14 +81,7 @@ class Sparse(Layer):
     max_norm: float | None = None
 
     def __post_init__(self):
-        make_plain(self)
-        check_size("n_units", self.n_units)
-        object.__setattr__(self, "activation", check_activation(self.activation))
-        for name, interval in (("l1", "[0, inf)"), ("l2", "[0, inf)"), ("dropout", "[0, 1)"), ("max_norm", "(0, inf)")):
-            if name == "dropout" or getattr(self, name) is not None:
-                object.__setattr__(self, name, check_number(name, getattr(self, name), interval))
-        if self.initializer is not None:
-            check_initializer(self.initializer)
+        check_product_settings(self)
         if self.columns is not None:
             object.__setattr__(self, "columns", _frozen_columns(self.columns, self.n_units))
         fan_in = len(self.columns.array) if self.columns is not None else None
