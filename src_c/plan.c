@@ -36,12 +36,14 @@ ptrdiff_t row_distance(const Kernels *k, ptrdiff_t n)
     return ld * k->itemsize % 256 == 0 ? ld + 64 / (ptrdiff_t)k->itemsize : ld;
 }
 
+enum { MANY_COLUMNS = 16384 }; /* of CSR; with fewer, chunks and so the bits are those of dense X */
+
 /* Rows of a batch that are worked on at once: few enough that what the forward pass leaves is still in cache for the backward
  * pass, enough to use a weight often while it is there, and bounded in time (for Ctrl-C). */
 static ptrdiff_t window_of(const Run *run)
 {
     ptrdiff_t width = run->values->n, weights = run->n_weights;
-    if (run->sparse) { /* a row costs what its nonzeros do */
+    if (run->sparse && width > MANY_COLUMNS) { /* a row costs what its nonzeros do */
         width = MIN(width, 1 + run->n_nonzeros / MAX(1, run->n_rows));
         for (int i = 0; i < run->n_forward; i++)
             if (run->forward[i].input == 0)

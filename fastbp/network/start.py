@@ -34,7 +34,7 @@ def draw(model, random_state):
     """Draw the parameters, weights by weights, as the layers' rules or the network's say."""
     graph = model.fused
     products = [op for op in graph.forward if op.kind in ("dense", "sparse", "transposed", "rbf") and op.bias >= 0]
-    units = [graph.values[op.output].unit for op in products]
+    units = [graph.values[op.output].unit for op in products] or ["identity"]
     for weights, (W, b) in zip(graph.weights, model.sets(model.parameters), strict=True):
         match weights.role:
             case "weight":

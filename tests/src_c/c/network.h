@@ -86,7 +86,8 @@ static void append_op(Run *run, const Step *step)
 {
     const int n = (int)run->values[step->input].n;
     run->forward[run->n_forward++] = (Op){.kind = step->kind, .input = step->input, .output = step->output,
-                                          .weights = step->weights, .bias = step->bias, .column = step->column,
+                                          .weights = step->weights, .bias = step->bias,
+                                          .column = step->kind == OP_SPARSE ? 0 : step->column,
                                           .source = step->source,
                                           .n = step->n ? step->n : run->values[step->input].n,
                                           .state = run->n_layer_state, .epsilon = 0.1, .n_groups = n % 5 ? 1 + (n % 2 == 0) : 5};
