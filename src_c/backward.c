@@ -157,7 +157,7 @@ static void sparse_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, pt
 {
     const Kernels *k = part->run->k;
     const Value *z = part->values + op->input;
-    const ptrdiff_t ldt = row_distance(k, m);
+    const ptrdiff_t ldt = whole_vectors(k, m);
     transpose_rows(k, m, z->n, z->d[part->side] + row * z->ld * k->itemsize, z->ld, part->scratch, ldt);
     k->sparse_back(m, n, &part->run->weights[op->weights].connections, part->scratch, ldt, &w, op->accumulate, to, ld);
 }

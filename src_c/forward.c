@@ -168,7 +168,7 @@ void run_sparse(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     const Value *h = part->values + op->input, *z = part->values + op->output;
     const Stripes from = stripes_from(k, w, 0);
     const char *ht = m == 1 ? rows_of(part, op->input)[row] : part->scratch;
-    ptrdiff_t ldt = m == 1 ? 1 : row_distance(k, m);
+    ptrdiff_t ldt = m == 1 ? 1 : whole_vectors(k, m);
     if (h->keeps_transpose) {
         ht = h->ht[part->side] + row * k->itemsize;
         ldt = run->ld_transposed;

@@ -222,7 +222,7 @@ void find_sparse(Run *run)
 
 ptrdiff_t sparse_scratch(const Run *run, ptrdiff_t rows)
 {
-    return run->sparse_vectors * run->k->lanes * row_distance(run->k, rows) * (ptrdiff_t)run->k->itemsize;
+    return run->sparse_vectors * run->k->lanes * whole_vectors(run->k, rows) * (ptrdiff_t)run->k->itemsize;
 }
 
 void plan(Run *run, ptrdiff_t chunk, int n_threads)

@@ -384,6 +384,9 @@ static inline void barrier(Part *part)
         team_barrier(part->team);
 }
 
+/* Elements of the vectors that hold n. */
+static inline ptrdiff_t whole_vectors(const Kernels *k, ptrdiff_t n) { return (n + k->lanes - 1) / k->lanes * k->lanes; }
+
 static inline ptrdiff_t aligned(ptrdiff_t size) { return (size + 63) & ~63; }
 
 static inline char *at_offset(char *base, size_t offset) { return base != NULL ? base + offset : NULL; }

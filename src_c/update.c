@@ -146,7 +146,7 @@ static char *prepare_use(Part *part, const Weights *w, Use *use, ptrdiff_t v0, p
         const ptrdiff_t ldt = part->run->ld_transposed;
         transpose_rows(k, rows, MIN(n, w->n_out - v0 * k->lanes), use->right.at, right->ld, scratch, ldt);
         use->right = (Stripes){scratch, ldt, 0, 0};
-        return scratch + (n + k->lanes - 1) / k->lanes * k->lanes * ldt * k->itemsize;
+        return scratch + whole_vectors(k, n) * ldt * k->itemsize;
     }
     if (rows >= 32 && w->n_in >= 256 && !w->row_major && w->n_uses == 1 && use->op->kind != OP_EMBED) {
         k->pack(rows, n, use->right.at, right->ld, scratch, rows * k->lanes);
