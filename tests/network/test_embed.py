@@ -157,13 +157,13 @@ def test_layers_see_it(rng):
     assert_array_equal(a, np.hstack([X[:, [1, 3, 4]], *tables]))
     assert z is a
     assert "W1 (3, 1)" in str(net.program("train"))
-    lines = [str(op) for phase in net.program("predict").phases for op in phase.ops]
+    lines = [" ".join(str(op).split()) for phase in net.program("predict").phases for op in phase.ops]
     assert lines[:5] == [
-        "move            X (32, 6)[:, 1:2] -> 0 (32, 11)[:, 0:1]",
-        "move            X (32, 6)[:, 3:5] -> 0 (32, 11)[:, 1:3]",
-        "embed           X (32, 6)[:, 2:3] -> 0 (32, 11)[:, 3:7]    W0 (5, 4)",
-        "embed           X (32, 6)[:, 0:1] -> 0 (32, 11)[:, 7:8]    W1 (3, 1)",
-        "embed           X (32, 6)[:, 5:6] -> 0 (32, 11)[:, 8:11]    W2 (7, 3)",
+        "move X (32, 6)[:, 1:2] -> 0 (32, 11)[:, 0:1]",
+        "move X (32, 6)[:, 3:5] -> 0 (32, 11)[:, 1:3]",
+        "embed X (32, 6)[:, 2:3] -> 0 (32, 11)[:, 3:7] W0 (5, 4)",
+        "embed X (32, 6)[:, 0:1] -> 0 (32, 11)[:, 7:8] W1 (3, 1)",
+        "embed X (32, 6)[:, 5:6] -> 0 (32, 11)[:, 8:11] W2 (7, 3)",
     ]
 
 
