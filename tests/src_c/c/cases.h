@@ -16,18 +16,18 @@ typedef struct {
     ptrdiff_t dim;       /* of EMBED, whose table is (n, dim) */
 } Step;
 
-#define DENSE(input, output, w) {OP_DENSE, input, output, w, w, 0}
-#define BARE(input, output, w) {OP_DENSE, input, output, w, -1, 0} /* without bias */
-#define RADIAL(input, output, w) {OP_RBF, input, output, w, w, 0}
-#define SCALE(input, output, w, b) {OP_SCALE, input, output, w, b, 0}
-#define PARAMETRIC(input, output, w) {OP_PRELU, input, output, w, -1, 0}
-#define SPARSE(input, output, w, b, fan_in) {OP_SPARSE, input, output, w, b, fan_in}
-#define TRANSPOSED(input, output, w, b) {OP_TRANSPOSED, input, output, w, b, 0}
-#define COLUMNS_NORMED(input, output) {OP_BATCH_NORM, input, output, -1, -1, 0}
-#define ROWS_NORMED(input, output) {OP_GROUP_NORM, input, output, -1, -1, 0}
-#define MOVE(input, output, column) {OP_MOVE, input, output, -1, -1, column}
-#define ADD(input, output) {OP_ADD, input, output, -1, -1, 0}
-#define SLICE(kind, input, output, column, source, n) {OP_##kind, input, output, -1, -1, column, source, n}
+#define DENSE(input, output, w) {OP_DENSE, input, output, w, w, 0, 0, 0, 0}
+#define BARE(input, output, w) {OP_DENSE, input, output, w, -1, 0, 0, 0, 0} /* without bias */
+#define RADIAL(input, output, w) {OP_RBF, input, output, w, w, 0, 0, 0, 0}
+#define SCALE(input, output, w, b) {OP_SCALE, input, output, w, b, 0, 0, 0, 0}
+#define PARAMETRIC(input, output, w) {OP_PRELU, input, output, w, -1, 0, 0, 0, 0}
+#define SPARSE(input, output, w, b, fan_in) {OP_SPARSE, input, output, w, b, fan_in, 0, 0, 0}
+#define TRANSPOSED(input, output, w, b) {OP_TRANSPOSED, input, output, w, b, 0, 0, 0, 0}
+#define COLUMNS_NORMED(input, output) {OP_BATCH_NORM, input, output, -1, -1, 0, 0, 0, 0}
+#define ROWS_NORMED(input, output) {OP_GROUP_NORM, input, output, -1, -1, 0, 0, 0, 0}
+#define MOVE(input, output, column) {OP_MOVE, input, output, -1, -1, column, 0, 0, 0}
+#define ADD(input, output) {OP_ADD, input, output, -1, -1, 0, 0, 0, 0}
+#define SLICE(kind, input, output, column, source, n) {OP_##kind, input, output, -1, -1, column, source, n, 0}
 #define EMBED(output, w, column, source, n, dim) {OP_EMBED, 0, output, w, -1, column, source, n, dim}
 
 /* Values that no step reads are the outputs. */

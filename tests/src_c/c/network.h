@@ -174,7 +174,7 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
         if (last_write[step->output] != i)
             continue;
         out->stream = (uint32_t)step->output, out->buffer = step->output, out->dropout = c->dropout;
-        append_op(run, &(Step){OP_UNIT, step->output, step->output, out->radial ? step->weights : -1, -1, 0});
+        append_op(run, &(Step){OP_UNIT, step->output, step->output, out->radial ? step->weights : -1, -1, 0, 0, 0, 0});
         if (n_reads[step->output] > 0)
             continue;
         const Loss loss = run->n_heads ? c->second_loss : c->loss;
