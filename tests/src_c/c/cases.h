@@ -200,7 +200,7 @@ static const Case CASES[] = {
     {.name = "tables beside columns of X", .units = {5, 42, 20, 3},
      .steps = {SLICE(MOVE, 0, 1, 0, 1, 2), EMBED(1, 0, 2, 0, 7, 3), EMBED(1, 1, 5, 3, 300, 36), EMBED(1, 2, 41, 4, 2, 1),
                DENSE(1, 2, 3), DENSE(2, 3, 4)},
-     .activation = RELU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 150, .batch = 40, .weighted = 1, .rule = ADAM, .n_states = 2,
+     .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 150, .batch = 40, .weighted = 1, .rule = ADAM, .n_states = 2,
      .dropout = 0.2},
     {.name = "a shared table, and large layers", .units = {2, 20, 261, 130, 21, 4},
      .steps = {EMBED(1, 0, 0, 0, 40, 20), DENSE(1, 2, 1), DENSE(2, 3, 2), EMBED(4, 0, 0, 1, 40, 20), SLICE(MOVE, 3, 4, 20, 7, 1),
