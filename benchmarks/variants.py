@@ -13,7 +13,8 @@ from statistics import median
 import numpy as np
 
 import fastbp
-from fastbp import Dense, layers
+from fastbp import Dense
+from fastbp.names import UNITS
 
 N, BATCH = 3200, 32
 YARDSTICK = "SGD, momentum; ReLU; log-likelihood"
@@ -73,7 +74,7 @@ def variants(X, y):
     yield "rule", YARDSTICK, make()  # beside itself: the noise of the measurement
     for name, optimizer in RULES.items():
         yield "rule", name, make(optimizer)
-    for activation in layers.ACTIVATIONS:
+    for activation in UNITS:
         if activation not in ("relu", "step"):
             yield "unit", activation, make(activation=activation)
     for loss in COSTS:

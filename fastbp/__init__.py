@@ -19,7 +19,7 @@ ISA = choose_isa(os.environ.get("FASTBP_ISA"))
 from .augmentation import ImageAugmentation  # noqa: E402
 from .averaging import EMA, SWA  # noqa: E402
 from .estimators import MLPClassifier, MLPRegressor  # noqa: E402
-from .full_batch import BFGS, LBFGS, Newton, NewtonCG, Quickprop, Rprop  # noqa: E402
+from .full_batch import BFGS, LBFGS, FullBatch, Newton, NewtonCG, Quickprop, Rprop  # noqa: E402
 from .initializers import Orthogonal, VarianceScaling  # noqa: E402
 from .layers import (  # noqa: E402
     ELU,
@@ -31,6 +31,7 @@ from .layers import (  # noqa: E402
     Dropout,
     Embed,
     GroupNorm,
+    Layer,
     LayerNorm,
     LeakyReLU,
     LowRank,
@@ -44,8 +45,8 @@ from .layers import (  # noqa: E402
     Transposed,
 )
 from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # noqa: E402
-from .network import Network  # noqa: E402
-from .optimizers import SAM, SGD, Adagrad, Adam, AdamW, RMSProp  # noqa: E402
+from .network import Activations, History, Network, Plan  # noqa: E402
+from .optimizers import SAM, SGD, Adagrad, Adam, AdamW, RMSProp, UpdateRule  # noqa: E402
 from .preprocessing import Whitening  # noqa: E402
 from .pruning import Prune  # noqa: E402
 from .schedules import (  # noqa: E402
@@ -55,23 +56,38 @@ from .schedules import (  # noqa: E402
     InverseScaling,
     OneCycle,
     ReduceOnPlateau,
+    Schedule,
     StepDecay,
     WarmUp,
 )
 
 __all__ = [
-    "BFGS", "ELU", "EMA", "LBFGS", "RBF", "SAM", "SGD", "SWA", "Activation", "Adagrad", "Adam", "AdamW", "BatchNorm",
-    "Checkpoint", "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Embed", "Exponential", "GroupNorm",
-    "HistogramLoss", "Huber", "ImageAugmentation", "InverseScaling", "LayerNorm", "LeakyReLU", "LowRank", "Lp",
-    "MLPClassifier", "MLPRegressor", "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel",
-    "Prune", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Shared",
-    "SoftmaxCrossEntropy", "Sparse", "Standardize", "StepDecay", "Transposed", "VarianceScaling", "WarmUp",
-    "Whitening", "show_config",
+    "BFGS", "ELU", "EMA", "LBFGS", "RBF", "SAM", "SGD", "SWA", "Activation", "Activations", "Adagrad", "Adam",
+    "AdamW", "BatchNorm", "Checkpoint", "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Embed",
+    "Exponential", "FullBatch", "GroupNorm", "HistogramLoss", "History", "Huber", "ImageAugmentation",
+    "InverseScaling", "Layer", "LayerNorm", "LeakyReLU", "LowRank", "Lp", "MLPClassifier", "MLPRegressor",
+    "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Plan", "Prune", "Quantile",
+    "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Schedule", "Shared",
+    "SoftmaxCrossEntropy", "Sparse", "Standardize", "StepDecay", "Transposed", "UpdateRule", "VarianceScaling",
+    "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 
 
-def show_config():
-    """Print version, instruction sets built and chosen, BLAS libraries and threads."""
+def show_config() -> None:
+    """Print version, instruction sets built and chosen, BLAS libraries and threads.
+
+    For reports of bugs and of measurements.
+
+    See Also
+    --------
+    Network.program : What a call will run on.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> fastbp.show_config()  # doctest: +ELLIPSIS
+    fastbp ...
+    """
     from threadpoolctl import threadpool_info
 
     from .threads import default_n_threads

@@ -12,6 +12,9 @@ from .settings import Settings
 class EMA(Settings):
     """Exponential moving average of all parameters, over steps.
 
+    Useful with any rule and without knowing when training will end; usual decays are 0.99 to 0.9999, so that the
+    average is over some epochs.
+
     It begins with the parameters before the first step. After the ``n``-th, by which they become ``w``,
     ``a <- d a + (1 - d) w`` with ``d = min(decay, (1 + n) / (10 + n))``: as long as the steps are few, the last ninth
     of them counts most [1]_ [2]_; later, the last ``1 / (1 - decay)``. What `max_norm` bounds is averaged once it is
@@ -31,6 +34,7 @@ class EMA(Settings):
     See Also
     --------
     SWA : The mean over epochs.
+    Network.fit : Takes it as `average`.
 
     References
     ----------
@@ -63,6 +67,8 @@ class EMA(Settings):
 class SWA(Settings):
     """Stochastic weight averaging: the mean of all parameters at the ends of epochs.
 
+    Useful with `SGD` at a large rate, where the end of training is known before.
+
     The ``n``-th time ``a <- a + (w - a) / n``, at the ends of epochs `start`, ``start + every``, ``start + 2 every``
     and so on, counted from 0 as those of schedules are; before that, there is no average. A learning rate that stays
     large lets the weights go round a wide region of low cost, of which the mean is the middle: a constant rate, or
@@ -83,6 +89,7 @@ class SWA(Settings):
     See Also
     --------
     EMA : An average over steps.
+    Network.fit : Takes it as `average`.
 
     References
     ----------
@@ -108,6 +115,6 @@ class SWA(Settings):
             raise ValueError(f"start must be an integer of at least 0, got {self.start!r}")
         check_size("every", self.every)
 
-    def takes(self, epoch):
+    def takes(self, epoch: int) -> bool:
         """Whether the weights at the end of this epoch, from 0, are in the mean."""
         return epoch >= self.start and (epoch - self.start) % self.every == 0

@@ -1,10 +1,13 @@
 """Initial weights: names for rules without settings, immutable objects for those with."""
 
 from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .checks import check_number, make_plain
+from .names import INITIALIZERS, did_you_mean
 from .settings import Settings
 
 _FANS = {
@@ -36,17 +39,31 @@ class VarianceScaling(Settings):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    Orthogonal : All singular values are the same.
+    Network : Lists the names, such as "he_normal".
+    Network.init_lsuv : Takes the scale of each layer from data.
+
     References
     ----------
     Notes 003 (initialization). Y. LeCun, L. Bottou, G. Orr and K.-R. Müller, "Efficient BackProp", 1998: 1 / fan_in.
     X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010
     ("Xavier"): 1 / fan_avg. K. He and others, "Delving deep into rectifiers", ICCV 2015 ("Kaiming"): 2 / fan_in or
     2 / fan_out.
+
+    Examples
+    --------
+    >>> from fastbp import Dense, Network, VarianceScaling
+    >>> rule = VarianceScaling(2.0, mode="fan_out", distribution="uniform")
+    >>> net = Network([Dense(100, "relu"), Dense(1)], n_inputs=50, initializer=rule, random_state=0)
+    >>> round(float(net.weights[0].var()), 3)  # 2 / 100
+    0.02
     """
 
     scale: float = 1.0
-    mode: str = "fan_in"
-    distribution: str = "normal"
+    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
+    distribution: Literal["normal", "uniform"] = "normal"
 
     def __post_init__(self):
         make_plain(self)
@@ -56,7 +73,9 @@ class VarianceScaling(Settings):
         if self.distribution not in ("normal", "uniform"):
             raise ValueError(f"distribution must be 'normal' or 'uniform', got {self.distribution!r}")
 
-    def draw(self, random_state, shape, fans=None):
+    def draw(
+        self, random_state: np.random.RandomState, shape: tuple[int, int], fans: Any = None
+    ) -> NDArray[np.float64]:
         """Weights of the shape (n_in, n_out), of a layer that may have other fans."""
         deviation = np.sqrt(self.scale / _FANS[self.mode](*(fans or shape)))
         if self.distribution == "normal":
@@ -68,6 +87,8 @@ class VarianceScaling(Settings):
 @dataclass(frozen=True)
 class Orthogonal(Settings):
     """A random matrix with orthonormal columns (or rows, if they are fewer), times a gain; biases are 0.
+
+    For deep networks, through which signals and gradients then go without growing or vanishing.
 
     All its singular values are the gain, so that a deep linear network with gain 1 is an isometry; for ReLU the gain
     ``sqrt(2)`` keeps the mean square. "orthogonal" is gain 1.
@@ -82,6 +103,11 @@ class Orthogonal(Settings):
     ValueError
         If the gain is out of range.
 
+    See Also
+    --------
+    VarianceScaling : Independent weights.
+    Network.init_lsuv : Orthogonal weights whose scale is taken from data.
+
     Notes
     -----
     ``Q`` of the QR decomposition of a Gaussian matrix, with the signs that make the diagonal of ``R`` positive: then it
@@ -92,6 +118,14 @@ class Orthogonal(Settings):
     Notes 003 (dynamical isometry). A. Saxe, J. McClelland and S. Ganguli, "Exact solutions to the nonlinear dynamics of
     learning in deep linear neural networks", ICLR 2014. F. Mezzadri, "How to generate random matrices from the
     classical compact groups", Notices of the AMS 54 (2007).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import Dense, Network, Orthogonal
+    >>> net = Network([Dense(8, "tanh"), Dense(1)], n_inputs=20, initializer=Orthogonal(2.0), random_state=0)
+    >>> bool(np.allclose(net.weights[0].T @ net.weights[0], 4 * np.eye(8)))
+    True
     """
 
     gain: float = 1.0
@@ -100,7 +134,9 @@ class Orthogonal(Settings):
         make_plain(self)
         check_number("gain", self.gain, "(0, inf)")
 
-    def draw(self, random_state, shape, fans=None):
+    def draw(
+        self, random_state: np.random.RandomState, shape: tuple[int, int], fans: Any = None
+    ) -> NDArray[np.float64]:
         """Weights of the shape (n_in, n_out), with the mean square of a matrix whose shape is the fans."""
         Q, R = np.linalg.qr(random_state.normal(size=(max(shape), min(shape))))
         Q *= self.gain * np.where(np.diag(R) < 0, -1, 1)
@@ -114,7 +150,6 @@ _NAMED = {
     for distribution in ("normal", "uniform")
 } | {"orthogonal": Orthogonal()}
 CLASSES = {"VarianceScaling": VarianceScaling, "Orthogonal": Orthogonal}
-NAMES = ("sklearn", *_NAMED, "zeros")
 
 
 def initialize(initializer, random_state, weights, biases, activation, fans=None, gain=1.0):
@@ -151,8 +186,11 @@ def initialize(initializer, random_state, weights, biases, activation, fans=None
 
 def check_initializer(initializer):
     """The initializer; ValueError unless it is one of the names or objects."""
-    if not isinstance(initializer, VarianceScaling | Orthogonal) and initializer not in NAMES:
-        raise ValueError(f"initializer must be one of {NAMES}, a VarianceScaling or an Orthogonal, got {initializer!r}")
+    if not isinstance(initializer, VarianceScaling | Orthogonal) and initializer not in INITIALIZERS:
+        raise ValueError(
+            f"initializer must be one of {INITIALIZERS}, a VarianceScaling or an Orthogonal, got {initializer!r}"
+            f"{did_you_mean(initializer, INITIALIZERS)}"
+        )
     return initializer
 
 

@@ -6,6 +6,7 @@ step, from 1; all state is zero before the first step.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from ._core import ROLES
 from .checks import check_number, make_plain
@@ -32,18 +33,22 @@ _SETTINGS = (
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class UpdateRule(Settings):
-    """What all update rules for mini-batches have in common. It is not a rule itself.
+    """Base class of the update rules for mini-batches, with the settings that all of them have.
+
+    It is not a rule itself: use `SGD`, `Adam`, `AdamW`, `RMSProp` or `Adagrad`.
 
     Parameters
     ----------
     clip_value : float or None, default=None
         Each element of ``g`` is bounded by ``-clip_value`` and ``clip_value``.
     clip_norm : float or None, default=None
-        ``g`` of all parameters is multiplied by ``clip_norm / |g|`` if its norm ``|g|`` is above ``clip_norm``. Not
-        together with `clip_value`. It needs the whole gradient before the first update, and is slower for that.
+        ``g`` of all parameters is multiplied by ``clip_norm / |g|`` if its norm ``|g|`` is above ``clip_norm``, which
+        is often 1 to 10. Not together with `clip_value`. It needs the whole gradient before the first update, and is
+        slower for that.
     weight_decay : float, default=0.0
         Decoupled weight decay, at least 0: before each step ``w <- w - eta weight_decay w`` for weights, not biases.
-        It is no part of the cost. For plain SGD alone it does what ``l2`` of a network does.
+        It is no part of the cost. Usual values are 0.001 to 0.1. For plain SGD alone it does what ``l2`` of a network
+        does.
     proximal : bool, default=False
         Whether L1 penalties act by their proximal operator, which gives weights that are exactly zero, rather than by
         the subgradient ``l1 sign(w)`` in ``g``. After the step ``w <- sign(w) max(|w| - eta l1 / d, 0)``, where ``d``
@@ -62,6 +67,12 @@ class UpdateRule(Settings):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    SGD, Adam, AdamW, RMSProp, Adagrad : The rules.
+    SAM : Takes one of them as its base.
+    FullBatch : Base class of the rules that take all rows at once.
+
     References
     ----------
     R. Pascanu and others, "On the difficulty of training recurrent neural networks", ICML 2013 (clipping).
@@ -69,13 +80,21 @@ class UpdateRule(Settings):
     algorithms", 2014; with momentum: P. Ochs and others, "iPiano: inertial proximal algorithm for nonconvex
     optimization", 2014; with scaled gradients: J. Yun and others, "Adaptive proximal gradient methods for structured
     neural networks", NeurIPS 2021. Notes 004 (L1 regularization).
+
+    Examples
+    --------
+    >>> from fastbp import SGD, Adam, UpdateRule
+    >>> isinstance(Adam(), UpdateRule)
+    True
+    >>> SGD(0.5, clip_norm=5.0, per_role={"bias": 2.0})
+    SGD(learning_rate=0.5, clip_norm=5.0, per_role={'bias': 2.0})
     """
 
     clip_value: float | None = None
     clip_norm: float | None = None
     weight_decay: float = 0.0
     proximal: bool = False
-    per_role: Mapping | None = None
+    per_role: Mapping[str, float] | None = None
 
     # Averages are weighted in double, and the kernels bound epsilon from below.
     in_dtype = ("learning_rate", "clip_value", "clip_norm", "weight_decay")
@@ -98,7 +117,7 @@ class UpdateRule(Settings):
         return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in changed)})"
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """All that the kernels need to know but the learning rate, by name."""
         return {"rule": self.rule} | {name: getattr(self, name, None) or 0 for name in _SETTINGS}
 
@@ -116,15 +135,19 @@ def _checked_factors(per_role):
 class SGD(UpdateRule):
     """Stochastic gradient descent, with momentum if asked for.
 
+    The plainest rule: it needs the most care for the learning rate and, with momentum and a schedule, often ends with
+    the best network.
+
     ``v <- mu v - eta (1 - d) g``; ``w <- w + v``, or for Nesterov's accelerated gradient ``w <- w + mu v - eta g`` with
     the new ``v`` (the form that scikit-learn uses).
 
     Parameters
     ----------
     learning_rate : float or schedule, default=0.1
-        ``eta``, above 0, or one of the schedules, such as `OneCycle`.
+        ``eta``, above 0, or one of the schedules, such as `OneCycle`. Usual values are 0.001 to 1, a tenth of that with
+        a momentum of 0.9.
     momentum : float, default=0.0
-        ``mu``, in [0, 1].
+        ``mu``, in [0, 1]; 0.9 is usual.
     nesterov : bool, default=False
         Whether to look ahead; without momentum it makes no difference.
     dampening : float, default=0.0
@@ -139,10 +162,24 @@ class SGD(UpdateRule):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    Adam : Needs less tuning of the learning rate.
+    OneCycle, CosineWarmRestarts : Schedules that are often used with it.
+    LBFGS : For small data, without a learning rate.
+
     References
     ----------
     Notes 001 (the update rule) and 003 (momentum, as a running average). I. Sutskever and others, "On the importance of
     initialization and momentum in deep learning", ICML 2013.
+
+    Examples
+    --------
+    >>> from fastbp import Dense, Network, SGD
+    >>> net = Network([Dense(8, "tanh"), Dense(1)], n_inputs=1, random_state=0)
+    >>> history = net.fit([[0.0], [1.0]], [0.0, 1.0], optimizer=SGD(0.1, momentum=0.9), epochs=100)
+    >>> bool(history.loss[-1] < 0.01)
+    True
     """
 
     learning_rate: float | Schedule = 0.1
@@ -158,14 +195,14 @@ class SGD(UpdateRule):
                 raise ValueError(f"{name} must be {without} with nesterov=True, got {value}")
 
     @property
-    def rule(self):
+    def rule(self) -> str:
         """Name of the kernel."""
         if self.momentum == 0:
             return "gradient_descent"
         return "nesterov" if self.nesterov else "momentum"
 
     @property
-    def n_states(self):
+    def n_states(self) -> int:
         """Arrays of state for each parameter."""
         return 0 if self.momentum == 0 else 1
 
@@ -174,13 +211,15 @@ class SGD(UpdateRule):
 class Adam(UpdateRule):
     """Adam: steps scaled by running averages of the gradient and of its square.
 
+    A good first choice, since its default settings work for many problems.
+
     ``m <- b1 m + (1 - b1) g``; ``r <- b2 r + (1 - b2) g^2``;
     ``w <- w - eta sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(r) + eps)``.
 
     Parameters
     ----------
     learning_rate : float or schedule, default=0.001
-        ``eta``, above 0, or one of the schedules, such as `OneCycle`.
+        ``eta``, above 0, or one of the schedules, such as `OneCycle`. Usual values are 0.0001 to 0.01.
     beta_1, beta_2 : float, default=0.9, 0.999
         Decay of the two averages, in [0, 1).
     epsilon : float, default=1e-8
@@ -193,10 +232,24 @@ class Adam(UpdateRule):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    AdamW : Has weight decay that does not depend on the size of gradients.
+    SGD : With momentum and a schedule it often generalizes as well or better.
+    RMSProp : Without the running average of the gradient.
+
     References
     ----------
     D. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, in the form at the end of its
     section 2, which scikit-learn uses too.
+
+    Examples
+    --------
+    >>> from fastbp import Adam, Dense, Network
+    >>> net = Network([Dense(8, "tanh"), Dense(1)], n_inputs=1, random_state=0)
+    >>> history = net.fit([[0.0], [1.0]], [0.0, 1.0], optimizer=Adam(0.02), epochs=100)
+    >>> bool(history.loss[-1] < 0.01)
+    True
     """
 
     learning_rate: float | Schedule = 0.001
@@ -212,6 +265,8 @@ class Adam(UpdateRule):
 class AdamW(Adam):
     """Adam with decoupled weight decay, in the form of its paper and of PyTorch.
 
+    For networks that overfit: the weights shrink at the same rate whatever their gradients are.
+
     ``w <- w - eta weight_decay w`` (weights, not biases); ``m`` and ``r`` as for `Adam`;
     ``w <- w - eta (m / (1 - b1^t)) / (sqrt(r / (1 - b2^t)) + eps)``, in which ``eps`` weighs less in the first steps
     than in `Adam`'s form.
@@ -221,7 +276,7 @@ class AdamW(Adam):
     learning_rate, beta_1, beta_2, epsilon
         See `Adam`.
     weight_decay : float, default=0.01
-        At least 0.
+        At least 0; usual values are 0.001 to 0.1.
     clip_value, clip_norm, proximal, per_role
         See `UpdateRule`.
 
@@ -230,10 +285,22 @@ class AdamW(Adam):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    Adam : Where there is no weight decay, or L2 is a part of the cost.
+
     References
     ----------
     I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019. There the decay is not multiplied
     by ``eta``, but by its schedule alone.
+
+    Examples
+    --------
+    >>> from fastbp import AdamW, Dense, Network
+    >>> net = Network([Dense(8, "tanh"), Dense(1)], n_inputs=1, random_state=0)
+    >>> history = net.fit([[0.0], [1.0]], [0.0, 1.0], optimizer=AdamW(0.02, weight_decay=0.001), epochs=100)
+    >>> bool(history.loss[-1] < 0.01)
+    True
     """
 
     weight_decay: float = 0.01
@@ -244,6 +311,8 @@ class AdamW(Adam):
 @dataclass(frozen=True, repr=False)
 class RMSProp(UpdateRule):
     """RMSProp: the gradient divided by the root of the running average of its square.
+
+    Like `Adam` it adapts the step of each parameter; it is often chosen for data that change over time.
 
     ``r <- rho r + (1 - rho) g^2``; ``v <- mu v - eta g / (sqrt(r) + eps)``; ``w <- w + v``. Centered, ``sqrt(r - m^2)``
     stands for ``sqrt(r)``, with the running average ``m <- rho m + (1 - rho) g``: an estimate of the variance.
@@ -268,10 +337,23 @@ class RMSProp(UpdateRule):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    Adam : Has a running average of the gradient, too.
+    Adagrad : Divides by all squares so far, not by the recent ones.
+
     References
     ----------
     T. Tieleman and G. Hinton, "Lecture 6.5: rmsprop", Coursera: Neural Networks for Machine Learning, 2012. Centered:
     A. Graves, "Generating sequences with recurrent neural networks", 2013.
+
+    Examples
+    --------
+    >>> from fastbp import Dense, Network, RMSProp
+    >>> net = Network([Dense(8, "tanh"), Dense(1)], n_inputs=1, random_state=0)
+    >>> history = net.fit([[0.0], [1.0]], [0.0, 1.0], optimizer=RMSProp(0.01), epochs=100)
+    >>> bool(history.loss[-1] < 0.01)
+    True
     """
 
     learning_rate: float | Schedule = 0.001
@@ -281,17 +363,17 @@ class RMSProp(UpdateRule):
     centered: bool = False
 
     @property
-    def rule(self):
+    def rule(self) -> str:
         """Name of the kernel."""
         return "rmsprop_centered" if self.centered else "rmsprop_momentum" if self.momentum else "rmsprop"
 
     @property
-    def n_states(self):
+    def n_states(self) -> int:
         """Arrays of state for each parameter."""
         return 3 if self.centered else 2 if self.momentum else 1
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """All that the kernels need to know but the learning rate, by name."""
         return super().settings | {"beta_2": self.rho}
 
@@ -299,6 +381,8 @@ class RMSProp(UpdateRule):
 @dataclass(frozen=True, repr=False)
 class Adagrad(UpdateRule):
     """Adagrad: the gradient divided by the root of the sum of all its squares so far.
+
+    For sparse features, such as counts of words: rare ones get long steps. The steps become smaller all the time.
 
     ``r <- r + g^2``; ``w <- w - eta g / (sqrt(r) + eps)``.
 
@@ -316,10 +400,23 @@ class Adagrad(UpdateRule):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    RMSProp : Forgets old gradients, so that the steps do not become ever smaller.
+    SGD : The rule without scaling.
+
     References
     ----------
     J. Duchi, E. Hazan and Y. Singer, "Adaptive subgradient methods for online learning and stochastic optimization",
     JMLR 12, 2011, whose composite mirror descent is what `proximal` does here.
+
+    Examples
+    --------
+    >>> from fastbp import Adagrad, Dense, Network
+    >>> net = Network([Dense(8, "tanh"), Dense(1)], n_inputs=1, random_state=0)
+    >>> history = net.fit([[0.0], [1.0]], [0.0, 1.0], optimizer=Adagrad(0.2), epochs=100)
+    >>> bool(history.loss[-1] < 0.01)
+    True
     """
 
     learning_rate: float | Schedule = 0.01
@@ -345,7 +442,7 @@ class SAM(Settings):
     ----------
     base : SGD, Adam, AdamW, RMSProp or Adagrad
     rho : float, default=0.05
-        In (0, inf).
+        In (0, inf); usual values are 0.01 to 0.2.
 
     Attributes
     ----------
@@ -356,6 +453,11 @@ class SAM(Settings):
     ------
     ValueError
         If a setting is out of range.
+
+    See Also
+    --------
+    SGD, AdamW : Usual bases.
+    SWA : Finds flat minima by averaging, at no cost per step.
 
     References
     ----------
@@ -381,13 +483,32 @@ class SAM(Settings):
             raise ValueError(f"base must be an SGD, Adam, AdamW, RMSProp or Adagrad, got {self.base!r}")
         check_number("rho", self.rho, "(0, inf)")
 
-    learning_rate = property(lambda self: self.base.learning_rate)
-    rule = property(lambda self: self.base.rule)
-    n_states = property(lambda self: self.base.n_states)
-    clip_value = property(lambda self: self.base.clip_value)
-    per_role = property(lambda self: self.base.per_role)
+    @property
+    def learning_rate(self) -> float | Schedule:
+        """That of `base`."""
+        return self.base.learning_rate
 
     @property
-    def settings(self):
+    def rule(self) -> str:
+        """Name of the kernel."""
+        return self.base.rule
+
+    @property
+    def n_states(self) -> int:
+        """Arrays of state for each parameter."""
+        return self.base.n_states
+
+    @property
+    def clip_value(self) -> float | None:
+        """That of `base`."""
+        return self.base.clip_value
+
+    @property
+    def per_role(self) -> Mapping[str, float] | None:
+        """That of `base`."""
+        return self.base.per_role
+
+    @property
+    def settings(self) -> dict[str, Any]:
         """All that the kernels need to know but the learning rate, by name."""
         return self.base.settings | {"radius": self.rho}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Literal
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class Prune(Settings):
     Parameters
     ----------
     final_sparsity : float, default=0.9
-        In [0, 1).
+        In [0, 1). Of large layers 0.8 to 0.95 often costs little accuracy.
     begin : int, default=0
         When to prune for the first time: ``k = begin``, before the epoch, or step, of this number, counted as a
         schedule of learning rates counts. At least 0.
@@ -44,6 +45,8 @@ class Prune(Settings):
     See Also
     --------
     Dense : Its `mask` is for weights that are not there from the beginning.
+    Sparse : Stores and multiplies few weights, and so takes less time.
+    Network.fit : Takes it as `prune`.
 
     Notes
     -----
@@ -73,7 +76,7 @@ class Prune(Settings):
     end: int = 10
     every: int = 1
     initial_sparsity: float = 0.0
-    per: str = "epoch"
+    per: Literal["step", "epoch"] = "epoch"
 
     def __post_init__(self):
         make_plain(self)
@@ -87,11 +90,11 @@ class Prune(Settings):
             raise ValueError(f"per must be 'step' or 'epoch', got {self.per!r}")
 
     @property
-    def last(self):
+    def last(self) -> int:
         """When to prune for the last time."""
         return self.end - (self.end - self.begin) % self.every
 
-    def sparsity(self, k):
+    def sparsity(self, k: int) -> float:
         """The share of weights that is 0 after the last pruning up to ``k``; 0 before the first."""
         if k < self.begin:
             return 0.0
@@ -99,7 +102,7 @@ class Prune(Settings):
         rest = (self.last - k) / (self.last - self.begin) if k < self.last else 0.0
         return self.final_sparsity + (self.initial_sparsity - self.final_sparsity) * rest**3
 
-    def until_next(self, k):
+    def until_next(self, k: int) -> int | None:
         """How long after ``k`` is the next pruning; None if there is none."""
         if k < self.begin:
             return self.begin - k

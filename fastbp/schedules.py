@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .checks import check_number, make_plain
 from .settings import Settings
+
+Per = Literal["step", "epoch"]
 
 
 def check_learning_rate(name, value):
@@ -19,21 +23,38 @@ def check_learning_rate(name, value):
 
 
 class Schedule(Settings):
-    """What all schedules share.
+    """Base class of the learning-rate schedules.
 
-    Below, ``k`` is the position of a step: the number of steps before it if `per` is "step", the number of whole epochs
-    before it if `per` is "epoch". `Network.fit` counts from 0, `Network.partial_fit` counts on.
+    Give one of them where a rule takes a learning rate, as ``SGD(OneCycle(0.1, total=1000))``, or to an estimator as
+    `learning_rate`. In what they say, ``k`` is the position of a step: the number of steps before it if `per` is
+    "step", the number of whole epochs before it if `per` is "epoch". `Network.fit` counts from 0, `Network.partial_fit`
+    counts on.
 
     Attributes
     ----------
     per : {"step", "epoch"}
         Whether the rate moves from step to step or only from epoch to epoch; lengths are in the same unit.
+
+    See Also
+    --------
+    OneCycle, CosineWarmRestarts, Cyclical, StepDecay, Exponential, InverseScaling : By the number of steps or epochs.
+    ReduceOnPlateau : By the loss.
+    WarmUp : Any of them after a slow start.
+
+    Examples
+    --------
+    >>> from fastbp import Exponential, Schedule
+    >>> schedule = Exponential(0.1, factor=0.5)
+    >>> isinstance(schedule, Schedule)
+    True
+    >>> schedule.rates([0, 1], epoch=2)  # of two steps of the third epoch
+    array([0.025, 0.025])
     """
 
-    per = "step"
+    per: Any = "step"  # of a subclass a setting, or what follows from others
     in_dtype = ("initial", "minimum", "maximum", "then")  # rates; lengths and factors have no dtype but double
 
-    def rates(self, steps, epoch=0, memory=None):
+    def rates(self, steps: ArrayLike, epoch: int = 0, memory: Any = None) -> NDArray[np.float64]:
         """Learning rates of steps that belong to one epoch.
 
         Parameters
@@ -52,7 +73,7 @@ class Schedule(Settings):
         k = np.asarray(steps if self.per == "step" else np.full(np.shape(steps), epoch), dtype=np.float64)
         return np.asarray(self._rate(k), dtype=np.float64)
 
-    def observe(self, memory, loss):
+    def observe(self, memory: Any, loss: float) -> Any:
         """What to remember after an epoch of this loss (None at first)."""
         return memory
 
@@ -64,6 +85,8 @@ class Schedule(Settings):
 @dataclass(frozen=True)
 class StepDecay(Schedule):
     """Multiplied by a constant once every so often: ``eta = initial * factor^floor(k / every)``.
+
+    For long trainings of which it is known after how many epochs progress stops, often with a factor of 0.1.
 
     Parameters
     ----------
@@ -80,15 +103,26 @@ class StepDecay(Schedule):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    Exponential : Decays in each step or epoch.
+    ReduceOnPlateau : Decays when the loss does not fall any more.
+
     References
     ----------
     Notes 003 (learning rate scheduling techniques).
+
+    Examples
+    --------
+    >>> from fastbp import StepDecay
+    >>> [float(StepDecay(0.1, factor=0.5, every=10).rates([0], epoch)[0]) for epoch in (0, 9, 10, 20)]
+    [0.1, 0.1, 0.05, 0.025]
     """
 
     initial: float
     factor: float = 0.1
     every: float = 10
-    per: str = "epoch"
+    per: Per = "epoch"
 
     def __post_init__(self):
         make_plain(self)
@@ -105,6 +139,8 @@ class StepDecay(Schedule):
 class Exponential(Schedule):
     """Exponential decay: ``eta = initial * factor^k``.
 
+    A smooth decay with one setting: usual factors are 0.9 to 0.99 for epochs, and closer to 1 for steps.
+
     Parameters
     ----------
     initial : float
@@ -117,11 +153,23 @@ class Exponential(Schedule):
     ------
     ValueError
         If a setting is out of range.
+
+    See Also
+    --------
+    StepDecay : Stays the same for a while.
+    InverseScaling : Decays by a power, and so never stops learning.
+
+    Examples
+    --------
+    >>> from fastbp import SGD, Exponential
+    >>> rule = SGD(Exponential(0.1, factor=0.95), momentum=0.9)
+    >>> Exponential(0.8, factor=0.5, per="step").rates([0, 1, 2])
+    array([0.8, 0.4, 0.2])
     """
 
     initial: float
     factor: float = 0.95
-    per: str = "epoch"
+    per: Per = "epoch"
 
     def __post_init__(self):
         make_plain(self)
@@ -136,6 +184,8 @@ class Exponential(Schedule):
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
     """Decay by a power, scikit-learn's "invscaling": ``eta = initial / t^power_t`` with ``t = k + 1``.
+
+    For streams, where training has no end.
 
     With a power in (1/2, 1] it meets the conditions for convergence, ``sum eta = inf`` and ``sum eta^2 < inf``.
     scikit-learn's perceptrons take the number of samples seen for ``k``.
@@ -153,14 +203,24 @@ class InverseScaling(Schedule):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    Exponential : Decays faster in the long run.
+
     References
     ----------
     H. Robbins and S. Monro, "A stochastic approximation method", Annals of Mathematical Statistics 22 (1951).
+
+    Examples
+    --------
+    >>> from fastbp import InverseScaling
+    >>> InverseScaling(1.0, power_t=0.5).rates([0, 3, 8]).round(3)
+    array([1.   , 0.5  , 0.333])
     """
 
     initial: float
     power_t: float = 0.5
-    per: str = "step"
+    per: Per = "step"
 
     def __post_init__(self):
         make_plain(self)
@@ -176,6 +236,8 @@ class InverseScaling(Schedule):
 class Cyclical(Schedule):
     """Up and down in straight lines: ``eta = minimum + (maximum - minimum) (1 - |1 - (k / half_cycle mod 2)|)``.
 
+    Where the best rate is not known: both thresholds may be far apart. A half cycle of 2 to 10 epochs is usual.
+
     Parameters
     ----------
     minimum, maximum : float
@@ -189,16 +251,27 @@ class Cyclical(Schedule):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    OneCycle : A single cycle, over the whole training.
+    CosineWarmRestarts : Down slowly, and up at once.
+
     References
     ----------
     Notes 003 (cyclical learning rate). L. Smith, "Cyclical learning rates for training neural networks", WACV 2017: the
     policy "triangular".
+
+    Examples
+    --------
+    >>> from fastbp import Cyclical
+    >>> Cyclical(0.001, 0.003, half_cycle=2).rates(range(5))
+    array([0.001, 0.002, 0.003, 0.002, 0.001])
     """
 
     minimum: float
     maximum: float
     half_cycle: float
-    per: str = "step"
+    per: Per = "step"
 
     def __post_init__(self):
         make_plain(self)
@@ -216,6 +289,8 @@ class Cyclical(Schedule):
 @dataclass(frozen=True)
 class CosineWarmRestarts(Schedule):
     """Cosine annealing with warm restarts (SGDR).
+
+    With `t_0` as long as the whole training there is no restart: that is cosine annealing, a good choice with `SGD`.
 
     Period ``i``, from 0, is ``T_i = t_0 t_mult^i`` long. With ``T`` counted from its beginning,
     ``eta = minimum + (maximum - minimum) (1 + cos(pi T / T_i)) / 2``.
@@ -237,16 +312,29 @@ class CosineWarmRestarts(Schedule):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    OneCycle : Without restarts, and with a way up.
+    SWA : Averages the weights at the ends of periods.
+    WarmUp : Starts slowly.
+
     References
     ----------
     Notes 003 (restart). I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
+
+    Examples
+    --------
+    >>> from fastbp import SGD, CosineWarmRestarts
+    >>> rule = SGD(CosineWarmRestarts(0.1, t_0=10, t_mult=2, per="epoch"), momentum=0.9)
+    >>> CosineWarmRestarts(0.1, t_0=4).rates(range(6)).round(4)
+    array([0.1   , 0.0854, 0.05  , 0.0146, 0.1   , 0.0854])
     """
 
     maximum: float
     t_0: float
     t_mult: int = 1
     minimum: float = 0.0
-    per: str = "step"
+    per: Per = "step"
 
     def __post_init__(self):
         make_plain(self)
@@ -275,6 +363,9 @@ class CosineWarmRestarts(Schedule):
 class OneCycle(Schedule):
     """Once up to a large rate, then down to almost nothing (super-convergence).
 
+    For training in few epochs, whose number is known before: with it the largest rate may be some ten times a constant
+    one.
+
     From ``maximum / div`` to ``maximum`` at ``k = warm_up * total - 1``, then to ``maximum / (div * final_div)`` at
     ``k = total - 1``, which also stays the rate thereafter. The momentum does not change.
 
@@ -297,10 +388,23 @@ class OneCycle(Schedule):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    CosineWarmRestarts : Starts with the largest rate.
+    Cyclical : The same again and again.
+
     References
     ----------
     L. Smith and N. Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2018
     (arXiv 1708.07120), in the two-phase form that fastai made usual.
+
+    Examples
+    --------
+    >>> from fastbp import Adam, MLPClassifier, OneCycle
+    >>> rule = Adam(OneCycle(0.01, total=30 * 42))  # 30 epochs of 42 batches
+    >>> clf = MLPClassifier(learning_rate=OneCycle(0.01, total=40, per="epoch"), max_iter=40)
+    >>> OneCycle(1.0, total=5, warm_up=0.4, div=10, anneal="linear").rates(range(5)).round(3)
+    array([0.1  , 1.   , 0.667, 0.333, 0.   ])
     """
 
     maximum: float
@@ -308,8 +412,8 @@ class OneCycle(Schedule):
     warm_up: float = 0.3
     div: float = 25
     final_div: float = 1e4
-    anneal: str = "cosine"
-    per: str = "step"
+    anneal: Literal["cosine", "linear"] = "cosine"
+    per: Per = "step"
 
     def __post_init__(self):
         make_plain(self)
@@ -333,6 +437,9 @@ class OneCycle(Schedule):
 class ReduceOnPlateau(Schedule):
     """Reduced when stuck: ``eta = max(minimum, initial * factor^n)`` after the ``n``-th time that progress stalled.
 
+    Where it is not known how long training will take. A factor of 0.1 to 0.5 and a patience of 5 to 20 epochs are
+    usual.
+
     Progress has stalled when the loss has not been below the best before by more than ``threshold |best|`` for more
     than `patience` epochs; the count then begins anew. The loss, which may be negative, is that on the validation data
     if there are any, otherwise the training loss. The rate moves from epoch to epoch.
@@ -354,9 +461,23 @@ class ReduceOnPlateau(Schedule):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    StepDecay : After given numbers of epochs.
+    Network.fit : Its `early_stopping` ends training instead.
+
     References
     ----------
     Notes 003 ("divide by a constant when stuck").
+
+    Examples
+    --------
+    >>> from fastbp import ReduceOnPlateau
+    >>> schedule, memory = ReduceOnPlateau(0.1, factor=0.5, patience=1), None
+    >>> for loss in (1.0, 0.5, 0.5, 0.5):  # without progress in two epochs
+    ...     memory = schedule.observe(memory, loss)
+    >>> schedule.rates([0], epoch=4, memory=memory)
+    array([0.05])
     """
 
     initial: float
@@ -377,11 +498,11 @@ class ReduceOnPlateau(Schedule):
         if self.minimum > self.initial:
             raise ValueError(f"minimum must be at most initial, got {self.minimum} and {self.initial}")
 
-    def rates(self, steps, epoch=0, memory=None):
+    def rates(self, steps: ArrayLike, epoch: int = 0, memory: Any = None) -> NDArray[np.float64]:
         n = memory[0] if memory else 0
         return np.full(np.shape(steps), max(self.minimum, self.initial * self.factor**n), dtype=np.float64)
 
-    def observe(self, memory, loss):
+    def observe(self, memory: Any, loss: float) -> Any:
         """(reductions, best loss, epochs since) after an epoch of this loss."""
         n, best, since = memory or (0, np.inf, 0)
         margin = self.threshold * abs(best) if best < np.inf else 0
@@ -395,6 +516,9 @@ class ReduceOnPlateau(Schedule):
 @dataclass(frozen=True)
 class WarmUp(Schedule):
     """A linear warm-up, then any other schedule: ``WarmUp(500, then=CosineWarmRestarts(0.1, 2000))``.
+
+    For large rates, large batches and deep networks, in which the first steps would go too far. Some hundred steps to a
+    few epochs are usual.
 
     In step ``t``, from 0, the rate is that of `then` times ``min(1, start_factor + (1 - start_factor) t / steps)``.
     If `then` moves per step it begins after the warm-up; if it moves per epoch it counts all epochs.
@@ -417,10 +541,22 @@ class WarmUp(Schedule):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    OneCycle : Has a way up of its own.
+    CosineWarmRestarts : Often follows.
+
     References
     ----------
     Notes 003 (learning rate warmup). P. Goyal and others, "Accurate, large minibatch SGD: training ImageNet in 1 hour",
     2017 (arXiv 1706.02677).
+
+    Examples
+    --------
+    >>> from fastbp import SGD, CosineWarmRestarts, WarmUp
+    >>> rule = SGD(WarmUp(500, then=CosineWarmRestarts(0.1, t_0=2000)), momentum=0.9)
+    >>> WarmUp(4, then=0.1, start_factor=0.2).rates(range(6)).round(3)
+    array([0.02, 0.04, 0.06, 0.08, 0.1 , 0.1 ])
     """
 
     steps: float
@@ -434,15 +570,16 @@ class WarmUp(Schedule):
         check_number("start_factor", self.start_factor, "(0, 1]")
 
     @property
-    def per(self):
+    def per(self) -> Per:
+        """As of `then`; "step" for a number."""
         return self.then.per if isinstance(self.then, Schedule) else "step"
 
-    def rates(self, steps, epoch=0, memory=None):
+    def rates(self, steps: ArrayLike, epoch: int = 0, memory: Any = None) -> NDArray[np.float64]:
         steps = np.asarray(steps)
         then = float(self.then) if isinstance(self.then, Real) else self.then.rates(
             np.maximum(steps - self.steps, 0), epoch, memory
         )
         return then * np.minimum(1, self.start_factor + (1 - self.start_factor) * steps / self.steps)
 
-    def observe(self, memory, loss):
+    def observe(self, memory: Any, loss: float) -> Any:
         return self.then.observe(memory, loss) if isinstance(self.then, Schedule) else memory

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -10,7 +11,7 @@ import numpy as np
 class Settings:
     """Base of the frozen dataclasses that hold settings: rules, schedules, units, losses, initializers, layers."""
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Settings by name.
 
         Parameters
@@ -30,7 +31,7 @@ class Settings:
                 params |= params_within(name, value)
         return params
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """A copy with other settings. This object, which others may hold too, stays as it is.
 
         Parameters
@@ -49,7 +50,7 @@ class Settings:
         """
         return _replaced(self, changed(self, params))
 
-    def __sklearn_clone__(self):
+    def __sklearn_clone__(self) -> Self:
         return self  # immutable
 
 

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.metaestimators import available_if
 
 from .. import threads
@@ -16,7 +17,7 @@ from .callbacks import CallbackSupportMixin, Tasks
 from .fitted import FittedModelMixin
 from .held_out import hold_out, validation_set
 from .inputs import check_weight, check_X, check_X_y, takes_sparse
-from .parameters import CONSTRAINTS, check_network, check_parameters, hidden_of, is_stochastic
+from .parameters import CONSTRAINTS, check_network, check_parameters, hidden_of, is_stochastic, with_suggestion
 from .quick import Quick
 from .records import NOT_FINITE
 from .training import fit_full_batch, fit_lbfgs, fit_stochastic
@@ -92,6 +93,12 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
             return super().set_params(**unknown)  # says so
         vars(self).update(changes)
         return self
+
+    def _validate_params(self):
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            raise with_suggestion(self, error) from None
 
     # Training
 

@@ -144,7 +144,7 @@ class FittedModelMixin:
             self._connection_seed = connection_seed(hidden if isinstance(hidden, tuple) else (), self._random_state)
             model = self._new_model(hidden, X.shape[1], self.n_outputs_, dtype)
             draw(model, self._random_state)
-            if self.activation == "logistic" != model.layers[0].activation:
+            if self.activation in ("logistic", "sigmoid") and model.layers[0].activation != "logistic":
                 model.parameters[:] *= np.sqrt(2 / 6)  # scikit-learn's range, though no unit has it
             self._bind(model)
         if len(self.intercepts_[-1]) != self.n_outputs_:

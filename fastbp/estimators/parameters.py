@@ -8,8 +8,10 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from ..averaging import EMA, SWA
 from ..full_batch import FullBatch
-from ..layers import ACTIVATIONS, ELU, LeakyReLU
+from ..layers import ELU, LeakyReLU
 from ..layers.layer import check_layers
+from ..names import ACTIVATIONS, FULL_BATCH_RULES, OPTIMIZERS, SCHEDULES, closest
+from ..network import rule_of
 from ..optimizers import SAM, UpdateRule
 from ..schedules import Schedule
 from .undo import USER
@@ -17,10 +19,10 @@ from .undo import USER
 CONSTRAINTS = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [StrOptions(set(ACTIVATIONS) - {"step"}), LeakyReLU, ELU],
-    "solver": [StrOptions({"lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad"}), UpdateRule, SAM, FullBatch],
+    "solver": [StrOptions(set(OPTIMIZERS)), UpdateRule, SAM, FullBatch],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Schedule],
+    "learning_rate": [StrOptions(set(SCHEDULES)), Schedule],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
     "power_t": [Interval(Real, 0, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -62,7 +64,22 @@ def set_parameters(arguments):
 
 def is_stochastic(solver):
     """Whether it goes through mini-batches."""
-    return solver != "lbfgs" and not isinstance(solver, FullBatch)
+    return not isinstance(solver, FullBatch) and solver not in FULL_BATCH_RULES
+
+
+def full_batch_rule(solver):
+    """The full-batch rule that it is or names; None of others, and of 'lbfgs', which is scikit-learn's."""
+    if isinstance(solver, str):
+        return rule_of(solver) if solver in FULL_BATCH_RULES and solver != "lbfgs" else None
+    return solver if isinstance(solver, FullBatch) else None
+
+
+def with_suggestion(mlp, error):
+    """scikit-learn's error about a parameter, which says what was probably meant if that is known."""
+    parameter = str(error).split("'")[1]
+    named = [it for it in mlp._parameter_constraints[parameter] if isinstance(it, StrOptions)]
+    name = closest(getattr(mlp, parameter), sorted(set().union(*(it.options for it in named))))
+    return error if name is None else type(error)(f"{error} Did you mean {name!r}?")
 
 
 def hidden_of(mlp):
@@ -83,7 +100,9 @@ def hidden_of(mlp):
 def _hidden_units(mlp):
     units = mlp.hidden_layer_sizes
     units = list(units) if hasattr(units, "__iter__") else [units]
-    for problem, wrong in (("> 0", lambda n: n <= 0), ("integers", lambda n: n != int(n))):
+    for problem, wrong in (
+        ("integers", lambda n: not isinstance(n, Real)), ("> 0", lambda n: n <= 0), ("integers", lambda n: n != int(n))
+    ):  # fmt: skip
         if any(map(wrong, units)):
             raise ValueError(f"hidden_layer_sizes must be {problem}, got {units}.")
     return [int(n) for n in units]
@@ -127,7 +146,7 @@ def check_parameters(mlp, incremental, *validation):
             f"learning_rate={mlp.learning_rate!r} is not used: solver={mlp.solver!r} has no learning rate.",
             stacklevel=USER,
         )
-    if getattr(mlp.solver, "needs_derivative", False) and mlp.alpha * mlp.l1_ratio > 0:
+    if getattr(full_batch_rule(mlp.solver), "needs_derivative", False) and mlp.alpha * mlp.l1_ratio > 0:
         raise ValueError(
             f"l1_ratio must be 0 for solver={mlp.solver!r}, which needs a differentiable penalty, got"
             f" {mlp.l1_ratio}."
@@ -140,7 +159,7 @@ def _check_early_stopping(mlp, incremental, X_val, y_val, sample_weight_val):
         raise ValueError(f"{given} is provided, but {missing} was not provided.")
     if X_val is None and sample_weight_val is not None:
         raise ValueError("sample_weight_val is provided, but X_val was not provided.")
-    if isinstance(mlp.solver, FullBatch) and mlp.early_stopping:
+    if full_batch_rule(mlp.solver) is not None and mlp.early_stopping:
         raise ValueError(f"early_stopping must be False, it needs a stochastic solver, got solver={mlp.solver!r}.")
     if X_val is not None and not (is_stochastic(mlp.solver) and mlp.early_stopping):
         raise ValueError(

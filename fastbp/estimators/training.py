@@ -12,6 +12,7 @@ from ..full_batch import GradientRule, minimize_lbfgs
 from ..network import OptimizerState
 from .callbacks import ReportedObjective
 from .optimizer import _Optimizer
+from .parameters import full_batch_rule
 from .records import OPTIMIZER, RECORDS, begin_curves, check_loss, end_epoch
 from .undo import USER
 
@@ -121,7 +122,7 @@ def fit_full_batch(mlp, model, rows, tasks):
     """An iteration of the solver's rule, which ends by itself or without progress, for each epoch."""
     for name in OPTIMIZER:
         vars(mlp).pop(name, None)  # of another solver's fit
-    rule, fresh, stopped = mlp.solver, not mlp.warm_start, False
+    rule, fresh, stopped = full_batch_rule(mlp.solver), not mlp.warm_start, False
     rule.check(model)
     model.optimizer_state = None
     begin_curves(mlp, fresh, early_stopping=False)

@@ -2,10 +2,12 @@
 
 import functools
 from contextlib import nullcontext
+from inspect import signature
 
 import numpy as np
 
 from .. import threads
+from ..names import did_you_mean
 from ..undo import Undo
 from .records import CURVES
 
@@ -23,8 +25,16 @@ def undone_on_error(method, shortcut=None):
     ``shortcut(self, *args, **kwargs)`` may do all of a call without that; it returns whether it did.
     """
 
+    known = signature(method).parameters
+
     @functools.wraps(method)
     def wrapper(self, *args, **kwargs):
+        if not kwargs.keys() <= known.keys():
+            name = next(name for name in kwargs if name not in known)
+            raise TypeError(
+                f"{type(self).__name__}.{method.__name__}() got an unexpected keyword argument {name!r}"
+                f"{did_you_mean(name, known)}"
+            )
         if shortcut is not None and shortcut(self, *args, **kwargs):
             return self
         further = "_bound" in vars(self) and (self.warm_start or method.__name__ == "partial_fit")

@@ -1,6 +1,6 @@
 """Layers: immutable settings, of which `build` makes the graph of a network. A network owns the weights."""
 
-from .activations import ACTIVATIONS, CLASSES, ELU, LeakyReLU, unit_of
+from .activations import CLASSES, ELU, LeakyReLU, unit_of
 from .as_json import from_json, to_json
 from .build import build
 from .checkpoint import Checkpoint
@@ -16,7 +16,7 @@ from .shared import Shared, Transposed
 from .sparse import Sparse
 
 __all__ = [
-    "ACTIVATIONS", "CLASSES", "ELU", "RBF", "Activation", "BatchNorm", "Checkpoint", "Dense", "Dropout", "Embed",
+    "CLASSES", "ELU", "RBF", "Activation", "BatchNorm", "Checkpoint", "Dense", "Dropout", "Embed",
     "GroupNorm", "Layer", "LayerNorm", "LeakyReLU", "LowRank", "PReLU", "Parallel", "Residual", "Scale", "Shared",
     "Sparse", "Standardize", "Transposed", "build", "draws_connections", "from_json", "to_json", "unit_of",
 ]  # fmt: skip

@@ -3,32 +3,40 @@
 from dataclasses import dataclass
 
 from ..checks import check_number, make_plain
+from ..names import ACTIVATIONS, UNIT_ALIASES, UNITS, did_you_mean
 from ..settings import Settings
-
-ACTIVATIONS = (
-    "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu",
-    "mish", "relu2", "hard_sigmoid", "hard_swish", "step", "softmax",
-)  # fmt: skip
-_ALIASES = {"sigmoid": "logistic", "linear": "identity", "swish": "silu"}
 
 
 @dataclass(frozen=True)
 class LeakyReLU(Settings):
     """The unit ``max(0, z) + slope min(0, z)``; its derivative at 0 is taken as the slope.
 
+    Where units of ReLU would die, that is, be 0 for all rows: these always have a gradient.
+
     Parameters
     ----------
     slope : float, default=0.01
-        For ``z < 0``, in [0, 1]. "leaky_relu" is the default.
+        For ``z < 0``, in [0, 1]; usual values are 0.01 to 0.3. "leaky_relu" is the default.
 
     Raises
     ------
     ValueError
         If the slope is out of range.
 
+    See Also
+    --------
+    PReLU : Learns the slope of each unit.
+    ELU : Smooth where it can be.
+    Dense : Lists the units that are names.
+
     References
     ----------
     A. Maas, A. Hannun and A. Ng, "Rectifier nonlinearities improve neural network acoustic models", ICML 2013.
+
+    Examples
+    --------
+    >>> from fastbp import Dense, LeakyReLU
+    >>> layers = [Dense(64, LeakyReLU(0.2)), Dense(1)]
     """
 
     slope: float = 0.01
@@ -42,6 +50,8 @@ class LeakyReLU(Settings):
 class ELU(Settings):
     """The unit ``z`` for ``z > 0``, else ``alpha (exp(z) - 1)``; its derivative at 0 is taken as alpha.
 
+    Its outputs have a mean nearer to 0 than those of ReLU.
+
     Parameters
     ----------
     alpha : float, default=1.0
@@ -52,10 +62,20 @@ class ELU(Settings):
     ValueError
         If alpha is out of range.
 
+    See Also
+    --------
+    LeakyReLU : Cheaper, and with a gradient everywhere.
+    Dense : Lists the units that are names, "selu" among them.
+
     References
     ----------
     D. Clevert, T. Unterthiner and S. Hochreiter, "Fast and accurate deep network learning by exponential linear units
     (ELUs)", ICLR 2016.
+
+    Examples
+    --------
+    >>> from fastbp import Dense, ELU
+    >>> layers = [Dense(64, ELU(0.5)), Dense(1)]
     """
 
     alpha: float = 1.0
@@ -71,9 +91,12 @@ CLASSES = {"LeakyReLU": LeakyReLU, "ELU": ELU}
 def check_activation(activation):
     """The activation, by its own name if it is another name; ValueError unless it is one of the names or objects."""
     if isinstance(activation, str):
-        activation = _ALIASES.get(activation, activation)
-    if not isinstance(activation, LeakyReLU | ELU) and activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {ACTIVATIONS}, a LeakyReLU or an ELU, got {activation!r}")
+        activation = UNIT_ALIASES.get(activation, activation)
+    if not isinstance(activation, LeakyReLU | ELU) and activation not in UNITS:
+        raise ValueError(
+            f"activation must be one of {ACTIVATIONS}, a LeakyReLU or an ELU, got {activation!r}"
+            f"{did_you_mean(activation, ACTIVATIONS)}"
+        )
     return activation
 
 

@@ -1,5 +1,6 @@
 """Memory for time: layers whose values are made again on the way back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .layer import Layer, build_in_turn, check_layers
@@ -44,7 +45,7 @@ class Checkpoint(Layer):
     >>> layers = [Checkpoint([Dense(64, "relu")] * 8) for _ in range(8)] + [Dense(1)]
     """
 
-    layers: tuple
+    layers: Sequence[Layer]
 
     def __post_init__(self):
         object.__setattr__(self, "layers", check_layers("layers of Checkpoint", self.layers))

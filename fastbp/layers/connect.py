@@ -1,9 +1,11 @@
 """Layers without weights of their own, and those that connect layers otherwise than one after the other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from ..checks import check_number, make_plain
+from ..names import ActivationName
 from ..settings import FrozenDict
 from .activations import ELU, LeakyReLU, check_activation, unit_of
 from .dense import Dense
@@ -14,7 +16,8 @@ from .layer import Layer, build_in_turn, check_layers
 class Activation(Layer):
     """A layer ``A = f(H)``: units alone.
 
-    Behind a layer with identity units it is the same as that layer with this activation, in speed too.
+    For units that don't come directly after weights, as behind `BatchNorm` or after a `Residual`. Behind a layer with
+    identity units it is the same as that layer with this activation, in speed too.
 
     Parameters
     ----------
@@ -26,12 +29,22 @@ class Activation(Layer):
     ValueError
         If the activation is unknown.
 
+    See Also
+    --------
+    Dense : Has an activation of its own, and lists the units.
+    PReLU : A unit that is learnt.
+
     Notes
     -----
     With ``e = dC/da``, ``dC/dh = e f'(h)``.
+
+    Examples
+    --------
+    >>> from fastbp import Activation, BatchNorm, Dense
+    >>> layers = [Dense(64), BatchNorm(), Activation("relu"), Dense(1)]
     """
 
-    activation: str | LeakyReLU | ELU
+    activation: ActivationName | LeakyReLU | ELU
 
     def __post_init__(self):
         object.__setattr__(self, "activation", check_activation(self.activation))
@@ -46,19 +59,26 @@ class Activation(Layer):
 class Dropout(Layer):
     """A layer that drops what it takes, in training: ``a_j = h_j m_j / (1 - rate)``, ``m_j`` being 0 or 1.
 
+    Against overfitting of large networks: units can't rely on each other.
+
     Behind a layer without dropout it is the same as that layer with this dropout, in speed too.
 
     Parameters
     ----------
     rate : float
-        Probability of ``m_j = 0``, in [0, 1), for each row of each batch anew. As the others are divided by
-        ``1 - rate`` ("inverted" dropout), prediction, which drops nothing, has nothing to make up for. Not for the last
-        layer [1]_.
+        Probability of ``m_j = 0``, in [0, 1), usually 0.1 to 0.5, for each row of each batch anew. As the others are
+        divided by ``1 - rate`` ("inverted" dropout), prediction, which drops nothing, has nothing to make up for. Not
+        for the last layer [1]_.
 
     Raises
     ------
     ValueError
         If the rate is out of range.
+
+    See Also
+    --------
+    Dense : Has a dropout of its own.
+    Network : Its `input_dropout` is for the inputs.
 
     Notes
     -----
@@ -67,6 +87,11 @@ class Dropout(Layer):
     References
     ----------
     .. [1] N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
+
+    Examples
+    --------
+    >>> from fastbp import Dense, Dropout, LayerNorm
+    >>> layers = [Dense(64, "relu"), LayerNorm(), Dropout(0.2), Dense(1)]
     """
 
     rate: float
@@ -85,6 +110,8 @@ class Dropout(Layer):
 class Residual(Layer):
     """Layers ``F`` with a connection that skips them: ``A = H + F(H)``, or ``A = H P + F(H)``.
 
+    For deep networks: from some ten layers on they are hard to train without such connections.
+
     Parameters
     ----------
     layers : sequence of layers
@@ -97,6 +124,12 @@ class Residual(Layer):
     ------
     ValueError
         If a setting is out of range; in a network without the projection, if F changes the number of columns.
+
+    See Also
+    --------
+    Parallel : Branches that are put side by side or added.
+    LayerNorm : Normalises what a block takes.
+    Checkpoint : Deep networks in less memory.
 
     Notes
     -----
@@ -113,10 +146,20 @@ class Residual(Layer):
     .. [1] K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", CVPR 2016. Equation (2)
        has the projection.
     .. [2] The same, "Identity mappings in deep residual networks", ECCV 2016.
+
+    Examples
+    --------
+    Four blocks of two layers, with a projection in the first, which makes 64 columns of 10:
+
+    >>> from fastbp import Dense, Network, Residual
+    >>> first = Residual([Dense(64, "relu"), Dense(64)], projection="linear")
+    >>> layers = [first] + [Residual([Dense(64, "relu"), Dense(64)])] * 3 + [Dense(1)]
+    >>> len(Network(layers, n_inputs=10, random_state=0).weights)
+    10
     """
 
-    layers: tuple
-    projection: str | None = None
+    layers: Sequence[Layer]
+    projection: Literal["linear"] | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "layers", check_layers("layers of Residual", self.layers))
@@ -145,6 +188,9 @@ class Residual(Layer):
 class Parallel(Layer):
     """Branches of layers that all take the same: ``A = [F_1(H), F_2(H), ...]``, their sum, or heads.
 
+    For inputs of different kinds, for a wide part beside a deep one, and for several targets that have layers in
+    common.
+
     Parameters
     ----------
     branches : sequence of sequences of layers, or dict of them
@@ -158,6 +204,11 @@ class Parallel(Layer):
     ------
     ValueError
         If a setting is out of range; in a network, if outputs to be added have different numbers of units.
+
+    See Also
+    --------
+    Residual : A branch beside the identity, added.
+    Network : Takes a loss for each head, and weights of losses.
 
     Notes
     -----
@@ -179,8 +230,8 @@ class Parallel(Layer):
     >>> layers = [wide_and_deep, Parallel({"price": [Dense(1)], "kind": [Dense(4)]})]
     """
 
-    branches: tuple | FrozenDict
-    combine: str = "concatenate"
+    branches: Sequence[Sequence[Layer]] | Mapping[str, Sequence[Layer]]
+    combine: Literal["concatenate", "add"] = "concatenate"
 
     def __post_init__(self):
         branches = self.branches

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from numpy.typing import ArrayLike
+
 from ..checks import check_number, check_size, make_plain
 from ..initializers import Orthogonal, VarianceScaling, check_initializer
+from ..names import ActivationName, InitializerName
 from ..settings import FrozenArray
 from .activations import ELU, LeakyReLU, check_activation, unit_of
 from .layer import Layer
@@ -13,10 +16,14 @@ from .layer import Layer
 class Dense(Layer):
     """A fully connected layer, ``A = f(H W + b)``.
 
+    "relu" is a good first choice for hidden layers; "gelu" and "silu" are smooth and often somewhat better in deep
+    networks, "tanh" in small ones, which learn functions that are smooth. Output layers are usually left without a
+    unit, as the loss brings the one that it needs.
+
     Parameters
     ----------
     n_units : int
-        Number of units, the columns of ``W (n_in, n_units)``.
+        Number of units, the columns of ``W (n_in, n_units)``. Hidden layers usually have some ten to a thousand.
     activation : str, LeakyReLU or ELU, default="identity"
         The unit ``f``:
 
@@ -43,17 +50,18 @@ class Dense(Layer):
         - "softmax": ``exp(z_j) / sum_k exp(z_k)`` over the layer's units, a choice among them: "useful as a way to
           learn to manipulate memory" (Notes 004). With ``e = dC/da``, ``delta_j = a_j (e_j - sum_k e_k a_k)``.
     l1, l2 : float or None, default=None
-        Penalties ``l1 sum|w| + l2/2 sum w^2`` on this layer's weights; None takes the network's.
+        Penalties ``l1 sum|w| + l2/2 sum w^2`` on this layer's weights; None takes the network's. Usual values are 1e-6
+        to 1e-2.
     initializer : str, VarianceScaling, Orthogonal or None, default=None
         Rule for the initial parameters, see `Network`; None takes the network's.
     dropout : float, default=0.0
         Probability, in [0, 1), with which each of the layer's outputs is set to 0 in training, for each row of each
         batch anew; the others are divided by ``1 - dropout``, so that prediction, which drops nothing, has nothing to
-        make up for ("inverted" dropout). Not for the output layer [6]_.
+        make up for ("inverted" dropout). Usual values are 0.1 to 0.5. Not for the output layer [6]_.
     max_norm : float or None, default=None
         Bound of the norm of each unit's incoming weights, above 0: after each update (by a rule for mini-batches, the
         only ones to have it) columns ``w`` of ``W`` with ``|w| > max_norm`` are multiplied by ``max_norm / |w|``
-        ([6]_, section 5.1).
+        ([6]_, section 5.1). Usual values are 2 to 4.
     mask : array-like of bool, shape (n_in, n_units), or None, default=None
         Which weights there are, for a layer that is not fully connected: where it is False they are 0, and remain 0
         under every rule. None: all of them. The setting is an immutable copy, which ``np.asarray`` makes an array of.
@@ -66,6 +74,8 @@ class Dense(Layer):
     See Also
     --------
     LowRank : Fewer weights in products that are smaller, too.
+    Sparse : Few inputs for each unit, and a time that is less for that.
+    Activation, Dropout, BatchNorm : What may follow as a layer of its own.
 
     Notes
     -----
@@ -84,16 +94,31 @@ class Dense(Layer):
     .. [4] D. So and others, "Primer: searching for efficient transformers for language modeling", NeurIPS 2021.
     .. [5] A. Howard and others, "Searching for MobileNetV3", ICCV 2019.
     .. [6] N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import Dense, Network
+    >>> net = Network([Dense(32, "relu", dropout=0.2), Dense(1)], n_inputs=5, random_state=0)
+    >>> [W.shape for W in net.weights]
+    [(5, 32), (32, 1)]
+
+    Units that see one half of the inputs each:
+
+    >>> mask = np.kron(np.eye(2), np.ones((2, 3))).astype(bool)
+    >>> net = Network([Dense(6, "tanh", mask=mask), Dense(1)], n_inputs=4, random_state=0)
+    >>> int((net.weights[0] != 0).sum())
+    12
     """
 
     n_units: int
-    activation: str | LeakyReLU | ELU = "identity"
+    activation: ActivationName | LeakyReLU | ELU = "identity"
     l1: float | None = None
     l2: float | None = None
-    initializer: str | VarianceScaling | Orthogonal | None = None
+    initializer: InitializerName | VarianceScaling | Orthogonal | None = None
     dropout: float = 0.0
     max_norm: float | None = None
-    mask: FrozenArray | None = None
+    mask: ArrayLike | None = None
 
     def __post_init__(self):
         check_product_settings(self)

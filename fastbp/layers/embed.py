@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from ..checks import check_number, check_size, make_plain
 from ..initializers import Orthogonal, VarianceScaling, check_initializer
+from ..names import InitializerName
 from ..settings import FrozenDict
 from .layer import Layer
 
@@ -16,6 +17,8 @@ MOST_CATEGORIES = 2**24  # which float32 can tell apart
 @dataclass(frozen=True)
 class Embed(Layer):
     """A first layer that takes columns of X for categories: ``A = [X_others, W_1[x_1], W_2[x_2], ...]``.
+
+    For tabular data: categories need no one-hot code, and those that act alike come to have similar rows.
 
     Each of the columns ``x_i`` holds integers, numbers of rows of its table ``W_i (n_categories, dim)``, which is
     learnt. The other columns are passed on, first and in their order; the rows of the tables follow, in the order of
@@ -27,7 +30,8 @@ class Embed(Layer):
         For each column of X that is a category, counted from 0, how many values it may have: ``{3: 12}`` for integers
         from 0 to 11 in column 3. At most 2**24.
     dim : int or dict of int
-        Columns of the tables, of all of them or of each by its column of X.
+        Columns of the tables, of all of them or of each by its column of X. Usual numbers are 2 to 50, more for more
+        categories.
     l1, l2 : float or None, default=None
         Penalties on the tables, as of `Dense`.
     initializer : str, VarianceScaling or Orthogonal, default=VarianceScaling(scale=1.0, mode='fan_out')
@@ -66,11 +70,11 @@ class Embed(Layer):
 
     max_norm: ClassVar[None] = None  # of the columns of weights
 
-    columns: FrozenDict
-    dim: int | FrozenDict
+    columns: Mapping[int, int]
+    dim: int | Mapping[int, int]
     l1: float | None = None
     l2: float | None = None
-    initializer: str | VarianceScaling | Orthogonal = VarianceScaling(1.0, "fan_out")  # noqa: RUF009 (immutable)
+    initializer: InitializerName | VarianceScaling | Orthogonal = VarianceScaling(1.0, "fan_out")  # noqa: RUF009
 
     def __post_init__(self):
         if not isinstance(self.columns, Mapping) or not self.columns:

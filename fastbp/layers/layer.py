@@ -1,6 +1,7 @@
 """What layers have in common, and sequences of them."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from ..settings import Settings
 
@@ -8,14 +9,32 @@ DEPTH = 20  # of layers within layers
 
 
 class Layer(Settings, ABC):
-    """Base of layers: immutable settings, of which a network makes values, ops and weights."""
+    """Base class of layers: immutable settings, of which a network makes values, ops and weights.
 
-    heads = ()  # names of its outputs, if it has several
-    inner = ()  # layers within this one
-    draws = False  # whether it has connections that are drawn when a network is made
+    A layer has no weights itself. The same object may be in several places of a network, and in several networks: each
+    place has weights of its own, unless it is a `Shared`.
+
+    See Also
+    --------
+    Dense : The usual layer.
+    Network : Takes a list of layers.
+
+    Examples
+    --------
+    >>> from fastbp import Dense, Layer
+    >>> layer = Dense(64, "relu", dropout=0.1)
+    >>> isinstance(layer, Layer)
+    True
+    >>> layer.set_params(n_units=32).n_units  # another layer
+    32
+    """
+
+    heads: Any = ()  # names of its outputs, if it has several
+    inner: Any = ()  # layers within this one
+    draws: Any = False  # whether it has connections that are drawn when a network is made
 
     @abstractmethod
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         """Emit forward ops.
 
         Parameters

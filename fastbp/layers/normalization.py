@@ -22,6 +22,9 @@ class _Normalization(Layer):
 class BatchNorm(_Normalization):
     """Batch normalisation, ``A = gamma * (H - mean) / sqrt(variance + epsilon) + beta``, of each column by itself.
 
+    Makes deep networks easier to train, above all with large learning rates; it needs batches of some ten rows at
+    least.
+
     In training, mean and variance are those of the mini-batch; the layer keeps moving averages of them, which it takes
     in everything else: predictions, validation, `Network.value_and_gradient` unless it is told otherwise, and steps by
     hand. Its place is before the unit (Notes 003): ``Dense(64), BatchNorm(), Activation("relu")``, where the bias of
@@ -30,7 +33,8 @@ class BatchNorm(_Normalization):
     Parameters
     ----------
     momentum : float, default=0.1
-        In (0, 1]: after each step ``average <- (1 - momentum) average + momentum * that of the batch``.
+        In (0, 1], usually 0.01 to 0.1: after each step
+        ``average <- (1 - momentum) average + momentum * that of the batch``.
     epsilon : float, default=1e-5
         Added to the variance, above 0.
     affine : bool, default=True
@@ -94,6 +98,8 @@ class GroupNorm(_Normalization):
     """Group normalisation: each row by itself, ``A = gamma * (H - mean) / sqrt(variance + epsilon) + beta``, with mean
     and variance over groups of columns side by side.
 
+    For wide layers, or batches that are too small for `BatchNorm`; 4 to 32 groups are usual.
+
     Parameters
     ----------
     n_groups : int
@@ -111,6 +117,7 @@ class GroupNorm(_Normalization):
     See Also
     --------
     LayerNorm : The same with one group.
+    BatchNorm : Normalises each column over the rows of a batch.
 
     Notes
     -----
@@ -150,6 +157,8 @@ class LayerNorm(_Normalization):
     """Layer normalisation: each row by itself, ``A = gamma * (H - mean) / sqrt(variance + epsilon) + beta``, with mean
     and variance over its columns.
 
+    For deep networks and small batches: nothing depends on the other rows, and training and prediction do the same.
+
     Parameters
     ----------
     epsilon : float, default=1e-5
@@ -165,6 +174,7 @@ class LayerNorm(_Normalization):
     See Also
     --------
     GroupNorm : Has the formulas of the gradient.
+    BatchNorm : Normalises each column over the rows of a batch.
 
     References
     ----------
@@ -194,6 +204,8 @@ class LayerNorm(_Normalization):
 class Standardize(Layer):
     """A first layer ``A = (X - mean) / deviation``, of each column by itself, with mean and standard deviation of the
     training data.
+
+    In the place of a StandardScaler before the network: saved and loaded with it, and without a copy of X.
 
     They are taken from the rows of the first training, in one pass, and stay what they are: a later `fit` or
     `partial_fit` of a network, `partial_fit` of an estimator and its `fit` with ``warm_start=True`` go on from them;

@@ -10,6 +10,9 @@ from .layer import Layer
 class RBF(Layer):
     """A layer of radial basis functions, ``a_j = exp(-beta_j |h - c_j|^2)``: units that respond near their centres.
 
+    For few inputs and functions that are local; far from all data its activations are 0, so that outputs are the bias
+    there.
+
     Centres ``C (n_in, n_units)``, one a column, and ``b``, which makes ``beta_j = exp(b_j)`` positive, are learnt. In a
     network they are in the place of weights and biases. Below a linear output layer it makes the interpolator of [1]_.
 
@@ -24,6 +27,11 @@ class RBF(Layer):
     ------
     ValueError
         If a setting is out of range.
+
+    See Also
+    --------
+    Dense : The usual layer.
+    Network.init_centres : Takes centres and widths from data.
 
     Notes
     -----
@@ -43,6 +51,17 @@ class RBF(Layer):
     ----------
     .. [1] D. Broomhead and D. Lowe, "Multivariable functional interpolation and adaptive networks", Complex Systems 2,
        1988.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import RBF, Adam, Dense, Network
+    >>> X = np.linspace(-3, 3, 100)[:, None]
+    >>> net = Network([RBF(10), Dense(1)], n_inputs=1, random_state=0)
+    >>> net.init_centres(X)
+    >>> history = net.fit(X, np.sin(X), optimizer=Adam(0.02), epochs=50)
+    >>> bool(history.loss[-1] < 0.01)
+    True
     """
 
     n_units: int

@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 
 from ..checks import check_number, make_plain
+from ..names import ActivationName
 from .activations import ELU, LeakyReLU, check_activation, unit_of
 from .dense import Dense
 from .layer import Layer, check_layers
@@ -12,6 +13,8 @@ from .layer import Layer, check_layers
 @dataclass(frozen=True)
 class Shared(Layer):
     """A layer whose weights are the same in all its places: the gradient is the sum over the places.
+
+    For things that are to be looked at in the same way, and for layers that are applied again and again.
 
     Put one object in several places of a network. What makes them one is the name: copies, from pickles, files or
     `sklearn.base.clone`, have it too, another object made with the same layer has not.
@@ -30,7 +33,8 @@ class Shared(Layer):
 
     See Also
     --------
-    Network : Its `ties` draw weights together that are not the same.
+    Transposed : The same weights, transposed.
+    Network : Its `ties` penalise the difference between the weights of two layers.
 
     Notes
     -----
@@ -64,7 +68,9 @@ class Shared(Layer):
     def inner(self):
         return (self.layer,)
 
-    def transposed(self, activation="identity", dropout=0.0):
+    def transposed(
+        self, activation: ActivationName | LeakyReLU | ELU = "identity", dropout: float = 0.0
+    ) -> "Transposed":
         """The layer ``A = f(H W^T + b)`` with the weights of this one, a Dense, and a bias of its own.
 
         Parameters
@@ -80,6 +86,16 @@ class Shared(Layer):
         ------
         ValueError
             If this is not a Dense, or a setting is out of range.
+
+        See Also
+        --------
+        Transposed : The layer that it makes.
+
+        Examples
+        --------
+        >>> from fastbp import Dense, Shared
+        >>> Shared(Dense(32, "tanh"), name="code").transposed("logistic")
+        Transposed(name='code', activation='logistic', dropout=0.0)
         """
         if not isinstance(self.layer, Dense):
             raise ValueError(f"the transposed layer is that of a shared Dense, got {self!r}")
@@ -93,6 +109,8 @@ class Shared(Layer):
 @dataclass(frozen=True)
 class Transposed(Layer):
     """A layer ``A = f(H W^T + b)`` with the weights ``W (n_in, n_out)`` of a `Shared` Dense that comes before it.
+
+    For decoders of autoencoders, which then have half as many weights.
 
     It takes ``n_out`` columns and has ``n_in`` units, with a bias of its own, which starts from 0. `Shared.transposed`
     makes it.
@@ -110,6 +128,11 @@ class Transposed(Layer):
     ------
     ValueError
         If a setting is out of range.
+
+    See Also
+    --------
+    Shared : The layer that has the weights.
+    MLPRegressor.transform : The code of an autoencoder.
 
     Notes
     -----
@@ -132,7 +155,7 @@ class Transposed(Layer):
     """
 
     name: str
-    activation: str | LeakyReLU | ELU = "identity"
+    activation: ActivationName | LeakyReLU | ELU = "identity"
     dropout: float = 0.0
 
     def __post_init__(self):

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..checks import check_size
 from ..initializers import Orthogonal, VarianceScaling
+from ..names import ActivationName, InitializerName
 from ..settings import FrozenArray
 from .activations import ELU, LeakyReLU, unit_of
 from .dense import check_product_settings
@@ -72,11 +74,11 @@ class Sparse(Layer):
 
     n_units: int
     fan_in: int | None = None
-    activation: str | LeakyReLU | ELU = "identity"
-    columns: FrozenArray | None = None
+    activation: ActivationName | LeakyReLU | ELU = "identity"
+    columns: ArrayLike | None = None
     l1: float | None = None
     l2: float | None = None
-    initializer: str | VarianceScaling | Orthogonal | None = None
+    initializer: InitializerName | VarianceScaling | Orthogonal | None = None
     dropout: float = 0.0
     max_norm: float | None = None
 

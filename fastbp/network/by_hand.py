@@ -12,7 +12,7 @@ from ..optimizers import SAM
 from ..undo import Undo
 from .heads import check_outs, joined, output_gradients_of
 from .inputs import contiguous
-from .training import check_optimizer
+from .rules import check_optimizer, rule_of
 
 NOTHING_KEPT = "backward needs a call of forward before it, with nothing trained or evaluated between"
 
@@ -67,7 +67,7 @@ def _check_gradients(out, shapes, dtype):
 
 def step(model, gradient, optimizer):
     """What `Network.step` does."""
-    check_rule(model, optimizer)
+    optimizer = checked_rule(model, optimizer)
     gradient = contiguous(check_real("gradient", gradient), model.dtype)
     if gradient.shape != model.parameters.shape:
         raise ValueError(f"gradient must have shape {model.parameters.shape}, got {gradient.shape}")
@@ -78,7 +78,7 @@ def step(model, gradient, optimizer):
 
 def step_with(model, X, output_gradient, optimizer, n_threads):
     """What `Network.step_with` returns."""
-    check_rule(model, optimizer)
+    optimizer = checked_rule(model, optimizer)
     with threads.exclusive(model.engine):
         a = forward(model, X, None, n_threads)
         kept = model.engine.kept
@@ -94,15 +94,16 @@ def step_with(model, X, output_gradient, optimizer, n_threads):
     return a
 
 
-def check_rule(model, optimizer):
-    """TypeError or ValueError unless it is a rule that needs nothing but a gradient, by steps."""
+def checked_rule(model, optimizer):
+    """The rule; TypeError or ValueError unless it is one that needs nothing but a gradient, by steps."""
+    optimizer = rule_of(optimizer)
     if isinstance(optimizer, SAM):
         raise TypeError(
             "optimizer must be an SGD, Adam, AdamW, RMSProp, Adagrad, Rprop or Quickprop for step: SAM needs a second "
             f"gradient, which fit takes, got {optimizer!r}"
         )
     if optimizer is model.optimizer and not hasattr(optimizer.learning_rate, "per"):  # it has been checked
-        return
+        return optimizer
     check_optimizer(optimizer, model.dtype)
     if isinstance(optimizer, FullBatch) and not isinstance(optimizer, GradientRule):
         raise TypeError(
@@ -116,6 +117,7 @@ def check_rule(model, optimizer):
         )
     if isinstance(optimizer, FullBatch):
         optimizer.check(model)
+    return optimizer
 
 
 def update(model, gradient, optimizer):

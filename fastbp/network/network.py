@@ -4,7 +4,6 @@ from types import MappingProxyType
 
 from sklearn.utils import check_random_state
 
-from ..optimizers import SGD
 from . import files, start, training
 from .derivatives import Derivatives
 from .model import SETTINGS, Model
@@ -253,7 +252,7 @@ class Network(Derivatives):
         X,
         y,
         *,
-        optimizer=SGD(),  # noqa: B008 (immutable)
+        optimizer="sgd",
         epochs=1,
         batch_size=None,
         sample_weight=None,
@@ -281,7 +280,9 @@ class Network(Derivatives):
             rounding of half precision, for "softmax_cross_entropy"; else
             (n_samples, n_targets), or (n_samples,) for one target. There are as many targets as outputs, but for
             "gaussian" (half as many), several quantiles, and `HistogramLoss` (one). A dict of such for several heads.
-        optimizer : UpdateRule or full-batch rule, default=SGD()
+        optimizer : str, UpdateRule, SAM or full-batch rule, default="sgd"
+            An object, or with default settings its name: "sgd", "adam", "adamw", "rmsprop", "adagrad", "rprop",
+            "quickprop", "newton", "newton_cg", "bfgs" or "lbfgs".
             SGD, Adam, AdamW, RMSProp, Adagrad, and SAM with one of them, go through mini-batches; Rprop, Quickprop,
             Newton, NewtonCG, BFGS and LBFGS are full-batch rules, one iteration on all rows an epoch, which end
             training before `epochs` when there is no further progress to make.
@@ -356,7 +357,7 @@ class Network(Derivatives):
         X,
         y,
         *,
-        optimizer=SGD(),  # noqa: B008 (immutable)
+        optimizer="sgd",
         epochs=1,
         batch_size=None,
         sample_weight=None,

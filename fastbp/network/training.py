@@ -15,7 +15,7 @@ from sklearn.utils import assert_all_finite
 from .. import threads
 from ..augmentation import ImageAugmentation
 from ..averaging import EMA, SWA
-from ..checks import check_finite, check_in_dtype
+from ..checks import check_finite
 from ..full_batch import FullBatch, Objective
 from ..optimizers import SAM, UpdateRule
 from ..pruning import Prune
@@ -26,6 +26,7 @@ from .inputs import Rows
 from .model import Model
 from .one_epoch import History, divergence, fit_epoch
 from .pruned_epoch import position, train_pruned_epoch
+from .rules import check_optimizer, rule_of
 from .start import learn_inputs
 from .state import OptimizerState
 
@@ -46,6 +47,7 @@ def fit(
     early_stopping, callback, verbose, n_threads, then, augmentation, prune, average,
 ):  # fmt: skip
     """What `Network.fit` does, and `Network.partial_fit` with the optimizer's state that there is (not `fresh`)."""
+    optimizer = rule_of(optimizer)
     _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then, average)
     callbacks = _callbacks_of(callback)
     rows = model.check_rows(X, y, sample_weight)
@@ -288,16 +290,6 @@ def _rows_of_steps(n_steps, order, batch_size, sample_weight):
 
 
 # ---- checks of the arguments ----------------------------------------------------------------------------------------
-
-
-def check_optimizer(optimizer, dtype):
-    """TypeError or ValueError unless it is a rule, with settings that are possible in a network's dtype."""
-    if not isinstance(optimizer, UpdateRule | SAM | FullBatch):
-        raise TypeError(
-            "optimizer must be an SGD, Adam, AdamW, RMSProp or Adagrad, or a SAM of one, or Rprop, Quickprop, Newton, "
-            f"NewtonCG, BFGS or LBFGS, got {optimizer!r}"
-        )
-    check_in_dtype(dtype, optimizer=optimizer)
 
 
 def _check_settings(

@@ -114,9 +114,9 @@ def test_bad_input_to_regressor(settings, continued):
     [
         ({"hidden_layer_sizes": (5, 0)}, "hidden_layer_sizes must be > 0, got"),
         ({"hidden_layer_sizes": (5, 2.5)}, "hidden_layer_sizes must be integers, got"),
-        ({"activation": "swish"}, "'activation' parameter of MLP"),
+        ({"activation": "swash"}, "'activation' parameter of MLP"),
         ({"activation": "step"}, "'activation' parameter of MLP"),
-        ({"solver": "newton"}, "'solver' parameter of MLP"),
+        ({"solver": "newtons"}, "'solver' parameter of MLP"),
         ({"alpha": -1}, "'alpha' parameter of MLP"),
         ({"batch_size": 0}, "'batch_size' parameter of MLP"),
         ({"momentum": 2}, "'momentum' parameter of MLP"),

@@ -26,7 +26,7 @@ from fastbp import (
     Rprop,
     SoftmaxCrossEntropy,
 )
-from fastbp.layers import ACTIVATIONS
+from fastbp.names import UNITS
 
 DTYPES = ["float32", "float64"]
 SIZES = (0, 1e-40, 1e-20, 1, 88, 104, 1e4, 1e20, 1e38)
@@ -44,7 +44,7 @@ def unit(layer, z, dtype, loss="squared_error"):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("activation", [*ACTIVATIONS, LeakyReLU(0.2), ELU(0.5)], ids=str)
+@pytest.mark.parametrize("activation", [*UNITS, LeakyReLU(0.2), ELU(0.5)], ids=str)
 def test_second_derivatives_of_units_are_finite_where_the_first_are(activation, dtype):
     """Those of the core, at all sizes; they are the same ones, and the second agree with double precision."""
     for z in PLACES:

@@ -81,7 +81,7 @@ def test_bad_steps_leave_the_network_alone(rng, message):
     error, make = BAD_STEPS[message]
     with pytest.raises(error, match=message):
         net.step_with(X, make(net), Adam())
-    for optimizer in ("adam", NewtonCG()):
+    for optimizer in (Adam, "newton_cg", NewtonCG()):
         with pytest.raises(TypeError, match="optimizer must be"):
             net.step_with(X, output_gradient, optimizer)
     with pytest.raises(ValueError, match="X must have shape"):
