@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_number, make_plain
-from .names import INITIALIZERS, did_you_mean
+from .names import INITIALIZERS, InitializerName, did_you_mean
 from .settings import Settings
 
 _FANS = {
@@ -149,6 +149,7 @@ _NAMED = {
     for name, scale, mode in (("lecun", 1.0, "fan_in"), ("glorot", 1.0, "fan_avg"), ("he", 2.0, "fan_in"))
     for distribution in ("normal", "uniform")
 } | {"orthogonal": Orthogonal()}
+Initializer = InitializerName | VarianceScaling | Orthogonal
 CLASSES = {"VarianceScaling": VarianceScaling, "Orthogonal": Orthogonal}
 
 

@@ -16,7 +16,7 @@ from scipy.special import erf
 from ._arrays import class_indices
 from .checks import check_flag, check_number, check_real, make_plain
 from .hints import Floats
-from .names import LOSSES, did_you_mean
+from .names import LOSSES, LossName, did_you_mean
 from .settings import Settings
 
 
@@ -274,6 +274,7 @@ class HistogramLoss(Settings):
         return p / p.sum(axis=1, keepdims=True)
 
 
+Loss = LossName | SoftmaxCrossEntropy | Lp | Huber | Quantile | HistogramLoss
 # Costs computed from z, and the output unit each brings along.
 OUTPUT_UNITS = {
     "cross_entropy": "logistic", "softmax_cross_entropy": "softmax", "poisson": "exp", "perceptron": "step",

@@ -27,6 +27,8 @@ class GradientRule(FullBatch):
 class Rprop(GradientRule):
     """Resilient backpropagation: each parameter has a step size of its own, and only the gradient's sign counts.
 
+    Robust: the first step sizes hardly matter, nor does the scale of the cost.
+
     With ``g'`` the gradient before and the product taken for each parameter,
 
     - ``g g' > 0``: ``step <- min(eta_plus step, step_max)``, ``w <- w - sign(g) step``;
@@ -50,15 +52,29 @@ class Rprop(GradientRule):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    LBFGS : Usually takes fewer iterations.
+    Quickprop : Uses the size of the gradient too.
+
     References
     ----------
     M. Riedmiller and H. Braun, "A direct adaptive method for faster backpropagation learning: the RPROP algorithm",
     ICNN 1993. C. Igel and M. Hüsken, "Improving the Rprop learning algorithm", NC 2000 (the variants).
+
+    Examples
+    --------
+    >>> from fastbp import Dense, Network, Rprop
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = Network([Dense(4, "tanh"), Dense(1)], n_inputs=2, random_state=0)
+    >>> history = net.fit(X, y, optimizer=Rprop(), epochs=100)
+    >>> bool(history.loss[-1] < 1e-3)
+    True
     """
 
     learning_rate: float = 0.01
-    etas: tuple = (0.5, 1.2)
-    step_sizes: tuple = (1e-6, 50)
+    etas: tuple[float, float] = (0.5, 1.2)
+    step_sizes: tuple[float, float] = (1e-6, 50)
 
     in_dtype = ("learning_rate", "etas", "step_sizes")
 
@@ -93,6 +109,8 @@ class Rprop(GradientRule):
 class Quickprop(GradientRule):
     """Quickprop: each parameter jumps to the minimum of a parabola through its last two slopes.
 
+    Of historical interest: fast where the cost is nearly a parabola in each parameter, and erratic elsewhere.
+
     With slope ``s``, slope ``p`` and step ``d`` of the iteration before,
 
     - ``d = 0``: ``step = -eta s``;
@@ -113,9 +131,23 @@ class Quickprop(GradientRule):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    Rprop : More robust.
+    LBFGS : Usually takes fewer iterations.
+
     References
     ----------
     S. Fahlman, "An empirical study of learning speed in back-propagation networks", CMU-CS-88-162, 1988. Notes 003.
+
+    Examples
+    --------
+    >>> from fastbp import Dense, Network, Quickprop
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = Network([Dense(4, "tanh"), Dense(1)], n_inputs=2, random_state=0)
+    >>> history = net.fit(X, y, optimizer=Quickprop(0.1), epochs=200)
+    >>> bool(history.loss[-1] < 1e-3)
+    True
     """
 
     learning_rate: float = 0.1

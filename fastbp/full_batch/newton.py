@@ -20,6 +20,9 @@ _FLAT = 1e-6  # an eigenvalue, measured by the largest, that is no curvature to 
 class Newton(FullBatch):
     """Newton's method with the exact Hessian, damped so that it goes downhill wherever it is.
 
+    For networks of up to some thousand parameters and smooth units, where it takes few iterations to a minimum that is
+    exact.
+
     ``w <- w - (|H| + lambda I)^-1 g``, where ``|H|`` has the eigenvectors of the Hessian ``H`` and the absolute values
     of its eigenvalues: Newton's step where ``H`` is positive definite, a step away from the saddle elsewhere. As with
     Levenberg and Marquardt, a step that does not lower the cost is tried again with a larger ``lambda``, and one that
@@ -41,6 +44,12 @@ class Newton(FullBatch):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    NewtonCG : For larger networks: it has products of the Hessian alone.
+    BFGS : Estimates the Hessian from gradients.
+    Network.hessian : The matrix itself.
+
     Notes
     -----
     Notes 001 (Hessian technique) have the wrong sign in ``Delta w = H^-1 grad C``, and the right one in the algorithm.
@@ -52,6 +61,15 @@ class Newton(FullBatch):
     ----------
     D. Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", SIAM 1963. Y. Dauphin and
     others, "Identifying and attacking the saddle point problem in high-dimensional non-convex optimization", NIPS 2014.
+
+    Examples
+    --------
+    >>> from fastbp import Dense, Network, Newton
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = Network([Dense(4, "tanh"), Dense(1)], n_inputs=2, random_state=0)
+    >>> history = net.fit(X, y, optimizer=Newton(), epochs=50)
+    >>> bool(history.loss[-1] < 1e-3)
+    True
     """
 
     damping: float = 1e-3
@@ -130,10 +148,25 @@ class NewtonCG(FullBatch):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    Newton : Few iterations, for small networks.
+    LBFGS : Cheaper iterations.
+    Network.hessian_vector_product : The product that it is made of.
+
     References
     ----------
     J. Nocedal and S. Wright, "Numerical optimization", 2006, algorithms 4.1 and 7.2. The products: see
     `Network.hessian_vector_product`.
+
+    Examples
+    --------
+    >>> from fastbp import Dense, Network, NewtonCG
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = Network([Dense(4, "tanh"), Dense(1)], n_inputs=2, random_state=0)
+    >>> history = net.fit(X, y, optimizer=NewtonCG(), epochs=50)
+    >>> bool(history.loss[-1] < 1e-3)
+    True
     """
 
     gtol: float = 1e-4

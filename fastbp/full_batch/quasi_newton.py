@@ -14,6 +14,8 @@ from .scipy_methods import iterate_once, scipy_method
 class BFGS(FullBatch):
     """The quasi-Newton method of Broyden, Fletcher, Goldfarb and Shanno, by scipy.
 
+    For networks of up to some thousand parameters; it keeps a matrix of their square.
+
     The inverse of the Hessian is estimated from the gradients on the way: with ``s = w' - w``, ``y = g' - g`` and
     ``rho = 1 / y^T s``, ``B <- (I - rho s y^T) B (I - rho y s^T) + rho s s^T``. A line search along ``-B g`` finds a
     step that meets Wolfe's conditions.
@@ -28,9 +30,23 @@ class BFGS(FullBatch):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    LBFGS : For networks of any size.
+    Newton : With the Hessian itself.
+
     References
     ----------
     J. Nocedal and S. Wright, "Numerical optimization", 2006, algorithm 6.1. Notes 003 (quasi-Newton methods).
+
+    Examples
+    --------
+    >>> from fastbp import BFGS, Dense, Network
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = Network([Dense(4, "tanh"), Dense(1)], n_inputs=2, random_state=0)
+    >>> history = net.fit(X, y, optimizer=BFGS(), epochs=50)
+    >>> bool(history.loss[-1] < 1e-3)
+    True
     """
 
     gtol: float = 1e-5
@@ -50,6 +66,8 @@ class BFGS(FullBatch):
 class LBFGS(FullBatch):
     """BFGS with limited memory: the product of inverse Hessian and gradient from the last few steps, by scipy.
 
+    The first rule to try for up to some ten thousand rows. The estimators have it as ``solver="lbfgs"``.
+
     An L1 penalty is met exactly, weights reach 0: ``w = w+ - w-`` with both bounded below by 0.
 
     Parameters
@@ -68,10 +86,25 @@ class LBFGS(FullBatch):
     ValueError
         If a setting is out of range.
 
+    See Also
+    --------
+    BFGS : Keeps a whole matrix, for small networks.
+    NewtonCG : Fewer iterations where curvature differs much.
+    Adam : For large data.
+
     References
     ----------
     R. Byrd, P. Lu, J. Nocedal and C. Zhu, "A limited memory algorithm for bound constrained optimization", SIAM Journal
     on Scientific Computing 16, 1995. Notes 003 (quasi-Newton methods).
+
+    Examples
+    --------
+    >>> from fastbp import LBFGS, Dense, Network
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = Network([Dense(4, "tanh"), Dense(1)], n_inputs=2, random_state=0)
+    >>> history = net.fit(X, y, optimizer=LBFGS(), epochs=50)
+    >>> bool(history.loss[-1] < 1e-3)
+    True
     """
 
     maxcor: int = 10

@@ -7,11 +7,25 @@ from .hessian import MAX_PARAMETERS
 
 
 class FullBatch(Settings):
-    """What the rules for all rows at once have in common.
+    """Base class of the rules that take all rows at once.
 
-    An epoch is one iteration. A rule's ``minimize(objective, epochs, end_epoch)`` changes the objective's parameters,
-    calls ``end_epoch(cost before the update)`` after each iteration, and returns when that is true, after so many
-    iterations, or after one that could make no progress.
+    They are for data of up to some ten thousand rows and small networks, where they need no learning rate and reach
+    costs that mini-batches do not; there is no dropout, and nothing else that is random. An epoch is one iteration. A
+    rule's ``minimize(objective, epochs, end_epoch)`` changes the objective's parameters, calls ``end_epoch(cost before
+    the update)`` after each iteration, and returns when that is true, after so many iterations, or after one that could
+    make no progress.
+
+    See Also
+    --------
+    LBFGS : The first to try.
+    Newton, NewtonCG, BFGS, Rprop, Quickprop : The others.
+    UpdateRule : Base class of the rules for mini-batches.
+
+    Examples
+    --------
+    >>> from fastbp import LBFGS, SGD, FullBatch
+    >>> isinstance(LBFGS(), FullBatch), isinstance(SGD(), FullBatch)
+    (True, False)
     """
 
     needs_derivative = False  # everywhere; L1 has none at 0

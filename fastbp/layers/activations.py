@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..checks import check_number, make_plain
-from ..names import ACTIVATIONS, UNIT_ALIASES, UNITS, did_you_mean
+from ..names import ACTIVATIONS, UNIT_ALIASES, UNITS, ActivationName, did_you_mean
 from ..settings import Settings
 
 
@@ -85,6 +85,7 @@ class ELU(Settings):
         check_number("alpha", self.alpha, "(0, inf)")
 
 
+Unit = ActivationName | LeakyReLU | ELU
 CLASSES = {"LeakyReLU": LeakyReLU, "ELU": ELU}
 
 

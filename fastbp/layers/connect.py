@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..checks import check_number, make_plain
-from ..names import ActivationName
 from ..settings import FrozenDict
-from .activations import ELU, LeakyReLU, check_activation, unit_of
+from .activations import Unit, check_activation, unit_of
 from .dense import Dense
 from .layer import Layer, build_in_turn, check_layers
 
@@ -44,7 +43,7 @@ class Activation(Layer):
     >>> layers = [Dense(64), BatchNorm(), Activation("relu"), Dense(1)]
     """
 
-    activation: ActivationName | LeakyReLU | ELU
+    activation: Unit
 
     def __post_init__(self):
         object.__setattr__(self, "activation", check_activation(self.activation))

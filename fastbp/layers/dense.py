@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from ..checks import check_number, check_size, make_plain
-from ..initializers import Orthogonal, VarianceScaling, check_initializer
-from ..names import ActivationName, InitializerName
+from ..initializers import Initializer, check_initializer
 from ..settings import FrozenArray
-from .activations import ELU, LeakyReLU, check_activation, unit_of
+from .activations import Unit, check_activation, unit_of
 from .layer import Layer
 
 
@@ -112,10 +111,10 @@ class Dense(Layer):
     """
 
     n_units: int
-    activation: ActivationName | LeakyReLU | ELU = "identity"
+    activation: Unit = "identity"
     l1: float | None = None
     l2: float | None = None
-    initializer: InitializerName | VarianceScaling | Orthogonal | None = None
+    initializer: Initializer | None = None
     dropout: float = 0.0
     max_norm: float | None = None
     mask: ArrayLike | None = None

@@ -6,8 +6,7 @@ from numbers import Integral
 from typing import ClassVar
 
 from ..checks import check_number, check_size, make_plain
-from ..initializers import Orthogonal, VarianceScaling, check_initializer
-from ..names import InitializerName
+from ..initializers import Initializer, VarianceScaling, check_initializer
 from ..settings import FrozenDict
 from .layer import Layer
 
@@ -74,7 +73,7 @@ class Embed(Layer):
     dim: int | Mapping[int, int]
     l1: float | None = None
     l2: float | None = None
-    initializer: InitializerName | VarianceScaling | Orthogonal = VarianceScaling(1.0, "fan_out")  # noqa: RUF009
+    initializer: Initializer = VarianceScaling(1.0, "fan_out")  # noqa: RUF009
 
     def __post_init__(self):
         if not isinstance(self.columns, Mapping) or not self.columns:

@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..checks import check_size
-from ..initializers import Orthogonal, VarianceScaling
-from ..names import ActivationName, InitializerName
-from .activations import ELU, LeakyReLU, unit_of
+from ..initializers import Initializer
+from .activations import Unit, unit_of
 from .dense import check_product_settings
 from .layer import Layer
 
@@ -69,10 +68,10 @@ class LowRank(Layer):
 
     n_units: int
     rank: int
-    activation: ActivationName | LeakyReLU | ELU = "identity"
+    activation: Unit = "identity"
     l1: float | None = None
     l2: float | None = None
-    initializer: InitializerName | VarianceScaling | Orthogonal | None = None
+    initializer: Initializer | None = None
     dropout: float = 0.0
 
     max_norm: ClassVar[None] = None

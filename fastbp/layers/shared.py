@@ -4,8 +4,7 @@ import secrets
 from dataclasses import dataclass
 
 from ..checks import check_number, make_plain
-from ..names import ActivationName
-from .activations import ELU, LeakyReLU, check_activation, unit_of
+from .activations import Unit, check_activation, unit_of
 from .dense import Dense
 from .layer import Layer, check_layers
 
@@ -69,7 +68,7 @@ class Shared(Layer):
         return (self.layer,)
 
     def transposed(
-        self, activation: ActivationName | LeakyReLU | ELU = "identity", dropout: float = 0.0
+        self, activation: Unit = "identity", dropout: float = 0.0
     ) -> "Transposed":
         """The layer ``A = f(H W^T + b)`` with the weights of this one, a Dense, and a bias of its own.
 
@@ -155,7 +154,7 @@ class Transposed(Layer):
     """
 
     name: str
-    activation: ActivationName | LeakyReLU | ELU = "identity"
+    activation: Unit = "identity"
     dropout: float = 0.0
 
     def __post_init__(self):

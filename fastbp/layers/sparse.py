@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..checks import check_size
-from ..initializers import Orthogonal, VarianceScaling
-from ..names import ActivationName, InitializerName
+from ..initializers import Initializer
 from ..settings import FrozenArray
-from .activations import ELU, LeakyReLU, unit_of
+from .activations import Unit, unit_of
 from .dense import check_product_settings
 from .layer import Layer
 
@@ -74,11 +73,11 @@ class Sparse(Layer):
 
     n_units: int
     fan_in: int | None = None
-    activation: ActivationName | LeakyReLU | ELU = "identity"
+    activation: Unit = "identity"
     columns: ArrayLike | None = None
     l1: float | None = None
     l2: float | None = None
-    initializer: InitializerName | VarianceScaling | Orthogonal | None = None
+    initializer: Initializer | None = None
     dropout: float = 0.0
     max_norm: float | None = None
 

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.spatial.distance import cdist
 
+from ..hints import Floats
 from ..losses import OUTPUT_UNITS, kernel_of
 from .prediction import engine_of, predicted
 
@@ -21,8 +22,8 @@ class Activations(NamedTuple):
         Activations ``f(z)``; where f is the identity, the same array.
     """
 
-    z: np.ndarray
-    a: np.ndarray
+    z: Floats
+    a: Floats
 
 
 class LayerActivations:

@@ -1,21 +1,31 @@
 """What a network tells of its cost, and takes of one's own: gradients, Hessians, updates."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import assert_all_finite
 
 from ..checks import check_finite
 from ..full_batch import Objective
 from ..full_batch.hessian import MAX_PARAMETERS
+from ..hints import Floats, Matrix, Outputs, Targets
 from . import by_hand
 from .heads import arrays_of
+from .model import Model
+from .rules import Optimizer
 
 
 class Derivatives:
-    """Methods of `Network` around its cost, or one's own, and its derivatives."""
+    """Methods of `Network` around its cost, or a custom one, and its derivatives."""
+
+    _model: Model
 
     def value_and_gradient(
-        self, X, y, sample_weight=None, *, penalty=False, batch_statistics=False, n_threads=None
-    ):  # fmt: skip
+        self, X: Matrix, y: Targets, sample_weight: ArrayLike | None = None, *, penalty: bool = False,
+        batch_statistics: bool = False, n_threads: int | None = None,
+    ) -> tuple[float, Floats]:  # fmt: skip
         """The cost of the data and its gradient.
 
         Parameters
@@ -47,7 +57,10 @@ class Derivatives:
         check_finite(gradient if np.isfinite(cost) else cost, X=[X], y=arrays_of(y))
         return model.penalize(cost, gradient) if penalty else (cost, gradient)
 
-    def hessian_vector_product(self, X, y, v, sample_weight=None, *, penalty=False, batch_statistics=False):
+    def hessian_vector_product(
+        self, X: Matrix, y: Targets, v: ArrayLike, sample_weight: ArrayLike | None = None, *, penalty: bool = False,
+        batch_statistics: bool = False,
+    ) -> Floats:  # fmt: skip
         """The Hessian of the cost of the data times a vector, exact, by Pearlmutter's R-operator.
 
         Parameters
@@ -78,17 +91,20 @@ class Derivatives:
         fastbp/full_batch/hessian.py.
         """
         self._needs_loss("hessian_vector_product")
-        v = np.asarray(v)
-        if v.dtype.kind not in "biuf" or v.shape != self.parameters.shape:
+        v, shape = np.asarray(v), self._model.parameters.shape
+        if v.dtype.kind not in "biuf" or v.shape != shape:
             raise ValueError(
-                f"v must hold real numbers in shape {self.parameters.shape}, got dtype {v.dtype}, shape {v.shape}"
+                f"v must hold real numbers in shape {shape}, got dtype {v.dtype}, shape {v.shape}"
             )
         assert_all_finite(v, input_name="v")
         rows = self._model.check_rows(X, y, sample_weight)
         objective = Objective(self._model, rows, batch_statistics=batch_statistics)
         return check_finite(objective.hessian_product(penalty)(v), X=[X], y=arrays_of(y))
 
-    def hessian(self, X, y, sample_weight=None, *, penalty=False, batch_statistics=False):
+    def hessian(
+        self, X: Matrix, y: Targets, sample_weight: ArrayLike | None = None, *, penalty: bool = False,
+        batch_statistics: bool = False,
+    ) -> Floats:  # fmt: skip
         """The Hessian of the cost of the data, exact and symmetric. For small networks.
 
         Parameters
@@ -107,16 +123,16 @@ class Derivatives:
             As in `hessian_vector_product`, and if there are more than 5000 parameters.
         """
         self._needs_loss("hessian")
-        if self.parameters.size > MAX_PARAMETERS:
+        if self._model.parameters.size > MAX_PARAMETERS:
             raise ValueError(
-                f"hessian is for networks of at most {MAX_PARAMETERS} parameters, got {self.parameters.size}; "
+                f"hessian is for networks of at most {MAX_PARAMETERS} parameters, got {self._model.parameters.size}; "
                 "hessian_vector_product takes any"
             )
         rows = self._model.check_rows(X, y, sample_weight)
         objective = Objective(self._model, rows, batch_statistics=batch_statistics)
         return check_finite(objective.hessian(penalty), X=[X], y=arrays_of(y))
 
-    def forward(self, X, *, out=None, n_threads=None):
+    def forward(self, X: Matrix, *, out: Outputs | None = None, n_threads: int | None = None) -> Outputs:
         """Activations of the last layer, remembered together with all others for `backward`.
 
         `BatchNorm` takes its moving averages here, which nothing but `fit` and `partial_fit` changes.
@@ -147,7 +163,9 @@ class Derivatives:
         """
         return by_hand.forward(self._model, X, out, n_threads)
 
-    def backward(self, dz, *, out=None, n_threads=None):
+    def backward(
+        self, dz: Targets, *, out: tuple[Floats, Floats | None] | None = None, n_threads: int | None = None
+    ) -> tuple[Floats, Floats | Any]:
         """Backpropagate the gradient of one's own cost.
 
         Parameters
@@ -175,7 +193,10 @@ class Derivatives:
         """
         return by_hand.backward(self._model, dz, out, n_threads)
 
-    def step_with(self, X, output_gradient, optimizer, *, n_threads=None):
+    def step_with(
+        self, X: Matrix, output_gradient: Callable[[Any], Targets], optimizer: Optimizer, *,
+        n_threads: int | None = None,
+    ) -> Outputs:  # fmt: skip
         """One update by one's own cost: `forward`, `backward` and `step` in one, for streams of small batches.
 
         Parameters
@@ -214,7 +235,7 @@ class Derivatives:
         """
         return by_hand.step_with(self._model, X, output_gradient, optimizer, n_threads)
 
-    def step(self, gradient, optimizer):
+    def step(self, gradient: ArrayLike, optimizer: Optimizer) -> None:
         """One update of the parameters from a gradient of one's own.
 
         Parameters
@@ -234,6 +255,6 @@ class Derivatives:
         """
         by_hand.step(self._model, gradient, optimizer)
 
-    def _needs_loss(self, method):
-        if self.loss is None:
+    def _needs_loss(self, method: str) -> None:
+        if self._model.loss is None:
             raise ValueError(f"{method} needs a network with a loss, this one has loss=None")

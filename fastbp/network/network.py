@@ -1,16 +1,34 @@
 """The network as its users see it."""
 
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import IO, Any, Literal, Self
 
+import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
+from ..augmentation import ImageAugmentation
+from ..averaging import EMA, SWA
+from ..hints import Matrix, Outputs, RandomState, Targets
+from ..initializers import Initializer
+from ..layers import Layer
+from ..losses import Loss
+from ..pruning import Prune
 from . import files, start, training
+from .activations import Activations
+from .attributes import Attributes
 from .derivatives import Derivatives
 from .model import SETTINGS, Model
-from .plan import plan_of
+from .one_epoch import History
+from .plan import Plan, plan_of
+from .rules import Optimizer
+
+Callback = Callable[[int, History], Any]
+File = str | PathLike[str] | IO[bytes]
 
 
-class Network(Derivatives):
+class Network(Attributes, Derivatives):
     """A multilayer perceptron.
 
     Parameters
@@ -141,34 +159,28 @@ class Network(Derivatives):
     """
 
     def __init__(
-        self, layers, *, n_inputs, loss="squared_error", l1=0.0, l2=0.0, dtype="float64", random_state=None,
-        initializer="sklearn", input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, checkpoint_every=None,
-    ):  # fmt: skip
+        self,
+        layers: Sequence[Layer],
+        *,
+        n_inputs: int,
+        loss: Loss | Mapping[str, Loss] | None = "squared_error",
+        l1: float = 0.0,
+        l2: float = 0.0,
+        dtype: Literal["float32", "float64"] | type[np.float32] | type[np.float64] = "float64",
+        random_state: RandomState = None,
+        initializer: Initializer = "sklearn",
+        input_dropout: float = 0.0,
+        input_noise: float = 0.0,
+        ties: Sequence[tuple[int, int, float]] = (),
+        loss_weights: Mapping[str, float] | None = None,
+        checkpoint_every: int | None = None,
+    ) -> None:
         layers, self._random_state = tuple(layers), start.random_state_of(random_state)
         self._model = Model(
             layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights,
             checkpoint_every, start.connection_seed(layers, self._random_state),
         )  # fmt: skip
         start.draw(self._model, self._random_state)
-
-    layers = property(lambda self: self._model.layers)
-    n_inputs = property(lambda self: self._model.n_inputs)
-    loss = property(lambda self: self._model.loss)
-    l1 = property(lambda self: self._model.l1, lambda self, value: setattr(self._model, "l1", value))
-    l2 = property(lambda self: self._model.l2, lambda self, value: setattr(self._model, "l2", value))
-    dtype = property(lambda self: self._model.dtype)
-    initializer = property(lambda self: self._model.initializer)
-    input_dropout = property(lambda self: self._model.input_dropout)
-    input_noise = property(lambda self: self._model.input_noise)
-    ties = property(lambda self: self._model.ties)
-    loss_weights = property(lambda self: self._model.loss_weights)
-    checkpoint_every = property(lambda self: self._model.checkpoint_every)
-    parameters = property(lambda self: self._model.parameters)
-    layer_state = property(lambda self: MappingProxyType(self._model.graph.state_views(self._model.layer_state)))
-    weights = property(lambda self: self._model.weights)
-    biases = property(lambda self: self._model.biases)
-    masks = property(lambda self: self._model.masks_of_places())
-    columns = property(lambda self: self._model.columns_of_places())
 
     def __repr__(self):
         layers = ", ".join(map(repr, self.layers))
@@ -195,7 +207,7 @@ class Network(Derivatives):
 
     # ---- training ---------------------------------------------------------------------------------------------------
 
-    def init_lsuv(self, X, *, n_threads=None):
+    def init_lsuv(self, X: Matrix, *, n_threads: int | None = None) -> None:
         """New parameters by layer-sequential unit variance, which needs data.
 
         Orthonormal weights and biases of 0; then each layer's weights, from the first to the last, are divided by the
@@ -221,7 +233,7 @@ class Network(Derivatives):
         """
         start.lsuv(self._model, self._random_state, X, n_threads)
 
-    def init_centres(self, X, *, n_threads=None):
+    def init_centres(self, X: Matrix, *, n_threads: int | None = None) -> None:
         """New centres and widths for all `RBF` layers, from data; the other layers keep their parameters.
 
         From the first layer to the last: centres are rows drawn from the layer's inputs, without replacement if there
@@ -249,23 +261,24 @@ class Network(Derivatives):
 
     def fit(
         self,
-        X,
-        y,
+        X: Matrix,
+        y: Targets,
         *,
-        optimizer="sgd",
-        epochs=1,
-        batch_size=None,
-        sample_weight=None,
-        shuffle=True,
-        validation_data=None,
-        early_stopping=None,
-        callback=None,
-        verbose=False,
-        n_threads=None,
-        then=None,
-        augmentation=None,
-        prune=None, average=None,
-    ):
+        optimizer: Optimizer = "sgd",
+        epochs: int = 1,
+        batch_size: int | None = None,
+        sample_weight: ArrayLike | None = None,
+        shuffle: bool = True,
+        validation_data: tuple[Matrix, Targets] | tuple[Matrix, Targets, ArrayLike] | None = None,
+        early_stopping: int | None = None,
+        callback: Callback | Sequence[Callback] | None = None,
+        verbose: bool = False,
+        n_threads: int | None = None,
+        then: Literal["retrain", "continue"] | None = None,
+        augmentation: ImageAugmentation | None = None,
+        prune: Prune | None = None,
+        average: EMA | SWA | None = None,
+    ) -> History:
         """Train from the current parameters, with fresh optimizer state.
 
         Parameters
@@ -354,23 +367,24 @@ class Network(Derivatives):
 
     def partial_fit(
         self,
-        X,
-        y,
+        X: Matrix,
+        y: Targets,
         *,
-        optimizer="sgd",
-        epochs=1,
-        batch_size=None,
-        sample_weight=None,
-        shuffle=True,
-        validation_data=None,
-        early_stopping=None,
-        callback=None,
-        verbose=False,
-        n_threads=None,
-        then=None,
-        augmentation=None,
-        prune=None, average=None,
-    ):
+        optimizer: Optimizer = "sgd",
+        epochs: int = 1,
+        batch_size: int | None = None,
+        sample_weight: ArrayLike | None = None,
+        shuffle: bool = True,
+        validation_data: tuple[Matrix, Targets] | tuple[Matrix, Targets, ArrayLike] | None = None,
+        early_stopping: int | None = None,
+        callback: Callback | Sequence[Callback] | None = None,
+        verbose: bool = False,
+        n_threads: int | None = None,
+        then: Literal["retrain", "continue"] | None = None,
+        augmentation: ImageAugmentation | None = None,
+        prune: Prune | None = None,
+        average: EMA | SWA | None = None,
+    ) -> History:
         """Train on, with the optimizer's state, the place in its schedule, and an average, as the last call left them.
 
         Newton, NewtonCG, BFGS and LBFGS have no state and start anew. Arguments, results and errors as in `fit`.
@@ -382,7 +396,9 @@ class Network(Derivatives):
 
     # ---- prediction -------------------------------------------------------------------------------------------------
 
-    def predict(self, X, *, order=None, out=None, n_threads=None):
+    def predict(
+        self, X: Matrix, *, order: ArrayLike | None = None, out: Outputs | None = None, n_threads: int | None = None
+    ) -> Outputs:
         """Activations of the output layer; with `HistogramLoss` the means of its distributions, one column.
 
         Of several heads all arrays are in dicts by their names.
@@ -409,7 +425,7 @@ class Network(Derivatives):
         """
         return self._model.predict(X, order, out, n_threads)
 
-    def activations(self, X, *, n_threads=None):
+    def activations(self, X: Matrix, *, n_threads: int | None = None) -> dict[str, Activations]:
         """Weighted inputs and activations of every layer, as in `predict`: without dropout.
 
         Parameters
@@ -446,7 +462,14 @@ class Network(Derivatives):
         """
         return self._model.activations(X, n_threads)
 
-    def program(self, mode="train", *, batch_size=32, n_threads=1, X=None):
+    def program(
+        self,
+        mode: Literal["train", "gradient", "loss", "predict", "forward", "backward"] = "train",
+        *,
+        batch_size: int = 32,
+        n_threads: int = 1,
+        X: Matrix | None = None,
+    ) -> Plan:
         """What a call would run, to be read: ops, how threads share them, where they wait for each other, memory.
 
         The bits of results do not depend on what is chosen for the number of threads.
@@ -487,7 +510,7 @@ class Network(Derivatives):
 
     # ---- files ------------------------------------------------------------------------------------------------------
 
-    def save(self, file):
+    def save(self, file: File) -> None:
         """Write settings, parameters, layers' state and what is pruned to an ``.npz`` file, not the optimizer's state.
 
         Parameters
@@ -499,7 +522,7 @@ class Network(Derivatives):
         files.save(file, self._model)
 
     @classmethod
-    def load(cls, file):
+    def load(cls, file: File) -> Self:
         """Read what `save` wrote. No code in the file is run.
 
         Parameters

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import threads
 from ..checks import check_finite
@@ -30,9 +31,9 @@ class History:
         The training on all data after early stopping that ``then`` asked for.
     """
 
-    loss: np.ndarray
-    validation_loss: np.ndarray
-    seconds: np.ndarray
+    loss: NDArray[np.float64]
+    validation_loss: NDArray[np.float64]
+    seconds: NDArray[np.float64]
     second: "History | None" = None
 
 

@@ -1,7 +1,7 @@
 """What the core does in a run, to be read: ops, how members of the team share them, barriers, memory."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class PlannedOp(NamedTuple):
     kind: str
     details: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.kind:<18}{self.details}".rstrip()
 
 
@@ -40,10 +40,10 @@ class Phase(NamedTuple):
     """
 
     split: str
-    ops: tuple
+    ops: tuple[PlannedOp, ...]
     barrier: bool
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [f"{_SPLITS[self.split]}:", *(f"    {op}" for op in self.ops)]
         return "\n".join(lines + ["---- barrier"] * self.barrier)
 
@@ -86,10 +86,10 @@ class Plan:
     """
 
     mode: str
-    dtype: np.dtype
+    dtype: np.dtype[Any]
     n_rows: int
     n_threads: int
-    phases: tuple
+    phases: tuple[Phase, ...]
     online: bool
     x_as_nonzeros: bool
     x_in_place: bool
@@ -101,11 +101,11 @@ class Plan:
     workspace_size: int
 
     @property
-    def n_barriers(self):
+    def n_barriers(self) -> int:
         """Barriers for each chunk."""
         return sum(phase.barrier for phase in self.phases)
 
-    def __str__(self):
+    def __str__(self) -> str:
         chunks = "at once" if self.chunk == self.n_rows else f"in chunks of {self.chunk}"
         rows = "used where they lie" if self.x_in_place else "copied"
         lines = [

@@ -2,9 +2,10 @@
 
 from ..checks import check_in_dtype
 from ..full_batch import BFGS, LBFGS, FullBatch, Newton, NewtonCG, Quickprop, Rprop
-from ..names import OPTIMIZERS, did_you_mean
+from ..names import OPTIMIZERS, OptimizerName, did_you_mean
 from ..optimizers import SAM, SGD, Adagrad, Adam, AdamW, RMSProp, UpdateRule
 
+Optimizer = OptimizerName | UpdateRule | SAM | FullBatch
 _NAMED = {
     "sgd": SGD(), "adam": Adam(), "adamw": AdamW(), "rmsprop": RMSProp(), "adagrad": Adagrad(), "rprop": Rprop(),
     "quickprop": Quickprop(), "newton": Newton(), "newton_cg": NewtonCG(), "bfgs": BFGS(), "lbfgs": LBFGS(),
