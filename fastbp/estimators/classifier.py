@@ -378,3 +378,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return _log_softmax(log_a)
         a = self.predict_proba(X)
         return np.log(a, out=log_a, where=a > 0.5)  # as exact as the probability, as scikit-learn's
+
+
+def is_multilabel(classifier):
+    """Whether a fitted classifier tells of each label whether a row has it."""
+    return classifier._label_binarizer.y_type_.startswith("multilabel")

@@ -1,0 +1,15 @@
+"""To ONNX and back. With skl2onnx installed, importing this registers converters for the estimators and `Whitening`."""
+
+from importlib.util import find_spec
+
+try:
+    import onnx  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError("ONNX needs packages that are not here: pip install 'fastbp[onnx]'") from error
+
+from .export import to_onnx
+
+if find_spec("skl2onnx"):
+    from . import sklearn  # noqa: F401
+
+__all__ = ["to_onnx"]
