@@ -79,7 +79,7 @@ class ImageAugmentation(Settings):
     elastic_alpha: float = 0.0
     elastic_sigma: float = 4.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         shape = self.image_shape
         if not isinstance(shape, tuple) or len(shape) != 2:
@@ -88,7 +88,8 @@ class ImageAugmentation(Settings):
         check_size("width", shape[1])
         for name in ("shift", "rotation", "scale", "shear", "elastic_alpha", "elastic_sigma"):
             value = getattr(self, name)
-            low, high = {"elastic_sigma": (0.5, 100), "scale": (0, 0.99)}.get(name, (0, 1e6))
+            bounds: Any = {"elastic_sigma": (0.5, 100), "scale": (0, 0.99)}.get(name, (0, 1e6))
+            low, high = bounds
             if not isinstance(value, Real) or isinstance(value, bool) or not low <= value <= high:
                 raise ValueError(f"{name} must be a number from {low} to {high}, got {value!r}")
             object.__setattr__(self, name, float(value))

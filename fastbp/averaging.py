@@ -58,7 +58,7 @@ class EMA(Settings):
 
     decay: float = 0.999
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("decay", self.decay, "[0, 1)")
 
@@ -109,7 +109,7 @@ class SWA(Settings):
     start: int
     every: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         if not isinstance(self.start, Integral) or isinstance(self.start, bool) or self.start < 0:
             raise ValueError(f"start must be an integer of at least 0, got {self.start!r}")

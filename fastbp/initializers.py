@@ -65,7 +65,7 @@ class VarianceScaling(Settings):
     mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
     distribution: Literal["normal", "uniform"] = "normal"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("scale", self.scale, "(0, inf)")
         if self.mode not in _FANS:
@@ -130,7 +130,7 @@ class Orthogonal(Settings):
 
     gain: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("gain", self.gain, "(0, inf)")
 
@@ -145,10 +145,14 @@ class Orthogonal(Settings):
 
 
 _NAMED = {
-    f"{name}_{distribution}": VarianceScaling(scale, mode, distribution)
-    for name, scale, mode in (("lecun", 1.0, "fan_in"), ("glorot", 1.0, "fan_avg"), ("he", 2.0, "fan_in"))
-    for distribution in ("normal", "uniform")
-} | {"orthogonal": Orthogonal()}
+    "lecun_normal": VarianceScaling(1.0, "fan_in", "normal"),
+    "lecun_uniform": VarianceScaling(1.0, "fan_in", "uniform"),
+    "glorot_normal": VarianceScaling(1.0, "fan_avg", "normal"),
+    "glorot_uniform": VarianceScaling(1.0, "fan_avg", "uniform"),
+    "he_normal": VarianceScaling(2.0, "fan_in", "normal"),
+    "he_uniform": VarianceScaling(2.0, "fan_in", "uniform"),
+    "orthogonal": Orthogonal(),
+}
 Initializer = InitializerName | VarianceScaling | Orthogonal
 CLASSES = {"VarianceScaling": VarianceScaling, "Orthogonal": Orthogonal}
 

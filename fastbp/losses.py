@@ -64,7 +64,7 @@ class SoftmaxCrossEntropy(Settings):
     label_smoothing: float = 0.0
     fixed_logit: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("label_smoothing", self.label_smoothing, "[0, 1)")
         check_flag("fixed_logit", self.fixed_logit)
@@ -105,7 +105,7 @@ class Lp(Settings):
 
     p: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("p", self.p, "[1, 1000]")
 
@@ -145,7 +145,7 @@ class Huber(Settings):
 
     delta: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("delta", self.delta, "(0, inf)")
 
@@ -192,7 +192,7 @@ class Quantile(Settings):
 
     levels: float | Sequence[float] = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         for q in self.levels if isinstance(self.levels, tuple) and self.levels else (self.levels,):
             check_number("levels", q, "(0, 1)")
@@ -245,7 +245,7 @@ class HistogramLoss(Settings):
     edges: Sequence[float]
     sigma: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         if not isinstance(self.edges, tuple) or len(self.edges) < 3:
             raise ValueError(f"edges must be at least three finite numbers that ascend, got {self.edges!r}")

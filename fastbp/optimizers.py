@@ -4,9 +4,10 @@ Below, ``g`` is the gradient of the cost, penalties included, ``eta`` the learni
 step, from 1; all state is zero before the first step.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from ._core import ROLES
 from .checks import check_number, make_plain
@@ -32,7 +33,7 @@ _SETTINGS = (
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class UpdateRule(Settings):
+class UpdateRule(Settings, ABC):
     """Base class of the update rules for mini-batches, with the settings that all of them have.
 
     It is not a rule itself: use `SGD`, `Adam`, `AdamW`, `RMSProp` or `Adagrad`.
@@ -97,9 +98,9 @@ class UpdateRule(Settings):
     per_role: Mapping[str, float] | None = None
 
     # Averages are weighted in double, and the kernels bound epsilon from below.
-    in_dtype = ("learning_rate", "clip_value", "clip_norm", "weight_decay")
+    in_dtype: ClassVar[tuple[str, ...]] = ("learning_rate", "clip_value", "clip_norm", "weight_decay")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_learning_rate("learning_rate", self.learning_rate)
         for name, interval in _INTERVALS.items():
@@ -111,10 +112,25 @@ class UpdateRule(Settings):
         if self.clip_value is not None and self.clip_norm is not None:
             raise ValueError(f"clip_value must be None with clip_norm={self.clip_norm}, got {self.clip_value}")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         changed = [f for f in fields(self) if getattr(self, f.name) != f.default]
-        changed.sort(key=lambda f: f.kw_only)
+        changed.sort(key=lambda f: bool(f.kw_only))
         return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in changed)})"
+
+    @property
+    @abstractmethod
+    def learning_rate(self) -> float | Schedule:
+        """A number or a schedule, a setting of each rule."""
+
+    @property
+    @abstractmethod
+    def rule(self) -> str:
+        """Name of the kernel."""
+
+    @property
+    @abstractmethod
+    def n_states(self) -> int:
+        """Arrays of state for each parameter."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -187,7 +203,7 @@ class SGD(UpdateRule):
     nesterov: bool = False
     dampening: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for name, without in (("dampening", 0.0), ("proximal", False)):
             value = getattr(self, name)
@@ -475,9 +491,9 @@ class SAM(Settings):
     base: UpdateRule
     rho: float = 0.05
 
-    in_dtype = ("base", "rho")
+    in_dtype: ClassVar[tuple[str, ...]] = ("base", "rho")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         if not isinstance(self.base, UpdateRule):
             raise ValueError(f"base must be an SGD, Adam, AdamW, RMSProp or Adagrad, got {self.base!r}")

@@ -1,6 +1,7 @@
 """Whitening of inputs, as a scikit-learn transformer."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -180,7 +181,7 @@ class Whitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _n_features_out(self):
         return len(self.components_)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

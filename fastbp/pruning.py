@@ -78,7 +78,7 @@ class Prune(Settings):
     initial_sparsity: float = 0.0
     per: Literal["step", "epoch"] = "epoch"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("final_sparsity", self.final_sparsity, "[0, 1)")
         check_number("initial_sparsity", self.initial_sparsity, f"[0, {self.final_sparsity}]")

@@ -1,8 +1,8 @@
 """Learning-rate schedules: immutable settings. They make the rates of a whole epoch at once, before it begins."""
 
 from dataclasses import dataclass
-from numbers import Integral, Real
-from typing import Any, Literal
+from numbers import Integral
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,7 +52,9 @@ class Schedule(Settings):
     """
 
     per: Any = "step"  # of a subclass a setting, or what follows from others
-    in_dtype = ("initial", "minimum", "maximum", "then")  # rates; lengths and factors have no dtype but double
+    _rate: Any  # at positions k, of schedules that are functions of it
+    # rates; lengths and factors have no dtype but double
+    in_dtype: ClassVar[tuple[str, ...]] = ("initial", "minimum", "maximum", "then")
 
     def rates(self, steps: ArrayLike, epoch: int = 0, memory: Any = None) -> NDArray[np.float64]:
         """Learning rates of steps that belong to one epoch.
@@ -124,7 +126,7 @@ class StepDecay(Schedule):
     every: float = 10
     per: Per = "epoch"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("initial", self.initial, "(0, inf)")
         check_number("factor", self.factor, "(0, 1]")
@@ -171,7 +173,7 @@ class Exponential(Schedule):
     factor: float = 0.95
     per: Per = "epoch"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("initial", self.initial, "(0, inf)")
         check_number("factor", self.factor, "(0, 1]")
@@ -222,7 +224,7 @@ class InverseScaling(Schedule):
     power_t: float = 0.5
     per: Per = "step"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("initial", self.initial, "(0, inf)")
         check_number("power_t", self.power_t, "[0, inf)")
@@ -273,7 +275,7 @@ class Cyclical(Schedule):
     half_cycle: float
     per: Per = "step"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("minimum", self.minimum, "(0, inf)")
         check_number("maximum", self.maximum, "(0, inf)")
@@ -336,7 +338,7 @@ class CosineWarmRestarts(Schedule):
     minimum: float = 0.0
     per: Per = "step"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("maximum", self.maximum, "(0, inf)")
         check_number("t_0", self.t_0, "[1, inf)")
@@ -415,7 +417,7 @@ class OneCycle(Schedule):
     anneal: Literal["cosine", "linear"] = "cosine"
     per: Per = "step"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("maximum", self.maximum, "(0, inf)")
         check_number("total", self.total, "[2, inf)")
@@ -488,7 +490,7 @@ class ReduceOnPlateau(Schedule):
 
     per = "epoch"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("initial", self.initial, "(0, inf)")
         check_number("factor", self.factor, "(0, 1)")
@@ -563,7 +565,7 @@ class WarmUp(Schedule):
     then: float | Schedule
     start_factor: float = 0.01
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("steps", self.steps, "[1, inf)")
         check_learning_rate("then", self.then)
@@ -576,10 +578,10 @@ class WarmUp(Schedule):
 
     def rates(self, steps: ArrayLike, epoch: int = 0, memory: Any = None) -> NDArray[np.float64]:
         steps = np.asarray(steps)
-        then = float(self.then) if isinstance(self.then, Real) else self.then.rates(
-            np.maximum(steps - self.steps, 0), epoch, memory
-        )
-        return then * np.minimum(1, self.start_factor + (1 - self.start_factor) * steps / self.steps)
+        factor = np.minimum(1, self.start_factor + (1 - self.start_factor) * steps / self.steps)
+        if isinstance(self.then, Schedule):
+            return self.then.rates(np.maximum(steps - self.steps, 0), epoch, memory) * factor
+        return self.then * factor
 
     def observe(self, memory: Any, loss: float) -> Any:
         return self.then.observe(memory, loss) if isinstance(self.then, Schedule) else memory

@@ -1,6 +1,7 @@
 """What the estimators share: scikit-learn's contract, and the way of a fit."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -39,7 +40,7 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
 
     _parameter_constraints: dict = CONSTRAINTS
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = takes_sparse(self)
         return tags

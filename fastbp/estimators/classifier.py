@@ -1,6 +1,7 @@
 """The classifier: labels as the network's targets, class weights, probabilities."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy.special import log_expit
@@ -99,7 +100,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ):  # fmt: skip
         set_parameters(locals())
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = not isinstance(self.loss, SoftmaxCrossEntropy)
         return tags

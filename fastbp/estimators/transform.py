@@ -1,6 +1,7 @@
 """A hidden layer's output as features."""
 
 from numbers import Integral
+from typing import Any
 
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
@@ -11,7 +12,7 @@ from .inputs import check_X
 class HiddenLayerTransformMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Makes an estimator a transformer to what a hidden layer of its network makes of X."""
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

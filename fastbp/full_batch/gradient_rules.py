@@ -1,6 +1,9 @@
 """Rules that need one gradient for an update, and look at each parameter by itself: Rprop and Quickprop."""
 
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,12 +16,17 @@ class GradientRule(FullBatch):
 
     n_states = 2
 
-    def minimize(self, objective, epochs, end_epoch):
+    @abstractmethod
+    def update(self, parameters: Any, gradient: Any, previous: Any, step: Any, t: Any) -> None:
+        """Update parameters and state (two arrays, number of updates) in place."""
+
+    def minimize(self, objective: Any, epochs: int, end_epoch: Callable[[float], Any]) -> None:
         for _ in range(epochs):
             cost, gradient = objective.value_and_gradient()
             state = objective.model.state_of(self)
             with np.errstate(all="ignore"):
-                self.update(objective.parameters, gradient, *state.arrays, state.t)
+                previous, step = state.arrays
+                self.update(objective.parameters, gradient, previous, step, state.t)
             if end_epoch(cost) or not gradient.any():
                 return
 
@@ -76,9 +84,9 @@ class Rprop(GradientRule):
     etas: tuple[float, float] = (0.5, 1.2)
     step_sizes: tuple[float, float] = (1e-6, 50)
 
-    in_dtype = ("learning_rate", "etas", "step_sizes")
+    in_dtype: ClassVar[tuple[str, ...]] = ("learning_rate", "etas", "step_sizes")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("learning_rate", self.learning_rate, "(0, inf)")
         for name in ("etas", "step_sizes"):
@@ -90,7 +98,7 @@ class Rprop(GradientRule):
         check_number("step_sizes[0]", self.step_sizes[0], "(0, inf)")
         check_number("step_sizes[1]", self.step_sizes[1], f"[{self.step_sizes[0]}, inf)")
 
-    def update(self, parameters, gradient, previous, step, t):
+    def update(self, parameters: Any, gradient: Any, previous: Any, step: Any, t: Any) -> None:
         """Update parameters and state (signs before, step sizes, number of updates) in place."""
         if t[0] == 0:
             step.fill(self.learning_rate)
@@ -153,14 +161,14 @@ class Quickprop(GradientRule):
     learning_rate: float = 0.1
     max_growth_factor: float = 1.75
 
-    in_dtype = ("learning_rate", "max_growth_factor")
+    in_dtype: ClassVar[tuple[str, ...]] = ("learning_rate", "max_growth_factor")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("learning_rate", self.learning_rate, "(0, inf)")
         check_number("max_growth_factor", self.max_growth_factor, "(0, inf)")
 
-    def update(self, parameters, gradient, previous, step, t):
+    def update(self, parameters: Any, gradient: Any, previous: Any, step: Any, t: Any) -> None:
         """Update parameters and state (slopes and steps before, number of updates) in place."""
         mu = self.max_growth_factor
         # Slopes along the step before, negative where it led downhill; it was taken downhill, so p < 0. In double, for

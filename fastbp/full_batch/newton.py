@@ -2,8 +2,10 @@
 
 import functools
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
@@ -79,13 +81,13 @@ class Newton(FullBatch):
     needs_derivative = True
     has_matrix = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("damping", self.damping, "[0, inf)")
         check_number("factor", self.factor, "(1, inf)")
         check_number("gtol", self.gtol, "[0, inf)")
 
-    def minimize(self, objective, epochs, end_epoch):
+    def minimize(self, objective: Any, epochs: int, end_epoch: Callable[[float], Any]) -> None:
         damping = self.damping
         cost, gradient = objective.value_and_gradient()
         for _ in range(epochs):
@@ -176,14 +178,14 @@ class NewtonCG(FullBatch):
 
     needs_derivative = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("gtol", self.gtol, "[0, inf)")
         check_number("initial_trust_radius", self.initial_trust_radius, "(0, inf)")
         check_number("max_trust_radius", self.max_trust_radius, f"({self.initial_trust_radius}, inf)")
         check_number("eta", self.eta, "[0, 0.25)")
 
-    def minimize(self, objective, epochs, end_epoch):
+    def minimize(self, objective: Any, epochs: int, end_epoch: Callable[[float], Any]) -> None:
         at = product = None
 
         def hessp(x, v):

@@ -1,6 +1,8 @@
 """Quasi-Newton methods, which estimate the Hessian from the gradients on the way: BFGS and LBFGS, by scipy."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -54,11 +56,11 @@ class BFGS(FullBatch):
     needs_derivative = True
     has_matrix = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("gtol", self.gtol, "[0, inf)")
 
-    def minimize(self, objective, epochs, end_epoch):
+    def minimize(self, objective: Any, epochs: int, end_epoch: Callable[[float], Any]) -> None:
         iterate_once(scipy_method("BFGS"), self, objective, epochs, end_epoch)
 
 
@@ -112,14 +114,14 @@ class LBFGS(FullBatch):
     gtol: float = 1e-5
     maxls: int = 20
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_size("maxcor", self.maxcor)
         check_size("maxls", self.maxls)
         check_number("ftol", self.ftol, "[0, inf)")
         check_number("gtol", self.gtol, "[0, inf)")
 
-    def minimize(self, objective, epochs, end_epoch):
+    def minimize(self, objective: Any, epochs: int, end_epoch: Callable[[float], Any]) -> None:
         def solve(cost, start, callback, options):
             return minimize_lbfgs(cost, start, objective.l1, callback, {**options, "maxfun": np.inf})
 

@@ -1,12 +1,16 @@
 """The base of the rules for all rows at once: which networks they take, and an end after a whole iteration."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
 from ..checks import check_in_dtype
 from ..settings import Settings
 from ..undo import Undo
 from .hessian import MAX_PARAMETERS
 
 
-class FullBatch(Settings):
+class FullBatch(Settings, ABC):
     """Base class of the rules that take all rows at once.
 
     They are for data of up to some ten thousand rows and small networks, where they need no learning rate and reach
@@ -30,9 +34,13 @@ class FullBatch(Settings):
 
     needs_derivative = False  # everywhere; L1 has none at 0
     has_matrix = False  # of n_parameters x n_parameters
-    in_dtype = ()  # see `check_in_dtype`
+    in_dtype: ClassVar[tuple[str, ...]] = ()  # see `check_in_dtype`
 
-    def check(self, model):
+    @abstractmethod
+    def minimize(self, objective: Any, epochs: int, end_epoch: Callable[[float], Any]) -> None:
+        """Make so many iterations, or as many as lower the cost: see the class."""
+
+    def check(self, model: Any) -> None:
         """Raise ValueError if the rule cannot train this network."""
         check_in_dtype(model.dtype, optimizer=self)
         name, n = type(self).__name__, model.parameters.size
@@ -52,7 +60,7 @@ class FullBatch(Settings):
                 f"{name} is for networks of at most {MAX_PARAMETERS} parameters, got {n}; LBFGS and NewtonCG take any"
             )
 
-    def train(self, objective, epochs, end_epoch):
+    def train(self, objective: Any, epochs: int, end_epoch: Callable[[float], Any]) -> None:
         """Minimize; whatever ends it, the parameters are those after the last whole iteration."""
         with Undo() as undo:
             undo.save_values(objective.parameters)

@@ -41,7 +41,7 @@ class LeakyReLU(Settings):
 
     slope: float = 0.01
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("slope", self.slope, "[0, 1]")
 
@@ -80,7 +80,7 @@ class ELU(Settings):
 
     alpha: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_number("alpha", self.alpha, "(0, inf)")
 

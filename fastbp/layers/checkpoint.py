@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .layer import Layer, build_in_turn, check_layers
 
@@ -47,12 +48,12 @@ class Checkpoint(Layer):
 
     layers: Sequence[Layer]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "layers", check_layers("layers of Checkpoint", self.layers))
 
     @property
-    def inner(self):
-        return self.layers
+    def inner(self) -> tuple[Layer, ...]:
+        return tuple(self.layers)
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         return graph.recomputed(lambda: build_in_turn(self.layers, graph, h, f"{name}."))

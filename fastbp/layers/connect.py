@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ..checks import check_number, make_plain
 from ..settings import FrozenDict
@@ -45,10 +45,10 @@ class Activation(Layer):
 
     activation: Unit
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "activation", check_activation(self.activation))
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         z = graph.value(name, graph.values[h].n)
         graph.move(h, z)
         return graph.finish(z, *unit_of(self.activation))
@@ -95,11 +95,11 @@ class Dropout(Layer):
 
     rate: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         object.__setattr__(self, "rate", check_number("rate", self.rate, "[0, 1)"))
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         z = graph.value(name, graph.values[h].n)
         graph.move(h, z)
         return graph.finish(z, dropout=self.rate)
@@ -160,16 +160,16 @@ class Residual(Layer):
     layers: Sequence[Layer]
     projection: Literal["linear"] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "layers", check_layers("layers of Residual", self.layers))
         if self.projection not in (None, "linear"):
             raise ValueError(f"projection must be None or 'linear', got {self.projection!r}")
 
     @property
-    def inner(self):
-        return self.layers
+    def inner(self) -> tuple[Layer, ...]:
+        return tuple(self.layers)
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         f = build_in_turn(self.layers, graph, h, f"{name}.")
         n, n_out = graph.values[h].n, graph.values[f].n
         if n != n_out:
@@ -232,14 +232,14 @@ class Parallel(Layer):
     branches: Sequence[Sequence[Layer]] | Mapping[str, Sequence[Layer]]
     combine: Literal["concatenate", "add"] = "concatenate"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         branches = self.branches
         if not isinstance(branches, list | tuple | Mapping) or not branches:
             raise ValueError(f"branches must be a list or dict of lists of layers, got {branches!r}")
         if self.combine not in ("concatenate", "add"):
             raise ValueError(f"combine must be 'concatenate' or 'add', got {self.combine!r}")
         if not isinstance(branches, Mapping):
-            checked = tuple(check_layers(f"branches[{i}]", layers, least=0) for i, layers in enumerate(branches))
+            checked: Any = tuple(check_layers(f"branches[{i}]", layers, least=0) for i, layers in enumerate(branches))
         else:
             if self.combine != "concatenate":
                 raise ValueError(f"combine is not for heads, which stay apart, got {self.combine!r}")
@@ -250,16 +250,16 @@ class Parallel(Layer):
         object.__setattr__(self, "branches", checked)
 
     @property
-    def heads(self):
+    def heads(self) -> tuple[str, ...]:
         return tuple(self.branches) if isinstance(self.branches, Mapping) else ()
 
     @property
-    def inner(self):
-        branches = self.branches.values() if self.heads else self.branches
+    def inner(self) -> tuple[Layer, ...]:
+        branches = self.branches.values() if isinstance(self.branches, Mapping) else self.branches
         return tuple(layer for layers in branches for layer in layers)
 
-    def build(self, graph, h, name):
-        if self.heads:
+    def build(self, graph: Any, h: int, name: str) -> Any:
+        if isinstance(self.branches, Mapping):
             return {head: build_in_turn(layers, graph, h, f"{name}.{head}.") for head, layers in self.branches.items()}
         outputs = [build_in_turn(layers, graph, h, f"{name}.{i}.") for i, layers in enumerate(self.branches)]
         sizes = [graph.values[value].n for value in outputs]

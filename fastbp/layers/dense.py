@@ -1,7 +1,9 @@
 """Fully connected layers."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from ..checks import check_number, check_size, make_plain
@@ -119,17 +121,17 @@ class Dense(Layer):
     max_norm: float | None = None
     mask: ArrayLike | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_product_settings(self)
         if self.mask is not None:
             object.__setattr__(self, "mask", _frozen_mask(self.mask, self.n_units))
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         n_in = graph.values[h].n
-        if self.mask is not None and len(self.mask.array) != n_in:
+        if self.mask is not None and len(np.asarray(self.mask)) != n_in:
             raise ValueError(
                 f"layers: {name} must have a mask of shape (n_in, n_units) = ({n_in}, {self.n_units}), got "
-                f"{self.mask.array.shape} for {self!r}"
+                f"{np.shape(self.mask)} for {self!r}"
             )
         z, _ = graph.dense(name, h, self, self.n_units, mask=self.mask)
         return graph.finish(z, *unit_of(self.activation), self.dropout)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..checks import check_number, check_size, make_plain
 from ..initializers import Initializer, VarianceScaling, check_initializer
@@ -75,7 +75,7 @@ class Embed(Layer):
     l2: float | None = None
     initializer: Initializer = VarianceScaling(1.0, "fan_out")  # noqa: RUF009
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.columns, Mapping) or not self.columns:
             raise ValueError(
                 f"columns must be a dict of columns of X with their numbers of categories, got {self.columns!r}"
@@ -95,7 +95,7 @@ class Embed(Layer):
                 object.__setattr__(self, name, check_number(name, getattr(self, name), "[0, inf)"))
         check_initializer(self.initializer)
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         if h != 0:
             raise ValueError(f"layers: {name} must be a first layer, whose columns are those of X, got {self!r}")
         dims = self.dim if isinstance(self.dim, Mapping) else dict.fromkeys(self.columns, self.dim)

@@ -1,7 +1,7 @@
 """Dense layers of few parameters: weights that are products of two thin matrices."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..checks import check_size
 from ..initializers import Initializer
@@ -76,11 +76,11 @@ class LowRank(Layer):
 
     max_norm: ClassVar[None] = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_product_settings(self)
         check_size("rank", self.rank)
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         n_in = graph.values[h].n
         reduce = replace(self, initializer="lecun_normal")
         r, _ = graph.dense(f"{name}.reduced", h, reduce, self.rank, has_bias=False)

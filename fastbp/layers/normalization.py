@@ -1,6 +1,7 @@
 """Normalisation: of columns, over the rows of a batch or of all training data, and of rows over their columns."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..checks import check_flag, check_number, check_size, make_plain
 from .layer import Layer
@@ -82,13 +83,13 @@ class BatchNorm(_Normalization):
     epsilon: float = 1e-5
     affine: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         object.__setattr__(self, "momentum", check_number("momentum", self.momentum, "(0, 1]"))
         object.__setattr__(self, "epsilon", check_number("epsilon", self.epsilon, "(0, inf)"))
         check_flag("affine", self.affine)
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         z = graph.batch_norm(self._inner_name(name), h, name, self.epsilon, self.momentum)
         return self._finish(graph, z, name)
 
@@ -138,13 +139,13 @@ class GroupNorm(_Normalization):
     epsilon: float = 1e-5
     affine: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_size("n_groups", self.n_groups)
         object.__setattr__(self, "epsilon", check_number("epsilon", self.epsilon, "(0, inf)"))
         check_flag("affine", self.affine)
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         n = graph.values[h].n
         if n % self.n_groups:
             raise ValueError(f"layers: {name} must have n_groups that divides {n}, its columns, got {self!r}")
@@ -191,12 +192,12 @@ class LayerNorm(_Normalization):
     epsilon: float = 1e-5
     affine: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         object.__setattr__(self, "epsilon", check_number("epsilon", self.epsilon, "(0, inf)"))
         check_flag("affine", self.affine)
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         return self._finish(graph, graph.group_norm(self._inner_name(name), h, 1, self.epsilon), name)
 
 
@@ -242,7 +243,7 @@ class Standardize(Layer):
     (array([2.]), array([[1.]]))
     """
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         if h != 0:
             raise ValueError(f"layers: {name} must be the first layer, which takes X, got {self!r} behind others")
         return graph.finish(graph.standardize(name))

@@ -1,6 +1,7 @@
 """Layers of radial basis functions."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..checks import check_number, check_size, make_plain
 from .layer import Layer
@@ -67,11 +68,11 @@ class RBF(Layer):
     n_units: int
     dropout: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_size("n_units", self.n_units)
         object.__setattr__(self, "dropout", check_number("dropout", self.dropout, "[0, 1)"))
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         z, number = graph.dense(name, h, self, self.n_units, role="centre")
         return graph.finish(z, "rbf", dropout=self.dropout, weights=number)

@@ -1,6 +1,7 @@
 """Layers that multiply each feature by a number of its own, which is learnt."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..checks import check_flag, check_number, make_plain
 from .layer import Layer
@@ -53,11 +54,11 @@ class Scale(Layer):
 
     bias: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         check_flag("bias", self.bias)
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         return graph.finish(graph.scale(name, h, self, self.bias))
 
 
@@ -103,9 +104,9 @@ class PReLU(Layer):
 
     initial: float = 0.25
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         object.__setattr__(self, "initial", check_number("initial", self.initial, "(-inf, inf)"))
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         return graph.finish(graph.scale(name, h, self, has_bias=False, start=self.initial, kind="prelu"))

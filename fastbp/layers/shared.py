@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 from ..checks import check_number, make_plain
 from .activations import Unit, check_activation, unit_of
@@ -57,14 +58,14 @@ class Shared(Layer):
     layer: Layer
     name: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_layers("layer of Shared", [self.layer])
         if self.name is None:
             object.__setattr__(self, "name", secrets.token_hex(8))
         _check_name(self.name)
 
     @property
-    def inner(self):
+    def inner(self) -> tuple[Layer, ...]:
         return (self.layer,)
 
     def transposed(
@@ -98,9 +99,9 @@ class Shared(Layer):
         """
         if not isinstance(self.layer, Dense):
             raise ValueError(f"the transposed layer is that of a shared Dense, got {self!r}")
-        return Transposed(self.name, activation, dropout)
+        return Transposed(str(self.name), activation, dropout)
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         with graph.sharing(name, self.name, self.layer):
             return self.layer.build(graph, h, name)
 
@@ -157,13 +158,13 @@ class Transposed(Layer):
     activation: Unit = "identity"
     dropout: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         make_plain(self)
         _check_name(self.name)
         object.__setattr__(self, "activation", check_activation(self.activation))
         object.__setattr__(self, "dropout", check_number("dropout", self.dropout, "[0, 1)"))
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         number, shared = graph.shared_weights(self.name), graph.shared.get(self.name)
         if number is None or not isinstance(shared, Dense):
             raise ValueError(

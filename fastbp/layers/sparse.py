@@ -1,6 +1,7 @@
 """Layers whose units have few inputs each, stored and multiplied as such."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -81,26 +82,26 @@ class Sparse(Layer):
     dropout: float = 0.0
     max_norm: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_product_settings(self)
         if self.columns is not None:
             object.__setattr__(self, "columns", _frozen_columns(self.columns, self.n_units))
-        fan_in = len(self.columns.array) if self.columns is not None else None
+        fan_in = len(np.asarray(self.columns)) if self.columns is not None else None
         if self.fan_in is None and fan_in is None:
             raise ValueError("fan_in must be a number of inputs, unless there are columns, got None")
         if self.fan_in is not None and check_size("fan_in", self.fan_in) != (fan_in or self.fan_in):
             raise ValueError(f"fan_in must be None or the number of rows of columns, {fan_in}, got {self.fan_in}")
 
     @property
-    def draws(self):
+    def draws(self) -> bool:
         return self.columns is None
 
-    def build(self, graph, h, name):
+    def build(self, graph: Any, h: int, name: str) -> Any:
         n_in = graph.values[h].n
-        least = self.fan_in if self.columns is None else int(self.columns.array.max()) + 1
+        fan_in = self.fan_in if self.columns is None else len(np.asarray(self.columns))
+        least = fan_in if self.columns is None else int(np.asarray(self.columns).max()) + 1
         if n_in < least:
             raise ValueError(f"layers: {name} must have at least {least} inputs, got {n_in} for {self!r}")
-        fan_in = self.fan_in if self.columns is None else len(self.columns.array)
         z = graph.sparse(name, h, self, fan_in, self.n_units, self.columns)
         return graph.finish(z, *unit_of(self.activation), self.dropout)
 

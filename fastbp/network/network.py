@@ -182,7 +182,7 @@ class Network(Attributes, Derivatives):
         )  # fmt: skip
         start.draw(self._model, self._random_state)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
         return (
             f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, "
@@ -192,10 +192,10 @@ class Network(Attributes, Derivatives):
             + (")" if self.checkpoint_every is None else f", checkpoint_every={self.checkpoint_every})")
         )
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_model": self._model.__getstate__()}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         model = state.pop("_model", None)
         if model is None:  # of version 0.1.0, where all this was the network's own
