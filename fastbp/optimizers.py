@@ -6,7 +6,7 @@ step, from 1; all state is zero before the first step.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ._core import ROLES
@@ -32,7 +32,7 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True)
 class UpdateRule(Settings, ABC):
     """Base class of the update rules for mini-batches, with the settings that all of them have.
 
@@ -112,11 +112,6 @@ class UpdateRule(Settings, ABC):
         if self.clip_value is not None and self.clip_norm is not None:
             raise ValueError(f"clip_value must be None with clip_norm={self.clip_norm}, got {self.clip_value}")
 
-    def __repr__(self) -> str:
-        changed = [f for f in fields(self) if getattr(self, f.name) != f.default]
-        changed.sort(key=lambda f: bool(f.kw_only))
-        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in changed)})"
-
     @property
     @abstractmethod
     def learning_rate(self) -> float | Schedule:
@@ -147,7 +142,7 @@ def _checked_factors(per_role):
     )
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class SGD(UpdateRule):
     """Stochastic gradient descent, with momentum if asked for.
 
@@ -223,7 +218,7 @@ class SGD(UpdateRule):
         return 0 if self.momentum == 0 else 1
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Adam(UpdateRule):
     """Adam: steps scaled by running averages of the gradient and of its square.
 
@@ -277,7 +272,7 @@ class Adam(UpdateRule):
     n_states = 2
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
     """Adam with decoupled weight decay, in the form of its paper and of PyTorch.
 
@@ -324,7 +319,7 @@ class AdamW(Adam):
     rule = "adamw"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class RMSProp(UpdateRule):
     """RMSProp: the gradient divided by the root of the running average of its square.
 
@@ -394,7 +389,7 @@ class RMSProp(UpdateRule):
         return super().settings | {"beta_2": self.rho}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Adagrad(UpdateRule):
     """Adagrad: the gradient divided by the root of the sum of all its squares so far.
 

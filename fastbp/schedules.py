@@ -1,5 +1,6 @@
 """Learning-rate schedules: immutable settings. They make the rates of a whole epoch at once, before it begins."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar, Literal
@@ -7,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .checks import check_number, make_plain
+from .checks import check_number, check_size, make_plain
 from .settings import Settings
 
 Per = Literal["step", "epoch"]
@@ -78,6 +79,56 @@ class Schedule(Settings):
     def observe(self, memory: Any, loss: float) -> Any:
         """What to remember after an epoch of this loss (None at first)."""
         return memory
+
+    def preview(
+        self, n_steps: int, *, steps_per_epoch: int = 1, losses: Sequence[float] | None = None
+    ) -> np.ndarray:
+        """The learning rates of the first steps of a training, as `Network.fit` makes them.
+
+        Parameters
+        ----------
+        n_steps : int
+            Number of steps, that is of batches.
+        steps_per_epoch : int, default=1
+            Batches per epoch, ``ceil(n_samples / batch_size)``. With 1 the steps are epochs.
+        losses : sequence of float, default=None
+            Losses of the epochs, which `ReduceOnPlateau` looks at: one for each epoch but the last, or more. None is
+            for losses that improve in each epoch.
+
+        Returns
+        -------
+        rates : float64 ndarray of shape (n_steps,)
+
+        Raises
+        ------
+        ValueError
+            If a number is below 1, or there are too few losses.
+
+        See Also
+        --------
+        fastbp.display.ScheduleDisplay : Draws them.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> fastbp.StepDecay(0.1, factor=0.5, every=2).preview(6, steps_per_epoch=2).tolist()
+        [0.1, 0.1, 0.1, 0.1, 0.05, 0.05]
+        >>> fastbp.ReduceOnPlateau(0.1, factor=0.5, patience=1).preview(5, losses=[1.0, 1.0, 1.0, 1.0]).tolist()
+        [0.1, 0.1, 0.1, 0.05, 0.05]
+        """
+        n_steps = check_size("n_steps", n_steps)
+        steps_per_epoch = check_size("steps_per_epoch", steps_per_epoch)
+        n_epochs = -(-n_steps // steps_per_epoch)
+        if losses is not None and len(losses) < n_epochs - 1:
+            raise ValueError(f"losses must be those of all epochs but the last, {n_epochs - 1}, got {len(losses)}")
+        parts, memory = [], None
+        for epoch in range(n_epochs):
+            first = epoch * steps_per_epoch
+            steps = np.arange(first, min(first + steps_per_epoch, n_steps))
+            parts.append(self.rates(steps, epoch, memory))
+            if losses is not None and epoch < n_epochs - 1:
+                memory = self.observe(memory, float(losses[epoch]))
+        return np.concatenate(parts)
 
     def _check_per(self):
         if self.per not in ("step", "epoch"):

@@ -7,9 +7,24 @@ from typing import Any, Self
 
 import numpy as np
 
+WIDTH = 88  # of lines, where a repr has several
+
 
 class Settings:
     """Base of the frozen dataclasses that hold settings: rules, schedules, units, losses, initializers, layers."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__repr__ = Settings.__repr__  # in the class itself, or `dataclass` puts another one there
+        cls._repr_pretty_ = Settings._repr_pretty_  # in the same one, or IPython calls `__repr__`
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in arguments_of(self).items())
+        return f"{type(self).__name__}({arguments})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython and notebooks show."""
+        printer.text(written(self, printer.indentation, printer.output_width))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Settings by name.
@@ -108,6 +123,48 @@ class FrozenArray:
 
     def __repr__(self):
         return f"<{self.array.dtype} array of shape {self.array.shape}>"
+
+
+def arguments_of(settings):
+    """Settings that are not what they are by default, by their names: what they can be made from again."""
+    changed = [field for field in fields(settings) if getattr(settings, field.name) != field.default]
+    changed.sort(key=lambda field: bool(field.kw_only))
+    return {field.name: getattr(settings, field.name) for field in changed}
+
+
+def written(value, column=0, first=0):
+    """`repr(value)`, but settings, sequences and dicts with a line for each part where they are longer than a line.
+
+    Parameters
+    ----------
+    value : object
+    column : int, default=0
+        By how much the lines after the first are indented.
+    first : int, default=0
+        How many characters stand before the value in its line.
+    """
+    line = repr(value)
+    if first + len(line) < WIDTH:
+        return line
+    if isinstance(value, Settings):
+        return called(type(value).__name__, arguments_of(value), column)
+    if isinstance(value, Mapping):
+        return _broken("{", [(f"{key!r}: ", part) for key, part in value.items()], "}", column)
+    if isinstance(value, list | tuple):
+        start, end = "[]" if isinstance(value, list) else "()"
+        return _broken(start, [("", part) for part in value], end, column)
+    return line
+
+
+def called(name, arguments, column=0):
+    """A call of this name, with a line for each of its arguments, which are in a dict."""
+    return _broken(f"{name}(", [(f"{key}=", value) for key, value in arguments.items()], ")", column)
+
+
+def _broken(start, parts, end, column):
+    inner = column + 4
+    lines = [f"{' ' * inner}{name}{written(part, inner, inner + len(name))},\n" for name, part in parts]
+    return f"{start}\n{''.join(lines)}{' ' * column}{end}"
 
 
 def parts_of(value):

@@ -8,6 +8,7 @@ import operator
 from numbers import Real
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from ..layers import Dense
 from ..losses import OUTPUT_UNITS, kernel_of
@@ -20,6 +21,22 @@ _LOSSES = {
     "identity": "squared_error",
     "exp": "poisson",
 }
+
+
+def model_of(estimator):
+    """The network of a fitted estimator.
+
+    Raises
+    ------
+    TypeError
+        If it is another object than one of ours.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    """
+    if not isinstance(estimator, FittedModelMixin):
+        raise TypeError(f"estimator must be an MLPClassifier or MLPRegressor of fastbp, got {estimator!r}")
+    check_is_fitted(estimator)
+    return estimator._model()
 
 
 class FittedModelMixin:

@@ -7,7 +7,7 @@ from .checkpoint import Checkpoint
 from .connect import Activation, Dropout, Parallel, Residual
 from .dense import Dense
 from .embed import Embed
-from .layer import Layer, draws_connections
+from .layer import Layer, Place, draws_connections, places_of
 from .low_rank import LowRank
 from .normalization import BatchNorm, GroupNorm, LayerNorm, Standardize
 from .rbf import RBF
@@ -17,8 +17,9 @@ from .sparse import Sparse
 
 __all__ = [
     "CLASSES", "ELU", "RBF", "Activation", "BatchNorm", "Checkpoint", "Dense", "Dropout", "Embed",
-    "GroupNorm", "Layer", "LayerNorm", "LeakyReLU", "LowRank", "PReLU", "Parallel", "Residual", "Scale", "Shared",
-    "Sparse", "Standardize", "Transposed", "build", "draws_connections", "from_json", "to_json", "unit_of",
+    "GroupNorm", "Layer", "LayerNorm", "LeakyReLU", "LowRank", "PReLU", "Parallel", "Place", "Residual", "Scale",
+    "Shared", "Sparse", "Standardize", "Transposed", "build", "draws_connections", "from_json", "places_of", "to_json",
+    "unit_of",
 ]  # fmt: skip
 
 # pickles name the package, as those of version 0.1.0 do, and not the file that a class happens to be in

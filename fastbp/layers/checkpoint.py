@@ -52,8 +52,8 @@ class Checkpoint(Layer):
         object.__setattr__(self, "layers", check_layers("layers of Checkpoint", self.layers))
 
     @property
-    def inner(self) -> tuple[Layer, ...]:
-        return tuple(self.layers)
+    def sequences(self) -> dict[str, tuple[Layer, ...]]:
+        return {"": tuple(self.layers)}
 
     def build(self, graph: Any, h: int, name: str) -> Any:
         return graph.recomputed(lambda: build_in_turn(self.layers, graph, h, f"{name}."))

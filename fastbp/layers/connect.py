@@ -166,8 +166,8 @@ class Residual(Layer):
             raise ValueError(f"projection must be None or 'linear', got {self.projection!r}")
 
     @property
-    def inner(self) -> tuple[Layer, ...]:
-        return tuple(self.layers)
+    def sequences(self) -> dict[str, tuple[Layer, ...]]:
+        return {"": tuple(self.layers)}
 
     def build(self, graph: Any, h: int, name: str) -> Any:
         f = build_in_turn(self.layers, graph, h, f"{name}.")
@@ -254,9 +254,9 @@ class Parallel(Layer):
         return tuple(self.branches) if isinstance(self.branches, Mapping) else ()
 
     @property
-    def inner(self) -> tuple[Layer, ...]:
-        branches = self.branches.values() if isinstance(self.branches, Mapping) else self.branches
-        return tuple(layer for layers in branches for layer in layers)
+    def sequences(self) -> dict[str, tuple[Layer, ...]]:
+        named = self.branches if isinstance(self.branches, Mapping) else dict(enumerate(self.branches))
+        return {str(name): tuple(layers) for name, layers in named.items()}
 
     def build(self, graph: Any, h: int, name: str) -> Any:
         if isinstance(self.branches, Mapping):

@@ -1,9 +1,9 @@
 """What layers have in common, and sequences of them."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..settings import Settings
+from ..settings import FrozenDict, Settings
 
 DEPTH = 20  # of layers within layers
 
@@ -30,8 +30,13 @@ class Layer(Settings, ABC):
     """
 
     heads: Any = ()  # names of its outputs, if it has several
-    inner: Any = ()  # layers within this one
+    sequences: Any = FrozenDict({})  # of layers within this one, by the names that their layers' names begin with
     draws: Any = False  # whether it has connections that are drawn when a network is made
+
+    @property
+    def inner(self):
+        """The layers within this one."""
+        return tuple(layer for layers in self.sequences.values() for layer in layers)
 
     @abstractmethod
     def build(self, graph: Any, h: int, name: str) -> Any:
@@ -79,6 +84,35 @@ def build_in_turn(layers, graph, h, prefix="", first=0):
     for i, layer in enumerate(layers, first):
         h = layer.build(graph, h, f"{prefix}{i}")
     return h
+
+
+class Place(NamedTuple):
+    """A layer in its place in a network.
+
+    Attributes
+    ----------
+    name : str
+        As `Layer.build` is given it.
+    layer : layer
+    sequences : dict of list of Place
+        Those of the layers within it.
+    """
+
+    name: str
+    layer: Layer
+    sequences: dict
+
+
+def places_of(layers, prefix=""):
+    """The places of layers one after the other, and of all layers within them, in a list."""
+    places = []
+    for i, layer in enumerate(layers):
+        name = f"{prefix}{i}"
+        within = {
+            key: places_of(inner, f"{name}.{key}." if key else f"{name}.") for key, inner in layer.sequences.items()
+        }
+        places.append(Place(name, layer, within))
+    return places
 
 
 def draws_connections(layers):

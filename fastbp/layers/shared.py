@@ -68,6 +68,10 @@ class Shared(Layer):
     def inner(self) -> tuple[Layer, ...]:
         return (self.layer,)
 
+    @property
+    def sequences(self):
+        return self.layer.sequences
+
     def transposed(
         self, activation: Unit = "identity", dropout: float = 0.0
     ) -> "Transposed":

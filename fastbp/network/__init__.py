@@ -1,9 +1,9 @@
 """The network. Users call `Network`; other packages work on the `Model` in it, by what has no underscore there."""
 
 from .activations import Activations
+from .history import History
 from .model import Model, views_of
 from .network import Network
-from .one_epoch import History
 from .plan import Plan
 from .rules import rule_of
 from .start import connection_seed, draw, learn_inputs

@@ -19,8 +19,9 @@ from . import files, start, training
 from .activations import Activations
 from .attributes import Attributes
 from .derivatives import Derivatives
+from .description import Description
+from .history import History
 from .model import SETTINGS, Model
-from .one_epoch import History
 from .plan import Plan, plan_of
 from .rules import Optimizer
 
@@ -28,7 +29,7 @@ Callback = Callable[[int, History], Any]
 File = str | PathLike[str] | IO[bytes]
 
 
-class Network(Attributes, Derivatives):
+class Network(Attributes, Description, Derivatives):
     """A multilayer perceptron.
 
     Parameters
@@ -182,16 +183,6 @@ class Network(Attributes, Derivatives):
         )  # fmt: skip
         start.draw(self._model, self._random_state)
 
-    def __repr__(self) -> str:
-        layers = ", ".join(map(repr, self.layers))
-        return (
-            f"Network([{layers}], n_inputs={self.n_inputs}, loss={self.loss!r}, l1={self.l1}, l2={self.l2}, "
-            f"dtype={self.dtype.name!r}, initializer={self.initializer!r}, input_dropout={self.input_dropout}, "
-            f"input_noise={self.input_noise}, ties={self.ties}"
-            + ("" if self.loss_weights is None else f", loss_weights={self.loss_weights}")
-            + (")" if self.checkpoint_every is None else f", checkpoint_every={self.checkpoint_every})")
-        )
-
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_model": self._model.__getstate__()}
 
@@ -278,6 +269,7 @@ class Network(Attributes, Derivatives):
         augmentation: ImageAugmentation | None = None,
         prune: Prune | None = None,
         average: EMA | SWA | None = None,
+        progress: bool = False,
     ) -> History:
         """Train from the current parameters, with fresh optimizer state.
 
@@ -344,6 +336,9 @@ class Network(Attributes, Derivatives):
             average with the parameters that the network has. `BatchNorm` then takes the mean of what it finds in the
             epoch's batches with the average and without dropout or noise, in a further pass over them; of epochs of
             fewer than 256 rows with batches before. Not for full-batch rules.
+        progress : bool, default=False
+            Whether to show a bar with epochs, loss and validation loss, in terminals and notebooks; needs tqdm, which
+            ``pip install 'fastbp[progress]'`` brings.
 
         Returns
         -------
@@ -355,6 +350,8 @@ class Network(Attributes, Derivatives):
             If an argument has the wrong shape, dtype or values; the network is as it was.
         FloatingPointError
             If loss or parameters stop being finite; the parameters are those before the call.
+        ImportError
+            If `progress` is True and tqdm is not installed.
         KeyboardInterrupt
             On Ctrl-C, within a second; the parameters are those after the last whole step.
         RuntimeError
@@ -363,6 +360,7 @@ class Network(Attributes, Derivatives):
         return training.fit(
             self._model, self._random_state, X, y, True, optimizer, epochs, batch_size, sample_weight, shuffle,
             validation_data, early_stopping, callback, verbose, n_threads, then, augmentation, prune, average,
+            progress,
         )  # fmt: skip
 
     def partial_fit(
@@ -384,6 +382,7 @@ class Network(Attributes, Derivatives):
         augmentation: ImageAugmentation | None = None,
         prune: Prune | None = None,
         average: EMA | SWA | None = None,
+        progress: bool = False,
     ) -> History:
         """Train on, with the optimizer's state, the place in its schedule, and an average, as the last call left them.
 
@@ -392,6 +391,7 @@ class Network(Attributes, Derivatives):
         return training.fit(
             self._model, self._random_state, X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle,
             validation_data, early_stopping, callback, verbose, n_threads, then, augmentation, prune, average,
+            progress,
         )  # fmt: skip
 
     # ---- prediction -------------------------------------------------------------------------------------------------

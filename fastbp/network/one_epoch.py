@@ -2,39 +2,15 @@
 beside the steps as there can be."""
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import threads
 from ..checks import check_finite
 from ..undo import Undo
 from .heads import arrays_of
+from .history import History
 from .start import learn_inputs
-
-
-@dataclass
-class History:
-    """What happened in a fit, epoch by epoch.
-
-    Attributes
-    ----------
-    loss : ndarray of shape (n_epochs,)
-        Mean training loss over the epoch's batches, each as it was before its update, penalties included. A full-batch
-        rule that ends by itself ends with an epoch that made no progress, whose loss is the final one.
-    validation_loss : ndarray of shape (n_epochs,)
-        Loss on the validation data after the epoch, without penalties; empty without validation data.
-    seconds : ndarray of shape (n_epochs,)
-        Wall-clock time of the epoch's training.
-    second : History or None
-        The training on all data after early stopping that ``then`` asked for.
-    """
-
-    loss: NDArray[np.float64]
-    validation_loss: NDArray[np.float64]
-    seconds: NDArray[np.float64]
-    second: "History | None" = None
 
 
 def fit_epoch(

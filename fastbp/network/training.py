@@ -3,6 +3,7 @@
 import math
 import time
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import NamedTuple
@@ -15,16 +16,18 @@ from sklearn.utils import assert_all_finite
 from .. import threads
 from ..augmentation import ImageAugmentation
 from ..averaging import EMA, SWA
-from ..checks import check_finite
+from ..checks import check_finite, check_flag
 from ..full_batch import FullBatch, Objective
 from ..optimizers import SAM, UpdateRule
 from ..pruning import Prune
 from ..schedules import Schedule
 from ..undo import Undo
 from .heads import arrays_of
+from .history import History
 from .inputs import Rows
 from .model import Model
-from .one_epoch import History, divergence, fit_epoch
+from .one_epoch import divergence, fit_epoch
+from .progress import ProgressBar
 from .pruned_epoch import position, train_pruned_epoch
 from .rules import check_optimizer, rule_of
 from .start import learn_inputs
@@ -44,12 +47,14 @@ class Best(NamedTuple):
 
 def fit(
     model, random_state, X, y, fresh, optimizer, epochs, batch_size, sample_weight, shuffle, validation_data,
-    early_stopping, callback, verbose, n_threads, then, augmentation, prune, average,
+    early_stopping, callback, verbose, n_threads, then, augmentation, prune, average, progress,
 ):  # fmt: skip
     """What `Network.fit` does, and `Network.partial_fit` with the optimizer's state that there is (not `fresh`)."""
     optimizer = rule_of(optimizer)
     _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then, average)
-    callbacks = _callbacks_of(callback)
+    check_flag("progress", progress)
+    bar = ProgressBar(epochs) if progress else None
+    callbacks = (*_callbacks_of(callback), *([bar] if progress else []))
     rows = model.check_rows(X, y, sample_weight)
     _check_randomness(model, optimizer, X, augmentation)
     if prune is not None:
@@ -77,7 +82,7 @@ def fit(
             np.isfinite(values).all() for values in (model.parameters, model.layer_state)
         )
 
-    with threads.exclusive(model.engine), Undo(keep) as undo:
+    with bar or nullcontext(), threads.exclusive(model.engine), Undo(keep) as undo:
         state = model.optimizer_state
         undo.save_draws(random_state, uniform=True)
         undo.save_attribute(model, "optimizer_state")

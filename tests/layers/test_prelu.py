@@ -75,7 +75,7 @@ def test_kinds_of_input(rng):
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert_array_equal(a, b)
-    with pytest.raises(ValueError, match=re.escape("X must be dense for a first layer PReLU(initial=0.25), got")):
+    with pytest.raises(ValueError, match=re.escape("X must be dense for a first layer PReLU(), got")):
         net.predict(sparse.csr_array(X))
 
 

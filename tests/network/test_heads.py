@@ -298,7 +298,7 @@ def test_copies(rng):
     net.save(stream)
     stream.seek(0)
     loaded, *copies = Network.load(stream), pickle.loads(pickle.dumps(net)), copy.deepcopy(net)
-    assert "loss_weights={'histogram': 2.0, 'smooth': 1.0," in repr(net)
+    assert "'histogram': 2.0" in repr(net) and "'smooth': 1.0" in repr(net)
     for one in (loaded, *copies):
         assert repr(one) == repr(net) and one.loss == net.loss and one.loss_weights == net.loss_weights
         assert_array_equal(one.predict(X)["labels"], net.predict(X)["labels"])

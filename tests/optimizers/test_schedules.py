@@ -322,11 +322,43 @@ def test_bad_settings(make_schedule, message):
 
 
 def test_settings_are_immutable_and_readable():
-    assert repr(Adam(StepDecay(0.1))) == (
-        "Adam(learning_rate=StepDecay(initial=0.1, factor=0.1, every=10, per='epoch'))"
-    )
+    assert repr(Adam(StepDecay(0.1))) == "Adam(learning_rate=StepDecay(initial=0.1))"
     with pytest.raises(AttributeError):
         StepDecay(0.1).initial = 4
+
+
+# ---- previews -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "schedule", [StepDecay(0.5, 0.3, every=2), OneCycle(0.1, 20), WarmUp(5, then=Exponential(0.2, 0.5)), WarmUp(3, 0.1)]
+)
+def test_previews_are_the_rates_of_training(schedule, rng):
+    """A linear unit with L1 as its only cost moves by its rate in each step."""
+    net = Network([Dense(1, l1=1.0)], n_inputs=1, random_state=0)
+    net.parameters[:] = 50.0, 0.0
+    weights = [50.0]
+    X, y = np.zeros((12, 1)), np.zeros(12)
+    for _ in range(4):
+        net.partial_fit(X[:4], y[:4], optimizer=SGD(schedule), batch_size=4)
+        weights.append(net.weights[0].item())
+    rates = schedule.preview(4, steps_per_epoch=1)
+    assert rates.dtype == np.float64
+    assert_allclose(-np.diff(weights), rates, rtol=1e-9)
+    net.parameters[:] = 50.0, 0.0
+    net.fit(X, y, optimizer=SGD(schedule), batch_size=4, epochs=3)
+    assert_allclose(50.0 - net.weights[0].item(), schedule.preview(9, steps_per_epoch=3).sum(), rtol=1e-9)
+
+
+def test_previews_with_losses():
+    stuck = ReduceOnPlateau(0.1, factor=0.5, patience=1)
+    assert stuck.preview(10, steps_per_epoch=2, losses=[1.0] * 4).tolist() == [0.1] * 6 + [0.05] * 4
+    assert stuck.preview(5).tolist() == [0.1] * 5
+    with pytest.raises(ValueError, match="losses must be those of all epochs but the last, 4, got 3"):
+        stuck.preview(10, steps_per_epoch=2, losses=[1.0] * 3)
+    for name in ("n_steps", "steps_per_epoch"):
+        with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1"):
+            stuck.preview(**{"n_steps": 5, name: 0})
 
 
 # ---- in the estimators ----------------------------------------------------------------------------------------------

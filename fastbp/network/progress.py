@@ -1,0 +1,53 @@
+"""A progress bar for training, by tqdm: in terminals and in notebooks."""
+
+import warnings
+
+
+class ProgressBar:
+    """A callback that shows epochs, loss and validation loss on a bar; a context that ends it.
+
+    Parameters
+    ----------
+    epochs : int
+        How many there will be at most.
+
+    Raises
+    ------
+    ImportError
+        If tqdm is not installed.
+    """
+
+    def __init__(self, epochs: int):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # without ipywidgets a notebook has a bar of characters
+                from tqdm.auto import tqdm
+        except ImportError as error:
+            raise ImportError("progress=True needs tqdm: pip install 'fastbp[progress]'") from error
+        self._new_bar, self._epochs, self._bar = tqdm, epochs, None
+
+    def __enter__(self) -> "ProgressBar":
+        self._bar = self._new_bar(total=self._epochs, unit="epoch")
+        return self
+
+    def __exit__(self, error: type | None, *others: object) -> None:
+        if error is None:
+            self._complete()
+        self._bar.close()
+
+    def __call__(self, epoch, history) -> None:
+        """After an epoch."""
+        losses = {"loss": f"{history.loss[-1]:.4g}"}
+        if len(history.validation_loss):
+            losses["validation_loss"] = f"{history.validation_loss[-1]:.4g}"
+        if epoch < self._bar.n:  # a second training, on all data, of which nobody knows how long it takes
+            self._complete()
+            self._bar.close()
+            self._bar = self._new_bar(desc="all data", unit="epoch")
+        self._bar.set_postfix(losses, refresh=False)
+        self._bar.update()
+
+    def _complete(self):
+        """Early stopping is no failure, which notebooks would show in red."""
+        self._bar.total = self._bar.n
+        self._bar.refresh()
