@@ -99,7 +99,7 @@ class ArchitectureDisplay:
         --------
         >>> from fastbp import MLPRegressor
         >>> from fastbp.display import ArchitectureDisplay
-        >>> reg = MLPRegressor((4,), tol=0.1, random_state=0).fit([[0.0], [1.0], [2.0]], [0, 1, 4])
+        >>> reg = MLPRegressor(hidden_layer_sizes=4, tol=0.1, random_state=0).fit([[0.0], [1.0], [2.0]], [0, 1, 4])
         >>> ArchitectureDisplay.from_estimator(reg).summary.n_parameters
         13
         """

@@ -46,7 +46,7 @@ class LossCurveDisplay:
     --------
     >>> from fastbp import MLPClassifier
     >>> from fastbp.display import LossCurveDisplay
-    >>> clf = MLPClassifier((4,), max_iter=300, random_state=0).fit([[0.0], [1.0], [2.0]], [0, 1, 1])
+    >>> clf = MLPClassifier((4,), tol=0.1, random_state=0).fit([[0.0], [1.0], [2.0]], [0, 1, 1])
     >>> display = LossCurveDisplay.from_estimator(clf)  # doctest: +SKIP
     >>> display.figure_.savefig("loss.png")  # doctest: +SKIP
     """
@@ -133,7 +133,7 @@ class LossCurveDisplay:
         --------
         >>> from fastbp import MLPRegressor
         >>> from fastbp.display import LossCurveDisplay
-        >>> reg = MLPRegressor((4,), tol=0.1, random_state=0).fit([[0.0], [1.0], [2.0]], [0, 1, 4])
+        >>> reg = MLPRegressor(hidden_layer_sizes=4, tol=0.1, random_state=0).fit([[0.0], [1.0], [2.0]], [0, 1, 4])
         >>> display = LossCurveDisplay.from_estimator(reg)  # doctest: +SKIP
         """
         check_is_fitted(estimator)

@@ -53,7 +53,7 @@ class WeightsDisplay:
     >>> from fastbp import MLPClassifier
     >>> from fastbp.display import WeightsDisplay
     >>> X, y = load_digits(return_X_y=True)
-    >>> clf = MLPClassifier((16,), alpha=0.1, max_iter=10, tol=1.0, random_state=0).fit(X / 16, y)
+    >>> clf = MLPClassifier((16,), alpha=0.1, tol=1.0, random_state=0).fit(X / 16, y)
     >>> display = WeightsDisplay.from_estimator(clf, image_shape=(8, 8))  # doctest: +SKIP
     """
 
@@ -169,7 +169,7 @@ class WeightsDisplay:
         --------
         >>> from fastbp import MLPRegressor
         >>> from fastbp.display import WeightsDisplay
-        >>> reg = MLPRegressor((4,), tol=0.1, random_state=0).fit([[0.0], [1.0], [2.0]], [0, 1, 4])
+        >>> reg = MLPRegressor(hidden_layer_sizes=4, tol=0.1, random_state=0).fit([[0.0], [1.0], [2.0]], [0, 1, 4])
         >>> display = WeightsDisplay.from_estimator(reg, layer=1)  # doctest: +SKIP
         """
         check_is_fitted(estimator)

@@ -166,7 +166,7 @@ def summary_of(model) -> Summary:
             n_units = list(sequences.values())[-1][-1].n_units
         shapes, n_parameters = {}, 0
         for name in own:
-            for part, array in views[name]._asdict().items():
+            for part, array in zip(("weights", "biases"), views[name], strict=True):
                 if array is not None:
                     shapes[f"{name}.{part}"] = array.shape
             weights, bias, _ = uses[name]

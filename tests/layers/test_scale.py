@@ -82,7 +82,7 @@ def test_kinds_of_input(rng):
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert_array_equal(a, b)
-    with pytest.raises(ValueError, match=re.escape("X must be dense for a first layer Scale(bias=True), got")):
+    with pytest.raises(ValueError, match=re.escape("X must be dense for a first layer Scale(), got")):
         net.predict(sparse.csr_array(X))
     dense, csr = (make([Dense(40, "relu"), Scale(), Dense(3)], n_inputs=100) for _ in range(2))
     csr_X = sparse.csr_array(X.astype(float))
