@@ -15,8 +15,9 @@ class Settings:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.__repr__ = Settings.__repr__  # in the class itself, or `dataclass` puts another one there
-        cls._repr_pretty_ = Settings._repr_pretty_  # in the same one, or IPython calls `__repr__`
+        # in the class itself, or `dataclass` puts another one there, and IPython calls that
+        cls.__repr__ = Settings.__repr__  # type: ignore[method-assign]
+        cls._repr_pretty_ = Settings._repr_pretty_  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in arguments_of(self).items())

@@ -111,7 +111,7 @@ class ArchitectureDisplay:
     def svg(self) -> str:
         """The drawing, a whole SVG file."""
         summary = self.summary
-        blocks = [Box([f"{summary.n_inputs:,} inputs"], ENDS), *map(_block, summary.layers)]
+        blocks: list[Block] = [Box([f"{summary.n_inputs:,} inputs"], ENDS), *map(_block, summary.layers)]
         if not summary.layers[-1].layer.heads:
             blocks.append(Box([f"loss {summary.loss}"], ENDS))
         return document(Column(blocks), summary.title)
@@ -127,7 +127,7 @@ def _block(one: LayerSummary) -> Block:
     """A layer with all that is within it."""
     layer, sequences = _unshared(one.layer), [_column(inner) for inner in one.sequences.values()]
     if isinstance(layer, Residual):
-        skip = Box([f"{one.name} projection", _numbers(one)], LEARNT) if one.n_parameters else Wire()
+        skip: Block = Box([f"{one.name} projection", _numbers(one)], LEARNT) if one.n_parameters else Wire()
         return Branches([*sequences, skip], "+", straight=True)
     if isinstance(layer, Parallel) and layer.heads:
         ends = [Box([f"head {name}"], ENDS) for name in layer.heads]

@@ -9,7 +9,7 @@ from .axes import axes_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
     from numpy.typing import ArrayLike
 
@@ -53,7 +53,7 @@ class LossCurveDisplay:
 
     lines_: "list[Line2D]"
     ax_: "Axes"
-    figure_: "Figure"
+    figure_: "Figure | SubFigure"
 
     def __init__(self, *, loss: "ArrayLike", validation_loss: "ArrayLike | None" = None) -> None:
         self.loss = np.asarray(loss)

@@ -10,7 +10,7 @@ from .axes import axes_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
     from numpy.typing import ArrayLike
 
@@ -46,7 +46,7 @@ class ScheduleDisplay:
 
     line_: "Line2D"
     ax_: "Axes"
-    figure_: "Figure"
+    figure_: "Figure | SubFigure"
 
     def __init__(self, *, rates: "ArrayLike") -> None:
         self.rates = np.asarray(rates)

@@ -35,7 +35,7 @@ class Box:
     def __init__(self, lines: Sequence[str], fill: str) -> None:
         self.lines, self.fill = [line for line in lines if line], fill
         self.left = self.right = max(map(len, self.lines)) * CHARACTER / 2 + 12
-        self.height = len(self.lines) * LINE + 12
+        self.height = len(self.lines) * LINE + 12.0
         self.forks = False
 
     def draw(self, x: float, y: float) -> list[str]:

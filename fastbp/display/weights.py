@@ -11,7 +11,7 @@ from .axes import axes_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
     from matplotlib.image import AxesImage
     from numpy.typing import ArrayLike
 
@@ -59,7 +59,7 @@ class WeightsDisplay:
 
     image_: "AxesImage"
     ax_: "Axes"
-    figure_: "Figure"
+    figure_: "Figure | SubFigure"
 
     def __init__(self, *, weights: "ArrayLike", image_shape: tuple[int, int] | None = None) -> None:
         self.weights, self.image_shape = np.asarray(weights), image_shape

@@ -24,7 +24,7 @@ _LOSSES = {
 
 
 def model_of(estimator):
-    """The network of a fitted estimator.
+    """The network of a fitted estimator, a `Model`.
 
     Raises
     ------
@@ -215,8 +215,3 @@ class FittedModelMixin:
                 weights, biases = views_of(flat, shapes)
             bound = None, None, [*weights, *biases], flat
             vars(self).update(coefs_=list(weights), intercepts_=list(biases), _bound=bound)
-
-
-def model_of(mlp):
-    """The network of a fitted estimator, a `Model`."""
-    return mlp._model()

@@ -3,14 +3,16 @@
 import inspect
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..settings import called
+from .attributes import Attributes
 from .summary import LayerParameters, Summary, summary_of, unflattened
 
 ALWAYS = ("layers", "n_inputs", "loss", "dtype")  # shown also where they are what they are by default
 
 
-class Description:
+class Description(Attributes):
     """Methods of `Network` that show what it consists of."""
 
     def __repr__(self) -> str:
@@ -24,8 +26,9 @@ class Description:
     def _repr_html_(self) -> str:
         from ..display import ArchitectureDisplay
 
-        drawing = ArchitectureDisplay.from_network(self).svg
-        return f"{self.summary()._repr_html_()}<details><summary>Architecture</summary>{drawing}</details>"
+        summary = self.summary()
+        drawing = ArchitectureDisplay(summary=summary).svg
+        return f"{summary._repr_html_()}<details><summary>Architecture</summary>{drawing}</details>"
 
     def summary(self) -> Summary:
         """The layers by name with the shapes of their parameters, and how many these are.
@@ -61,7 +64,7 @@ class Description:
         """
         return summary_of(self._model)
 
-    def unflatten(self, vector) -> dict[str, LayerParameters]:
+    def unflatten(self, vector: ArrayLike) -> dict[str, LayerParameters]:
         """A flat vector in the order of `parameters`, such as a gradient, layer by layer.
 
         Parameters

@@ -17,7 +17,6 @@ from ..losses import Loss
 from ..pruning import Prune
 from . import files, start, training
 from .activations import Activations
-from .attributes import Attributes
 from .derivatives import Derivatives
 from .description import Description
 from .history import History
@@ -29,7 +28,7 @@ Callback = Callable[[int, History], Any]
 File = str | PathLike[str] | IO[bytes]
 
 
-class Network(Attributes, Description, Derivatives):
+class Network(Description, Derivatives):
     """A multilayer perceptron.
 
     Parameters

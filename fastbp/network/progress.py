@@ -1,6 +1,9 @@
 """A progress bar for training, by tqdm: in terminals and in notebooks."""
 
 import warnings
+from typing import Any
+
+from .history import History
 
 
 class ProgressBar:
@@ -24,10 +27,10 @@ class ProgressBar:
                 from tqdm.auto import tqdm
         except ImportError as error:
             raise ImportError("progress=True needs tqdm: pip install 'fastbp[progress]'") from error
-        self._new_bar, self._epochs, self._bar = tqdm, epochs, None
+        self._new_bar, self._epochs = tqdm, epochs
 
     def __enter__(self) -> "ProgressBar":
-        self._bar = self._new_bar(total=self._epochs, unit="epoch")
+        self._bar: Any = self._new_bar(total=self._epochs, unit="epoch")
         return self
 
     def __exit__(self, error: type | None, *others: object) -> None:
@@ -35,7 +38,7 @@ class ProgressBar:
             self._complete()
         self._bar.close()
 
-    def __call__(self, epoch, history) -> None:
+    def __call__(self, epoch: int, history: History) -> None:
         """After an epoch."""
         losses = {"loss": f"{history.loss[-1]:.4g}"}
         if len(history.validation_loss):
@@ -47,7 +50,7 @@ class ProgressBar:
         self._bar.set_postfix(losses, refresh=False)
         self._bar.update()
 
-    def _complete(self):
+    def _complete(self) -> None:
         """Early stopping is no failure, which notebooks would show in red."""
         self._bar.total = self._bar.n
         self._bar.refresh()

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..layers import Layer, places_of
 from ..settings import arguments_of
+from .model import Model
 
 
 class LayerParameters(NamedTuple):
@@ -147,10 +148,11 @@ HEAD = ("name", "layer", "units", "weights", "biases", "parameters", "bytes")
 NUMBERS = (2, 5, 6)  # columns of the table
 
 
-def summary_of(model) -> Summary:
+def summary_of(model: Model) -> Summary:
     """What `Network.summary` returns."""
     graph, itemsize = model.graph, model.dtype.itemsize
-    units, seen = {value.name: value.n for value in graph.values}, set()
+    units = {value.name: value.n for value in graph.values}
+    seen: set[int] = set()
     uses = dict(zip(names_of_places(graph), graph.places, strict=True))
     views = unflattened(model, model.parameters)
 
@@ -200,7 +202,7 @@ def all_layers(sequences):
             yield from all_layers(one.sequences)
 
 
-def unflattened(model, flat) -> dict[str, LayerParameters]:
+def unflattened(model: Model, flat: np.ndarray) -> dict[str, LayerParameters]:
     """What `Network.unflatten` returns."""
     pairs = zip(*model.views(flat), strict=True)
     return {name: LayerParameters(*pair) for name, pair in zip(names_of_places(model.graph), pairs, strict=True)}
