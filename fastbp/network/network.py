@@ -19,6 +19,7 @@ from . import files, start, training
 from .activations import Activations
 from .derivatives import Derivatives
 from .description import Description
+from .exchange import Exchange
 from .history import History
 from .model import SETTINGS, Model
 from .plan import Plan, plan_of
@@ -28,7 +29,7 @@ Callback = Callable[[int, History], Any]
 File = str | PathLike[str] | IO[bytes]
 
 
-class Network(Description, Derivatives):
+class Network(Description, Derivatives, Exchange):
     """A multilayer perceptron.
 
     Parameters
@@ -541,34 +542,3 @@ class Network(Description, Derivatives):
         net._model = files.load(file)
         net._random_state = check_random_state(None)
         return net
-
-    def to_onnx(self):
-        """The network as an ONNX model, which ONNX Runtime and many others run: what `predict` computes.
-
-        Its input "X" has shape (n_samples, n_inputs) and the network's dtype; its output is "output", or one for each
-        head with that name. It needs the package onnx: ``pip install "fastbp[onnx]"``.
-
-        Returns
-        -------
-        model : onnx.ModelProto
-            Of operator set 20. ``onnx.save(model, file)`` writes it to a file.
-
-        See Also
-        --------
-        fastbp.onnx : Registers converters of the estimators and `Whitening` for skl2onnx.
-
-        Notes
-        -----
-        Results agree to rounding. Weights that are shared are there once. Random numbers, penalties and all else that
-        belongs to training has no place in an ONNX model; `save` writes the whole network.
-
-        Examples
-        --------
-        >>> import fastbp
-        >>> net = fastbp.Network([fastbp.Dense(3, "tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
-        >>> [node.op_type for node in net.to_onnx().graph.node]
-        ['Gemm', 'Tanh', 'Gemm']
-        """
-        from ..onnx import to_onnx
-
-        return to_onnx(self._model)

@@ -8,8 +8,9 @@ except ModuleNotFoundError as error:
     raise ImportError("ONNX needs packages that are not here: pip install 'fastbp[onnx]'") from error
 
 from .export import to_onnx
+from .importing import from_onnx
 
 if find_spec("skl2onnx"):
     from . import sklearn  # noqa: F401
 
-__all__ = ["to_onnx"]
+__all__ = ["from_onnx", "to_onnx"]

@@ -1,0 +1,95 @@
+"""Networks to and from what other libraries read and write."""
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import IO, Any, Self
+
+from ..losses import Loss
+from .model import Model
+
+
+class Exchange:
+    """Methods of `Network` for that."""
+
+    _model: Model
+
+    def to_onnx(self) -> Any:
+        """The network as an ONNX model, which ONNX Runtime and many others run: what `predict` computes.
+
+        Its input "X" has shape (n_samples, n_inputs) and the network's dtype; its output is "output", or one for each
+        head with that name. It needs the package onnx: ``pip install "fastbp[onnx]"``.
+
+        Returns
+        -------
+        model : onnx.ModelProto
+            Of operator set 20. ``onnx.save(model, file)`` writes it to a file.
+
+        See Also
+        --------
+        from_onnx : The way back.
+        fastbp.onnx : Registers converters of the estimators and `Whitening` for skl2onnx.
+
+        Notes
+        -----
+        Results agree to rounding. Weights that are shared are there once. Random numbers, penalties and all else that
+        belongs to training has no place in an ONNX model; `save` writes the whole network.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network([fastbp.Dense(3, "tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+        >>> [node.op_type for node in net.to_onnx().graph.node]
+        ['Gemm', 'Tanh', 'Gemm']
+        """
+        from ..onnx import to_onnx
+
+        return to_onnx(self._model)
+
+    @classmethod
+    def from_onnx(
+        cls, model: Any | str | PathLike[str] | IO[bytes], *, loss: Loss | Mapping[str, Loss] | None = "auto"
+    ) -> Self:
+        """A network that computes what an ONNX model does, to predict with or to train on.
+
+        It takes what `to_onnx` writes, and models of other libraries as far as there are layers here for what is in
+        them: products, units whatever they are made of, normalisations, sums and concatenations of branches.
+
+        Parameters
+        ----------
+        model : onnx.ModelProto, str, path or file object
+            With one input (n_samples, n_inputs) of float32 or float64, which is then the network's dtype. Several
+            outputs become heads. No code in a file is run.
+        loss : str, object, dict of them or None, default="auto"
+            As of `Network`. A loss that brings an output unit along needs one that has it. "auto" is
+            "softmax_cross_entropy", "cross_entropy", "poisson" or "perceptron" where the output has the unit of that
+            loss, else "squared_error".
+
+        Returns
+        -------
+        net : Network
+
+        Raises
+        ------
+        ValueError
+            If there is something in the model that no layer does, with the name of its node.
+
+        See Also
+        --------
+        to_onnx : The way there.
+
+        Notes
+        -----
+        What a graph doesn't tell is lost: penalties, dropout, initializers, masks, and which of several ways to write
+        the same function it was. Products without a bias get one that is 0, which learns.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network([fastbp.Dense(3, "tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+        >>> again = fastbp.Network.from_onnx(net.to_onnx())
+        >>> again.layers == net.layers, bool((again.parameters == net.parameters).all())
+        (True, True)
+        """
+        from ..onnx import from_onnx
+
+        return from_onnx(cls, model, loss)

@@ -1,0 +1,204 @@
+"""From an ONNX model to a network: its graph is gone through from the outputs to the input, a layer at a time."""
+
+from dataclasses import replace
+
+from ..layers import Activation, BatchNorm, Dense, GroupNorm, LayerNorm, LowRank, Parallel, Residual, Scale, Sparse
+from ..losses import OUTPUT_UNITS, kernel_of
+from .reading import Reader, attribute, load_model
+from .recognizing import unit_of
+from .steps import RULES, Exponential, Part, embedded, is_shift, prelu_of_parts, radial
+
+REFUSED = "is nothing that fastbp has a layer for"
+LOSSES = {unit: loss for loss, unit in OUTPUT_UNITS.items()}
+
+
+def from_onnx(network, model, loss="auto"):
+    """What `Network.from_onnx` returns; `network` is that class."""
+    reader = Reader(load_model(model))
+    tree = _Tree(reader)
+    names, ends = list(reader.outputs), list(reader.outputs.values())
+    if len(ends) == 1:
+        parts, loss = _without_output_unit(tree.chain(reader.X, ends[0]), loss, "loss")
+    else:
+        trunk = reader.common(ends)
+        heads = {name.replace(".", "_").replace("__", "_"): end for name, end in zip(names, ends, strict=True)}
+        if loss == "auto" or loss is None:
+            loss = dict.fromkeys(heads, loss)
+        if not isinstance(loss, dict) or loss.keys() != heads.keys():
+            raise ValueError(f"loss must be a dict by the names of the heads, {[*heads]}, got {loss!r}")
+        parts, branches = tree.chain(reader.X, trunk), {}
+        for name, end in heads.items():
+            branch, loss[name] = _without_output_unit(tree.chain(trunk, end), loss[name], f"loss[{name!r}]")
+            branches[name] = branch or [Part(Activation("identity"))]
+        parts.append(_together(branches.values(), Parallel({n: [p.layer for p in its] for n, its in branches.items()})))
+        loss = None if None in loss.values() else loss
+    net = network([part.layer for part in parts], n_inputs=reader.n_inputs, loss=loss, dtype=reader.dtype)
+    places = [place for part in parts for place in part.places]
+    for W, b, (W_new, b_new) in zip(net.weights, net.biases, places, strict=True):
+        W[:] = W_new
+        if b is not None:
+            b[:] = 0 if b_new is None else b_new
+    states = [state for part in parts for state in part.states]
+    for state, new in zip(net.layer_state.values(), states, strict=True):
+        state[:] = new
+    return net
+
+
+class _Tree:
+    """The layers of a graph, each of which is come to once.
+
+    Parameters
+    ----------
+    reader : Reader
+    """
+
+    def __init__(self, reader):
+        self.reader, self._seen = reader, set()
+
+    def chain(self, begin, end):
+        """The parts from one tensor to another, through which all paths to that lead."""
+        parts = []
+        while end != begin:
+            part, before = self._last(end, begin)
+            if part is not None:
+                parts.append(part)
+            end = before
+        return _merged(parts[::-1])
+
+    def _last(self, name, begin):
+        """The part that makes a tensor, None for none, and what it takes, which does not come before `begin`."""
+        reader = self.reader
+        node = reader.nodes.get(name)
+        if name in self._seen:
+            raise reader.refuse(name, "is taken by several branches that don't begin with it, as no layer has it")
+        self._seen.add(name)
+        if node is None or node.domain or name not in reader.dominator:
+            raise reader.refuse(name, REFUSED)
+        unit, z = unit_of(reader, name, begin)
+        if unit == "exp":
+            found = radial(reader, z) or (name in reader.outputs.values() and (Part(Exponential()), z))
+            if found:
+                return found
+            raise reader.refuse(name, "is a unit that fastbp has at an output alone")
+        if unit is not None:
+            return (None if unit == "identity" else Part(Activation(unit))), z
+        rule = RULES.get(node.op_type)
+        found = (rule and rule(reader, node, name)) or self._joined(node, name)
+        if not found:
+            raise reader.refuse(name, REFUSED)
+        return found
+
+    def _joined(self, node, name):
+        """The part whose branches a node brings together, by a sum or side by side, and what they take."""
+        reader, add = self.reader, node.op_type in ("Add", "Sum")
+        if not add and not (node.op_type == "Concat" and attribute(node, "axis") in (1, -1)):
+            return embedded(reader, [name])
+        ends = self._terms(node) if add else reader.inputs(node)
+        if not all(map(reader.depends, ends)):
+            return None
+        found = prelu_of_parts(reader, ends) if add else embedded(reader, ends)
+        if found:
+            return found
+        begin = reader.common(ends)
+        branches = [self.chain(begin, end) for end in ends]
+        if add and len(branches) == 2:
+            if any(branches) and not all(branches):
+                branches.sort(key=bool)
+                return _together([branches[1]], Residual([part.layer for part in branches[1]])), begin
+            branches.sort(key=_is_projection, reverse=True)
+            if _is_projection(branches[0]):
+                layer = Residual([part.layer for part in branches[1]], projection="linear")
+                return _together(branches[::-1], layer), begin
+        layer = Parallel([[part.layer for part in its] for its in branches], "add" if add else "concatenate")
+        return _together(branches, layer), begin
+
+    def _terms(self, node):
+        """The tensors that a sum is of: of ``(a + b) + c`` these three, if all begin at the same one."""
+        reader, terms = self.reader, self.reader.inputs(node)
+        inner = reader.maker(terms[0], "Add")
+        depend = [*terms, *(reader.inputs(inner) if inner is not None else [])]
+        if inner is None or reader.readers[terms[0]] > 1 or not all(map(reader.depends, depend)):
+            return terms
+        same = reader.common(reader.inputs(inner)) == reader.common(terms)
+        return [*self._terms(inner), *terms[1:]] if same and unit_of(reader, terms[0], reader.X)[0] is None else terms
+
+
+def _together(branches, layer):
+    """A part of a layer of several branches."""
+    parts = [part for branch in branches for part in branch]
+    return Part(layer, [p for part in parts for p in part.places], [s for part in parts for s in part.states])
+
+
+def _is_projection(branch):
+    """Whether it is a product that adds nothing and changes the number of columns."""
+    if len(branch) != 1 or type(branch[0].layer) is not Dense or branch[0].layer.activation != "identity":
+        return False
+    W, b = branch[0].places[0]
+    return b is None and W.shape[0] != W.shape[1]
+
+
+# ---- parts that are one layer ---------------------------------------------------------------------------------------
+
+
+def _merged(parts):
+    """The parts with those joined that are one layer of ours."""
+    for join in (_with_shift, _low_rank, _with_scale, _with_unit):
+        new = []
+        for part in parts:
+            joint = join(new[-1], part) if new else None
+            if joint is None:
+                new.append(part)
+            else:
+                new[-1] = joint
+        parts = new
+    return parts
+
+
+def _with_shift(part, other):
+    """A product or a scale, and what is added."""
+    if type(part.layer) not in (Dense, Sparse, Scale) or not is_shift(other):
+        return None
+    (W, b), shift = part.places[0], other.places[0][1]
+    layer = Scale() if type(part.layer) is Scale else part.layer
+    return Part(layer, [(W, shift if b is None else b + shift)])
+
+
+def _low_rank(part, other):
+    """Two products, the first of which adds nothing."""
+    if type(part.layer) is not Dense or type(other.layer) is not Dense or part.places[0][1] is not None:
+        return None
+    return Part(LowRank(other.layer.n_units, part.layer.n_units), [*part.places, *other.places])
+
+
+def _with_scale(part, other):
+    """A normalisation, and what scales and shifts it."""
+    if not isinstance(part.layer, BatchNorm | GroupNorm | LayerNorm) or part.layer.affine or other.layer != Scale():
+        return None
+    return Part(replace(part.layer, affine=True), other.places, part.states)
+
+
+def _with_unit(part, other):
+    """A layer that has units, and they."""
+    if type(other.layer) is not Activation or getattr(part.layer, "activation", None) != "identity":
+        return None
+    if type(part.layer) is Activation:
+        return None
+    return replace(part, layer=replace(part.layer, activation=other.layer.activation))
+
+
+def _without_output_unit(parts, loss, name):
+    """The parts without the unit that a loss brings along, and the loss."""
+    *before, last = parts or [Part(Activation("identity"))]
+    unit = "exp" if isinstance(last.layer, Exponential) else getattr(last.layer, "activation", "identity")
+    brought = LOSSES.get(unit) if isinstance(unit, str) else None
+    if loss == "auto":
+        loss = brought or "squared_error"
+    wanted = OUTPUT_UNITS.get(kernel_of(loss)[0])
+    if wanted not in (None, unit) or (unit == "exp" and wanted is None):
+        has = "none" if unit == "identity" else repr(unit)
+        raise ValueError(f"{name} must go with the unit of the model's output, {has}, got {loss!r}")
+    if wanted is None:
+        return parts, loss
+    if isinstance(last.layer, Activation | Exponential):
+        return before, loss
+    return [*before, replace(last, layer=replace(last.layer, activation="identity"))], loss
