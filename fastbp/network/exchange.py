@@ -1,8 +1,7 @@
 """Networks to and from what other libraries read and write."""
 
 from collections.abc import Mapping
-from os import PathLike
-from typing import IO, Any, Self
+from typing import Any, Literal, Self
 
 from ..losses import Loss
 from .model import Model
@@ -47,7 +46,10 @@ class Exchange:
 
     @classmethod
     def from_onnx(
-        cls, model: Any | str | PathLike[str] | IO[bytes], *, loss: Loss | Mapping[str, Loss] | None = "auto"
+        cls,
+        model: Any,
+        *,
+        loss: Loss | Literal["auto"] | Mapping[str, Loss | Literal["auto"] | None] | None = "auto",
     ) -> Self:
         """A network that computes what an ONNX model does, to predict with or to train on.
 
