@@ -32,12 +32,17 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct Augmentation:
         ptrdiff_t height, width
         double shift, rotation, scale, shear, elastic_alpha, elastic_sigma
+    ptrdiff_t augmentation_scratch(const Augmentation *)
+    ctypedef struct Counter:
+        uint32_t seed[2]
+        uint32_t step, row, stream
     ctypedef struct Kernels:
         const char *isa
         size_t itemsize
         ptrdiff_t lanes
         int (*all_below)(ptrdiff_t, const void *, double)
         void (*gather)(ptrdiff_t, ptrdiff_t, const Strided *, const int64_t *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
+        void (*augment)(ptrdiff_t, const Augmentation *, const Counter *, void *, ptrdiff_t, void *) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)
     const char *const *fastbp_isas_built
     const char *const *fastbp_units

@@ -153,6 +153,26 @@ cdef char *memory_of(array, bint writable=False) except NULL:
     return PyArray_BYTES(array)
 
 
+cdef int fill_augmentation(Augmentation *a, settings) except -1:
+    a.height, a.width, a.shift, a.rotation, a.scale, a.shear, a.elastic_alpha, a.elastic_sigma = settings
+    return 0
+
+
+def distort(images, settings, seed, uint32_t first):
+    """Distort contiguous rows in place as training distorts those from `first` on of its first batch, given its seed."""
+    cdef Buffer a = Buffer(images, True)
+    cdef const Kernels *k = &_kernels[0 if a.dtype() == FLOAT32 else 1]
+    cdef Augmentation how
+    cdef Counter counter
+    cdef Memory scratch = Memory()
+    cdef char *place
+    fill_augmentation(&how, settings)
+    (counter.seed[0], counter.seed[1]), counter.step, counter.row, counter.stream = seed, 0, first, 0
+    place = scratch.reserve(augmentation_scratch(&how) * k.itemsize)
+    with nogil:
+        k.augment(a.view.shape[0], &how, &counter, a.view.buf, a.view.shape[1], place)
+
+
 cdef int fill_states(states, char **pointers) except -1:
     """Pointers to the arrays, NULL for those that there are not."""
     memset(pointers, 0, MAX_STATES * sizeof(char *))
@@ -376,7 +396,6 @@ cdef class Engine(Workspace):
         raises another error than KeyboardInterrupt."""
         cdef Running running = Running(self, None)
         cdef Run run
-        cdef Augmentation *a
         cdef int i, n_members
         cdef bint in_place
         cdef Memory copy = Memory(), tied = Memory()
@@ -392,8 +411,7 @@ cdef class Engine(Workspace):
             if randomness is not None:
                 (run.seed[0], run.seed[1]), run.input_dropout, run.input_noise, augmentation = randomness
                 if augmentation is not None:
-                    a = &run.augmentation
-                    a.height, a.width, a.shift, a.rotation, a.scale, a.shear, a.elastic_alpha, a.elastic_sigma = augmentation
+                    fill_augmentation(&run.augmentation, augmentation)
                 if run.input_dropout > 0 or run.input_noise > 0 or augmentation is not None:
                     run.x_in_place = False  # the gathered rows are changed
             run.settings = self.settings_from(settings)
