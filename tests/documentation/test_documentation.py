@@ -1,10 +1,11 @@
-"""Code in README.md and in docstrings does what stands beside it. That in docs/notes.md is in test_laws.py."""
+"""Code in README.md, the guide and docstrings does what stands beside it. That in docs/notes.md is in test_laws.py."""
 
 import ast
 import doctest
 import importlib
 import pkgutil
 import re
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +13,14 @@ import pytest
 
 import fastbp
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.*"))]
+
+
+def python_blocks(path):
+    """Blocks of Python in a page, Markdown or reStructuredText."""
+    pattern = "^```python\n(.*?)^```" if path.suffix == ".md" else r"^\.\. code-block:: python\n\n((?: [^\n]*\n|\n)+)"
+    return [textwrap.dedent(block) for block in re.findall(pattern, path.read_text(encoding="utf-8"), re.M | re.S)]
 
 
 OPTIONAL = "onnx",  # packages that examples may need whose names are in theirs
@@ -27,25 +35,30 @@ def outputs(code):
         yield source, said if isinstance(statement, ast.Expr) else None
 
 
-def test_blocks_of_the_readme(tmp_path, monkeypatch):
-    """One after the other; each shows something, and that is so."""
+def test_most_pages_have_code():
+    assert len(python_blocks(ROOT / "README.md")) >= 6
+    assert sum(bool(python_blocks(page)) for page in PAGES) >= 10
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=lambda page: page.name)
+def test_blocks_of_pages(page, tmp_path, monkeypatch):
+    """One after the other; each of the README's, and some of each page, show something, and that is so."""
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall("^```python\n(.*?)^```", README, re.M | re.S)
-    assert len(blocks) >= 6
-    names = {}
-    for block in blocks:
-        shown = 0
+    names, shown = {}, []
+    for block in python_blocks(page):
+        shown.append(0)
         for source, said in outputs(block):
             if said is None:
                 exec(source, names)
                 continue
             value, (side, bound, literal) = eval(source, names), said.groups()
-            shown += 1
+            shown[-1] += 1
             if literal:
                 assert value == ast.literal_eval(literal), source
             else:
                 assert value > float(bound) if side == "above" else value < float(bound), (source, value)
-        assert shown, block
+        assert shown[-1] or page.name != "README.md", block
+    assert any(shown)
 
 
 @pytest.mark.filterwarnings("error")

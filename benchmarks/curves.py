@@ -1,0 +1,61 @@
+"""Draw the README's picture: the training loss of one fit over seconds, here and in scikit-learn.
+
+    python benchmarks/curves.py [docs/_static/training_curves.svg]
+
+The same classifier with the same seed on scikit-learn's digits, so that the losses of the epochs agree; the seconds of
+`fit` are the median of several, by turns, with as many threads as each library chooses, and are shared by its epochs
+equally.
+"""
+
+import statistics
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import sklearn.neural_network
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+
+import fastbp
+
+ROUNDS = 7
+PICTURE = Path(__file__).resolve().parents[1] / "docs" / "_static" / "training_curves.svg"
+COLORS = {"scikit-learn": "#808080", "fastbp": "#e8590c"}
+
+
+def main():
+    X, y = load_digits(return_X_y=True)
+    X = (X / 16).astype(np.float32)
+    classes = {"scikit-learn": sklearn.neural_network.MLPClassifier, "fastbp": fastbp.MLPClassifier}
+    seconds, losses = {name: [] for name in classes}, {}
+    warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is meant
+    for _ in range(ROUNDS):
+        for name, MLPClassifier in classes.items():
+            clf = MLPClassifier((128,), batch_size=32, max_iter=60, n_iter_no_change=60, random_state=0)
+            start = time.perf_counter()
+            clf.fit(X, y)
+            seconds[name].append(time.perf_counter() - start)
+            losses[name] = clf.loss_curve_
+    total = {name: statistics.median(values) for name, values in seconds.items()}
+    print({name: f"{value:.3f} s" for name, value in total.items()}, "largest relative difference of the losses",
+          np.abs(np.divide(losses["fastbp"], losses["scikit-learn"]) - 1).max())  # fmt: skip
+
+    plt.rcParams.update({"svg.fonttype": "path", "svg.hashsalt": "", "font.size": 11})
+    figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
+    for name, loss in losses.items():
+        axis.semilogy(np.arange(1, 61) * total[name] / 60, loss, color=COLORS[name], linewidth=2.2)
+        axis.annotate(
+            f"{name}: {total[name]:.2f} s", (total[name], loss[-1]), (-4, 12), textcoords="offset points", ha="right",
+            color=COLORS[name], weight="bold",
+        )  # fmt: skip
+    axis.set(xlabel="seconds", ylabel="training loss", xlim=(0, None))
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(alpha=0.3)
+    figure.savefig(sys.argv[1] if len(sys.argv) > 1 else PICTURE, facecolor="white", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
