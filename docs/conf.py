@@ -1,4 +1,4 @@
-"""The site: ``sphinx-build -W docs docs/_build/html``. Nothing in it needs the network, neither to be built nor read."""
+"""The site: ``sphinx-build -W docs docs/_build/html``. It is built, and can be read, without a network."""
 
 import sys
 from importlib import metadata

@@ -9,9 +9,11 @@
 import inspect
 import re
 
-import fastbp
 from docutils import nodes
+from numpydoc.docscrape_sphinx import SphinxDocString
 from sphinx import addnodes
+
+import fastbp
 
 VARIABLES = {"net": "Network", "clf": "MLPClassifier", "reg": "MLPRegressor"}  # as texts name objects
 TAKES_SETTINGS = ("Network", "Network.fit", "Dense", "MLPClassifier")
@@ -121,7 +123,14 @@ def skip_member(app, what, name, obj, skip, options):
     return skip or not is_shown(obj)
 
 
+def keep_attributes():
+    """Make numpydoc leave a class's descriptions of attributes, where it would take the shorter ones of properties."""
+    process = SphinxDocString._process_param
+    SphinxDocString._process_param = lambda self, name, description, _: process(self, name, description, False)
+
+
 def setup(app):
+    keep_attributes()
     app.connect("autodoc-process-docstring", link_notes, priority=900)  # after numpydoc
     app.connect("autodoc-skip-member", skip_member)
     app.connect("doctree-read", link_code)

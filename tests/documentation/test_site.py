@@ -1,4 +1,4 @@
-"""What the site needs and its build does not see: each exported name is in the reference, links between files lead on."""
+"""What the build of the site does not see: each exported name is in the reference, links between files lead on."""
 
 import re
 from pathlib import Path

@@ -30,8 +30,8 @@ t = (s + 1) * T / 2
 X = 3 * s[:, np.newaxis]
 
 # %%
-# ``u(t) = 2.5 + f(t) N(t)`` with ``f(t) = t^2 / (1 + t^2)`` starts right, whatever the network ``N`` is. With the residual
-# ``r = D u + sin u`` the loss is the mean of ``r^2 / 2``. By the chain rule its derivative by ``u`` is
+# ``u(t) = 2.5 + f(t) N(t)`` with ``f(t) = t^2 / (1 + t^2)`` starts right, whatever the network ``N`` is. With the
+# residual ``r = D u + sin u`` the loss is the mean of ``r^2 / 2``. By the chain rule its derivative by ``u`` is
 # ``(D^T r + r cos u) / n``, and that by ``N`` has another factor ``f``.
 
 net = Network([Dense(30, "tanh"), Dense(30, "tanh"), Dense(1)], n_inputs=1, loss=None, random_state=0)
@@ -55,7 +55,8 @@ def loss_and_gradient(parameters):
 # The parameters are one vector, so that any optimizer can have them; here it is one of scipy's. For `fastbp.Adam` and
 # the like there is `Network.step`.
 
-minimize(loss_and_gradient, net.parameters.copy(), jac=True, method="L-BFGS-B", options={"maxfun": 2500, "ftol": 0, "gtol": 1e-7})
+options = {"maxfun": 2500, "ftol": 0, "gtol": 1e-7}
+minimize(loss_and_gradient, net.parameters.copy(), jac=True, method="L-BFGS-B", options=options)
 u = solution()
 exact = solve_ivp(lambda t, v: [v[1], -np.sin(v[0])], (0, T), [ANGLE, 0], t_eval=t, rtol=1e-10, atol=1e-10).y[0]
 print(f"loss {losses[-1]:.1e}, largest error of the angle {np.abs(u - exact).max():.1e}")

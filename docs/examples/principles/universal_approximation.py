@@ -35,9 +35,10 @@ for width in (2, 3, 20):
     fits[width] = net.predict(x).ravel()
 
 # %%
-# **Depth.** Two ReLU units can fold the line, ``2 max(0, h) - 4 max(0, h - 1/2)``, and ``k`` layers of them make ``2^k``
-# pieces. One layer needs a unit for each piece. The weights of the deep network are written down, as training hardly
-# finds them; the wide ones are as good as can be with kinks spread evenly: their output weights come from least squares.
+# **Depth.** Two ReLU units can fold the line, ``2 max(0, h) - 4 max(0, h - 1/2)``, and ``k`` layers of them make
+# ``2^k`` pieces. One layer needs a unit for each piece. The weights of the deep network are written down, as training
+# hardly finds them; the wide ones are as good as can be with kinks spread evenly, for their output weights come from
+# least squares.
 
 PIECES = 64
 line = np.linspace(0, 1, 16 * PIECES + 1)[:, np.newaxis]

@@ -29,9 +29,9 @@ for axis, (w, b) in zip(axes, ((0.6, 0.9), (2.0, 2.0)), strict=True):
         net = Network([layer], n_inputs=1, loss=loss)
         net.parameters[:] = w, b
         outputs = [net.predict(X).item()]
-        net.fit(
-            X, y, optimizer=SGD(0.15), epochs=300, callback=lambda *_, net=net, to=outputs: to.append(net.predict(X).item())
-        )
+        for _ in range(300):
+            net.partial_fit(X, y, optimizer=SGD(0.15))
+            outputs.append(net.predict(X).item())
         axis.plot(outputs, label=name)
     axis.set(title=f"from an output of {outputs[0]:.2f}", xlabel="step")
 axes[0].set_ylabel("output (the target is 0)")
