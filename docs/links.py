@@ -14,10 +14,13 @@ from numpydoc.docscrape_sphinx import SphinxDocString
 from sphinx import addnodes
 
 import fastbp
+import fastbp.display
 
+NAMES = {name: f"{module.__name__}.{name}" for module in (fastbp.display, fastbp) for name in module.__all__}
+OBJECTS = {name: getattr(module, name) for module in (fastbp.display, fastbp) for name in module.__all__}
 VARIABLES = {"net": "Network", "clf": "MLPClassifier", "reg": "MLPRegressor"}  # as texts name objects
 TAKES_SETTINGS = ("Network", "Network.fit", "Dense", "MLPClassifier")
-NAME = re.compile(r"(?<![\w.\"'])[A-Za-z_][\w.]*\w")
+TOKEN = re.compile(r"(?<![\w.\"'])[A-Za-z_][\w.]*\w")
 SETTING = re.compile(r"(\w+)=")
 NOTES = re.compile(r"\b([Nn]otes?\s+00[0-4])((?:(?:,| and)\s+00[0-4])*)\b")
 
@@ -37,23 +40,23 @@ def target_of(name, owner=None):
 
     In the docstring of a class, the owner, its methods go by their own names.
     """
-    if owner is not None and is_shown(inspect.getattr_static(getattr(fastbp, owner), name, None)):
-        return f"fastbp.{owner}.{name}"
-    head, *rest = name.removeprefix("fastbp.").split(".")
+    if owner in OBJECTS and is_shown(inspect.getattr_static(OBJECTS[owner], name, None)):
+        return f"{NAMES[owner]}.{name}"
+    head, *rest = name.removeprefix("fastbp.").removeprefix("display.").split(".")
     head = VARIABLES.get(head, head) if rest else head
-    if head not in fastbp.__all__:
+    if head not in NAMES:
         return None
-    if rest and is_shown(inspect.getattr_static(getattr(fastbp, head), rest[0], None)):
-        return f"fastbp.{head}.{rest[0]}"
-    return f"fastbp.{head}"
+    if rest and is_shown(inspect.getattr_static(OBJECTS[head], rest[0], None)):
+        return f"{NAMES[head]}.{rest[0]}"
+    return NAMES[head]
 
 
 def taker_of(setting):
     """Full name of what has a parameter of this name, or None."""
     for name in TAKES_SETTINGS:
         head, _, method = name.partition(".")
-        taker = getattr(fastbp, head)
-        if setting in inspect.signature(getattr(taker, method) if method else taker).parameters:
+        taker = getattr(OBJECTS[head], method) if method else OBJECTS[head]
+        if setting in inspect.signature(taker).parameters:
             return f"fastbp.{name}"
     return None
 
@@ -70,7 +73,7 @@ def owner_of(node):
     """Name of the class whose docstring, or whose method's, this is part of, or None."""
     while node is not None and not (isinstance(node, addnodes.desc) and node["objtype"] == "class"):
         node = node.parent
-    return None if node is None else node.next_node(addnodes.desc_signature)["fullname"]
+    return None if node is None else node.next_node(addnodes.desc_signature)["fullname"].rpartition(".")[2]
 
 
 def link_code(app, doctree):
@@ -86,7 +89,7 @@ def link_code(app, doctree):
         code, owner, at, parts = literal.astext(), owner_of(literal), 0, []
         setting = SETTING.match(code) if docname == "notes" else None
         found = [(setting.span(1), taker_of(setting[1]))] if setting else []
-        found += [(match.span(), target_of(match[0], owner)) for match in NAME.finditer(code)]
+        found += [(match.span(), target_of(match[0], owner)) for match in TOKEN.finditer(code)]
         for (start, end), target in found:
             if target is not None and start >= at:
                 parts += [nodes.Text(code[at:start]), reference(target, code[start:end], docname)]
@@ -119,6 +122,13 @@ def link_notes(app, what, name, obj, options, lines):
     lines[:] = NOTES.sub(linked, text).split("\n")
 
 
+def resolve(app, env, node, content):
+    """In docstrings of `fastbp.display` too, names are those of the package."""
+    target = f"fastbp.{node['reftarget']}"
+    if node["refdomain"] == "py":
+        return env.domains["py"].resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, content)
+
+
 def skip_member(app, what, name, obj, skip, options):
     return skip or not is_shown(obj)
 
@@ -133,6 +143,7 @@ def setup(app):
     keep_attributes()
     app.connect("autodoc-process-docstring", link_notes, priority=900)  # after numpydoc
     app.connect("autodoc-skip-member", skip_member)
+    app.connect("missing-reference", resolve)
     app.connect("doctree-read", link_code)
     app.connect("doctree-read", link_gallery)
     return {"parallel_read_safe": True}
