@@ -1,59 +1,44 @@
 """Networks in files: an ``.npz`` archive with the settings as JSON, the parameters, and the state of layers that have
-some."""
+some; or the same as safetensors has it."""
 
 import errno
-import json
 import math
 import os
 import secrets
 import stat
 import zipfile
-from collections.abc import Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 import numpy as np
 
-from .. import initializers, layers, losses
-from ..initializers import from_json, to_json
-from ..layers import RBF, Dense
-from .model import SETTINGS, Model
+from .. import layers
+from . import safetensors, saved
+from .model import Model
 
 
 def save(file, model):
-    """Write a model to a file object, or to the file of this name: all of it, or what is there stays."""
-    pruned = not all(map(_are_layers, model.masks, model.graph.weights))
-    settings = {
-        "format": _format_of(model.layers, pruned),
-        "layers": [layers.to_json(layer) for layer in model.layers],
-        "n_inputs": model.n_inputs,
-        "loss": _loss_to_json(model.loss),
-        "l1": model.l1,
-        "l2": model.l2,
-        "dtype": model.dtype.name,
-        "initializer": to_json(model.initializer),
-        "input_dropout": model.input_dropout,
-        "input_noise": model.input_noise,
-        "ties": model.ties,
-    }
-    if model.loss_weights is not None:
-        settings["loss_weights"] = dict(model.loss_weights)
-    if model.checkpoint_every is not None:
-        settings["checkpoint_every"] = model.checkpoint_every
-    if model.connection_seed is not None:
-        settings["connection_seed"] = model.connection_seed
-    arrays = {"settings": np.array(json.dumps(settings)), "parameters": model.parameters}
+    """Write a model to a file object, or to the file of this name: all of it, or what is there stays.
+
+    The format is ``.npz``, or safetensors if the name ends so.
+    """
+    if hasattr(file, "write"):
+        _write(file, model)
+    else:
+        write = safetensors.write if os.fsdecode(file).endswith(".safetensors") else _write
+        with replacing(file) as stream:
+            write(stream, model)
+
+
+def _write(stream, model):
+    arrays = {"settings": np.array(saved.to_json(model)), "parameters": model.parameters}
     if model.graph.states:
         arrays["layer_state"] = model.layer_state
-    if pruned:
+    if saved.is_pruned(model):
         arrays["masks"] = np.packbits(np.concatenate([
             np.ones(w.n_in * w.n_out, bool) if mask is None else mask.ravel() != 0
             for mask, w in zip(model.masks, model.graph.weights, strict=True)
         ]))  # fmt: skip
-    if hasattr(file, "write"):
-        np.savez(file, **arrays)
-    else:
-        with replacing(file) as stream:  # given a name, savez would add ".npz" to it
-            np.savez(stream, **arrays)
+    np.savez(stream, **arrays)
 
 
 def load(file):
@@ -75,28 +60,33 @@ def load(file):
         If the file is not one that `save` wrote.
     """
     try:
-        with zipfile.ZipFile(file if hasattr(file, "read") else os.fsdecode(file)) as archive:
-            settings = _settings(archive)
-            graph = layers.build(settings["layers"], settings["n_inputs"])
-            sizes = {"parameters": graph.n_parameters} | ({"layer_state": graph.n_state} if graph.states else {})
-            for name, size in sizes.items():
-                with _array(archive, name) as (_, shape, dtype):
-                    if shape != (size,) or dtype != np.dtype(settings["dtype"]):
-                        raise ValueError(f"{name} of {dtype} in shape {shape} do not fit the settings")
-            model = Model(**settings)
-            for name in sizes:
-                with _array(archive, name) as (stream, _, _):
-                    _fill(getattr(model, name), stream)
-            if _is_pruned(archive):
-                model.masks = _masks(archive, model.graph)
-            return model
-    except MemoryError:
+        with nullcontext(file) if hasattr(file, "read") else open(os.fsdecode(file), "rb") as stream:
+            return safetensors.read(stream) if safetensors.is_one(stream) else _read(stream)
+    except (MemoryError, ImportError):
         raise
     except Exception as error:
         # seeking to before the beginning, as a damaged archive makes zipfile do
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise ValueError(f"file must be a network saved by Network.save, got {file!r}: {error}") from error
+
+
+def _read(stream):
+    with zipfile.ZipFile(stream) as archive:
+        settings = _settings(archive)
+        graph = layers.build(settings["layers"], settings["n_inputs"])
+        sizes = {"parameters": graph.n_parameters} | ({"layer_state": graph.n_state} if graph.states else {})
+        for name, size in sizes.items():
+            with _array(archive, name) as (_, shape, dtype):
+                if shape != (size,) or dtype != np.dtype(settings["dtype"]):
+                    raise ValueError(f"{name} of {dtype} in shape {shape} do not fit the settings")
+        model = Model(**settings)
+        for name in sizes:
+            with _array(archive, name) as (array, _, _):
+                _fill(getattr(model, name), array)
+        if _is_pruned(archive):
+            model.masks = _masks(archive, model.graph)
+        return model
 
 
 def _settings(archive):
@@ -106,38 +96,11 @@ def _settings(archive):
             raise ValueError(f"settings must be a string, got {dtype} in shape {shape}")
         text = np.zeros(shape, dtype)
         _fill(text, stream)
-    settings = json.loads(text.item())
-    settings["initializer"] = from_json(settings["initializer"], initializers.CLASSES)
-    settings["loss"] = _loss_from_json(settings["loss"])
-    settings["layers"] = [layers.from_json(layer) for layer in settings["layers"]]
-    if settings.pop("format") != _format_of(settings["layers"], _is_pruned(archive)):
-        raise ValueError("unknown format")
-    settings = {"loss_weights": None, "checkpoint_every": None, "connection_seed": None, **settings}
-    if settings.keys() != set(SETTINGS):
-        raise ValueError(f"settings must be {SETTINGS}, got {tuple(settings)}")
-    return settings
-
-
-def _loss_to_json(loss):
-    """Of several heads a list of names and losses: a dict is one loss."""
-    return [[name, to_json(its)] for name, its in loss.items()] if isinstance(loss, Mapping) else to_json(loss)
-
-
-def _loss_from_json(loss):
-    if isinstance(loss, list):
-        return {name: from_json(its, losses.CLASSES) for name, its in loss}
-    return from_json(loss, losses.CLASSES)
+    return saved.from_json(text.item(), _is_pruned(archive))
 
 
 def _is_pruned(archive):
     return "masks.npy" in archive.namelist()
-
-
-def _are_layers(mask, weights):
-    """Whether a mask is that of the layer, which is among the settings."""
-    if mask is None or weights.mask is None:
-        return mask is None
-    return np.array_equal(mask, weights.mask.array)
 
 
 def _masks(archive, graph):
@@ -152,12 +115,6 @@ def _masks(archive, graph):
     return [
         None if part.all() else part.reshape(w.n_in, w.n_out) for part, w in zip(parts, graph.weights, strict=True)
     ]
-
-
-def _format_of(sequence, pruned):
-    """1 for what version 0.1.0 has, which can read it; 2 for all else."""
-    known = all(isinstance(layer, Dense | RBF) and getattr(layer, "mask", None) is None for layer in sequence)
-    return 1 if known and not pruned else 2
 
 
 @contextmanager

@@ -513,6 +513,9 @@ class Network(Description, Derivatives, Exchange):
     def save(self, file: File) -> None:
         """Write settings, parameters, layers' state and what is pruned to an ``.npz`` file, not the optimizer's state.
 
+        If the name of the file ends with ``.safetensors``, it is one of that format, with a tensor for each of the
+        weights and biases by the names of layers, as "0.weight"; it needs ``pip install "fastbp[safetensors]"``.
+
         Parameters
         ----------
         file : str, path or file object
@@ -523,7 +526,7 @@ class Network(Description, Derivatives, Exchange):
 
     @classmethod
     def load(cls, file: File) -> Self:
-        """Read what `save` wrote. No code in the file is run.
+        """Read what `save` wrote, in either format. No code in the file is run.
 
         Parameters
         ----------
