@@ -45,7 +45,15 @@ from .layers import (  # noqa: E402
     Transposed,
 )
 from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # noqa: E402
-from .network import Activations, History, Network, Plan  # noqa: E402
+from .network import (  # noqa: E402
+    Activations,
+    History,
+    LayerParameters,
+    LayerSummary,
+    Network,
+    Plan,
+    Summary,
+)
 from .optimizers import SAM, SGD, Adagrad, Adam, AdamW, RMSProp, UpdateRule  # noqa: E402
 from .preprocessing import Whitening  # noqa: E402
 from .pruning import Prune  # noqa: E402
@@ -62,14 +70,14 @@ from .schedules import (  # noqa: E402
 )
 
 __all__ = [
-    "BFGS", "ELU", "EMA", "LBFGS", "RBF", "SAM", "SGD", "SWA", "Activation", "Activations", "Adagrad", "Adam",
-    "AdamW", "BatchNorm", "Checkpoint", "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Embed",
-    "Exponential", "FullBatch", "GroupNorm", "HistogramLoss", "History", "Huber", "ImageAugmentation",
-    "InverseScaling", "Layer", "LayerNorm", "LeakyReLU", "LowRank", "Lp", "MLPClassifier", "MLPRegressor",
+    "BFGS", "ELU", "EMA", "LBFGS", "RBF", "SAM", "SGD", "SWA", "Activation", "Activations", "Adagrad", "Adam", "AdamW",
+    "BatchNorm", "Checkpoint", "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Embed", "Exponential",
+    "FullBatch", "GroupNorm", "HistogramLoss", "History", "Huber", "ImageAugmentation", "InverseScaling", "Layer",
+    "LayerNorm", "LayerParameters", "LayerSummary", "LeakyReLU", "LowRank", "Lp", "MLPClassifier", "MLPRegressor",
     "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Plan", "Prune", "Quantile",
     "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Schedule", "Shared",
-    "SoftmaxCrossEntropy", "Sparse", "Standardize", "StepDecay", "Transposed", "UpdateRule", "VarianceScaling",
-    "WarmUp", "Whitening", "show_config",
+    "SoftmaxCrossEntropy", "Sparse", "Standardize", "StepDecay", "Summary", "Transposed", "UpdateRule",
+    "VarianceScaling", "WarmUp", "Whitening", "show_config",
 ]  # fmt: skip
 
 

@@ -8,8 +8,9 @@ from .plan import Plan
 from .rules import rule_of
 from .start import connection_seed, draw, learn_inputs
 from .state import OptimizerState
+from .summary import LayerParameters, LayerSummary, Summary
 
 __all__ = [
-    "Activations", "History", "Model", "Network", "OptimizerState", "Plan", "connection_seed", "draw", "learn_inputs",
-    "rule_of", "views_of",
+    "Activations", "History", "LayerParameters", "LayerSummary", "Model", "Network", "OptimizerState", "Plan",
+    "Summary", "connection_seed", "draw", "learn_inputs", "rule_of", "views_of",
 ]  # fmt: skip

@@ -50,14 +50,13 @@ class History:
     second: "History | None" = None
 
     def __repr__(self) -> str:
-        n = len(self.loss)
-        parts = [f"{n:,} epoch{'s'[: n != 1]} in {self.seconds.sum():.3g} s"]
-        if n:
+        parts = [f"{_epochs(len(self.loss))} in {self.seconds.sum():.3g} s"]
+        if len(self.loss):
             parts.append(f"loss {_course(self.loss)}")
         if len(self.validation_loss):
             parts.append(f"validation loss {_course(self.validation_loss)}")
             if not np.isnan(self.validation_loss).all():
-                parts[-1] += f", least after epoch {np.nanargmin(self.validation_loss)}"
+                parts[-1] += f", least after {_epochs(np.nanargmin(self.validation_loss) + 1)}"
         if self.second is not None:
             parts.append(f"then {self.second!r}")
         return f"History({'; '.join(parts)})"
@@ -101,3 +100,7 @@ class History:
 def _course(losses):
     """From the first to the last."""
     return f"{losses[0]:.4g}" if len(losses) == 1 else f"{losses[0]:.4g} to {losses[-1]:.4g}"
+
+
+def _epochs(n):
+    return f"{n:,} {'epoch' if n == 1 else 'epochs'}"

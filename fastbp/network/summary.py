@@ -20,6 +20,18 @@ class LayerParameters(NamedTuple):
     weights : ndarray of shape (n_in, n_out)
     biases : ndarray of shape (n_out,) or None
         None where the layer has no biases.
+
+    See Also
+    --------
+    Network.unflatten : Makes them of a flat vector.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> net = fastbp.Network([fastbp.Dense(3)], n_inputs=2, random_state=0)
+    >>> weights, biases = net.unflatten(net.parameters)["0"]
+    >>> weights.shape, biases.shape
+    ((2, 3), (3,))
     """
 
     weights: np.ndarray
@@ -48,6 +60,20 @@ class LayerSummary:
         Number of elements that it keeps and does not learn.
     sequences : dict of tuple of LayerSummary
         Layers within it, by the names of branches; "" for a single sequence.
+
+    See Also
+    --------
+    Network.summary : Has one for each layer.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> net = fastbp.Network([fastbp.Residual([fastbp.Dense(4)]), fastbp.Dense(3)], n_inputs=4)
+    >>> residual, dense = net.summary().layers
+    >>> dense.name, dense.kind, dense.shapes, dense.n_parameters
+    ('1', 'Dense(n_units=3)', {'1.weights': (4, 3), '1.biases': (3,)}, 15)
+    >>> residual.sequences[""][0].name
+    '0.0'
     """
 
     name: str
@@ -89,6 +115,13 @@ class Summary:
     --------
     Network.program : What is done with them.
     fastbp.display.ArchitectureDisplay : The same as a drawing.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> summary = fastbp.Network([fastbp.Dense(4), fastbp.Dense(3)], n_inputs=4, dtype="float32").summary()
+    >>> summary.n_parameters, summary.n_bytes
+    (35, 140)
     """
 
     layers: tuple[LayerSummary, ...]

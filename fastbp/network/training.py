@@ -52,9 +52,11 @@ def fit(
     """What `Network.fit` does, and `Network.partial_fit` with the optimizer's state that there is (not `fresh`)."""
     optimizer = rule_of(optimizer)
     _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then, average)
-    check_flag("progress", progress)
-    bar = ProgressBar(epochs) if progress else None
-    callbacks = (*_callbacks_of(callback), *([bar] if progress else []))
+    callbacks, bar = _callbacks_of(callback), None
+    if progress is not False:
+        check_flag("progress", progress)
+        bar = ProgressBar(epochs)
+        callbacks += (bar,)
     rows = model.check_rows(X, y, sample_weight)
     _check_randomness(model, optimizer, X, augmentation)
     if prune is not None:

@@ -14,7 +14,7 @@ def history(loss, validation_loss=(), second=None):
 def test_in_a_line():
     assert repr(history([0.5])) == "History(1 epoch in 0.25 s; loss 0.5)"
     assert repr(history([0.5, 0.25], [2.0, 3.0])) == (
-        "History(2 epochs in 0.5 s; loss 0.5 to 0.25; validation loss 2 to 3, least after epoch 0)"
+        "History(2 epochs in 0.5 s; loss 0.5 to 0.25; validation loss 2 to 3, least after 1 epoch)"
     )
     assert repr(history([1.0], [np.nan])) == "History(1 epoch in 0.25 s; loss 1; validation loss nan)"
     assert repr(history([1.0], [2.0], history([3.0]))).endswith("; then History(1 epoch in 0.25 s; loss 3))")
