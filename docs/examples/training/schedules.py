@@ -28,14 +28,14 @@ schedules = {
 }
 
 # %%
-# The rates of every step come from the schedule itself. Those that move per epoch want the epoch's number.
+# The rates of every step come from the schedule itself.
 
 
 def rates(schedule):
+    n_steps = EPOCHS * per_epoch
     if isinstance(schedule, float):
-        return np.full(EPOCHS * per_epoch, schedule)
-    steps = np.arange(EPOCHS * per_epoch).reshape(EPOCHS, per_epoch)
-    return np.concatenate([schedule.rates(steps[epoch], epoch) for epoch in range(EPOCHS)])
+        return np.full(n_steps, schedule)
+    return schedule.preview(n_steps, steps_per_epoch=per_epoch)
 
 
 # %%
