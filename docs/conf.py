@@ -25,6 +25,7 @@ nitpick_ignore = [("py:obj", "Periodic")]
 nitpicky = True  # a link that leads nowhere is a warning, and with -W an error
 default_role = "literal"  # of which links.py makes links
 
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # docstrings say more
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False

@@ -17,7 +17,7 @@ def ulps(actual, exact, dtype):
     return np.abs(actual.astype(np.longdouble) - exact) / np.spacing(np.abs(exact).astype(dtype)).astype(np.longdouble)
 
 
-# the most ULP that README.md states, and the function
+# the most ULP that docs/guide/speed.md states, and the function
 FUNCTIONS = {
     "exp": (1.5, np.exp),
     "logistic": (3, lambda x: 1 / (1 + np.exp(-x))),
@@ -35,7 +35,7 @@ SCALE, C, B = (np.longdouble(x) for x in (SELU_SCALE, GELU_SCALE, GELU_CUBIC))
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_function_accuracy(k, dtype, rng, name):
-    """The error of the vector functions stays below the number of ULP that README.md states, from where they are 0 or
+    """The error of the vector functions stays below the ULP that docs/guide/speed.md states, from where they are 0 or
     the like to where they overflow, subnormal results included."""
     most, function = FUNCTIONS[name]
     low, high = {"float32": (-112, 88), "float64": (-762, 709)}[dtype.name]
