@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,9 +15,9 @@ class Settings:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # in the class itself, or `dataclass` puts another one there, and IPython calls that
-        cls.__repr__ = Settings.__repr__  # type: ignore[method-assign]
-        cls._repr_pretty_ = Settings._repr_pretty_  # type: ignore[method-assign]
+        if "__repr__" not in vars(cls):  # else `dataclass` puts another one there, and IPython calls that
+            cls.__repr__ = Settings.__repr__  # type: ignore[method-assign]
+            cls._repr_pretty_ = Settings._repr_pretty_  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in arguments_of(self).items())
@@ -128,6 +128,8 @@ class FrozenArray:
 
 def arguments_of(settings):
     """Settings that are not what they are by default, by their names: what they can be made from again."""
+    if not is_dataclass(settings):  # what users derive from a schedule or a layer may be anything
+        return {}
     changed = [field for field in fields(settings) if getattr(settings, field.name) != field.default]
     changed.sort(key=lambda field: bool(field.kw_only))
     return {field.name: getattr(settings, field.name) for field in changed}

@@ -1,8 +1,9 @@
 """What settings look like."""
 
+import numpy as np
 import pytest
 
-from fastbp import ELU, SGD, Adam, Dense, OneCycle, Parallel, Residual, SoftmaxCrossEntropy, WarmUp
+from fastbp import ELU, SGD, Adam, Dense, OneCycle, Parallel, Residual, Schedule, SoftmaxCrossEntropy, WarmUp
 from fastbp.settings import written
 
 DEEP = Residual([Dense(64, ELU(0.5), dropout=0.25), Residual([Dense(64, "relu"), Dense(64)])], projection="linear")
@@ -32,6 +33,20 @@ Residual(
         "        },",
         "    )",
     ]
+
+
+def test_classes_of_users():
+    class Flat(Schedule):
+        def rates(self, steps, epoch=0, memory=None):
+            return np.full(len(steps), 0.5)
+
+    class Named(Flat):
+        def __repr__(self):
+            return "my schedule"
+
+    assert repr(SGD(Flat())) == "SGD(learning_rate=Flat())"
+    assert repr(SGD(Named())) == "SGD(learning_rate=my schedule)"
+    assert Flat().preview(3, steps_per_epoch=2).tolist() == [0.5] * 3
 
 
 @pytest.mark.parametrize("settings", [DEEP, Adam(WarmUp(100, then=OneCycle(0.1, total=1000, warm_up=0.2, div=10)))])

@@ -21,7 +21,7 @@ class Description(Attributes):
             value = getattr(self, name, parameter.default)  # but for random_state, which is drawn from
             if name in ALWAYS or value != parameter.default:
                 settings[name] = value
-        return called("Network", settings | {"layers": list(self.layers), "dtype": self.dtype.name})
+        return called(type(self).__name__, settings | {"layers": list(self.layers), "dtype": self.dtype.name})
 
     def _repr_html_(self) -> str:
         from ..display import ArchitectureDisplay

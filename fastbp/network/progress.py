@@ -1,13 +1,12 @@
 """A progress bar for training, by tqdm: in terminals and in notebooks."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
-
-from .history import History
 
 
 class ProgressBar:
-    """A callback that shows epochs, loss and validation loss on a bar; a context that ends it.
+    """A bar with epochs, loss and validation loss; a context that ends it.
 
     Parameters
     ----------
@@ -38,16 +37,16 @@ class ProgressBar:
             self._complete()
         self._bar.close()
 
-    def __call__(self, epoch: int, history: History) -> None:
-        """After an epoch."""
-        losses = {"loss": f"{history.loss[-1]:.4g}"}
-        if len(history.validation_loss):
-            losses["validation_loss"] = f"{history.validation_loss[-1]:.4g}"
-        if epoch < self._bar.n:  # a second training, on all data, of which nobody knows how long it takes
+    def end_epoch(self, losses: Sequence[float], validation_losses: Sequence[float]) -> None:
+        """Show that an epoch has ended: all losses so far are given."""
+        shown = {"loss": f"{losses[-1]:.4g}"}
+        if validation_losses:
+            shown["validation_loss"] = f"{validation_losses[-1]:.4g}"
+        if len(losses) <= self._bar.n:  # a second training, on all data, of which nobody knows how long it takes
             self._complete()
             self._bar.close()
             self._bar = self._new_bar(desc="all data", unit="epoch")
-        self._bar.set_postfix(losses, refresh=False)
+        self._bar.set_postfix(shown, refresh=False)
         self._bar.update()
 
     def _complete(self) -> None:

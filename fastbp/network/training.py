@@ -56,7 +56,6 @@ def fit(
     if progress is not False:
         check_flag("progress", progress)
         bar = ProgressBar(epochs)
-        callbacks += (bar,)
     rows = model.check_rows(X, y, sample_weight)
     _check_randomness(model, optimizer, X, augmentation)
     if prune is not None:
@@ -65,8 +64,8 @@ def fit(
     if then is not None and _are_indices(rows) != _are_indices(validation):
         raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
     if (
-        epochs == 1 and validation is None and not callbacks and not verbose and not issparse(X) and prune is None
-        and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
+        epochs == 1 and validation is None and not callbacks and not verbose and bar is None and not issparse(X)
+        and prune is None and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
         and not (average is not None and model.normalizes_batches)
     ):  # fmt: skip
         return fit_epoch(
@@ -75,7 +74,7 @@ def fit(
         )  # fmt: skip
     training = Training(
         model, random_state, rows, {"X": [X], "y": arrays_of(y)}, optimizer, epochs, batch_size or BATCH_SIZE, shuffle,
-        callbacks, verbose, n_threads, augmentation, validation, early_stopping, prune, average,
+        callbacks, verbose, n_threads, augmentation, validation, early_stopping, prune, average, bar,
     )  # fmt: skip
 
     def keep(error):
@@ -150,6 +149,7 @@ class Training:
     early_stopping: int | None
     prune: Prune | None
     average: EMA | SWA | None
+    bar: ProgressBar | None
     step_limit: int | None = None
     cost_limit: float | None = None
 
@@ -231,6 +231,8 @@ class Training:
             self._look_for_best(self.validation_losses[-1])
         if self.verbose:
             self._print_epoch()
+        if self.bar is not None:
+            self.bar.end_epoch(self.losses, self.validation_losses)
         if self.callbacks:
             self._call_back()
         self.started = time.perf_counter()
