@@ -1,5 +1,7 @@
 """Distortion of images while training: immutable settings. src_c/kernels/image.h does the arithmetic."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import astuple, dataclass, replace
 from numbers import Real

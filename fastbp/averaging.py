@@ -1,6 +1,8 @@
 """Averages of the weights that training goes through: immutable settings. The network holds the averages,
 src_c/ops/optimizer.h does the arithmetic for steps."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from numbers import Integral
 

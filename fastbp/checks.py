@@ -1,13 +1,22 @@
 """Checks of arguments and single settings, shared by all modules that take them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from numbers import Integral, Real
+from typing import Any, TypeVar
 
 import numpy as np
+from sklearn.base import _fit_context
 from sklearn.utils import assert_all_finite
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def checks_parameters(method: Method) -> Method:
+    """scikit-learn's decorator for methods that fit: the estimator's parameters are checked before."""
+    return _fit_context(prefer_skip_nested_validation=True)(method)
 
 
 def check_number(name, value, interval):

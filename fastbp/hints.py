@@ -24,5 +24,5 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 Bools: TypeAlias = NDArray[np.bool_]
 Integers: TypeAlias = NDArray[np.integer[Any]]
 # An array, which checkers take it for; of several heads a dict of arrays by their names.
-Outputs: TypeAlias = Floats | Any
+Outputs: TypeAlias = NDArray[Any] | Any
 RandomState: TypeAlias = int | np.random.RandomState | np.random.Generator | None

@@ -1,5 +1,7 @@
 """Initial weights: names for rules without settings, immutable objects for those with."""
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 

@@ -3,6 +3,8 @@
 src_c/ops/loss.h has the arithmetic.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -4,6 +4,8 @@ Below, ``g`` is the gradient of the cost, penalties included, ``eta`` the learni
 step, from 1; all state is zero before the first step.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Pruning: weights that are made 0 for good while a network is trained."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal

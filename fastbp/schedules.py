@@ -1,5 +1,7 @@
 """Learning-rate schedules: immutable settings. They make the rates of a whole epoch at once, before it begins."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral

@@ -1,5 +1,7 @@
 """What all immutable settings share: parameters by name, as scikit-learn's searches read and set them."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace

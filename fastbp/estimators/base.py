@@ -1,19 +1,25 @@
 """What the estimators share: scikit-learn's contract, and the way of a fit."""
 
-from functools import partial
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.metaestimators import available_if
 
 from .. import threads
-from ..checks import check_finite
+from ..checks import Method, check_finite, checks_parameters
+from ..documentation import DocumentationLinkMixin
+from ..hints import Matrix
 from ..network import learn_inputs
 from ..settings import changed, params_within
 from . import quick
+from .attributes import Attributes
 from .callbacks import CallbackSupportMixin, Tasks
 from .fitted import FittedModelMixin
 from .held_out import hold_out, validation_set
@@ -26,7 +32,19 @@ from .transform import HiddenLayerTransformMixin
 from .undo import undone_on_error
 
 
-class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin, BaseEstimator):
+def trains(method: Method, shortcut: Callable[..., bool] | None = None) -> Method:
+    """Decorator of methods that train: parameters are validated, and an error leaves the estimator as it was."""
+    return undone_on_error(checks_parameters(method), shortcut)
+
+
+def trains_further(method: Method) -> Method:
+    """Decorator of `partial_fit`, which only stochastic solvers have, and which has a shortcut for few rows."""
+    return available_if(lambda self: self._check_solver())(trains(method, quick.partial_fit))
+
+
+class BaseMLP(
+    Attributes, DocumentationLinkMixin, CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin, BaseEstimator
+):
     """What classifier and regressor share. Subclasses encode y, decode outputs and score them.
 
     They have ``_y_numeric``, whether y holds numbers, and the methods
@@ -53,7 +71,7 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
             )
         return True
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters by name.
 
         Parameters
@@ -65,11 +83,22 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
         Returns
         -------
         params : dict
+
+        See Also
+        --------
+        set_params : Sets them.
+
+        Examples
+        --------
+        >>> from fastbp import SGD, MLPClassifier
+        >>> clf = MLPClassifier(solver=SGD(0.1, momentum=0.9))
+        >>> clf.get_params()["solver__momentum"]
+        0.9
         """
         params = super().get_params(deep)
         return params | params_within("hidden_layers", self.hidden_layers) if deep else params
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters.
 
         Parameters
@@ -87,12 +116,22 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
         ------
         ValueError
             If a name is unknown, or a value is out of range for `solver` and the like. No parameter has changed then.
+
+        See Also
+        --------
+        get_params : Lists them.
+
+        Examples
+        --------
+        >>> from fastbp import SGD, MLPClassifier
+        >>> MLPClassifier(solver=SGD(0.1)).set_params(alpha=0.01, solver__momentum=0.9).solver
+        SGD(momentum=0.9)
         """
         changes = changed(self, params)
         unknown = {name: value for name, value in changes.items() if name not in self._get_param_names()}
         if unknown:
             return super().set_params(**unknown)  # says so
-        vars(self).update(changes)
+        self.__dict__.update(changes)
         return self
 
     def _validate_params(self):
@@ -103,9 +142,17 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
 
     # Training
 
-    @undone_on_error
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    @trains
+    def fit(
+        self,
+        X: Matrix,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Matrix | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Train; unless `warm_start`, from new parameters.
 
         Ctrl-C ends the training with a warning, and leaves a usable model.
@@ -135,15 +182,40 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
             The estimator is then as it was before the call.
         TypeError
             If dates or the like are in the place of numbers. The estimator is as it was.
+
+        See Also
+        --------
+        partial_fit : Trains for one epoch, going on from where the last call ended.
+        predict : Predicts from what was learnt.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from fastbp import MLPClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = MLPClassifier(solver="lbfgs", max_iter=1000, random_state=0).fit(X, y)
+        >>> clf.score(X, y) > 0.95
+        True
+
+        A validation set of one's own:
+
+        >>> clf = MLPClassifier(early_stopping=True, random_state=0).fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
+        >>> len(clf.validation_scores_) == clf.n_iter_
+        True
         """
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
-    @available_if(lambda self: self._check_solver())
-    @partial(undone_on_error, shortcut=quick.partial_fit)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @trains_further
     def partial_fit(
-        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
-    ):
+        self,
+        X: Matrix,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Matrix | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Train for one epoch, going on from where the last call ended.
 
         Ctrl-C raises KeyboardInterrupt, and leaves the parameters after the last whole step; an epoch
@@ -161,6 +233,22 @@ class BaseMLP(CallbackSupportMixin, FittedModelMixin, HiddenLayerTransformMixin,
         Returns
         -------
         self : object
+
+        See Also
+        --------
+        fit : Trains until there is no more improvement.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastbp import MLPRegressor
+        >>> rng = np.random.default_rng(0)
+        >>> reg = MLPRegressor(hidden_layer_sizes=16, learning_rate_init=0.01, random_state=0)
+        >>> for _ in range(100):  # batches as they come
+        ...     X = rng.normal(size=(32, 2))
+        ...     reg = reg.partial_fit(X, X[:, 0] - X[:, 1])
+        >>> reg.n_iter_, reg.t_
+        (1, 3200)
         """
         validation = X_val, y_val, sample_weight_val
         return self._fit(X, y, sample_weight, validation, incremental=True)

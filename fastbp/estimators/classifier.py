@@ -1,25 +1,32 @@
 """The classifier: labels as the network's targets, class weights, probabilities."""
 
-from functools import partial
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_expit
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from ..checks import check_real
+from ..averaging import EMA, SWA
+from ..hints import Floats, Matrix
+from ..layers import Layer, Unit
 from ..losses import SoftmaxCrossEntropy
-from . import quick
-from .base import BaseMLP
-from .docstrings import AGREEMENT, ATTRIBUTES, AVERAGE, DROPOUT, HIDDEN_LAYERS, PARAMETERS
+from ..names import CLASSIFIER_LOSSES, ClassifierLossName, ScheduleName
+from ..network import Optimizer
+from ..schedules import Schedule
+from .attributes import Seed, Sizes
+from .base import BaseMLP, trains_further
+from .class_weights import class_weighting
 from .inputs import check_numeric, check_X
 from .parameters import set_parameters
-from .undo import undone_on_error
 
+Weights = Mapping[Any, float] | Sequence[Mapping[Any, float]] | Literal["balanced"] | None
 OUTPUTS_AT_ONCE = 1 << 21  # numbers: of rows enough to repay what each call does for all of them
 
 
@@ -31,46 +38,171 @@ def _log_softmax(z):
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
-    __doc__ = f"""Multilayer perceptron classifier, a drop-in for scikit-learn's.
+    """Multilayer perceptron classifier, a drop-in for scikit-learn's.
 
-    By default it minimizes the cross-entropy: of softmax outputs for more than two classes, of one
-    logistic output for two, of one logistic output per label for multilabel y.
+    By default it minimizes the cross-entropy: of softmax outputs for more than two classes, of one logistic output for
+    two, of one logistic output per label for multilabel y.
 
-{AGREEMENT}
-    scikit-learn bounds the probabilities in its loss away from 0, so that where a network is sure and
-    wrong, as with features that are not scaled, it reports smaller losses and takes them for no
-    improvement: for scikit-learn's wine data as they are, 30 hidden units and ``random_state=1``, it
-    ends after 12 epochs with a loss of 26, these estimators, whose loss is exact, after 85 with 3.5.
+    The same seed gives the same network as in scikit-learn, to rounding. It is another one where arithmetic is:
+    ``solver='lbfgs'`` is float32 for float32 X, where scikit-learn goes over to float64. And scikit-learn bounds the
+    probabilities in its loss away from 0, so that where a network is sure and wrong, as with features that are not
+    scaled, it reports smaller losses and takes them for no improvement: for scikit-learn's wine data as they are, 30
+    hidden units and ``random_state=1``, it ends after 12 epochs with a loss of 26, these estimators, whose loss is
+    exact, after 85 with 3.5.
 
     Parameters
     ----------
-{PARAMETERS}
+    hidden_layer_sizes : int or array-like of int, default=(100,)
+        Number of units of each hidden layer; empty for none. One or two layers of 50 to 500 units are a usual start.
+    activation : str, LeakyReLU or ELU, default='relu'
+        Activation of the hidden layers: 'identity', 'logistic', 'tanh', 'relu', or another of those that `fastbp.Dense`
+        describes (but for 'step', which has no derivative).
+    solver : str, UpdateRule, SAM or FullBatch, default='adam'
+        Names of stochastic solvers, which go through mini-batches, are 'sgd', 'adam', 'adamw', 'rmsprop' and 'adagrad'.
+        The full-batch solvers 'lbfgs', 'rprop', 'quickprop', 'newton', 'newton_cg' and 'bfgs' take all rows at once, an
+        iteration an epoch. 'adam' is a good choice for large data, 'lbfgs' for up to some thousand rows.
+
+        An object such as ``fastbp.RMSProp(0.01, momentum=0.9)`` brings all its settings along, its learning rate among
+        them: the parameters below that name solvers are then not used. By name 'rmsprop' and 'adagrad' have the default
+        settings but for the learning rate, and full-batch solvers other than 'lbfgs' have them all. ``fastbp.SAM`` of
+        an object looks for flat minima. Settings of objects are parameters too, for `set_params` and grid searches:
+        ``solver__learning_rate``, ``learning_rate__maximum``, ``activation__slope``, ``loss__delta``.
+
+        With full-batch solvers there are no `partial_fit`, no dropout and no early stopping; all but 'lbfgs', 'rprop'
+        and 'quickprop' need ``l1_ratio=0``.
+    alpha : float, default=0.0001
+        Strength of the penalty on the weights (biases are free). It is divided by the sum of the sample weights of the
+        batch. Usual values are 1e-6 to 10, to be searched on a logarithmic scale.
+    batch_size : int or 'auto', default='auto'
+        Rows of a mini-batch; 'auto' is ``min(200, n_samples)``. 32 to 256 are usual; smaller ones make more steps of an
+        epoch, which takes longer.
+    learning_rate : {'constant', 'invscaling', 'adaptive'} or Schedule, default='constant'
+        Schedule of 'sgd': the initial rate throughout; ``learning_rate_init / (t_ + 1)**power_t`` after each epoch; or
+        a fifth of it each time that training has stopped to improve. An object such as `fastbp.OneCycle` is for all
+        stochastic solvers, and brings all its rates along. One that reduces the rate on a plateau watches the training
+        loss, with early stopping the validation loss. Must be 'constant' if `solver` is an object, whose rate may be a
+        schedule.
+    learning_rate_init : float, default=0.001
+        Initial learning rate of the stochastic solvers; not used if `learning_rate` or `solver` is an object. Usual
+        values are 0.0001 to 0.01 for 'adam', 0.001 to 0.1 for 'sgd'.
+    power_t : float, default=0.5
+        Exponent of 'invscaling'.
+    max_iter : int, default=200
+        Epochs of stochastic solvers, iterations of full-batch solvers at most.
+    shuffle : bool, default=True
+        Whether each epoch of a stochastic solver takes the rows in a new order.
+    random_state : int, RandomState instance or None, default=None
+        Source of the initial parameters, the validation split and the order of the rows. An integer makes results
+        reproducible.
+    tol : float, default=1e-4
+        Least improvement of loss or validation score that counts as one; gradient tolerance of 'lbfgs'. Not used by
+        full-batch rules that end by themselves, all but 'rprop' and 'quickprop'.
+    verbose : bool or int, default=False
+        Whether to print the loss of each epoch.
+    warm_start : bool, default=False
+        Whether `fit` starts from the parameters of the fit before. As with `partial_fit`, the structure is then that of
+        the first fit: other `hidden_layer_sizes` or `hidden_layers`, classes or numbers of features or targets, and
+        float64 X for a network of float32, are errors.
+    momentum : float, default=0.9
+        Momentum of 'sgd', in [0, 1].
+    nesterovs_momentum : bool, default=True
+        Whether the momentum of 'sgd' is Nesterov's.
+    early_stopping : bool, default=False
+        Whether stochastic solvers watch the score on a validation set rather than the training loss, and end with the
+        parameters that scored best.
+    validation_fraction : float, default=0.1
+        Share of the rows set aside for validation when `fit` gets no `X_val`.
+    beta_1 : float, default=0.9
+        Decay rate of the running average of gradients of 'adam' and 'adamw', in [0, 1).
+    beta_2 : float, default=0.999
+        Decay rate of the running average of their squares, in [0, 1).
+    epsilon : float, default=1e-8
+        Added to the denominator of 'adam' and 'adamw'.
+    n_iter_no_change : int or inf, default=10
+        Training ends after more than that many epochs in a row without improvement (stochastic solvers, 'rprop',
+        'quickprop').
+    max_fun : int, default=15000
+        Evaluations of the loss by 'lbfgs' at most.
+    l1_ratio : float, default=0.0
+        Share of L1 in the penalty ``alpha * (l1_ratio * |w|_1 + (1 - l1_ratio) / 2 * |w|_2^2)``. With 'lbfgs', and with
+        rules that have ``proximal=True``, weights reach zero exactly.
     class_weight : dict, list of dict, 'balanced' or None, default=None
-        Factors ``{{class: weight}}`` on the sample weights, of training and of validation rows;
-        'balanced' makes the weights of all classes in the training data sum to the same. For
-        multilabel y a list with one dict ``{{0: weight, 1: weight}}`` per label.
+        Factors ``{class: weight}`` on the sample weights, of training and of validation rows; 'balanced' makes the
+        weights of all classes in the training data sum to the same. For multilabel y a list with one dict ``{0: weight,
+        1: weight}`` per label.
     n_threads : int or None, default=None
-        Threads to use; None for those that are free and worth it, -1 for all. Results don't depend
-        on it.
-{DROPOUT}
-    loss : {{'log_loss', 'cross_entropy', 'squared_error'}} or SoftmaxCrossEntropy, default='log_loss'
+        Threads to use; None for those that are free and worth it, -1 for all. Results don't depend on it.
+    dropout : float, or list or tuple of float, default=0.0
+        Probability, in [0, 1), with which stochastic solvers set an output of a hidden unit to zero for a row in
+        training: one for all hidden layers, or one for each. Usual values are 0.1 to 0.5. See `fastbp.Dense`.
+    loss : {'log_loss', 'cross_entropy', 'squared_error'} or SoftmaxCrossEntropy, default='log_loss'
         The cost, summed over outputs, and with it the output units:
 
         - 'log_loss': scikit-learn's, as said above;
-        - 'cross_entropy' (Notes 001): ``-y_j ln a_j - (1 - y_j) ln(1 - a_j)`` of one logistic output for
-          each of more than two classes; otherwise the same as 'log_loss';
-        - 'squared_error' (the quadratic cost of Notes 001): ``1/2 (y_j - a_j)^2`` of the same logistic
-          outputs as for 'cross_entropy', with y 1 for the row's class and 0 for the others;
-        - `fastbp.SoftmaxCrossEntropy` with its `label_smoothing` and `fixed_logit`: of one softmax output
-          for each class, also if there are two. Not for multilabel y.
-{HIDDEN_LAYERS}
-{AVERAGE}
+        - 'cross_entropy' (Notes 001): ``-y_j ln a_j - (1 - y_j) ln(1 - a_j)`` of one logistic output for each of more
+          than two classes; otherwise the same as 'log_loss';
+        - 'squared_error' (the quadratic cost of Notes 001): ``1/2 (y_j - a_j)^2`` of the same logistic outputs as for
+          'cross_entropy', with y 1 for the row's class and 0 for the others;
+        - `fastbp.SoftmaxCrossEntropy` with its `label_smoothing` and `fixed_logit`: of one softmax output for each
+          class, also if there are two. Not for multilabel y.
+    hidden_layers : list or tuple of layers or None, default=None
+        The hidden layers themselves, of any kind that `fastbp.Network` takes, in the place of what
+        `hidden_layer_sizes`, `activation` and `dropout` describe, which must have their defaults then. The output
+        layer, a `fastbp.Dense`, comes after them. Their settings are parameters too, for `set_params` and grid
+        searches: ``hidden_layers__0__n_units``, ``hidden_layers__1__layers__0__dropout``. `l1` and `l2` of a layer are
+        in the place of its shares of `alpha`, and divided as it is; dropout and `max_norm` are for stochastic solvers.
+        Sparse X is for layers that begin with a `fastbp.Dense`.
+    average : EMA or SWA or None, default=None
+        An average of the parameters that a stochastic solver goes through, `fastbp.EMA` over steps or `fastbp.SWA` over
+        epochs, which the network has after each epoch and in the end: scores of early stopping and `coefs_` are those
+        of the average, `loss_curve_` is not. `partial_fit` goes on from the parameters that are learnt, and with the
+        average, unless the ones in `coefs_` were changed; with `warm_start`, `fit` goes on from `coefs_`.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         Class labels.
-{ATTRIBUTES}
+    coefs_ : list of ndarray of shape (n_in, n_out)
+        Weights of each layer. They are live: what is assigned or written to them counts. With `hidden_layers` they are
+        those of each place that has some, in the order of the layers, as in `fastbp.Network`: shared ones are there for
+        each of their places, transposed where they are so.
+    intercepts_ : list of ndarray of shape (n_out,)
+        Biases of each layer, or place; None for a projection, which has none.
+    loss_ : float
+        Training loss of the last epoch, including the penalty; with 'lbfgs' that at the end.
+    loss_curve_ : list of float
+        Training loss of each epoch, before its updates (not with 'lbfgs'). A full-batch rule that ends by itself ends
+        with an epoch that made no progress, whose loss is that at the end.
+    best_loss_ : float or None
+        Least of `loss_curve_`; None with early stopping.
+    validation_scores_ : list of float or None
+        Score on the validation set after each epoch; None without early stopping.
+    best_validation_score_ : float or None
+        Best of `validation_scores_`.
+    validation_loss_curve_ : list of float or None
+        Loss on the validation set after each epoch, without penalty; None without early stopping.
+    converged_ : bool
+        Whether the last call ended because there was no further improvement.
+    n_iter_ : int
+        Epochs, or iterations of full-batch solvers, of the last call.
+    t_ : int
+        Training rows seen by stochastic solvers, counting repetitions.
+    n_layers_ : int
+        Number of layers including input and output; layers within one of `hidden_layers` are not counted.
+    n_outputs_ : int
+        Number of output units.
+    out_activation_ : str
+        Activation of the output units.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns of X, when all are strings.
+
+    See Also
+    --------
+    MLPRegressor : For targets that are numbers.
+    Network : The network itself, for full control: custom losses, several heads, gradients.
+    Whitening : Scales features and takes correlations out, which speeds training up.
 
     Examples
     --------
@@ -82,22 +214,51 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     True
     """
 
+    loss: ClassifierLossName | SoftmaxCrossEntropy
+    class_weight: Weights
+    classes_: NDArray[Any]
+
     _y_numeric = False
     _parameter_constraints: dict = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"log_loss", "cross_entropy", "squared_error"}), SoftmaxCrossEntropy],
+        "loss": [StrOptions(set(CLASSIFIER_LOSSES)), SoftmaxCrossEntropy],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
 
     def __init__(
-        self, hidden_layer_sizes=(100,), activation="relu", *,
-        solver="adam", alpha=0.0001, batch_size="auto",
-        learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
-        random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
-        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
-        beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, l1_ratio=0.0,
-        class_weight=None, n_threads=None, dropout=0.0, loss="log_loss", hidden_layers=None, average=None,
-    ):  # fmt: skip
+        self,
+        hidden_layer_sizes: Sizes = (100,),
+        activation: Unit = "relu",
+        *,
+        solver: Optimizer = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: ScheduleName | Schedule = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Seed = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        l1_ratio: float = 0.0,
+        class_weight: Weights = None,
+        n_threads: int | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        loss: ClassifierLossName | SoftmaxCrossEntropy = "log_loss",
+        hidden_layers: Sequence[Layer] | None = None,
+        average: EMA | SWA | None = None,
+    ) -> None:
         set_parameters(locals())
 
     def __sklearn_tags__(self) -> Any:
@@ -105,20 +266,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags.classifier_tags.multi_label = not isinstance(self.loss, SoftmaxCrossEntropy)
         return tags
 
-    @available_if(lambda self: self._check_solver())
-    @partial(undone_on_error, shortcut=quick.partial_fit)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @trains_further
     def partial_fit(
         self,
-        X,
-        y,
-        sample_weight=None,
-        classes=None,
+        X: Matrix,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
         *,
-        X_val=None,
-        y_val=None,
-        sample_weight_val=None,
-    ):
+        X_val: Matrix | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Train for one epoch, going on from where the last call ended.
 
         Ctrl-C raises KeyboardInterrupt, and leaves the parameters after the last whole step; an epoch
@@ -134,6 +293,22 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         self : object
+
+        See Also
+        --------
+        fit : Trains until there is no more improvement.
+        Network.partial_fit : The same of a network, with any loss.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastbp import MLPClassifier
+        >>> rng, clf = np.random.default_rng(0), MLPClassifier(16, learning_rate_init=0.01, random_state=0)
+        >>> for _ in range(50):  # batches as they come
+        ...     X = rng.normal(size=(32, 2))
+        ...     clf = clf.partial_fit(X, X[:, 0] > X[:, 1], classes=[False, True])
+        >>> clf.predict([[2.0, 0.0], [0.0, 2.0]])
+        array([ True, False])
         """
         if self.class_weight == "balanced":
             raise ValueError(
@@ -223,53 +398,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return target.shape[1] if target.ndim == 2 else len(self.classes_)
 
     def _class_weighting(self, target, weight):
-        """Function (target, weight) -> weight times the class weights, learnt from these rows."""
-        setting = self.class_weight
-        if setting is None:
-            return lambda target, weight: weight
-
-        def columns(target):
-            target = target.argmax(axis=1) if target.ndim == 2 and self._is_multiclass() else target
-            return [target] if target.ndim == 1 else list(target.T.astype(np.intp))
-
-        n = len(columns(target))
-        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
-        if setting != "balanced" and isinstance(setting, list) != multilabel:
-            raise ValueError(
-                "class_weight must be a list of dicts or 'balanced' for multilabel y, a dict or"
-                f" 'balanced' for other y, got {setting!r}."
-            )
-        if multilabel and setting != "balanced" and len(setting) != n:
-            raise ValueError(f"class_weight has {len(setting)} elements, but y has {n} labels.")
-        classes = np.arange(2) if multilabel else self.classes_
-        tables = []
-        for k, column in enumerate(columns(target)):
-            if setting == "balanced":
-                count = np.bincount(column, weights=weight, minlength=len(classes))
-                seen = count > 0
-                table = np.zeros(len(classes))
-                table[seen] = count.sum() / (seen.sum() * count[seen])
-            else:
-                factors = setting[k] if multilabel else setting
-                weightless = [label for label in classes if label not in factors]
-                if weightless and len(classes) - len(weightless) != len(factors):
-                    raise ValueError(
-                        f"class_weight has labels that are not classes: the classes {np.array(weightless)} are not in"
-                        f" class_weight, {factors!r}."
-                    )
-                table = np.array([factors.get(label, 1) for label in classes])
-                check_real("class_weight", table, TypeError)
-            if not (np.isfinite(table) & (table >= 0)).all():
-                raise ValueError(f"class_weight must be finite and not negative, got {setting!r}.")
-            tables.append(table)
-
-        def weigh(target, weight):
-            weight = np.ones(len(target)) if weight is None else weight
-            for table, column in zip(tables, columns(target), strict=True):
-                weight = weight * table[column]
-            return weight
-
-        return weigh
+        kind = self._label_binarizer.y_type_
+        return class_weighting(self.class_weight, self.classes_, kind, target, weight)
 
     def _score_outputs(self, target, outputs, weight):
         if target.ndim == 1:
@@ -280,7 +410,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             hits = ((outputs > 0.5) == target).all(axis=1) | (len(self.classes_) == 1)
         return float(np.average(hits, weights=weight))
 
-    def predict(self, X):
+    def predict(self, X: Matrix) -> NDArray[Any]:
         """Predict class labels.
 
         Parameters
@@ -290,14 +420,27 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         y : ndarray of shape (n_samples,), or 0/1 matrix of shape (n_samples, n_labels)
+
+        See Also
+        --------
+        predict_proba : How sure the network is.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from fastbp import MLPClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = MLPClassifier(8, solver="lbfgs", max_iter=1000, random_state=0).fit(X, y)
+        >>> clf.predict(X[[0, 50, 100]])
+        array([0, 1, 2])
         """
-        X = check_X(self, X)
+        rows = check_X(self, X)
         model = self._model()
         if self.n_outputs_ > 1 and (self.out_activation_ == "softmax" or self._is_multiclass()):
-            if X.shape[0] * self.n_outputs_ > OUTPUTS_AT_ONCE:
-                return self.classes_[self._largest_outputs(model, X)]
-            return self.classes_[model.predict(X, n_threads=self.n_threads).argmax(axis=1)]
-        outputs = model.predict(X, n_threads=self.n_threads)
+            if rows.shape[0] * self.n_outputs_ > OUTPUTS_AT_ONCE:
+                return self.classes_[self._largest_outputs(model, rows)]
+            return self.classes_[model.predict(rows, n_threads=self.n_threads).argmax(axis=1)]
+        outputs = model.predict(rows, n_threads=self.n_threads)
         if self.n_outputs_ == 1 and len(self.classes_) == 2:
             return self.classes_[(outputs[:, 0] > 0.5).astype(np.intp)]
         return self._label_binarizer.inverse_transform(outputs)
@@ -313,7 +456,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             found.argmax(axis=1, out=largest[i : i + step])
         return largest
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Matrix, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The accuracy of the predictions; for multilabel y the share of rows with all labels right.
 
         Parameters
@@ -325,10 +468,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         score : float
+
+        See Also
+        --------
+        predict : The labels that it counts.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from fastbp import MLPClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = MLPClassifier(8, solver="lbfgs", max_iter=1000, random_state=0).fit(X, y)
+        >>> clf.score(X, y) > 0.95
+        True
         """
         return super().score(X, y, check_numeric("sample_weight", sample_weight))
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Matrix) -> Floats:
         """Predict probabilities.
 
         Parameters
@@ -342,6 +498,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             output. Of the logistic outputs of more than two classes, each of which estimates the
             probability of its class, the shares in their sum (equal ones if all are 0). For
             multilabel y, of each label for itself.
+
+        See Also
+        --------
+        predict : The most probable class.
+        predict_log_proba : Logarithms, exact where these round to 0.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from fastbp import MLPClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = MLPClassifier(8, solver="lbfgs", max_iter=1000, random_state=0).fit(X, y)
+        >>> clf.predict_proba(X[:1]).round(3)
+        array([[1., 0., 0.]])
         """
         outputs = self._outputs(X)
         if self.n_outputs_ == 1:
@@ -351,7 +521,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return np.divide(outputs, total, out=np.full_like(outputs, 1 / self.n_outputs_), where=total > 0)
         return outputs
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Matrix) -> Floats:
         """Predict logarithms of probabilities.
 
         Parameters
@@ -362,6 +532,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         -------
         log_p : ndarray of shape (n_samples, n_classes)
             Of the probabilities, computed from the last layer's ``z``: finite also where `predict_proba` rounds to 0.
+
+        See Also
+        --------
+        predict_proba : The probabilities themselves.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from fastbp import MLPClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = MLPClassifier(8, solver="lbfgs", max_iter=1000, random_state=0).fit(X, y)
+        >>> bool(clf.predict_log_proba(X[:1])[0, 0] > -0.01)
+        True
         """
         X = check_X(self, X)
         model = self._model()

@@ -42,6 +42,8 @@ def model_of(estimator):
 class FittedModelMixin:
     """Makes and keeps the network, whose parameters the attributes are views of, and pickles it."""
 
+    n_layers_: int
+
     def _bind(self, model):
         """Make the parameters of `model` the fitted attributes."""
         weights, biases = list(model.weights), list(model.biases)

@@ -1,11 +1,14 @@
 """A hidden layer's output as features."""
 
+from __future__ import annotations
+
 from numbers import Integral
 from typing import Any
 
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from ..hints import Floats, Matrix
 from .inputs import check_X
 
 
@@ -17,7 +20,7 @@ class HiddenLayerTransformMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def transform(self, X, layer=-1):
+    def transform(self, X: Matrix, layer: int | str = -1) -> Floats:
         """Output of a hidden layer, a representation of X that was learnt.
 
         As a step of a pipeline, the estimator passes on what the last hidden layer makes; a pipeline hands `layer` down
@@ -41,6 +44,19 @@ class HiddenLayerTransformMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         ------
         ValueError
             If X is unusable, or there is no such layer.
+
+        See Also
+        --------
+        Network.activations : Those of all layers at once.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from fastbp import MLPClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = MLPClassifier((16, 2), solver="lbfgs", max_iter=1000, random_state=0).fit(X, y)
+        >>> clf.transform(X).shape, clf.transform(X, layer=0).shape
+        ((150, 2), (150, 16))
         """
         X = check_X(self, X)
         model = self._model()

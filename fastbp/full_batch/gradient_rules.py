@@ -1,5 +1,7 @@
 """Rules that need one gradient for an update, and look at each parameter by itself: Rprop and Quickprop."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Newton's method, with the Hessian itself or its products alone, and ways out of the saddles where it would end."""
 
+from __future__ import annotations
+
 import functools
 import threading
 from collections.abc import Callable

@@ -1,5 +1,7 @@
 """Quasi-Newton methods, which estimate the Hessian from the gradients on the way: BFGS and LBFGS, by scipy."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

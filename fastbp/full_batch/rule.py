@@ -1,5 +1,7 @@
 """The base of the rules for all rows at once: which networks they take, and an end after a whole iteration."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar

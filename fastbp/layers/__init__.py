@@ -1,6 +1,6 @@
 """Layers: immutable settings, of which `build` makes the graph of a network. A network owns the weights."""
 
-from .activations import CLASSES, ELU, LeakyReLU, unit_of
+from .activations import CLASSES, ELU, LeakyReLU, Unit, unit_of
 from .as_json import from_json, to_json
 from .build import build
 from .checkpoint import Checkpoint
@@ -18,8 +18,8 @@ from .sparse import Sparse
 __all__ = [
     "CLASSES", "ELU", "RBF", "Activation", "BatchNorm", "Checkpoint", "Dense", "Dropout", "Embed",
     "GroupNorm", "Layer", "LayerNorm", "LeakyReLU", "LowRank", "PReLU", "Parallel", "Place", "Residual", "Scale",
-    "Shared", "Sparse", "Standardize", "Transposed", "build", "draws_connections", "from_json", "places_of", "to_json",
-    "unit_of",
+    "Shared", "Sparse", "Standardize", "Transposed", "Unit", "build", "draws_connections", "from_json", "places_of",
+    "to_json", "unit_of",
 ]  # fmt: skip
 
 # pickles name the package, as those of version 0.1.0 do, and not the file that a class happens to be in

@@ -1,5 +1,7 @@
 """Units, the functions of z that layers apply: names where there is nothing to set, else objects."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from ..checks import check_number, make_plain

@@ -1,5 +1,7 @@
 """Memory for time: layers whose values are made again on the way back."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

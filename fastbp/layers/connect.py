@@ -1,5 +1,7 @@
 """Layers without weights of their own, and those that connect layers otherwise than one after the other."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

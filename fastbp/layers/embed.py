@@ -1,5 +1,7 @@
 """Categories that are given as integers, each column with a table of its own."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral

@@ -1,5 +1,7 @@
 """What layers have in common, and sequences of them."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """Dense layers of few parameters: weights that are products of two thin matrices."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 

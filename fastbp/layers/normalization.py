@@ -1,5 +1,7 @@
 """Normalisation: of columns, over the rows of a batch or of all training data, and of rows over their columns."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Layers of radial basis functions."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Layers that multiply each feature by a number of its own, which is learnt."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,5 +1,7 @@
 """One set of weights in several places."""
 
+from __future__ import annotations
+
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +76,7 @@ class Shared(Layer):
 
     def transposed(
         self, activation: Unit = "identity", dropout: float = 0.0
-    ) -> "Transposed":
+    ) -> Transposed:
         """The layer ``A = f(H W^T + b)`` with the weights of this one, a Dense, and a bias of its own.
 
         Parameters

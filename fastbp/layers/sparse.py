@@ -1,5 +1,7 @@
 """Layers whose units have few inputs each, stored and multiplied as such."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 

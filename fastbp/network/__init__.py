@@ -5,12 +5,12 @@ from .history import History
 from .model import Model, views_of
 from .network import Network
 from .plan import Plan
-from .rules import rule_of
+from .rules import Optimizer, rule_of
 from .start import connection_seed, draw, learn_inputs
 from .state import OptimizerState
 from .summary import LayerParameters, LayerSummary, Summary
 
 __all__ = [
-    "Activations", "History", "LayerParameters", "LayerSummary", "Model", "Network", "OptimizerState", "Plan",
-    "Summary", "connection_seed", "draw", "learn_inputs", "rule_of", "views_of",
+    "Activations", "History", "LayerParameters", "LayerSummary", "Model", "Network", "Optimizer", "OptimizerState",
+    "Plan", "Summary", "connection_seed", "draw", "learn_inputs", "rule_of", "views_of",
 ]  # fmt: skip

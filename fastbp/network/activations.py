@@ -1,5 +1,7 @@
 """What all layers of a network make of data."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What a network lets be read: its settings, and views of what it has learnt."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any

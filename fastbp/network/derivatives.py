@@ -1,5 +1,7 @@
 """What a network tells of its cost, and takes of one's own: gradients, Hessians, updates."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

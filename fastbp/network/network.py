@@ -1,5 +1,7 @@
 """The network as its users see it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import IO, Any, Literal, Self

@@ -1,6 +1,8 @@
 """One epoch by itself, as `partial_fit` makes it of new rows: nothing is copied for the way back, and as little is done
 beside the steps as there can be."""
 
+from __future__ import annotations
+
 import time
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What the core does in a run, to be read: ops, how members of the team share them, barriers, memory."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
