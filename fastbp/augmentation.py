@@ -123,7 +123,7 @@ class ImageAugmentation(Settings):
         shape, *others = astuple(self)
         return *shape, *others
 
-    def resized(self, image_shape: tuple[int, int]) -> "ImageAugmentation":
+    def resized(self, image_shape: tuple[int, int]) -> ImageAugmentation:
         """The same distortions for images of another size, in proportion to it.
 
         With ``r``, the square root of the ratio of the numbers of pixels, `shift` and `elastic_sigma`, which stays

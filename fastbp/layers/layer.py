@@ -36,7 +36,7 @@ class Layer(Settings, ABC):
     draws: Any = False  # whether it has connections that are drawn when a network is made
 
     @property
-    def inner(self):
+    def inner(self) -> tuple[Layer, ...]:
         """The layers within this one."""
         return tuple(layer for layers in self.sequences.values() for layer in layers)
 

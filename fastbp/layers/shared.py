@@ -71,7 +71,7 @@ class Shared(Layer):
         return (self.layer,)
 
     @property
-    def sequences(self):
+    def sequences(self) -> dict[str, tuple[Layer, ...]]:
         return self.layer.sequences
 
     def transposed(

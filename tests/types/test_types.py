@@ -100,8 +100,9 @@ def test_pyright_knows_the_types_of_all_that_is_public():
         for symbol in symbols
         if not symbol["isTypeKnown"] and ours & set(symbol["name"].split("."))
     }
-    # scikit-learn, from which the estimators inherit, has no types; and what is set in several classes has one
-    others = re.compile("Type of (meta|base )class|Ambiguous base class override")
+    # scikit-learn, from which the estimators inherit, has no types; what is set in several classes has one; and what is
+    # unknown in part follows from another symbol, which is here too, or of a package that is not installed
+    others = re.compile("Type of (meta|base )class|Ambiguous base class override|.*partially unknown")
     unknown = {name: [m for m in messages if not others.match(m)] for name, messages in unknown.items()}
     assert len(symbols) > 500
     assert not {name: them for name, them in unknown.items() if them and not name.endswith("state__")}
