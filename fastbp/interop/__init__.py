@@ -1,5 +1,6 @@
 """Networks and estimators to and from other libraries' objects."""
 
 from .sklearn import from_sklearn, to_sklearn
+from .torch import from_torch, to_torch
 
-__all__ = ["from_sklearn", "to_sklearn"]
+__all__ = ["from_sklearn", "from_torch", "to_sklearn", "to_torch"]

@@ -58,6 +58,7 @@ def from_sklearn(mlp: neural_network.MLPClassifier | neural_network.MLPRegressor
     >>> bool((ours.predict(X) == theirs.predict(X)).all())
     True
     """
+    cls: type[MLPClassifier | MLPRegressor]
     if isinstance(mlp, neural_network.MLPClassifier):
         cls = MLPClassifier
     elif isinstance(mlp, neural_network.MLPRegressor):

@@ -1,15 +1,16 @@
 """From an ONNX model to a network: its graph is gone through from the outputs to the input, a layer at a time."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+from ..interop.parts import Exponential, Part, joined, network_of, with_unit, without_output_unit
 from ..layers import Activation, BatchNorm, Dense, GroupNorm, LayerNorm, LowRank, Parallel, Residual, Scale, Sparse
-from ..losses import OUTPUT_UNITS, kernel_of
+from .export import unique_names
 from .reading import Reader, attribute, load_model
 from .recognizing import unit_of
-from .steps import RULES, Exponential, Part, embedded, is_shift, prelu_of_parts, radial
+from .steps import RULES, embedded, is_shift, prelu_of_parts, radial
 
 REFUSED = "is nothing that fastbp has a layer for"
-LOSSES = {unit: loss for loss, unit in OUTPUT_UNITS.items()}
 
 
 def from_onnx(network, model, loss="auto"):
@@ -18,30 +19,22 @@ def from_onnx(network, model, loss="auto"):
     tree = _Tree(reader)
     names, ends = list(reader.outputs), list(reader.outputs.values())
     if len(ends) == 1:
-        parts, loss = _without_output_unit(tree.chain(reader.X, ends[0]), loss, "loss")
+        parts, loss = without_output_unit(tree.chain(reader.X, ends[0]), loss)
     else:
         trunk = reader.common(ends)
-        heads = {name.replace(".", "_").replace("__", "_"): end for name, end in zip(names, ends, strict=True)}
+        unique = unique_names([])  # and without what names of heads must not have
+        heads = {unique(name.replace(".", "_").replace("__", "_")): end for name, end in zip(names, ends, strict=True)}
         if loss == "auto" or loss is None:
             loss = dict.fromkeys(heads, loss)
-        if not isinstance(loss, dict) or loss.keys() != heads.keys():
+        if not isinstance(loss, Mapping) or loss.keys() != heads.keys():
             raise ValueError(f"loss must be a dict by the names of the heads, {[*heads]}, got {loss!r}")
-        parts, branches = tree.chain(reader.X, trunk), {}
+        parts, branches, losses = tree.chain(reader.X, trunk), {}, {}
         for name, end in heads.items():
-            branch, loss[name] = _without_output_unit(tree.chain(trunk, end), loss[name], f"loss[{name!r}]")
+            branch, losses[name] = without_output_unit(tree.chain(trunk, end), loss[name], f"loss[{name!r}]")
             branches[name] = branch or [Part(Activation("identity"))]
         parts.append(_together(branches.values(), Parallel({n: [p.layer for p in its] for n, its in branches.items()})))
-        loss = None if None in loss.values() else loss
-    net = network([part.layer for part in parts], n_inputs=reader.n_inputs, loss=loss, dtype=reader.dtype)
-    places = [place for part in parts for place in part.places]
-    for W, b, (W_new, b_new) in zip(net.weights, net.biases, places, strict=True):
-        W[:] = W_new
-        if b is not None:
-            b[:] = 0 if b_new is None else b_new
-    states = [state for part in parts for state in part.states]
-    for state, new in zip(net.layer_state.values(), states, strict=True):
-        state[:] = new
-    return net
+        loss = None if None in losses.values() else losses
+    return network_of(network, parts, reader.n_inputs, loss, reader.dtype)
 
 
 class _Tree:
@@ -142,15 +135,8 @@ def _is_projection(branch):
 
 def _merged(parts):
     """The parts with those joined that are one layer of ours."""
-    for join in (_with_shift, _low_rank, _with_scale, _with_unit):
-        new = []
-        for part in parts:
-            joint = join(new[-1], part) if new else None
-            if joint is None:
-                new.append(part)
-            else:
-                new[-1] = joint
-        parts = new
+    for join in (_with_shift, _low_rank, _with_scale, with_unit):
+        parts = joined(parts, join)
     return parts
 
 
@@ -175,30 +161,3 @@ def _with_scale(part, other):
     if not isinstance(part.layer, BatchNorm | GroupNorm | LayerNorm) or part.layer.affine or other.layer != Scale():
         return None
     return Part(replace(part.layer, affine=True), other.places, part.states)
-
-
-def _with_unit(part, other):
-    """A layer that has units, and they."""
-    if type(other.layer) is not Activation or getattr(part.layer, "activation", None) != "identity":
-        return None
-    if type(part.layer) is Activation:
-        return None
-    return replace(part, layer=replace(part.layer, activation=other.layer.activation))
-
-
-def _without_output_unit(parts, loss, name):
-    """The parts without the unit that a loss brings along, and the loss."""
-    *before, last = parts or [Part(Activation("identity"))]
-    unit = "exp" if isinstance(last.layer, Exponential) else getattr(last.layer, "activation", "identity")
-    brought = LOSSES.get(unit) if isinstance(unit, str) else None
-    if loss == "auto":
-        loss = brought or "squared_error"
-    wanted = OUTPUT_UNITS.get(kernel_of(loss)[0])
-    if wanted not in (None, unit) or (unit == "exp" and wanted is None):
-        has = "none" if unit == "identity" else repr(unit)
-        raise ValueError(f"{name} must go with the unit of the model's output, {has}, got {loss!r}")
-    if wanted is None:
-        return parts, loss
-    if isinstance(last.layer, Activation | Exponential):
-        return before, loss
-    return [*before, replace(last, layer=replace(last.layer, activation="identity"))], loss

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..graph.formulas import UNITS
-from ..layers import ELU, LeakyReLU
+from ..interop.parts import elu, leaky_relu
 from .reading import number
 
 ELEMENTWISE = {
@@ -76,9 +76,9 @@ def _named(reader, nodes, z, name):
     candidates["exp"] = "rbf", 0.0
     slope, alpha = number(-at[-1.0]), number(-at[-40.0])
     if 0 <= slope <= 1:
-        candidates["leaky_relu" if slope == 0.01 else LeakyReLU(slope)] = "leaky_relu", slope
+        candidates[leaky_relu(slope)] = "leaky_relu", slope
     if 0 < alpha < np.inf:
-        candidates["elu" if alpha == 1 else ELU(alpha)] = "elu", alpha
+        candidates[elu(alpha)] = "elu", alpha
     for unit, (name, p) in candidates.items():
         with np.errstate(all="ignore"):
             expected = UNITS[name][0](POINTS, p)

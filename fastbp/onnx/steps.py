@@ -4,10 +4,9 @@ A rule gets a `Reader`, the node, and the name of what it makes. It returns a `P
 takes, or None if the node is none of a layer.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
+from ..interop.parts import Part
 from ..layers import (
     RBF,
     Activation,
@@ -24,28 +23,6 @@ from ..layers import (
     Transposed,
 )
 from .reading import attribute, number
-
-
-@dataclass
-class Part:
-    """A layer, and what is in it.
-
-    Attributes
-    ----------
-    layer : layer
-    places : list of tuple (W, b)
-        Of weights, in their order; b is None where the layer has none, or the graph has none.
-    states : list of ndarray
-        What it keeps and does not learn.
-    """
-
-    layer: object
-    places: list = field(default_factory=list)
-    states: list = field(default_factory=list)
-
-
-class Exponential:
-    """In the place of a layer: the unit that the loss "poisson" brings along, which no layer has."""
 
 
 def shift(b):

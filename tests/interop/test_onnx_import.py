@@ -159,8 +159,11 @@ def test_a_loss_that_is_given(rng):
     assert again.layers == (Dense(3, "softmax"),) and again.loss == "squared_error"
     with pytest.raises(ValueError, match="loss must go with the unit of the model's output, 'softmax', got 'poisson'"):
         Network.from_onnx(net.to_onnx(), loss="poisson")
-    with pytest.raises(ValueError, match="loss must go with the unit of the model's output, none, got 'cross_entropy'"):
-        Network.from_onnx(Network([Dense(3)], n_inputs=2).to_onnx(), loss="cross_entropy")
+    logits = Network([Dense(3)], n_inputs=2)
+    logits.parameters[:] = net.parameters
+    X = rng.normal(size=(4, 2))
+    again = Network.from_onnx(logits.to_onnx(), loss="softmax_cross_entropy")
+    assert_allclose(again.predict(X), net.predict(X))
     net = Network([Dense(3)], n_inputs=2, loss="poisson")
     with pytest.raises(ValueError, match="loss must go with the unit of the model's output, 'exp', got 'huber'"):
         Network.from_onnx(net.to_onnx(), loss="huber")

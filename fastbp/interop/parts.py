@@ -1,0 +1,100 @@
+"""Layers with what is in them, of which a network is made that another library has trained."""
+
+from dataclasses import dataclass, field, replace
+
+from ..layers import ELU, Activation, LeakyReLU
+from ..losses import OUTPUT_UNITS, kernel_of
+
+LOSSES = {unit: loss for loss, unit in OUTPUT_UNITS.items()}
+
+
+@dataclass
+class Part:
+    """A layer, and what is in it.
+
+    Attributes
+    ----------
+    layer : layer
+    places : list of tuple (W, b)
+        Of weights, in their order; b is None where the layer has none, or there was none.
+    states : list of ndarray
+        What it keeps and does not learn.
+    """
+
+    layer: object
+    places: list = field(default_factory=list)
+    states: list = field(default_factory=list)
+
+
+class Exponential:
+    """In the place of a layer: the unit that the loss "poisson" brings along, which no layer has."""
+
+
+def leaky_relu(slope):
+    """The unit, by its name where that says it all."""
+    return "leaky_relu" if slope == LeakyReLU().slope else LeakyReLU(slope)
+
+
+def elu(alpha):
+    """The same of this unit."""
+    return "elu" if alpha == ELU().alpha else ELU(alpha)
+
+
+def network_of(network, parts, n_inputs, loss, dtype):
+    """A network of parts; `network` is its class.
+
+    Raises
+    ------
+    ValueError
+        If the parts don't make one.
+    """
+    net = network([part.layer for part in parts], n_inputs=n_inputs, loss=loss, dtype=dtype)
+    places = [place for part in parts for place in part.places]
+    for W, b, (W_new, b_new) in zip(net.weights, net.biases, places, strict=True):
+        W[:] = W_new
+        if b is not None:
+            b[:] = 0 if b_new is None else b_new
+    states = [state for part in parts for state in part.states]
+    for state, new in zip(net.layer_state.values(), states, strict=True):
+        state[:] = new
+    return net
+
+
+def with_unit(part, other):
+    """The part that two are together if the second is the unit of the first; else None."""
+    if type(other.layer) is not Activation or type(part.layer) is Activation:
+        return None
+    if getattr(part.layer, "activation", None) != "identity" or getattr(part.layer, "dropout", 0):
+        return None
+    return replace(part, layer=replace(part.layer, activation=other.layer.activation))
+
+
+def joined(parts, join):
+    """The parts with neighbours joined for which ``join(part, other)`` is not None."""
+    new = []
+    for part in parts:
+        joint = join(new[-1], part) if new else None
+        if joint is None:
+            new.append(part)
+        else:
+            new[-1] = joint
+    return new
+
+
+def without_output_unit(parts, loss, name="loss"):
+    """The parts without the unit that a loss brings along, and the loss; `name` is that of the argument.
+
+    A loss from logits takes an output without a unit for them.
+    """
+    *before, last = parts or [Part(Activation("identity"))]
+    unit = "exp" if isinstance(last.layer, Exponential) else getattr(last.layer, "activation", "identity")
+    if loss == "auto":
+        loss = (LOSSES.get(unit) if isinstance(unit, str) else None) or "squared_error"
+    wanted = OUTPUT_UNITS.get(kernel_of(loss)[0])
+    if wanted != unit and (unit == "exp" or (wanted is not None and unit != "identity")):
+        raise ValueError(f"{name} must go with the unit of the model's output, {unit!r}, got {loss!r}")
+    if wanted != unit:
+        return parts, loss
+    if isinstance(last.layer, Activation | Exponential):
+        return before, loss
+    return [*before, replace(last, layer=replace(last.layer, activation="identity"))], loss
