@@ -7,7 +7,8 @@ import fastbp
 
 ROOT = Path(fastbp.__file__).parent
 MODULES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in ROOT.rglob("*.py")}
-OTHERS = {"_init_callback_context", "_bit_generator"}  # of an estimator of scikit-learn, of a RandomState of NumPy
+# of estimators of scikit-learn, of a RandomState of NumPy
+OTHERS = {"_init_callback_context", "_parameter_constraints", "_bit_generator"}
 EXCEPTIONS = {"_arrays", "_core", "_usage", "_Optimizer"}  # extensions, and a class that old pickles name
 
 
