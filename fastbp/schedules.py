@@ -74,12 +74,33 @@ class Schedule(Settings):
         Returns
         -------
         rates : float64 ndarray of shape (n_steps,)
+
+        See Also
+        --------
+        observe : Makes the memory.
+
+        Examples
+        --------
+        >>> from fastbp import StepDecay
+        >>> StepDecay(1.0, every=2, per="step").rates([0, 1, 2, 3])
+        array([1. , 1. , 0.1, 0.1])
         """
         k = np.asarray(steps if self.per == "step" else np.full(np.shape(steps), epoch), dtype=np.float64)
         return np.asarray(self._rate(k), dtype=np.float64)
 
     def observe(self, memory: Any, loss: float) -> Any:
-        """What to remember after an epoch of this loss (None at first)."""
+        """What to remember after an epoch of this loss (None at first).
+
+        See Also
+        --------
+        ReduceOnPlateau : The schedule that remembers something.
+
+        Examples
+        --------
+        >>> from fastbp import ReduceOnPlateau
+        >>> ReduceOnPlateau(0.1).observe(None, 2.0)  # reductions, best loss, epochs since
+        (0, 2.0, 0)
+        """
         return memory
 
     def preview(

@@ -41,6 +41,16 @@ class Settings:
         Returns
         -------
         params : dict
+
+        See Also
+        --------
+        set_params : Makes a copy with others.
+
+        Examples
+        --------
+        >>> from fastbp import SGD, OneCycle
+        >>> SGD(OneCycle(0.1, total=100)).get_params()["learning_rate__maximum"]
+        0.1
         """
         params = {}
         for name, value in parts_of(self).items():
@@ -65,6 +75,16 @@ class Settings:
         ------
         ValueError
             If a name is unknown or a value out of range.
+
+        See Also
+        --------
+        get_params : Lists them.
+
+        Examples
+        --------
+        >>> from fastbp import SGD
+        >>> SGD(0.5).set_params(momentum=0.9)
+        SGD(learning_rate=0.5, momentum=0.9)
         """
         return _replaced(self, changed(self, params))
 

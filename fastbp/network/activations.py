@@ -22,6 +22,18 @@ class Activations(NamedTuple):
         Weighted inputs.
     a : ndarray of shape (n_samples, n_units)
         Activations ``f(z)``; where f is the identity, the same array.
+
+    See Also
+    --------
+    Network.activations : Makes them.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> net = fastbp.Network([fastbp.Dense(3, "relu"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+    >>> z, a = net.activations([[0.5, 0.1]])["0"]
+    >>> bool((a == z.clip(0)).all())
+    True
     """
 
     z: Floats

@@ -30,6 +30,8 @@ class Derivatives:
     ) -> tuple[float, Floats]:  # fmt: skip
         """The cost of the data and its gradient.
 
+        For optimizers of other libraries, to check gradients, and to look at what the cost is like.
+
         Parameters
         ----------
         X, y, sample_weight
@@ -51,6 +53,28 @@ class Derivatives:
         ------
         ValueError
             If an argument has the wrong shape, dtype or values, or the network has no loss.
+
+        See Also
+        --------
+        hessian_vector_product : Second derivatives.
+        backward : The gradient of a custom loss.
+        unflatten : The gradient layer by layer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastbp
+        >>> X, y = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([1.0, 1.0, 0.0])
+        >>> net = fastbp.Network([fastbp.Dense(4, "tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+        >>> cost, gradient = net.value_and_gradient(X, y)
+        >>> gradient.shape == net.parameters.shape
+        True
+
+        A step of gradient descent by hand:
+
+        >>> net.parameters[:] -= 0.1 * gradient
+        >>> net.value_and_gradient(X, y)[0] < cost
+        True
         """
         self._needs_loss("value_and_gradient")
         model = self._model
@@ -87,10 +111,25 @@ class Derivatives:
         ValueError
             If an argument has the wrong shape, dtype or values, or the network has no loss.
 
+        See Also
+        --------
+        hessian : The matrix itself.
+        NewtonCG : An optimizer that is made of these.
+
         References
         ----------
         B. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6, 1994. The equations are in
         fastbp/full_batch/hessian.py.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastbp
+        >>> X, y = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([1.0, 1.0, 0.0])
+        >>> net = fastbp.Network([fastbp.Dense(4, "tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+        >>> v = np.ones(net.parameters.size)
+        >>> bool(np.allclose(net.hessian_vector_product(X, y, v), net.hessian(X, y) @ v))
+        True
         """
         self._needs_loss("hessian_vector_product")
         v, shape = np.asarray(v), self._model.parameters.shape
@@ -123,6 +162,21 @@ class Derivatives:
         ------
         ValueError
             As in `hessian_vector_product`, and if there are more than 5000 parameters.
+
+        See Also
+        --------
+        hessian_vector_product : Its products with vectors, for networks of any size.
+        Newton : An optimizer that takes it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastbp
+        >>> X, y = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([1.0, 1.0, 0.0])
+        >>> net = fastbp.Network([fastbp.Dense(4, "tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+        >>> H = net.hessian(X, y)
+        >>> H.shape, bool(np.allclose(H, H.T))
+        ((17, 17), True)
         """
         self._needs_loss("hessian")
         if self._model.parameters.size > MAX_PARAMETERS:
@@ -136,6 +190,8 @@ class Derivatives:
 
     def forward(self, X: Matrix, *, out: Outputs | None = None, n_threads: int | None = None) -> Outputs:
         """Activations of the last layer, remembered together with all others for `backward`.
+
+        The first of the three calls that a custom loss takes; `backward` and `step` follow.
 
         `BatchNorm` takes its moving averages here, which nothing but `fit` and `partial_fit` changes.
 
@@ -162,13 +218,27 @@ class Derivatives:
             that a signal's handler has interrupted to call this one.
         ValueError
             If X or out does not fit.
+
+        See Also
+        --------
+        backward : The gradient of a custom loss.
+        predict : Faster, where there is no gradient to follow.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastbp
+        >>> X, y = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([1.0, 1.0, 0.0])
+        >>> net = fastbp.Network([fastbp.Dense(4, "tanh"), fastbp.Dense(1)], n_inputs=2, loss=None, random_state=0)
+        >>> net.forward(X).shape
+        (3, 1)
         """
         return by_hand.forward(self._model, X, out, n_threads)
 
     def backward(
         self, dz: Targets, *, out: tuple[Floats, Floats | None] | None = None, n_threads: int | None = None
     ) -> tuple[Floats, Floats | Any]:
-        """Backpropagate the gradient of one's own cost.
+        """Backpropagate the gradient of a custom loss.
 
         Parameters
         ----------
@@ -192,6 +262,27 @@ class Derivatives:
             Without a `forward` since the last call of anything that trains or evaluates; as in `forward`.
         ValueError
             If dz does not have the shape of what `forward` returned, or out does not fit.
+
+        See Also
+        --------
+        forward : Comes before.
+        step : Makes an update of the gradient.
+        step_with : All three in one.
+
+        Examples
+        --------
+        The loss ``log cosh(a - y)``, averaged over rows, whose derivative is a ``tanh``:
+
+        >>> import numpy as np
+        >>> import fastbp
+        >>> X, y = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([1.0, 1.0, 0.0])
+        >>> net = fastbp.Network([fastbp.Dense(4, "tanh"), fastbp.Dense(1)], n_inputs=2, loss=None, random_state=0)
+        >>> for _ in range(200):
+        ...     a = net.forward(X)
+        ...     gradient, input_gradient = net.backward(np.tanh(a - y[:, None]) / len(X))
+        ...     net.step(gradient, fastbp.Adam(0.05))
+        >>> bool(np.abs(net.predict(X).ravel() - y).max() < 0.1)
+        True
         """
         return by_hand.backward(self._model, dz, out, n_threads)
 
@@ -199,7 +290,7 @@ class Derivatives:
         self, X: Matrix, output_gradient: Callable[[Any], Targets], optimizer: Optimizer, *,
         n_threads: int | None = None,
     ) -> Outputs:  # fmt: skip
-        """One update by one's own cost: `forward`, `backward` and `step` in one, for streams of small batches.
+        """One update for a custom loss: `forward`, `backward` and `step` in one, for streams of small batches.
 
         Parameters
         ----------
@@ -223,6 +314,11 @@ class Derivatives:
         TypeError, ValueError
             As in `forward`, `backward` and `step`; the network is as it was.
 
+        See Also
+        --------
+        partial_fit : The same for the network's own loss.
+        backward : Has the gradient with respect to inputs, too.
+
         Examples
         --------
         Temporal differences (R. Sutton, 1988), ``V(s) <- V(s) + eta (r + gamma V(s') - V(s))``:
@@ -238,7 +334,7 @@ class Derivatives:
         return by_hand.step_with(self._model, X, output_gradient, optimizer, n_threads)
 
     def step(self, gradient: ArrayLike, optimizer: Optimizer) -> None:
-        """One update of the parameters from a gradient of one's own.
+        """One update of the parameters from a gradient that is given.
 
         Parameters
         ----------
@@ -254,6 +350,20 @@ class Derivatives:
             If optimizer is a rule that needs more than a gradient.
         ValueError
             If gradient does not have the shape of `parameters` or is not finite, or the schedule moves per epoch.
+
+        See Also
+        --------
+        backward : Makes such a gradient.
+        step_with : `forward`, `backward` and this in one.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network([fastbp.Dense(8, "tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+        >>> before = net.parameters.copy()
+        >>> net.step(net.value_and_gradient([[0.0, 1.0]], [1.0])[1], fastbp.SGD(0.1))
+        >>> bool((net.parameters != before).any())
+        True
         """
         by_hand.step(self._model, gradient, optimizer)
 

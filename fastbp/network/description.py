@@ -1,12 +1,17 @@
 """What a network tells of itself: settings, layers, parameters."""
 
+from __future__ import annotations
+
 import inspect
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..hints import Matrix
 from ..settings import called
 from .attributes import Attributes
+from .plan import Plan, plan_of
 from .summary import LayerParameters, Summary, summary_of, unflattened
 
 ALWAYS = ("layers", "n_inputs", "loss", "dtype")  # shown also where they are what they are by default
@@ -63,6 +68,57 @@ class Description(Attributes):
               total                                                                   89,610  358,440
         """
         return summary_of(self._model)
+
+    def program(
+        self,
+        mode: Literal["train", "gradient", "loss", "predict", "forward", "backward"] = "train",
+        *,
+        batch_size: int = 32,
+        n_threads: int = 1,
+        X: Matrix | None = None,
+    ) -> Plan:
+        """What a call would run, to be read: ops, how threads share them, where they wait for each other, memory.
+
+        The bits of results do not depend on what is chosen for the number of threads.
+
+        Parameters
+        ----------
+        mode : {"train", "gradient", "loss", "predict", "forward", "backward"}, default="train"
+            "train" is a step of `fit`, but for what an optimizer's `clip_norm`, a layer's `max_norm` and an average
+            add; "gradient" is `value_and_gradient`, "loss" that without the gradient.
+        batch_size : int, default=32
+            Rows of a batch; in modes other than "train" all rows, if X is None.
+        n_threads : int, default=1
+            As in `fit`, but not bounded by the number of processors.
+        X : {array-like, sparse matrix} of shape (n_samples, n_inputs), default=None
+            Data, whose layout, zeros and number of rows have a say. None is for dense data without zeros of the
+            network's dtype, enough of it for all threads.
+
+        Returns
+        -------
+        program : Plan
+            As a string it is all that. Its attributes are `phases`, each with `ops`, `split` and `barrier`, and
+            `n_barriers`, `x_as_nonzeros`, `x_in_place`, `halved`, `chunk`, `sides`, `n_threads` and `workspace_size`.
+
+        Raises
+        ------
+        ValueError
+            If an argument does not fit, or the network has no loss for the mode.
+
+        See Also
+        --------
+        summary : The layers and their parameters.
+        fit : Runs it.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network([fastbp.Dense(100, "relu"), fastbp.Dense(10)], n_inputs=784, dtype="float32")
+        >>> program = net.program("train", n_threads=2)
+        >>> [phase.split for phase in program.phases], program.n_barriers
+        (['columns', 'rows', 'alone', 'weights'], 2)
+        """
+        return plan_of(self._model, mode, batch_size, n_threads, X)
 
     def unflatten(self, vector: ArrayLike) -> dict[str, LayerParameters]:
         """A flat vector in the order of `parameters`, such as a gradient, layer by layer.

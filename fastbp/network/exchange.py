@@ -1,16 +1,90 @@
-"""Networks to and from what other libraries read and write."""
+"""Networks in files, and to and from what other libraries read and write."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from os import PathLike
+from typing import IO, Any, Literal, Self
+
+import numpy as np
+from sklearn.utils import check_random_state
 
 from ..losses import Loss
+from . import files
 from .model import Model
+
+File = str | PathLike[str] | IO[bytes]
 
 
 class Exchange:
     """Methods of `Network` for that."""
 
     _model: Model
+    _random_state: np.random.RandomState
+
+    def save(self, file: File) -> None:
+        """Write settings, parameters, layers' state and what is pruned to an ``.npz`` file, not the optimizer's state.
+
+        If the name of the file ends with ``.safetensors``, it is one of that format, with a tensor for each of the
+        weights and biases by the names of layers, as "0.weight"; it needs ``pip install "fastbp[safetensors]"``.
+
+        Parameters
+        ----------
+        file : str, path or file object
+            A file that has this name is replaced when all is written: if that fails, or the process is killed, it is
+            what it was.
+
+        See Also
+        --------
+        load : Reads it.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network([fastbp.Dense(8, "tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(f"{folder}/net.npz")
+        ...     again = fastbp.Network.load(f"{folder}/net.npz")
+        >>> bool((again.parameters == net.parameters).all())
+        True
+        """
+        files.save(file, self._model)
+
+    @classmethod
+    def load(cls, file: File) -> Self:
+        """Read what `save` wrote, in either format. No code in the file is run.
+
+        Parameters
+        ----------
+        file : str, path or file object
+
+        Returns
+        -------
+        net : Network
+
+        Raises
+        ------
+        ValueError
+            If the file is not one that `save` wrote.
+
+        See Also
+        --------
+        save : Writes it.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network([fastbp.Dense(8, "tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> net.save(file)
+        >>> again = fastbp.Network.load(io.BytesIO(file.getvalue()))
+        >>> bool((again.parameters == net.parameters).all())
+        True
+        """
+        net = cls.__new__(cls)
+        net._model = files.load(file)
+        net._random_state = check_random_state(None)
+        return net
 
     def to_onnx(self) -> Any:
         """The network as an ONNX model, which ONNX Runtime and many others run: what `predict` computes.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from os import PathLike
-from typing import IO, Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 
 from ..augmentation import ImageAugmentation
 from ..averaging import EMA, SWA
@@ -17,22 +15,23 @@ from ..initializers import Initializer
 from ..layers import Layer
 from ..losses import Loss
 from ..pruning import Prune
-from . import files, start, training
+from . import start, training
 from .activations import Activations
 from .derivatives import Derivatives
 from .description import Description
 from .exchange import Exchange
 from .history import History
 from .model import SETTINGS, Model
-from .plan import Plan, plan_of
 from .rules import Optimizer
 
 Callback = Callable[[int, History], Any]
-File = str | PathLike[str] | IO[bytes]
 
 
 class Network(Description, Derivatives, Exchange):
     """A multilayer perceptron.
+
+    For what the estimators don't have: any layers in any order, several heads, custom losses, gradients and Hessians,
+    and training step by step.
 
     Parameters
     ----------
@@ -64,11 +63,12 @@ class Network(Description, Derivatives, Exchange):
           without a mistake if a plane separates the classes.
 
         From "cross_entropy" on, a cost brings its own output unit and is computed from the last layer's ``z``, which
-        must have the activation "identity". None is for costs of one's own, see `backward`, of all heads.
+        must have the activation "identity". None is for a custom loss, see `backward` and `step_with`, of all heads.
     l1, l2 : float, default=0.0
-        Penalty ``l1 sum|w| + l2/2 sum w^2`` on weights, not biases. The notes' ``lambda/n`` is ``l2 = lambda/n``.
+        Penalty ``l1 sum|w| + l2/2 sum w^2`` on weights, not biases. Usual values are 1e-6 to 1e-2. The notes'
+        ``lambda/n`` is ``l2 = lambda/n``.
     dtype : {"float32", "float64"}, default="float64"
-        Of parameters and arithmetic.
+        Of parameters and arithmetic. "float32" is about twice as fast, and enough for most networks.
     random_state : int, RandomState or Generator instance or None, default=None
         For initial weights, for shuffling, and for what else is random in training. From a Generator a seed is drawn.
     initializer : str, VarianceScaling or Orthogonal, default="sklearn"
@@ -94,9 +94,10 @@ class Network(Description, Derivatives, Exchange):
         noise's variance, with the derivatives of the outputs by the inputs in the place of the weights (C. Bishop,
         "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7, 1995).
     ties : sequence of tuple (i, j, strength), default=()
-        Parameter tying (Notes 004): each tie adds ``strength/2 ||W_i - W_j||^2``, squares of all elements, to the
-        penalty, for the weights of two layers of the same shape and kind, counted from 0 as `weights` are. The notes'
-        formula, which has no factor, is strength 2. Biases are free. A step takes all weights as they were before it.
+        Penalises the difference between two layers' weights (parameter tying, Notes 004): each tie adds
+        ``strength/2 ||W_i - W_j||^2``, squares of all elements, to the penalty, for the weights of two layers of the
+        same shape and kind, counted from 0 as `weights` are. The notes' formula, which has no factor, is strength 2.
+        Biases are free. A step takes all weights as they were before it.
     loss_weights : dict or None, default=None
         The cost of several heads is the sum of their losses times these weights, in [0, inf): ``C = sum_k w_k C_k``.
         Those that are not in it are 1.
@@ -130,6 +131,11 @@ class Network(Description, Derivatives, Exchange):
     ------
     ValueError
         If a setting is out of range.
+
+    See Also
+    --------
+    MLPClassifier, MLPRegressor : The same behind scikit-learn's interface.
+    Dense : The usual layer, with all units.
 
     Notes
     -----
@@ -220,9 +226,24 @@ class Network(Description, Derivatives, Exchange):
             If X does not fit, is not finite, or gives a ``z`` without variance, or if a layer is an `RBF`; the network
             is as it was.
 
+        See Also
+        --------
+        Network : Its `initializer` needs no data.
+        init_centres : For `RBF` layers.
+
         References
         ----------
         D. Mishkin and J. Matas, "All you need is a good init", ICLR 2016.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastbp
+        >>> net = fastbp.Network([fastbp.Dense(50, "relu")] * 10 + [fastbp.Dense(1)], n_inputs=20, random_state=0)
+        >>> X = np.random.default_rng(0).normal(size=(200, 20))
+        >>> net.init_lsuv(X)
+        >>> round(float(net.activations(X)["9"].z.std()), 6)
+        1.0
         """
         start.lsuv(self._model, self._random_state, X, n_threads)
 
@@ -245,10 +266,25 @@ class Network(Description, Derivatives, Exchange):
         ValueError
             If X does not fit, is not finite, or gives an `RBF` inputs that are all the same; the network is as it was.
 
+        See Also
+        --------
+        RBF : The layers that it is for.
+        init_lsuv : For layers with weights.
+
         References
         ----------
         D. Broomhead and D. Lowe, "Multivariable functional interpolation and adaptive networks", Complex Systems 2,
         1988.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastbp
+        >>> X = np.random.default_rng(0).normal(5, 2, size=(200, 3))
+        >>> net = fastbp.Network([fastbp.RBF(10), fastbp.Dense(1)], n_inputs=3, random_state=0)
+        >>> net.init_centres(X)
+        >>> bool(abs(net.weights[0].mean() - 5) < 1)  # centres are rows of X
+        True
         """
         start.centres(self._model, self._random_state, X, n_threads)
 
@@ -294,9 +330,10 @@ class Network(Description, Derivatives, Exchange):
             Newton, NewtonCG, BFGS and LBFGS are full-batch rules, one iteration on all rows an epoch, which end
             training before `epochs` when there is no further progress to make.
         epochs : int, default=1
+            How many times to go through the data; some ten to some hundred are usual.
         batch_size : int, default=None
             From 1 (online learning) to n_samples; larger values mean n_samples. None: 32 for mini-batches, and the
-            only value for full-batch rules.
+            only value for full-batch rules. Larger batches, up to some hundred rows, take less time for an epoch.
         sample_weight : array-like of shape (n_samples,), default=None
             A batch whose weights sum to zero makes no update.
         shuffle : bool, default=True
@@ -358,6 +395,25 @@ class Network(Description, Derivatives, Exchange):
             On Ctrl-C, within a second; the parameters are those after the last whole step.
         RuntimeError
             As in `forward`; the network is as the other call has it.
+
+        See Also
+        --------
+        partial_fit : Goes on from where the last call ended.
+        step_with : Trains with a custom loss.
+        predict : Predicts from what was learnt.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastbp
+        >>> X = np.random.default_rng(0).normal(size=(300, 4))
+        >>> y = (X[:, 0] * X[:, 1] > 0).astype(int)
+        >>> net = fastbp.Network(
+        ...     [fastbp.Dense(32, "relu"), fastbp.Dense(2)], n_inputs=4, loss="softmax_cross_entropy", random_state=0)
+        >>> history = net.fit(X[:200], y[:200], optimizer=fastbp.Adam(0.01), epochs=200,
+        ...                   validation_data=(X[200:], y[200:]), early_stopping=20)
+        >>> bool((net.predict(X[200:]).argmax(axis=1) == y[200:]).mean() > 0.8)
+        True
         """
         return training.fit(
             self._model, self._random_state, X, y, True, optimizer, epochs, batch_size, sample_weight, shuffle,
@@ -389,6 +445,23 @@ class Network(Description, Derivatives, Exchange):
         """Train on, with the optimizer's state, the place in its schedule, and an average, as the last call left them.
 
         Newton, NewtonCG, BFGS and LBFGS have no state and start anew. Arguments, results and errors as in `fit`.
+
+        See Also
+        --------
+        fit : Begins with fresh optimizer state, and has the arguments.
+        step_with : A step with a custom loss.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastbp
+        >>> rng = np.random.default_rng(0)
+        >>> net = fastbp.Network([fastbp.Dense(16, "tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+        >>> for _ in range(200):  # rows as they come
+        ...     X = rng.normal(size=(32, 2))
+        ...     history = net.partial_fit(X, X[:, 0] - X[:, 1], optimizer="adam")
+        >>> bool(history.loss[-1] < 0.1)
+        True
         """
         return training.fit(
             self._model, self._random_state, X, y, False, optimizer, epochs, batch_size, sample_weight, shuffle,
@@ -424,6 +497,18 @@ class Network(Description, Derivatives, Exchange):
         ------
         ValueError
             If X, order or out does not fit.
+
+        See Also
+        --------
+        activations : Those of all layers.
+        forward : Keeps what `backward` needs, and has no output unit.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.Network([fastbp.Dense(8, "tanh"), fastbp.Dense(1)], n_inputs=2, random_state=0)
+        >>> net.predict([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]).shape
+        (3, 1)
         """
         return self._model.predict(X, order, out, n_threads)
 
@@ -450,6 +535,11 @@ class Network(Description, Derivatives, Exchange):
         ValueError
             If X does not fit.
 
+        See Also
+        --------
+        predict : Those of the output layer alone, faster.
+        MLPClassifier.transform : Those of a hidden layer, in a pipeline.
+
         Notes
         -----
         ``z^l = a^(l-1) W^l + b^l`` and ``a^l = f(z^l)`` of notes 001. What they are in training, with dropout, differs.
@@ -463,87 +553,3 @@ class Network(Description, Derivatives, Exchange):
         (1, 3)
         """
         return self._model.activations(X, n_threads)
-
-    def program(
-        self,
-        mode: Literal["train", "gradient", "loss", "predict", "forward", "backward"] = "train",
-        *,
-        batch_size: int = 32,
-        n_threads: int = 1,
-        X: Matrix | None = None,
-    ) -> Plan:
-        """What a call would run, to be read: ops, how threads share them, where they wait for each other, memory.
-
-        The bits of results do not depend on what is chosen for the number of threads.
-
-        Parameters
-        ----------
-        mode : {"train", "gradient", "loss", "predict", "forward", "backward"}, default="train"
-            "train" is a step of `fit`, but for what an optimizer's `clip_norm`, a layer's `max_norm` and an average
-            add; "gradient" is `value_and_gradient`, "loss" that without the gradient.
-        batch_size : int, default=32
-            Rows of a batch; in modes other than "train" all rows, if X is None.
-        n_threads : int, default=1
-            As in `fit`, but not bounded by the number of processors.
-        X : {array-like, sparse matrix} of shape (n_samples, n_inputs), default=None
-            Data, whose layout, zeros and number of rows have a say. None is for dense data without zeros of the
-            network's dtype, enough of it for all threads.
-
-        Returns
-        -------
-        program : Plan
-            As a string it is all that. Its attributes are `phases`, each with `ops`, `split` and `barrier`, and
-            `n_barriers`, `x_as_nonzeros`, `x_in_place`, `halved`, `chunk`, `sides`, `n_threads` and `workspace_size`.
-
-        Raises
-        ------
-        ValueError
-            If an argument does not fit, or the network has no loss for the mode.
-
-        Examples
-        --------
-        >>> import fastbp
-        >>> net = fastbp.Network([fastbp.Dense(100, "relu"), fastbp.Dense(10)], n_inputs=784, dtype="float32")
-        >>> program = net.program("train", n_threads=2)
-        >>> [phase.split for phase in program.phases], program.n_barriers
-        (['columns', 'rows', 'alone', 'weights'], 2)
-        """
-        return plan_of(self._model, mode, batch_size, n_threads, X)
-
-    # ---- files ------------------------------------------------------------------------------------------------------
-
-    def save(self, file: File) -> None:
-        """Write settings, parameters, layers' state and what is pruned to an ``.npz`` file, not the optimizer's state.
-
-        If the name of the file ends with ``.safetensors``, it is one of that format, with a tensor for each of the
-        weights and biases by the names of layers, as "0.weight"; it needs ``pip install "fastbp[safetensors]"``.
-
-        Parameters
-        ----------
-        file : str, path or file object
-            A file that has this name is replaced when all is written: if that fails, or the process is killed, it is
-            what it was.
-        """
-        files.save(file, self._model)
-
-    @classmethod
-    def load(cls, file: File) -> Self:
-        """Read what `save` wrote, in either format. No code in the file is run.
-
-        Parameters
-        ----------
-        file : str, path or file object
-
-        Returns
-        -------
-        net : Network
-
-        Raises
-        ------
-        ValueError
-            If the file is not one that `save` wrote.
-        """
-        net = cls.__new__(cls)
-        net._model = files.load(file)
-        net._random_state = check_random_state(None)
-        return net

@@ -85,6 +85,18 @@ class Plan:
         Of the workspace, which chunks take in turn.
     workspace_size : int
         Bytes; without the optimizer's state, unless the network has one.
+
+    See Also
+    --------
+    Network.program : Makes it.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> net = fastbp.Network([fastbp.Dense(100, "relu"), fastbp.Dense(10)], n_inputs=784, dtype="float32")
+    >>> plan = net.program("train", batch_size=64, n_threads=2)
+    >>> plan.n_rows, plan.n_threads, plan.workspace_size > 0
+    (64, 2, True)
     """
 
     mode: str

@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 import textwrap
@@ -75,3 +76,33 @@ def test_examples_in_docstrings():
         if any(package in test.name for package in missing):
             continue
         assert doctest.DocTestRunner().run(test).failed == 0, test.name
+
+
+def methods(cls):
+    """Public methods of a class that are ours, with their names."""
+    for name in dir(cls):
+        method = getattr(cls, name)
+        if not name.startswith("_") and inspect.isroutine(method):
+            if inspect.unwrap(method).__module__.startswith("fastbp"):
+                yield f"{cls.__name__}.{name}", method
+
+
+def test_what_is_public_has_examples_and_tells_what_else_there_is():
+    public = {name: getattr(fastbp, name) for name in fastbp.__all__}
+    for cls in (fastbp.Network, fastbp.MLPClassifier, fastbp.MLPRegressor, fastbp.Whitening, fastbp.History):
+        public |= dict(methods(cls))
+    assert {"Network.fit", "MLPClassifier.partial_fit", "MLPRegressor.transform", "Dense"} <= public.keys()
+    for name, thing in public.items():
+        for title in ("See Also", "Examples"):
+            assert f"\n{title}\n{'-' * len(title)}\n" in inspect.getdoc(thing), (name, title)
+
+
+def test_docstrings_are_written_out():
+    """Nothing makes them, so that editors and tools that don't run the code show them."""
+    written = set()
+    for path in Path(fastbp.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            assert getattr(node, "attr", getattr(node, "id", None)) != "__doc__", (path, node.lineno)
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+                written.add(node.name)
+    assert set(fastbp.__all__) <= written
