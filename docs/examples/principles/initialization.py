@@ -36,8 +36,7 @@ for name, (activation, initializer) in rules.items():
     forwards[name] = [np.mean(layer.a**2) for layer in net.activations(X).values()]
     net.forward(X)
     gradient, _ = net.backward(dz)
-    by_layer = gradient.reshape(DEPTH, WIDTH * WIDTH + WIDTH)[:, : WIDTH * WIDTH]
-    backwards[name] = np.mean(by_layer**2, axis=1)
+    backwards[name] = [np.mean(layer.weights**2) for layer in net.unflatten(gradient).values()]
 
 # %%
 # Where the rule fits the unit, curves stay level. A factor of 2 that is missing makes a factor of a billion over thirty
