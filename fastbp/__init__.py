@@ -41,8 +41,10 @@ from .layers import (  # noqa: E402
     Scale,
     Shared,
     Sparse,
+    SpectralNorm,
     Standardize,
     Transposed,
+    WeightNorm,
 )
 from .losses import HistogramLoss, Huber, Lp, Quantile, SoftmaxCrossEntropy  # noqa: E402
 from .network import (  # noqa: E402
@@ -76,8 +78,8 @@ __all__ = [
     "LayerNorm", "LayerParameters", "LayerSummary", "LeakyReLU", "LowRank", "Lp", "MLPClassifier", "MLPRegressor",
     "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Plan", "Prune", "Quantile",
     "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Schedule", "Shared",
-    "SoftmaxCrossEntropy", "Sparse", "Standardize", "StepDecay", "Summary", "Transposed", "UpdateRule",
-    "VarianceScaling", "WarmUp", "Whitening", "show_config",
+    "SoftmaxCrossEntropy", "Sparse", "SpectralNorm", "Standardize", "StepDecay", "Summary", "Transposed", "UpdateRule",
+    "VarianceScaling", "WarmUp", "WeightNorm", "Whitening", "show_config",
 ]  # fmt: skip
 
 

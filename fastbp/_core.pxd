@@ -74,13 +74,14 @@ cdef extern from "program.h" nogil:
     ctypedef int OpKind
     enum:
         OP_TRANSPOSED
+        OP_WEIGHT_NORM
         OP_EMBED
     ctypedef struct Op:
         OpKind kind
         int input, output, weights, bias, accumulate, section
         ptrdiff_t column, source, n, state
         double epsilon, momentum
-        int n_groups
+        int n_groups, of, n_iterations
     ctypedef enum Split:
         BY_ROWS, BY_COLUMNS, WHOLE_COLUMNS, ALONE, BY_WEIGHTS
     ctypedef struct Phase:

@@ -182,12 +182,13 @@ cdef int fill_states(states, char **pointers) except -1:
 
 
 cdef int fill_ops(Op *ops, list rows) except -1:
-    """Ops from (kind, input, output, weights, bias, column, source, n, accumulate, state, epsilon, momentum, n_groups)."""
+    """Ops from (kind, input, output, weights, bias, column, source, n, accumulate, state, epsilon, momentum, n_groups, of,
+    n_iterations)."""
     cdef int i
     for i, (kind, input_, output, weights, bias, column, source, n, accumulate, *of_norm) in enumerate(rows):
         ops[i].kind, ops[i].input, ops[i].output, ops[i].weights, ops[i].bias = OPS[kind], input_, output, weights, bias
         ops[i].column, ops[i].source, ops[i].n, ops[i].accumulate = column, source, n, accumulate
-        ops[i].state, ops[i].epsilon, ops[i].momentum, ops[i].n_groups = of_norm
+        ops[i].state, ops[i].epsilon, ops[i].momentum, ops[i].n_groups, ops[i].of, ops[i].n_iterations = of_norm
     return 0
 
 
@@ -230,7 +231,7 @@ cdef class Engine(Workspace):
     cdef int n_in_a_row       #   how many have followed each other at once
     cdef Pace pace
     cdef Py_ssize_t paced_batch
-    cdef bint radial                       # some weights are
+    cdef bint packs                        # some weights are of use in packed form alone: centres, and what norms divide
     cdef bint embeds                       # columns of X are numbers of rows of tables
     cdef readonly Py_ssize_t n_parameters
     cdef readonly int n_members  # of the last run's team
@@ -268,7 +269,7 @@ cdef class Engine(Workspace):
             w = run.weights + i
             w.role, w.n_in, w.n_out, w.has_bias, w.max_norm, w.offset = ROLES[role], n_in, n_out, has_bias, max_norm or 0, offset
             w.half = w.n_in
-            self.radial |= w.role == ROLE_CENTRE
+            self.packs |= w.role == ROLE_CENTRE
             if connections is not None:
                 self.connections.append(connections)
                 w.connections.fan_in, w.connections.n_out = n_in, n_out
@@ -290,6 +291,7 @@ cdef class Engine(Workspace):
         for i in range(run.n_forward):
             if run.forward[i].kind == OP_TRANSPOSED:
                 run.weights[run.forward[i].weights].keeps_transpose = True
+            self.packs |= run.forward[i].kind == OP_WEIGHT_NORM
         find_sparse(run)
         memcpy(&self.predicting, run, sizeof(Run))
         self.predicting_memory = Memory()
@@ -363,7 +365,7 @@ cdef class Engine(Workspace):
 
     cdef bint uses_weights_in_place(self, Data data, Py_ssize_t rows):
         """Whether packing all weights would take longer than it saves a call that uses them for so many rows, once."""
-        return rows <= 256 and not data.sparse and not self.radial and self.network.n_sections == 0
+        return rows <= 256 and not data.sparse and not self.packs and self.network.n_sections == 0
 
     cdef int team_size(self, Py_ssize_t batch, Py_ssize_t rows, int n_threads):
         """Threads are used only where the work repays them, in each step and in all (50 Mflop)."""
@@ -592,7 +594,7 @@ cdef class Engine(Workspace):
         }
 
     cdef tuple row(self, const Op *op, dict names):
-        weights = op.section if names[op.kind] == "update" else op.weights
+        weights = op.section if names[op.kind] == "update" else op.of if names[op.kind] == "weight_factors" else op.weights
         return names[op.kind], op.input, op.output, weights, op.bias, op.column, op.source, op.n, bool(op.accumulate)
 
     def reads(self, X):

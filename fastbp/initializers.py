@@ -182,7 +182,8 @@ def initialize(initializer, random_state, weights, biases, activation, fans=None
     if initializer == "sklearn":
         bound = np.sqrt((2 if activation == "logistic" else 6) / sum(fans or weights.shape))
         weights[:] = random_state.uniform(-bound, bound, weights.shape)
-        biases[:] = random_state.uniform(-bound, bound, biases.shape)
+        if len(biases):  # else there may be a bound for each unit all the same
+            biases[:] = random_state.uniform(-bound, bound, biases.shape)
     else:
         weights[:] = 0 if initializer == "zeros" else _NAMED.get(initializer, initializer).draw(
             random_state, weights.shape, fans

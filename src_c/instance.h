@@ -12,6 +12,7 @@
 #include "ops/activation.h"
 #include "ops/scale.h"
 #include "ops/norm.h"
+#include "ops/weight_norm.h"
 #include "ops/sparse.h"
 #include "ops/rbf.h"
 #include "ops/embed.h"

@@ -62,9 +62,9 @@ static void append_forward_op(Run *run, int i)
 {
     const Op *op = run->forward + i;
     const Value *out = run->values + op->output;
-    if (takes_batch(run, op)) {
+    if (takes_batch(run, op) || (op->kind == OP_WEIGHT_NORM && run->mode != PREDICT)) {
         run->ops[run->n_ops] = *op;
-        run->ops[run->n_ops++].kind = OP_BATCH_STATISTICS;
+        run->ops[run->n_ops++].kind = op->kind == OP_WEIGHT_NORM ? OP_WEIGHT_FACTORS : OP_BATCH_STATISTICS;
     }
     run->ops[run->n_ops++] = *op;
     if (op->kind != OP_UNIT)
@@ -110,20 +110,21 @@ static void append_backward(Run *run)
         if (here != section && here >= 0)
             append_again(run, here);
         section = here;
-        if (takes_batch(run, run->backward + i)) {
+        const int by_columns = run->ops[run->n_ops - 1].by_columns, divides = run->backward[i].kind == OP_WEIGHT_NORM_BACK;
+        if (takes_batch(run, run->backward + i) || divides) {
             run->ops[run->n_ops] = run->backward[i];
-            run->ops[run->n_ops++].kind = OP_BATCH_SUMS;
+            run->ops[run->n_ops++].kind = divides ? OP_WEIGHT_SUMS : OP_BATCH_SUMS;
         }
         Op *op = run->ops + run->n_ops++;
         *op = run->backward[i];
         if (op->kind == OP_MOVE_BACK)
-            op->by_columns = op[-1].by_columns && moves_all(run, op);
-        else if (op->kind == OP_SCALE_BACK || op->kind == OP_PRELU_BACK)
-            op->by_columns = op[-1].by_columns;
+            op->by_columns = by_columns && moves_all(run, op);
+        else if (op->kind == OP_SCALE_BACK || op->kind == OP_PRELU_BACK || op->kind == OP_WEIGHT_NORM_BACK)
+            op->by_columns = by_columns;
         else if (op->kind == OP_BATCH_NORM_BACK)
-            op->by_columns = takes_batch(run, op) ? run->values[to].by_columns : op[-1].by_columns;
+            op->by_columns = takes_batch(run, op) ? run->values[to].by_columns : by_columns;
         else if (op->kind == OP_UNIT_BACK)
-            op->by_columns = op[-1].by_columns && run->values[to].activation != SOFTMAX;
+            op->by_columns = by_columns && run->values[to].activation != SOFTMAX;
         else
             op->by_columns = run->values[op->input].by_columns;
     }
@@ -170,6 +171,8 @@ static void assemble(Run *run)
 
 static Split split_of(const Op *op)
 {
+    if (op->kind == OP_WEIGHT_FACTORS || op->kind == OP_WEIGHT_SUMS)
+        return op->state < 0 ? WHOLE_COLUMNS : ALONE;
     if (op->kind == OP_BATCH_STATISTICS || op->kind == OP_BATCH_SUMS)
         return WHOLE_COLUMNS;
     if (op->kind == OP_LIST_TRANSPOSE || op->kind == OP_TIES || op->kind == OP_SUM_LOSSES)
@@ -183,6 +186,17 @@ static int touch(Touched *t, int writes, int how)
     const int others = writes ? t->read | t->written : t->written;
     *(writes ? &t->written : &t->read) |= (unsigned char)how;
     return (others & ~how) || (others && how == MORE);
+}
+
+/* Whether an op makes statistics of the columns of the value that is normalised: of its output, or on the way back of its input. */
+static int makes_statistics(const Op *op)
+{
+    return op->kind == OP_BATCH_STATISTICS || op->kind == OP_BATCH_SUMS || op->kind == OP_WEIGHT_FACTORS || op->kind == OP_WEIGHT_SUMS;
+}
+
+static int is_forward(const Op *op)
+{
+    return op->kind == OP_BATCH_STATISTICS || op->kind == OP_BATCH_NORM || op->kind == OP_WEIGHT_FACTORS || op->kind == OP_WEIGHT_NORM;
 }
 
 /* Take down what an op touches. `touched` has all arrays of each value, then the weights. */
@@ -213,15 +227,14 @@ static int touch_all(const Run *run, const Op *op, Touched *touched)
         conflict |= touch(touched + L, 1, mine); /* of value 0, as SUM_LOSSES reads it */
     if (op->kind == OP_SUM_LOSSES)
         conflict |= touch(touched + P, 0, MORE);
-    if (split == WHOLE_COLUMNS || takes_batch(run, op)) /* statistics of the columns of the value that is normalised */
-        conflict |= touch((op->kind == OP_BATCH_STATISTICS || op->kind == OP_BATCH_NORM ? out : in) + S, split == WHOLE_COLUMNS,
-                          mine == MY_COLUMNS ? mine : MORE);
+    if (makes_statistics(op) || op->kind == OP_WEIGHT_NORM || op->kind == OP_WEIGHT_NORM_BACK || takes_batch(run, op))
+        conflict |= touch((is_forward(op) ? out : in) + S, makes_statistics(op), mine == MY_COLUMNS ? mine : MORE);
     if (op->kind == OP_DENSE && run->values[op->output].halved)
         conflict |= touch(out + D, 1, mine); /* the second sum */
     if (contracts[op->kind].weights != NO) {
         for (int i = 0; i < run->n_weight_sets; i++) {
             const int my_own = contracts[op->kind].weights == MINE && op->by_columns && run->weights[i].by_columns;
-            if (i == op->weights || i == op->bias || op->kind == OP_TIES)
+            if (i == op->weights || i == op->bias || op->kind == OP_TIES || (op->kind == OP_WEIGHT_FACTORS && i == op->of))
                 conflict |= touch(weights + i, 0, my_own ? MY_COLUMNS : MORE);
         }
     }

@@ -68,23 +68,28 @@ ptrdiff_t chunk_of(Run *run, ptrdiff_t batch)
 static void link_uses(Run *run)
 {
     for (int i = 0; i < run->n_weight_sets; i++)
-        run->weights[i].first_use = run->weights[i].first_bias_use = run->weights[i].section = -1;
+        run->weights[i].first_use = run->weights[i].first_bias_use = run->weights[i].first_norm = run->weights[i].section = -1;
     for (int i = run->n_forward - 1; i >= 0; i--) {
         Op *op = run->forward + i;
-        if (op->weights < 0 || op->kind == OP_UNIT)
+        if (op->kind == OP_UNIT)
+            continue;
+        if (op->bias >= 0) {
+            op->next_bias_use = run->weights[op->bias].first_bias_use;
+            run->weights[op->bias].first_bias_use = i;
+            run->weights[op->bias].section = recomputes(run) ? section_of(run, op) : -1;
+        }
+        if (op->kind == OP_WEIGHT_NORM) {
+            op->next_norm = run->weights[op->of].first_norm;
+            run->weights[op->of].first_norm = i;
+        }
+        if (op->weights < 0)
             continue;
         Weights *w = run->weights + op->weights;
         op->next_use = w->first_use;
         w->first_use = i;
         w->n_uses++;
-        if (op->bias >= 0) {
-            op->next_bias_use = run->weights[op->bias].first_bias_use;
-            run->weights[op->bias].first_bias_use = i;
-        }
-        if (recomputes(run)) {
+        if (recomputes(run))
             w->section = section_of(run, op);
-            run->weights[op->bias >= 0 ? op->bias : op->weights].section = w->section;
-        }
         /* of W^T forward, or back, but for the gradient of X */
         w->keeps_transpose |= op->kind == OP_TRANSPOSED ||
                               (w->role != ROLE_SCALE && op->kind != OP_SPARSE && op->input && run->mode != LOSS_ONLY && !run->online);
@@ -114,7 +119,7 @@ static void find_row_major(Run *run, ptrdiff_t chunk)
     }
     Weights *w = run->weights + only->weights;
     w->sparse_update = updates_sparsely(run, w, chunk);
-    w->row_major = w->n_uses == 1 && (w->sparse_update || run->mode == FORWARD || run->mode == BACKWARD ||
+    w->row_major = w->n_uses == 1 && w->first_norm < 0 && (w->sparse_update || run->mode == FORWARD || run->mode == BACKWARD ||
                                       w->n_in * w->n_out * (ptrdiff_t)run->k->itemsize > 1 << 22);
 }
 
@@ -154,7 +159,7 @@ int columns_end(Run *run, int n_threads)
         for (int i = 0; i < run->n_forward; i++)
             whole_columns |= takes_batch(run, run->forward + i) && run->forward[i].input == op->output;
         if (!out->is_output && !whole_columns && w->vectors % 2 && w->vectors < 16 && n_panels > 1 && op->kind == OP_DENSE && w->n_uses == 1 &&
-            run->mode < FORWARD) {
+            w->first_norm < 0 && run->mode < FORWARD) {
             w->half = n_panels / 2 * panel;
             out->halved = 1;
             if (op->input == 0)
@@ -273,6 +278,8 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
         const Op *op = run->forward + i;
         if (takes_batch(run, op))
             run->values[op->output].n_statistics = 4 * run->values[op->output].vectors * lanes;
+        else if (op->kind == OP_WEIGHT_NORM)
+            run->values[op->output].n_statistics = n_weight_statistics(run, run->values + op->output);
         else if (op->kind == OP_GROUP_NORM && run->mode != LOSS_ONLY)
             run->values[op->output].n_statistics = 2 * chunk * op->n_groups;
     }
@@ -288,6 +295,7 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     if (run->batch_statistics) /* shares of rows */
         scratch = MAX(scratch, chunk * (ptrdiff_t)itemsize);
     scratch = MAX(scratch, sparse_scratch(run, run->block));
+    scratch = MAX(scratch, (ptrdiff_t)weight_norm_scratch(run));
     if (run->augmentation.height > 0)
         scratch = MAX(scratch, augmentation_scratch(&run->augmentation) * (ptrdiff_t)itemsize);
     if (run->online)

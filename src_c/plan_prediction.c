@@ -138,7 +138,7 @@ void plan_prediction(Run *run, int n_threads)
     run->scratch_size += aligned(run->n_values * run->chunk * sizeof(char *));
     if (run->x_as_nonzeros)
         run->scratch_size += (size_t)(place_nonzeros(&nonzeros, (char *)64, run->chunk, run->chunk * run->most, itemsize) - (char *)64);
-    run->own_size = sparse_scratch(run, run->block);
+    run->own_size = MAX(sparse_scratch(run, run->block), (ptrdiff_t)aligned((ptrdiff_t)weight_norm_scratch(run)));
 }
 
 /* Places for the values of a chunk, pointers to their rows, and lists of the nonzeros of X. */

@@ -21,6 +21,7 @@ typedef struct {
     char *flat_mask;     /* (n_in, n_out), 0 where W must not change; NULL: all of it may */
     int first_use;       /* of W, by an op of Run.forward; -1: none. Op.next_use is the next */
     int first_bias_use;  /* and of b */
+    int first_norm;      /* by an op that divides by norms of W; -1: none. Op.next_norm is the next */
     int section;         /* of the values that the gradient needs; -1: none */
     int n_uses;
     int by_columns;      /* a member owns columns of W; else panels */
@@ -91,12 +92,14 @@ typedef struct {
     ptrdiff_t column;    /* of Z, from which on it writes */
     ptrdiff_t source, n; /* MOVE, ADD, EMBED: the columns of H that it reads */
     int accumulate; /* add to what is in the output's gradient */
-    ptrdiff_t state; /* of BATCH_NORM: place of mean and variance in the vector of layers' state */
+    ptrdiff_t state; /* in the vector of layers' state, place of BATCH_NORM's mean and variance, of WEIGHT_NORM's u and v; -1: none */
+    int of, n_iterations; /* WEIGHT_NORM: the weights whose norms it divides by; how often u and v follow them in a step */
     double epsilon, momentum;
     int n_groups; /* of GROUP_NORM */
     int head;       /* OUTPUT, LOSS, OUTPUT_BACK: which of the outputs */
     int next_use;   /* of the same weights, an op forward; -1: none */
     int next_bias_use;
+    int next_norm;
     int by_columns; /* split by columns of the output; else by rows, where an op can be */
     int section;    /* UPDATE: that of the weights; -1: all others */
     int reuses;     /* writes to places that values of another section were in: only once nobody reads those any more */

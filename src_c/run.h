@@ -257,6 +257,14 @@ void standardize_on_gathering(Run *run);
 /* Rows of gradients with respect to what is so divided become those with respect to X. */
 void unscale_input_gradient(Part *part, ptrdiff_t m, char *to);
 
+/* weight_norm.c: elements of its statistics of a value, and the scratch that it needs. */
+ptrdiff_t n_weight_statistics(const Run *run, const Value *z);
+size_t weight_norm_scratch(const Run *run);
+/* Gradients over the rows at hand: G (n) (=|+=) that of the factors g; G (size, n), packed, with what it has besides the product. */
+void add_norm_gradient(const Part *part, const Op *op, ptrdiff_t column, ptrdiff_t n, int accumulate, char *g);
+void add_norm_term(const Part *part, const Op *op, const Weights *w, ptrdiff_t begin, ptrdiff_t size, ptrdiff_t v0, ptrdiff_t n,
+                   const Stripes *g);
+
 /* plan.c */
 int lists_repay(Run *run, ptrdiff_t samples);
 /* Between rows of n elements in the workspace. */
@@ -294,7 +302,7 @@ void place_chunk(const Run *run, Value *values, Nonzeros *nonzeros, char *p);
 void run_op(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m);
 void run_phase(Part *part, const Phase *phase);
 
-/* forward.c, backward.c and norm.c: the ops of ops.def, for m rows of the chunk. */
+/* forward.c, backward.c, norm.c and weight_norm.c: the ops of ops.def, for m rows of the chunk. */
 #define OP(NUMBER, name, reads, access, writes, weights) void run_##name(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m);
 #include "ops.def"
 Counter counter_of(Part *part, ptrdiff_t row, uint32_t stream);

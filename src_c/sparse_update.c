@@ -21,7 +21,7 @@ int updates_sparsely(const Run *run, const Weights *w, ptrdiff_t chunk)
         return 0;
     if (run->state[AVERAGE] != NULL || w->flat_mask != NULL)
         return 0;
-    return w->l1 == 0 && w->l2 == 0 && w->max_norm == 0 && w->n_uses == 1 && w->n_in > 1024 &&
+    return w->l1 == 0 && w->l2 == 0 && w->max_norm == 0 && w->n_uses == 1 && w->first_norm < 0 && w->n_in > 1024 &&
            4 * run->n_nonzeros < w->n_in * batches;
 }
 

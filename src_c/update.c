@@ -179,7 +179,9 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
         add_embedded(part, w, use, begin, size, v0, n, accumulate, g);
         return;
     }
-    if (w->role == ROLE_SCALE) {
+    if (op->kind == OP_WEIGHT_NORM) {
+        add_norm_gradient(part, op, v0 * k->lanes, there, accumulate, g.at);
+    } else if (w->role == ROLE_SCALE) {
         const Value *h = part->values + op->input; /* as wide as D, whose rows lie as far apart */
         (op->kind == OP_PRELU ? k->prelu_sums : k->column_sums)(
             part->rows, there, use->right.at, h->a[part->side] + (part->row * h->ld + v0 * k->lanes) * k->itemsize, h->ld, accumulate,
@@ -287,6 +289,8 @@ static void update_part(Part *part, const Update *updates, Weights *w, ptrdiff_t
             add_use(part, w, &use, begin, size, v0, n, there, g);
             there = 1;
         }
+        for (int i = rows && part->row == 0 ? w->first_norm : -1; i >= 0; i = run->forward[i].next_norm)
+            add_norm_term(part, run->forward + i, w, begin, size, v0, n, &g);
         step_panel(part, updates, w, v0, v1, panel, g);
     }
 }

@@ -114,7 +114,8 @@ def check_network(mlp, model):
         return
     dropout = {value.name: value.dropout for value in model.graph.values if value.dropout}
     max_norm = [weights.max_norm for weights in model.graph.weights if weights.max_norm is not None]
-    for name, settings in (("dropout", dropout), ("max_norm", max_norm)):
+    spectral = [model.graph.values[op.output].name for op in model.graph.forward if op.n_iterations]
+    for name, settings in (("dropout", dropout), ("max_norm", max_norm), ("SpectralNorm", spectral)):
         if settings:
             raise ValueError(
                 f"{name} is for the stochastic solvers, got solver={mlp.solver!r} and layers with {name} {settings}."

@@ -32,7 +32,7 @@ class Quick:
         usual = (
             not mlp.early_stopping and not mlp.verbose and not model.is_random
             and getattr(mlp, "class_weight", None) is None
-            and not (mlp.average is not None and model.normalizes_batches)
+            and not (mlp.average is not None and model.follows_steps)
         )  # fmt: skip
         return cls(mlp, model) if usual else None
 

@@ -52,6 +52,11 @@ class FullBatch(Settings, ABC):
                 f"{name} knows no constraints, max_norm of all layers must be None, got {bounds}; SGD, Adam, AdamW, "
                 "RMSProp and Adagrad take any"
             )
+        if any(op.n_iterations for op in model.graph.forward):
+            raise ValueError(
+                f"{name} makes no steps in which SpectralNorm could follow the weights, got {model.layers!r}; SGD, Adam, "
+                "AdamW, RMSProp and Adagrad do"
+            )
         if self.needs_derivative and any(l1 for l1, _ in model.penalties):
             raise ValueError(
                 f"{name} needs a differentiable penalty, l1 must be 0, got {model.penalties} as (l1, l2) of the "

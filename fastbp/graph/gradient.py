@@ -12,6 +12,7 @@ if a later consumer of the input has written it: the order of the program is the
     ``batch_norm``   ``dC/dH = (D - s (sum of D + Z * sum of D * Z)) / deviation``, ``D = dC/dZ``, sums of the rows and
                      s their shares of the batch; with statistics of the layer's own, ``D / deviation``
     ``group_norm``   ``dC/dH = (D - mean of D - Z * mean of D * Z) / deviation``, means of a row's groups
+    ``weight_norm``  ``dC/dH = dC/dZ * s``
     ``move, add``    ``dC/dH[:, source:][:, :n] = dC/dZ[:, column:][:, :n]``, and 0 elsewhere
     ``unit``         ``dC/dZ = dC/dA * mask * f'(Z)``, in place
 
@@ -19,7 +20,9 @@ X that ``embed`` reads has none. The gradients of weights are taken at the end f
 program: ``dC/dW = H^T dC/dZ``, of a transposed use ``dC/dZ^T H``, of a sparse layer the elements
 ``(columns_kj, j)`` of ``H^T dC/dZ``, of a scale the sums of the columns of ``H * dC/dZ``,
 of PReLU's slopes those of ``min(0, H) * dC/dZ``; to row k of a table ``embed`` adds the rows of
-``dC/dZ[:, column:][:, :n_out]`` that have k in x.
+``dC/dZ[:, column:][:, :n_out]`` that have k in x. ``weight_norm``, with the sums t of the columns of ``H * dC/dZ``, has
+the gradient ``t / |columns of V|`` of w, and adds ``-V diag(t s / |columns of V|^2)`` to that of V; with u and v, which
+are constants, ``-s^2 (sum of t) u v^T``.
 """
 
 from dataclasses import replace
@@ -30,7 +33,7 @@ from .graph import Op
 RULES = {
     "dense": "dense_back", "transposed": "transposed_back", "rbf": "rbf_back", "sparse": "sparse_back",
     "scale": "scale_back", "prelu": "prelu_back", "batch_norm": "batch_norm_back", "group_norm": "group_norm_back",
-    "move": "move_back", "add": "move_back", "unit": "unit_back",
+    "weight_norm": "weight_norm_back", "move": "move_back", "add": "move_back", "unit": "unit_back",
 }  # fmt: skip
 
 

@@ -10,6 +10,8 @@ Layers write ops, one after the other, each of which makes a value from one that
     ``prelu``        ``Z = max(0, H) + w * min(0, H)``
     ``batch_norm``   ``Z = (H - mean) / sqrt(variance + epsilon)``, of columns, over the rows of a batch
     ``group_norm``   the same of each row by itself, over the columns of a group of them
+    ``weight_norm``  ``Z = H * s + b``, H being a product with weights V: ``s = w / |columns of V|``, or, without w,
+                     ``s = 1 / (u^T V v)`` with two unit vectors
     ``embed``        ``Z[:, column:][:, :n_out] = W[x]``, x being column `source` of X, integers
     ``move``         ``Z[:, column:][:, :n] = H[:, source:][:, :n]``
     ``add``          ``Z[:, column:][:, :n] += H[:, source:][:, :n]``
@@ -108,10 +110,12 @@ class Op:
     source: int = 0  # of H, from which on it reads
     n: int = 0  # columns of H that it reads; 0: all of them, as products do
     accumulate: bool = False  # of gradients: add to what is there
-    state: int = -1  # of batch_norm: number of its mean in `Graph.states`, that of the variance being the next
+    state: int = -1  # number in `Graph.states` of batch_norm's mean, of weight_norm's u; the variance's, v's is the next
     epsilon: float = 0.0
     momentum: float = 0.0  # with which mean and variance follow those of batches in training; 0: they stay as they are
     n_groups: int = 1  # of group_norm
+    of: int = -1  # of weight_norm: number of V in `Graph.weights`
+    n_iterations: int = 0  # how often u and v follow V in a step
 
 
 @dataclass
@@ -290,14 +294,14 @@ class Graph:
         self.places.append((number, bias, False))
         return z, number
 
-    def sparse(self, name, h, layer, fan_in, n_out, columns=None):
-        """Value of ``z_j = b_j + sum_k W_kj h_(columns_kj)`` with new weights; `finish` is to follow.
+    def sparse(self, name, h, layer, fan_in, n_out, columns=None, has_bias=True):
+        """Value of ``z_j = b_j + sum_k W_kj h_(columns_kj)`` with new weights, and their number; `finish` is to follow.
 
         Columns that are not given are drawn, where the graph has something to draw from.
         """
         n_in, before = self.values[h].n, len(self.weights)
         fans = fan_in, max(fan_in * n_out / n_in, 1.0)
-        number = self.new_weights(name, layer, fan_in, n_out, fans=fans)
+        number = self.new_weights(name, layer, fan_in, n_out, has_bias, fans=fans)
         if number == before:
             if columns is None and self.random_state is not None:
                 columns = FrozenArray(draw_columns(self.random_state, n_in, fan_in, n_out))
@@ -308,9 +312,10 @@ class Graph:
                 f"{self.weights[number].connections.n_in}, got {n_in} for {layer!r}"
             )
         z = self.value(name, n_out)
-        self.forward.append(Op("sparse", h, z, number, number))
-        self.places.append((number, number, False))
-        return z
+        bias = number if has_bias else -1
+        self.forward.append(Op("sparse", h, z, number, bias))
+        self.places.append((number, bias, False))
+        return z, number
 
     def transposed(self, name, h, layer, number):
         """Value of ``H W^T + b`` with weights that are there and a bias of its own; `finish` is to follow."""
@@ -361,6 +366,30 @@ class Graph:
         """Value of rows normalised by themselves, in groups of columns; `finish` is to follow."""
         z = self.value(name, self.values[h].n)
         self.forward.append(Op("group_norm", h, z, epsilon=epsilon, n_groups=n_groups))
+        return z
+
+    def weight_norm(self, name, h, layer, of):
+        """Value of a product with weights `of`, divided by the norms of their columns, times new scales w, plus b.
+
+        `finish` is to follow.
+        """
+        z = self.value(name, self.values[h].n)
+        number = self.new_weights(name, layer, 1, self.values[h].n, role="scale")
+        self.forward.append(Op("weight_norm", h, z, number, number, of=of))
+        self.places.append((number, number, False))
+        return z
+
+    def spectral_norm(self, name, h, layer, of, n_iterations):
+        """Value of a product with weights `of`, divided by their largest singular value, plus a new b.
+
+        Its vectors u and v are a layer's state. `finish` is to follow.
+        """
+        z, V = self.value(name, self.values[h].n), self.weights[of]
+        bias = self.new_weights(name, layer, 0, V.n_out, role="bias")
+        u = self.new_state(f"{name}.u", V.n_in, V.n_in**-0.5)
+        self.new_state(f"{name}.v", V.n_out, V.n_out**-0.5)
+        self.forward.append(Op("weight_norm", h, z, bias=bias, state=u, of=of, n_iterations=n_iterations))
+        self.places[-1] = of, bias, False
         return z
 
     def embed(self, name, h, z, layer, n_rows, dim, source, column):

@@ -23,7 +23,7 @@ class Program:
     n_state : int
         Length of the flat vector of layers' state.
     forward, backward : list of tuple (kind, input, output, weights, bias, column, source, n, accumulate, state,
-    epsilon, momentum, n_groups)
+    epsilon, momentum, n_groups, of, n_iterations)
         The gradient of X is among those backward. `state` is a place in that vector, -1 for none.
     outputs : list of int
     costs : list of tuple (loss, parameter, levels, fixed_logit, weight)
@@ -92,7 +92,7 @@ def connections_of(columns):
 def _row(graph, op):
     state = graph.states[op.state].offset if op.state >= 0 else -1
     operands = op.kind, op.input, op.output, op.weights, op.bias, op.column, op.source, op.n, op.accumulate
-    return *operands, state, op.epsilon, op.momentum, op.n_groups
+    return *operands, state, op.epsilon, op.momentum, op.n_groups, op.of, op.n_iterations
 
 
 def _learning(graph):

@@ -206,6 +206,44 @@ def group_norm_back(D, H, n_groups, epsilon):
     return (D - _group_means(D, n_groups) - Z * _group_means(D * Z, n_groups)) * inverse
 
 
+# ---- weights divided by norms of their own --------------------------------------------------------------------------
+
+
+def _inverse_norms(V):
+    """``1 / |columns of V|``, 0 for a column of zeros."""
+
+    def f(q, power):
+        return np.where(q == 0, 0, np.where(q == 0, 1, q) ** power)
+
+    return elementwise(lambda q: f(q, -0.5), lambda q: -0.5 * f(q, -1.5), column_sums(V * V))
+
+
+def _inverse(x):
+    """``1 / x``, 0 for 0."""
+    one = np.where(value(x) == 0, 1, value(x))
+    there = (value(x) != 0).astype(one.dtype)
+    return elementwise(lambda x: there / one, lambda x: -there / one**2, x)
+
+
+def weight_norm(H, V, w, b, u, v):
+    """``Z = H * s + b``"""
+    return H * weight_factors(V, w, u, v) + b
+
+
+def weight_factors(V, w, u, v):
+    """s: ``w / |columns of V|``, or, where u and v are not None, ``1 / (u^T V v)``."""
+    return w * _inverse_norms(V) if u is None else _inverse(u[None] @ V @ v[:, None])
+
+
+def weight_norm_gradients(D, H, V, w, u, v):
+    """The gradients of V beside ``X^T dC/dH``, of w (None if there is none) and of b."""
+    t, s = column_sums(D * H), weight_factors(V, w, u, v)
+    if u is not None:
+        return np.outer(u, v) * (row_sums(t) * s * s) * -1, None, column_sums(D)
+    r = _inverse_norms(V)
+    return V * (t * s * r * r) * -1, t * r, column_sums(D)
+
+
 # ---- units and losses -----------------------------------------------------------------------------------------------
 
 
@@ -295,6 +333,12 @@ class Statistics(NamedTuple):
         """Weights of samples, if the op takes statistics of the batch: one row has none."""
         return self.s if op.momentum and self.s is not None and np.count_nonzero(self.s) > 1 else None
 
+    def vectors(self, graph, op):
+        """u and v of spectral normalisation; of weight normalisation twice None."""
+        if op.state < 0:
+            return None, None
+        return tuple(self.layer_state[s.offset : s.offset + s.n] for s in graph.states[op.state : op.state + 2])
+
     def arguments(self, graph, op, H):
         """Mean, variance and epsilon."""
         if self.weights(op) is not None:
@@ -322,6 +366,8 @@ def forward(graph, weights, X, statistics=None):
             z = batch_norm(z, *statistics.arguments(graph, op, z))
         elif op.kind == "group_norm":
             z = group_norm(z, op.n_groups, op.epsilon)
+        elif op.kind == "weight_norm":
+            z = weight_norm(z, *_norm_operands(graph, weights, op, statistics))
         if op.n:  # "move" finds nothing in its columns that "add" would not add to
             z = placed(z, op.column, to.n)
         Z[op.output] = Z[op.output] + z if op.output in Z else z
@@ -343,13 +389,16 @@ def backward(graph, ops, weights, Z, A, E, statistics=None):
             g = batch_norm_back(g, H, *statistics.arguments(graph, op, H), statistics.weights(op))
         elif op.kind == "group_norm_back":
             g = group_norm_back(g, A[op.output], op.n_groups, op.epsilon)
+        elif op.kind == "weight_norm_back":
+            V, w, _, *vectors = _norm_operands(graph, weights, op, statistics)
+            g = g * weight_factors(V, w, *vectors)
         else:
             g = placed(g[:, op.column : op.column + op.n], op.source, to.n)
         G[op.output] = G[op.output] + g if op.accumulate else g
     return G
 
 
-def gradients(graph, weights, Z, A, G):
+def gradients(graph, weights, Z, A, G, statistics=None):
     """``dC/dW`` and ``dC/db`` of all weights, sums over their uses in the program's order; None is what has no use."""
     parts = [[None, None] for _ in weights]
     for op in graph.forward:
@@ -358,11 +407,27 @@ def gradients(graph, weights, Z, A, G):
             made = GRADIENTS[op.kind](D, _read(A[op.input], op), Z[op.output], *_operands(graph, weights, op))
             if op.kind == "sparse":
                 made = _gathered(made[0], graph.weights[op.weights].connections), made[1]
-            for part, number, g in zip((0, 1), (op.weights, op.bias), made, strict=True):
-                if number >= 0:
-                    before = parts[number][part]
-                    parts[number][part] = g if before is None else before + g
+            _add(parts, (op.weights, 0, made[0]), (op.bias, 1, made[1]))
+        elif op.kind == "weight_norm":
+            V, w, _, *vectors = _norm_operands(graph, weights, op, statistics)
+            of_v, of_w, of_b = weight_norm_gradients(G[op.output], A[op.input], V, w, *vectors)
+            _add(parts, (op.of, 0, of_v), (op.weights, 0, of_w), (op.bias, 1, of_b))
     return parts
+
+
+def _add(parts, *gradients):
+    """Add to the gradients of W (0) and of b (1) of weights, whose number is -1 where there are none."""
+    for number, part, g in gradients:
+        if number >= 0:
+            before = parts[number][part]
+            parts[number][part] = g if before is None else before + g
+
+
+def _norm_operands(graph, weights, op, statistics):
+    """V, w (None where there is none), b, u, v."""
+    w = weights[op.weights][0] if op.weights >= 0 else None
+    vectors = (None, None) if statistics is None else statistics.vectors(graph, op)
+    return weights[op.of][0], w, weights[op.bias][1], *vectors
 
 
 def _read(H, op):
@@ -403,7 +468,7 @@ def passes(graph, ops, weights, X, targets, costs, s, statistics=None):
         for number, a, y, cost in zip(graph.outputs.values(), outputs, targets, costs, strict=True)
     }
     G = backward(graph, ops, weights, Z, A, E, statistics)
-    return outputs, G, gradients(graph, weights, Z, A, G)
+    return outputs, G, gradients(graph, weights, Z, A, G, statistics)
 
 
 def converted(dtype, X, targets, sample_weight=None):

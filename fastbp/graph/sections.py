@@ -49,6 +49,6 @@ def _sections_by_weights(graph, sections):
     used = {}
     for op in graph.forward:
         if op.kind != "unit":
-            for number in {op.weights, op.bias} - {-1}:
+            for number in {op.weights, op.bias, op.of} - {-1}:
                 used.setdefault(number, set()).add(max(sections[op.input], sections[op.output]))
     return used

@@ -21,12 +21,13 @@ from .rbf import RBF
 from .scale import PReLU, Scale
 from .shared import Shared, Transposed
 from .sparse import Sparse
+from .weight_norm import SpectralNorm, WeightNorm
 
 _LAYERS = {
     cls.__name__: cls
     for cls in (
         RBF, Activation, BatchNorm, Checkpoint, Dropout, Embed, GroupNorm, LayerNorm, LowRank, Parallel, PReLU,
-        Residual, Scale, Shared, Sparse, Standardize, Transposed,
+        Residual, Scale, Shared, Sparse, SpectralNorm, Standardize, Transposed, WeightNorm,
     )
 }  # fmt: skip
 

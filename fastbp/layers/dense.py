@@ -129,14 +129,17 @@ class Dense(Layer):
             object.__setattr__(self, "mask", _frozen_mask(self.mask, self.n_units))
 
     def build(self, graph: Any, h: int, name: str) -> Any:
+        return graph.finish(self.product(graph, h, name)[0], *unit_of(self.activation), self.dropout)
+
+    def product(self, graph: Any, h: int, name: str, has_bias: bool = True) -> Any:
+        """Emit the product with weights; returns its value and the number of the weights."""
         n_in = graph.values[h].n
         if self.mask is not None and len(np.asarray(self.mask)) != n_in:
             raise ValueError(
                 f"layers: {name} must have a mask of shape (n_in, n_units) = ({n_in}, {self.n_units}), got "
                 f"{np.shape(self.mask)} for {self!r}"
             )
-        z, _ = graph.dense(name, h, self, self.n_units, mask=self.mask)
-        return graph.finish(z, *unit_of(self.activation), self.dropout)
+        return graph.dense(name, h, self, self.n_units, has_bias, mask=self.mask)
 
 
 def check_product_settings(layer):

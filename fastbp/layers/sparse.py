@@ -99,13 +99,16 @@ class Sparse(Layer):
         return self.columns is None
 
     def build(self, graph: Any, h: int, name: str) -> Any:
+        return graph.finish(self.product(graph, h, name)[0], *unit_of(self.activation), self.dropout)
+
+    def product(self, graph: Any, h: int, name: str, has_bias: bool = True) -> Any:
+        """As of `Dense`."""
         n_in = graph.values[h].n
         fan_in = self.fan_in if self.columns is None else len(np.asarray(self.columns))
         least = fan_in if self.columns is None else int(np.asarray(self.columns).max()) + 1
         if n_in < least:
             raise ValueError(f"layers: {name} must have at least {least} inputs, got {n_in} for {self!r}")
-        z = graph.sparse(name, h, self, fan_in, self.n_units, self.columns)
-        return graph.finish(z, *unit_of(self.activation), self.dropout)
+        return graph.sparse(name, h, self, fan_in, self.n_units, self.columns, has_bias)
 
 
 def _frozen_columns(columns, n_units):

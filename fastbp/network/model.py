@@ -18,6 +18,7 @@ from ..losses import HistogramLoss
 from .activations import LayerActivations
 from .heads import check_outs, joined, outputs_of, settings_of, targets_of
 from .inputs import Rows, check_categories, check_order, check_out, check_sample_weight, readable
+from .norms import n_samples_of, norm_ops
 from .prediction import engine_of, predicted
 from .state import OptimizerState
 
@@ -74,8 +75,10 @@ class Model:
         May be set, to arrays of bool too.
     is_random : bool
         Whether training is, with dropout or noise.
-    normalizes_batches, standardizes : bool
-        Whether there is batch normalisation; whether layers learn statistics of X, see `learn_inputs` in start.py.
+    normalizes_batches, follows_steps : bool
+        Whether there is batch normalisation; whether what layers keep follows steps, as that has or spectral norms.
+    standardizes, starts_from_data : bool
+        Whether layers learn statistics of X, or norms of weights from it, see `learn_inputs` in start.py.
     categories : dict of int
         How many values each column of X may have that is a category.
     optimizer_state : OptimizerState or None
@@ -133,7 +136,10 @@ class Model:
             self.input_dropout or self.input_noise or any(value.dropout for value in self.graph.values)
         )
         self.normalizes_batches = any(op.momentum for op in self.graph.forward)
+        self.follows_steps = any(op.momentum or op.n_iterations for op in self.graph.forward)
         self.standardizes = bool(self.graph.standardizing)
+        states = self.graph.state_views(self.layer_state)
+        self.starts_from_data = any(n_samples_of(self.graph, states, op) is not None for op in norm_ops(self.graph))
         self._predicts_by_output = any(
             output.name is not None or isinstance(output.loss, HistogramLoss) for output in self.outputs
         )
@@ -276,8 +282,9 @@ class Model:
 
     def renew_statistics(self, data, order=None, batch_size=None, n_threads=None, n_before=0):
         """Give batch normalisation the means of statistics of batches of these rows (None: all in one), and of
-        `n_before` batches, those of which are what it has; returns of how many batches they are then."""
-        if not self.normalizes_batches:
+        `n_before` batches, those of which are what it has; returns of how many batches they are then. Vectors of
+        spectral norms follow the weights at each batch."""
+        if not self.follows_steps:
             return 0
         n = _n_rows(data, order)
         batch_size = min(batch_size or n, n)

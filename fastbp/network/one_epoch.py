@@ -12,7 +12,7 @@ from ..checks import check_finite
 from ..undo import Undo
 from .heads import arrays_of
 from .history import History
-from .start import learn_inputs
+from .start import has_inputs_to_learn, learn_inputs
 
 
 def fit_epoch(
@@ -33,8 +33,9 @@ def fit_epoch(
         undo.save_attribute(model, "optimizer_state")
         if fresh:
             model.optimizer_state = None
-        if model.standardizes:
+        if has_inputs_to_learn(model):
             undo.save_values(model.layer_state)
+            undo.save_values(model.parameters)
             learn_inputs(model, rows)
         state = model.state_of(optimizer)
         undo.save_attribute(state, "average")

@@ -214,6 +214,16 @@ class _Words:
                 return f"{self._value(input_)} -> {self._value(output)}"
             case "batch_norm_back" | "group_norm_back":
                 return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}"
+            case "weight_norm":
+                b = f", b{bias} {self._shape(bias, False)}"
+                w = f"W{weights} {self._shape(weights)}{b}" if weights >= 0 else b[2:]
+                return f"{self._value(input_)} -> {self._value(output)}    {w}"
+            case "weight_norm_back":
+                return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}"
+            case "weight_factors":
+                return f"norms of W{weights} {self._shape(weights)}"
+            case "weight_sums":
+                return f"{self._gradient(input_)} -> sums of columns"
             case "batch_statistics":
                 return f"{self._value(input_)} -> mean, variance of columns"
             case "batch_sums":

@@ -9,6 +9,7 @@ from .. import threads
 from ..initializers import initialize
 from ..layers import draws_connections
 from ..undo import Undo
+from .norms import MOST_ROWS, fit_norms, n_samples_of, norm_ops, scale_to
 from .prediction import engine_of, predicted
 
 
@@ -33,7 +34,8 @@ def connection_seed(layers, random_state):
 def draw(model, random_state):
     """Draw the parameters, weights by weights, as the layers' rules or the network's say."""
     graph = model.fused
-    products = [op for op in graph.forward if op.kind in ("dense", "sparse", "transposed", "rbf") and op.bias >= 0]
+    kinds = "dense", "sparse", "transposed", "rbf", "weight_norm"
+    products = [op for op in graph.forward if op.kind in kinds and op.bias >= 0]
     units = [graph.values[op.output].unit for op in products] or ["identity"]
     for weights, (W, b) in zip(graph.weights, model.sets(model.parameters), strict=True):
         match weights.role:
@@ -46,6 +48,7 @@ def draw(model, random_state):
             case "bias" | "scale":
                 W[:], b[:] = weights.start, 0
     model.apply_masks(model.parameters)
+    fit_norms(model.graph, model.sets(model.parameters), model.graph.state_views(model.layer_state))
 
 
 def _fans(weights):
@@ -59,8 +62,17 @@ def _fans(weights):
     return mask.sum(axis=0).clip(1), max(mask.mean() * weights.n_out, 1.0)
 
 
+def has_inputs_to_learn(model):
+    """Whether some layer has learnt nothing yet of the rows that training begins with."""
+    if not (model.standardizes or model.starts_from_data):
+        return False
+    states = model.graph.state_views(model.layer_state)
+    return any(values[0] == 0 for name, values in states.items() if name.endswith(".n_samples"))
+
+
 def learn_inputs(model, rows, order=None):
-    """Give layers that standardise X mean and variance of these rows, if they have learnt none yet.
+    """Give layers what they learn of the rows that training begins with, if they have learnt nothing yet: those that
+    standardise X its mean and variance, those with weight normalisation norms.
 
     Parameters
     ----------
@@ -71,6 +83,24 @@ def learn_inputs(model, rows, order=None):
     """
     if model.standardizes:
         model.layer_state[:] = _with_inputs(model, model.layer_state, rows.X, order, rows.sample_weight)
+    if model.starts_from_data:
+        _scale_products(model, rows, order)
+
+
+def _scale_products(model, rows, order):
+    """Start weight normalisation from some of the rows: from one layer to the next, ``z_j`` of mean 0 and variance 1."""
+    graph, states, sets = model.graph, model.graph.state_views(model.layer_state), model.sets(model.parameters)
+    weight = np.ones(rows.X.shape[0]) if rows.sample_weight is None else rows.sample_weight
+    order = np.arange(len(weight)) if order is None else order
+    order = order[weight[order] > 0]
+    order = order[np.linspace(0, len(order) - 1, min(MOST_ROWS, len(order))).astype(np.intp)]
+    for op in norm_ops(graph):
+        n_samples = n_samples_of(graph, states, op)
+        if n_samples is None or n_samples[0] > 0 or len(order) < 2:
+            continue
+        z = _value(model, model.snapshot(), rows.X[order], op.output, "z", 1)
+        scale_to(graph, sets, op, z, weight[order])
+        n_samples[:] = len(order)
 
 
 def _with_inputs(model, layer_state, X, order=None, sample_weight=None):
@@ -151,7 +181,11 @@ def lsuv(model, random_state, X, n_threads):
     with threads.exclusive(model.engine), Undo() as undo:
         undo.save_draws(random_state)
         state = _with_inputs(model, model.graph.initial_state(model.dtype), X)
+        states = model.graph.state_views(state)
         snapshot = parameters, *_ = np.zeros_like(model.parameters), state, model.masks
+        for op in norm_ops(model.graph):
+            if (n_samples := n_samples_of(model.graph, states, op)) is not None:
+                n_samples[:] = X.shape[0]
         for weights, (W, _) in zip(model.graph.weights, model.sets(parameters), strict=True):
             if weights.role == "scale":
                 W[:] = weights.start
@@ -166,6 +200,7 @@ def lsuv(model, random_state, X, n_threads):
                 name = model.graph.values[op.output].name
                 raise ValueError(f"X must make every z vary; its variance is {deviation**2} in layer {name}")
             W /= deviation
+            fit_norms(model.graph, model.sets(parameters), states, op.weights)
         model.start_from(snapshot)
 
 

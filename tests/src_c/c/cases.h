@@ -8,10 +8,10 @@ enum { MOST_VALUES = 12, MOST_STEPS = 20 };
 
 /* An op forward but for UNIT, which follows the last step that writes to a value; {0} ends a list. */
 typedef struct {
-    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, PRELU, SPARSE, BATCH_NORM, GROUP_NORM, EMBED, MOVE, ADD */
+    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, PRELU, SPARSE, BATCH_NORM, GROUP_NORM, WEIGHT_NORM, EMBED, MOVE, ADD */
     int input, output;
     int weights, bias; /* where there are any; their numbers begin with 0 and have no gaps */
-    ptrdiff_t column;    /* of SPARSE, fan_in */
+    ptrdiff_t column;    /* of SPARSE, fan_in; of WEIGHT_NORM, the weights whose norms it divides by */
     ptrdiff_t source, n; /* of MOVE, ADD; n = 0: all of the input */
     ptrdiff_t dim;       /* of EMBED, whose table is (n, dim) */
 } Step;
@@ -25,6 +25,7 @@ typedef struct {
 #define TRANSPOSED(input, output, w, b) {OP_TRANSPOSED, input, output, w, b, 0, 0, 0, 0}
 #define COLUMNS_NORMED(input, output) {OP_BATCH_NORM, input, output, -1, -1, 0, 0, 0, 0}
 #define ROWS_NORMED(input, output) {OP_GROUP_NORM, input, output, -1, -1, 0, 0, 0, 0}
+#define WEIGHTS_NORMED(input, output, w, b, of) {OP_WEIGHT_NORM, input, output, w, b, of, 0, 0, 0} /* w = -1: by singular values */
 #define MOVE(input, output, column) {OP_MOVE, input, output, -1, -1, column, 0, 0, 0}
 #define ADD(input, output) {OP_ADD, input, output, -1, -1, 0, 0, 0, 0}
 #define SLICE(kind, input, output, column, source, n) {OP_##kind, input, output, -1, -1, column, source, n, 0}
@@ -136,6 +137,20 @@ static const Case CASES[] = {
     {.name = "normalized rows of large layers", .units = {200, 262, 262, 262, 262, 4},
      .steps = {DENSE(0, 1, 0), ROWS_NORMED(1, 2), DENSE(2, 3, 1), MOVE(1, 4, 0), ADD(3, 4), DENSE(4, 5, 2)},
      .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = MOMENTUM, .n_states = 1, .dropout = 0.2},
+
+    {.name = "normalized weights", .units = {9, 21, 21, 17, 17, 12, 12, 3, 3},
+     .steps = {BARE(0, 1, 0), WEIGHTS_NORMED(1, 2, 1, 1, 0), BARE(2, 3, 2), WEIGHTS_NORMED(3, 4, -1, 3, 2), SPARSE(4, 5, 4, -1, 3),
+               WEIGHTS_NORMED(5, 6, 5, 5, 4), BARE(6, 7, 6), WEIGHTS_NORMED(7, 8, -1, 7, 6)},
+     .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 91, .batch = 30, .rule = ADAM, .n_states = 2, .average = 0.9},
+    {.name = "normalized weights of large layers", .units = {300, 261, 261, 133, 133, 133, 4},
+     .steps = {BARE(0, 1, 0), WEIGHTS_NORMED(1, 2, 1, 1, 0), BARE(2, 3, 2), WEIGHTS_NORMED(3, 4, -1, 3, 2), DENSE(4, 5, 4),
+               DENSE(5, 6, 5)},
+     .activation = SILU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 700, .batch = 500, .weighted = 1, .rule = MOMENTUM, .n_states = 1,
+     .clip_norm = 0.2, .dropout = 0.2, .radius = 0.05},
+    {.name = "normalized weights behind csr, twice", .units = {500, 112, 112, 112, 112, 112, 2},
+     .steps = {BARE(0, 1, 0), WEIGHTS_NORMED(1, 2, 1, 1, 0), BARE(2, 3, 2), WEIGHTS_NORMED(3, 4, 3, 3, 2), BARE(4, 5, 2),
+               DENSE(5, 6, 4)},
+     .activation = SOFTPLUS, .loss = CROSS_ENTROPY, .n_rows = 120, .batch = 33, .zeros = 0.95, .csr = 1},
 
     /* sparse layers */
     {.name = "sparse", .units = {19, 33, 20, 40, 3},

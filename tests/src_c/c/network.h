@@ -87,10 +87,16 @@ static void append_op(Run *run, const Step *step)
     const int n = (int)run->values[step->input].n;
     run->forward[run->n_forward++] = (Op){.kind = step->kind, .input = step->input, .output = step->output,
                                           .weights = step->weights, .bias = step->bias,
-                                          .column = step->kind == OP_SPARSE ? 0 : step->column,
+                                          .column = step->kind == OP_SPARSE || step->kind == OP_WEIGHT_NORM ? 0 : step->column,
+                                          .of = step->kind == OP_WEIGHT_NORM ? (int)step->column : -1,
                                           .source = step->source,
                                           .n = step->n ? step->n : run->values[step->input].n,
                                           .state = run->n_layer_state, .epsilon = 0.1, .n_groups = n % 5 ? 1 + (n % 2 == 0) : 5};
+    Op *op = run->forward + run->n_forward - 1;
+    if (step->kind == OP_WEIGHT_NORM && step->weights >= 0)
+        op->state = -1;
+    else if (step->kind == OP_WEIGHT_NORM)
+        op->n_iterations = 2, run->n_layer_state += run->weights[op->of].n_in + n;
     if (step->kind == OP_BATCH_NORM)
         run->forward[run->n_forward - 1].momentum = 0.2, run->n_layer_state += 2 * n;
 }
@@ -101,7 +107,8 @@ static void append_rules(Run *run)
     static const OpKind rules[N_OPS] = {
         [OP_DENSE] = OP_DENSE_BACK, [OP_TRANSPOSED] = OP_TRANSPOSED_BACK, [OP_RBF] = OP_RBF_BACK, [OP_MOVE] = OP_MOVE_BACK,
         [OP_ADD] = OP_MOVE_BACK, [OP_SCALE] = OP_SCALE_BACK, [OP_PRELU] = OP_PRELU_BACK, [OP_SPARSE] = OP_SPARSE_BACK,
-        [OP_BATCH_NORM] = OP_BATCH_NORM_BACK, [OP_GROUP_NORM] = OP_GROUP_NORM_BACK, [OP_UNIT] = OP_UNIT_BACK,
+        [OP_BATCH_NORM] = OP_BATCH_NORM_BACK, [OP_GROUP_NORM] = OP_GROUP_NORM_BACK, [OP_WEIGHT_NORM] = OP_WEIGHT_NORM_BACK,
+        [OP_UNIT] = OP_UNIT_BACK,
     };
     int written[MOST_VALUES] = {0};
     for (int i = 0; i < run->n_heads; i++)
@@ -161,12 +168,14 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
             set_weights(run->weights + step->weights, k, step->column, out->n);
             if (net->inputs[step->weights] == NULL)
                 connect(net, step->weights, n_in);
+        } else if (step->kind == OP_WEIGHT_NORM) {
+            set_weights(run->weights + step->bias, k, step->weights >= 0, out->n);
         } else if (step->weights >= 0) {
             set_weights(run->weights + step->weights, k, step->kind == OP_SCALE || step->kind == OP_PRELU ? 1 : n_in, out->n);
         }
         if (step->bias >= 0)
             run->weights[step->bias].has_bias = 1;
-        if (step->kind == OP_SCALE || step->kind == OP_PRELU)
+        if (step->weights >= 0 && (step->kind == OP_SCALE || step->kind == OP_PRELU || step->kind == OP_WEIGHT_NORM))
             run->weights[step->weights].role = ROLE_SCALE;
         if (step->kind == OP_RBF)
             run->weights[step->weights].role = ROLE_CENTRE, out->radial = 1, out->activation = EXP;

@@ -50,6 +50,10 @@ static void add_layer(Draft *d, int input, int n)
     d->fan_in[w] = kind == OP_SPARSE ? PICK(1, 4, 9, 17) : 0;
     const int bare = kind == OP_PRELU || (kind != OP_RBF && below(4) == 0);
     add_step(d, (Step){(OpKind)kind, input, new_value(d, n_out), w, bare ? -1 : w, d->fan_in[w], 0, 0, 0});
+    if ((kind == OP_DENSE || kind == OP_SPARSE) && bare && d->n_values < MOST_VALUES - 2) { /* by norms of columns, or singular values */
+        const int u = d->n_values - 1, others = new_weights(d, OP_WEIGHT_NORM, 0, n_out);
+        add_step(d, (Step){OP_WEIGHT_NORM, u, new_value(d, n_out), below(2) || kind == OP_SPARSE ? others : -1, others, w, 0, 0, 0});
+    }
 }
 
 /* X with rows of two tables beside it. */
