@@ -54,8 +54,8 @@ class FullBatch(Settings, ABC):
             )
         if any(op.n_iterations for op in model.graph.forward):
             raise ValueError(
-                f"{name} makes no steps in which SpectralNorm could follow the weights, got {model.layers!r}; SGD, Adam, "
-                "AdamW, RMSProp and Adagrad do"
+                f"{name} makes no steps in which SpectralNorm could follow the weights, got {model.layers!r}; "
+                "SGD, Adam, AdamW, RMSProp and Adagrad do"
             )
         if self.needs_derivative and any(l1 for l1, _ in model.penalties):
             raise ValueError(

@@ -110,7 +110,7 @@ class Op:
     source: int = 0  # of H, from which on it reads
     n: int = 0  # columns of H that it reads; 0: all of them, as products do
     accumulate: bool = False  # of gradients: add to what is there
-    state: int = -1  # number in `Graph.states` of batch_norm's mean, of weight_norm's u; the variance's, v's is the next
+    state: int = -1  # number in `Graph.states` of batch_norm's mean, before the variance, or weight_norm's u, before v
     epsilon: float = 0.0
     momentum: float = 0.0  # with which mean and variance follow those of batches in training; 0: they stay as they are
     n_groups: int = 1  # of group_norm

@@ -19,13 +19,8 @@ from .weight_norm import SpectralNorm, WeightNorm
 __all__ = [
     "CLASSES", "ELU", "RBF", "Activation", "BatchNorm", "Checkpoint", "Dense", "Dropout", "Embed",
     "GroupNorm", "Layer", "LayerNorm", "LeakyReLU", "LowRank", "PReLU", "Parallel", "Place", "Residual", "Scale",
-<<<<<<< HEAD
-    "Shared", "Sparse", "Standardize", "Transposed", "Unit", "build", "draws_connections", "from_json", "places_of",
-    "to_json", "unit_of",
-=======
-    "Shared", "Sparse", "SpectralNorm", "Standardize", "Transposed", "WeightNorm", "build", "draws_connections",
+    "Shared", "Sparse", "SpectralNorm", "Standardize", "Transposed", "Unit", "WeightNorm", "build", "draws_connections",
     "from_json", "places_of", "to_json", "unit_of",
->>>>>>> a2726ae (Weight and spectral normalisation: norm and direction of weights apart, started from data; weights divided by their largest singular value)
 ]  # fmt: skip
 
 # pickles name the package, as those of version 0.1.0 do, and not the file that a class happens to be in

@@ -88,7 +88,7 @@ def learn_inputs(model, rows, order=None):
 
 
 def _scale_products(model, rows, order):
-    """Start weight normalisation from some of the rows: from one layer to the next, ``z_j`` of mean 0 and variance 1."""
+    """Start weight normalisation from some of the rows: layer by layer, ``z_j`` of mean 0 and variance 1."""
     graph, states, sets = model.graph, model.graph.state_views(model.layer_state), model.sets(model.parameters)
     weight = np.ones(rows.X.shape[0]) if rows.sample_weight is None else rows.sample_weight
     order = np.arange(len(weight)) if order is None else order

@@ -64,15 +64,9 @@ def fit(
     if then is not None and _are_indices(rows) != _are_indices(validation):
         raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
     if (
-<<<<<<< HEAD
         epochs == 1 and validation is None and not callbacks and not verbose and bar is None and not issparse(X)
         and prune is None and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
-        and not (average is not None and model.normalizes_batches)
-=======
-        epochs == 1 and validation is None and not callbacks and not verbose and not issparse(X) and prune is None
-        and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
         and not (average is not None and model.follows_steps)
->>>>>>> a2726ae (Weight and spectral normalisation: norm and direction of weights apart, started from data; weights divided by their largest singular value)
     ):  # fmt: skip
         return fit_epoch(
             model, random_state, rows, (X, y), fresh, optimizer, batch_size or BATCH_SIZE, shuffle, n_threads,

@@ -7,6 +7,7 @@ gives, before a unit. What an op takes and gives, fastbp/graph/graph.py says.
 import numpy as np
 from onnx import TensorProto
 
+from ..graph.reference import weight_factors
 from .units import leaky_relu
 
 
@@ -62,7 +63,15 @@ def _sparse(w, p, op, h):
     columns = p.graph.weights[op.weights].connections.columns.array.astype(np.int64)
     inputs = w.node("Gather", h, p.constant("columns", op.weights, columns), axis=1)
     products = w.node("Mul", inputs, p.weight(op))
-    return w.node("Add", w.node("ReduceSum", products, w.constant("axes", [1]), keepdims=0), p.bias(op))
+    z = w.node("ReduceSum", products, w.constant("axes", [1]), keepdims=0)
+    return z if op.bias < 0 else w.node("Add", z, p.bias(op))
+
+
+def _weight_norm(w, p, op, h):
+    """``H * s + b``, with s as it is now."""
+    u, v = p.states[op.state : op.state + 2] if op.state >= 0 else (None, None)
+    s = weight_factors(p.sets[op.of][0], p.sets[op.weights][0], u, v)
+    return w.node("Add", w.node("Mul", h, w.constant("factors", s.ravel())), p.bias(op))
 
 
 def _embed(w, p, op, h):
@@ -115,4 +124,5 @@ def _columns(w, p, op, h):
 RULES = {
     "dense": _dense, "transposed": _transposed, "rbf": _rbf, "sparse": _sparse, "embed": _embed, "scale": _scale,
     "prelu": _prelu, "batch_norm": _batch_norm, "group_norm": _group_norm, "move": _columns, "add": _columns,
+    "weight_norm": _weight_norm,
 }  # fmt: skip

@@ -22,7 +22,9 @@ from fastbp import (
     Residual,
     Shared,
     Sparse,
+    SpectralNorm,
     Standardize,
+    WeightNorm,
 )
 from fastbp._core import ACTIVATIONS, OPS
 from fastbp.graph.gradient import RULES
@@ -40,7 +42,7 @@ pytestmark = pytest.mark.once
 
 BINS = HistogramLoss((0.0, 1.0, 3.0, 4.0, 6.0))
 ALL_LOSSES = [*LOSSES, Quantile([0.1, 0.9]), "gaussian", BINS]
-UNITS = [*(set(ACTIVATIONS) - {"exp", "rbf"}), LeakyReLU(0.2), ELU(0.5)]  # those two belong to losses and RBF
+UNITS = [*sorted(set(ACTIVATIONS) - {"exp", "rbf"}), LeakyReLU(0.2), ELU(0.5)]  # those two belong to losses and RBF
 MASK = np.arange(4 * 6).reshape(4, 6) % 3 > 0
 MORE = {
     "masked": [Dense(4, "tanh"), Dense(6, mask=MASK), Dense(2)],
@@ -50,6 +52,7 @@ MORE = {
     "categories alone": [Embed(dict.fromkeys(range(N_INPUTS), 4), dim=2), Dense(2)],
     "dropped": [Dense(4, "tanh", dropout=0.5), Dropout(0.2), Dense(2)],
     "checkpoints": [Checkpoint([Dense(4, "tanh"), Residual([Dense(4)])]), Dense(2)],
+    "weights normalized": [WeightNorm(Dense(4, "tanh")), WeightNorm(Sparse(5, 2)), SpectralNorm(Dense(2, "tanh"))],
     "one unit": [Dense(1, "tanh"), Residual([Dense(1)])],
 }
 LAYERS = NETWORKS | {f"batch norm {name}": layers for name, layers in BATCH_NORM.items()} | MORE

@@ -61,8 +61,8 @@ class Draw:
 
     def layer(self, n, depth):
         kinds = [
-            "dense", "dense", "dense", "low rank", "masked", "sparse", "sparse", "rbf", "scale", "activation", "dropout",
-            "shared", "batch norm", "group norm", "layer norm", "weight norm", "spectral norm", "checkpoint",
+            "dense", "dense", "dense", "low rank", "masked", "sparse", "sparse", "rbf", "scale", "activation",
+            "dropout", "shared", "batch norm", "group norm", "layer norm", "weight norm", "spectral norm", "checkpoint",
         ]  # fmt: skip
         kinds += ["prelu"] * (self.units is UNITS)  # which has a kink
         kinds += ["again"] * any(n == n_in for _, n_in, _ in self.shared)

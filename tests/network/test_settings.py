@@ -58,11 +58,13 @@ from fastbp import (
     Shared,
     SoftmaxCrossEntropy,
     Sparse,
+    SpectralNorm,
     Standardize,
     StepDecay,
     Transposed,
     VarianceScaling,
     WarmUp,
+    WeightNorm,
 )  # fmt: skip
 from fastbp.full_batch import FullBatch
 from fastbp.optimizers import UpdateRule
@@ -88,6 +90,7 @@ OBJECTS = [
     Checkpoint([Dense(3, l1=0.5)]), BatchNorm(0.5, 0.25), GroupNorm(2, 0.5), LayerNorm(0.5),
     Transposed("code", "tanh", 0.5), Scale(False), PReLU(0.5), LowRank(3, 2), Sparse(3, 2), Embed({1: 3}, 2),
     Standardize(), Prune(0.5), EMA(0.5), SWA(1), SAM(SGD(0.5), 0.25),
+    WeightNorm(Dense(3, l1=0.5), False), SpectralNorm(Dense(3, l1=0.5), 2),
 ]  # fmt: skip
 KINDS = {
     "float32": (np.float32, np.int64, np.bool_), "float64": (np.float64, np.uint8, np.bool_),
