@@ -102,14 +102,18 @@ static void append_backward(Run *run)
 {
     int section = -1; /* whose values are there */
     for (int i = 0; i < run->n_backward; i++) {
-        const int to = run->backward[i].output, here = recomputes(run) ? section_of(run, run->backward + i) : -1;
-        if (to == 0 || (!run->values[to].learns && run->mode != BACKWARD))
+        const Op *back = run->backward + i;
+        const int to = back->output, here = recomputes(run) ? section_of(run, back) : -1;
+        const int needed = to != 0 && (run->values[to].learns || run->mode == BACKWARD);
+        if (!needed && (here < 0 || (back->weights < 0 && back->bias < 0)))
             continue;
         if (here != section && section >= 0)
             append(run, OP_UPDATE, 0)->section = section;
         if (here != section && here >= 0)
             append_again(run, here);
         section = here;
+        if (!needed) /* but gradients of weights are */
+            continue;
         const int by_columns = run->ops[run->n_ops - 1].by_columns, divides = run->backward[i].kind == OP_WEIGHT_NORM_BACK;
         if (takes_batch(run, run->backward + i) || divides) {
             run->ops[run->n_ops] = run->backward[i];

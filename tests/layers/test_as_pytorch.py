@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from fastbp import (
     SGD,
     Activation,
-    Adam,
+    AdamW,
     BatchNorm,
     Dense,
     GroupNorm,
@@ -117,7 +117,7 @@ def normalized(net):
     return torch.nn.Sequential(*made[:-1]), parameters
 
 
-@pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(0.01)], ids=str)
+@pytest.mark.parametrize("optimizer", [SGD(0.1), AdamW(0.01, weight_decay=0)], ids=str)
 def test_norms_of_weights(rng, optimizer):
     layers = [
         SpectralNorm(Dense(7, "tanh")), WeightNorm(Dense(5, "tanh"), data_init=False), SpectralNorm(Dense(2), 3)
@@ -125,7 +125,8 @@ def test_norms_of_weights(rng, optimizer):
     net = Network(layers, n_inputs=5, random_state=0)
     net.parameters[:] += 0.1 * rng.normal(size=net.parameters.size)
     twin, parameters = normalized(net)
-    rule = {SGD: torch.optim.SGD, Adam: torch.optim.Adam}[type(optimizer)](parameters, lr=optimizer.learning_rate)
+    kind = torch.optim.SGD if isinstance(optimizer, SGD) else torch.optim.AdamW
+    rule = kind(parameters, lr=optimizer.learning_rate, weight_decay=0)
     X, y = rng.normal(size=(60, 5)), rng.normal(size=(60, 2))
     for step in range(5):
         part = slice(12 * step, 12 * step + 12)

@@ -27,6 +27,7 @@ from fastbp import (
     Scale,
     Shared,
     Sparse,
+    WeightNorm,
 )
 from fastbp.graph import fused, sections_of
 from fastbp.layers import build
@@ -62,6 +63,21 @@ def trained(layers, X, y, dtype="float64", n_threads=1, optimizer=None, batch_si
 def problem(n=100):
     rng = np.random.default_rng(0)
     return rng.normal(size=(n, 11)), rng.integers(0, 4, n)
+
+
+@pytest.mark.parametrize("first", [
+    [Activation("tanh"), Dense(9)], [LayerNorm()], [Parallel([[Activation("tanh")], []]), Dense(9)],
+    [LayerNorm(), WeightNorm(Dense(5))],
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_weights_behind_values_that_learn_nothing(first, n_threads):
+    """What the first weights read is made again for them, though no gradient goes there."""
+    X, y = problem()
+    _, *expected = trained([*first, Dense(4)], X, y)
+    for settings in ({}, {"checkpoint_every": len(first)}):
+        layers = [*first, Dense(4)] if settings else [Checkpoint(first), Dense(4)]
+        for a, b in zip(trained(layers, X, y, n_threads=n_threads, **settings)[1:], expected, strict=True):
+            assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
