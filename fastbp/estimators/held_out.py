@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from .inputs import check_weight, check_X_y
 
@@ -34,6 +33,8 @@ def validation_set(mlp, model, X, y, sample_weight, weigh):
 
 def hold_out(mlp, X, target, weight, data):
     """Rows to train on, and a validation set split off."""
+    from sklearn.model_selection import train_test_split  # which few need, and takes 10 ms
+
     order, rows = train_test_split(
         np.arange(X.shape[0]),
         random_state=mlp._random_state,

@@ -1,5 +1,7 @@
 """Which update rule an `optimizer` stands for."""
 
+from functools import cache
+
 from ..checks import check_in_dtype
 from ..full_batch import BFGS, LBFGS, FullBatch, Newton, NewtonCG, Quickprop, Rprop
 from ..names import OPTIMIZERS, OptimizerName, did_you_mean
@@ -7,8 +9,8 @@ from ..optimizers import SAM, SGD, Adagrad, Adam, AdamW, RMSProp, UpdateRule
 
 Optimizer = OptimizerName | UpdateRule | SAM | FullBatch
 _NAMED = {
-    "sgd": SGD(), "adam": Adam(), "adamw": AdamW(), "rmsprop": RMSProp(), "adagrad": Adagrad(), "rprop": Rprop(),
-    "quickprop": Quickprop(), "newton": Newton(), "newton_cg": NewtonCG(), "bfgs": BFGS(), "lbfgs": LBFGS(),
+    "sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSProp, "adagrad": Adagrad, "rprop": Rprop,
+    "quickprop": Quickprop, "newton": Newton, "newton_cg": NewtonCG, "bfgs": BFGS, "lbfgs": LBFGS,
 }  # fmt: skip
 
 
@@ -21,7 +23,7 @@ def rule_of(optimizer):
             f"optimizer must be one of {OPTIMIZERS} or an object such as SGD(0.1), got {optimizer!r}"
             f"{did_you_mean(optimizer, OPTIMIZERS)}"
         )
-    return _NAMED[optimizer]
+    return _by_default(_NAMED[optimizer])
 
 
 def check_optimizer(optimizer, dtype):
@@ -32,3 +34,8 @@ def check_optimizer(optimizer, dtype):
             f"NewtonCG, BFGS or LBFGS, or one of the names {OPTIMIZERS}, got {optimizer!r}"
         )
     check_in_dtype(dtype, optimizer=optimizer)
+
+
+@cache  # a network knows by the object that it has checked it
+def _by_default(rule):
+    return rule()
