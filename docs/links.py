@@ -123,10 +123,13 @@ def link_notes(app, what, name, obj, options, lines):
 
 
 def resolve(app, env, node, content):
-    """In docstrings of `fastbp.display` too, names are those of the package."""
+    """In docstrings of `fastbp.display` too, names are those of the package. A member that is not shown is no link."""
+    if node["refdomain"] != "py":
+        return None
+    if hasattr(OBJECTS.get(node.get("py:class")), node["reftarget"]):
+        return content
     target = f"fastbp.{node['reftarget']}"
-    if node["refdomain"] == "py":
-        return env.domains["py"].resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, content)
+    return env.domains["py"].resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, content)
 
 
 def skip_member(app, what, name, obj, skip, options):
