@@ -197,7 +197,7 @@ class BaseMLP(
         >>> clf.score(X, y) > 0.95
         True
 
-        A validation set of one's own:
+        With a validation set that is given:
 
         >>> clf = MLPClassifier(early_stopping=True, random_state=0).fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
         >>> len(clf.validation_scores_) == clf.n_iter_

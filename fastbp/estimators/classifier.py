@@ -71,7 +71,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         With full-batch solvers there are no `partial_fit`, no dropout and no early stopping; all but 'lbfgs', 'rprop'
         and 'quickprop' need ``l1_ratio=0``.
     alpha : float, default=0.0001
-        Strength of the penalty on the weights (biases are free). It is divided by the sum of the sample weights of the
+        Strength of the penalty on the weights (biases have none). It is divided by the sum of the sample weights of the
         batch. Usual values are 1e-6 to 10, to be searched on a logarithmic scale.
     batch_size : int or 'auto', default='auto'
         Rows of a mini-batch; 'auto' is ``min(200, n_samples)``. 32 to 256 are usual; smaller ones make more steps of an
@@ -146,11 +146,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         - `fastbp.SoftmaxCrossEntropy` with its `label_smoothing` and `fixed_logit`: of one softmax output for each
           class, also if there are two. Not for multilabel y.
     hidden_layers : list or tuple of layers or None, default=None
-        The hidden layers themselves, of any kind that `fastbp.Network` takes, in the place of what
+        The hidden layers themselves, of any kind that `fastbp.Network` takes, instead of what
         `hidden_layer_sizes`, `activation` and `dropout` describe, which must have their defaults then. The output
         layer, a `fastbp.Dense`, comes after them. Their settings are parameters too, for `set_params` and grid
-        searches: ``hidden_layers__0__n_units``, ``hidden_layers__1__layers__0__dropout``. `l1` and `l2` of a layer are
-        in the place of its shares of `alpha`, and divided as it is; dropout and `max_norm` are for stochastic solvers.
+        searches: ``hidden_layers__0__n_units``, ``hidden_layers__1__layers__0__dropout``. `l1` and `l2` of a layer count
+        instead of its shares of `alpha`, and divided as it is; dropout and `max_norm` are for stochastic solvers.
         Sparse X is for layers that begin with a `fastbp.Dense`.
     average : EMA or SWA or None, default=None
         An average of the parameters that a stochastic solver goes through, `fastbp.EMA` over steps or `fastbp.SWA` over

@@ -34,7 +34,7 @@ class Sparse(Layer):
     activation : str, LeakyReLU or ELU, default="identity"
         The unit ``f``, as of `Dense`.
     columns : array-like of int, shape (fan_in, n_units), or None, default=None
-        Which inputs each unit has, in the place of drawn ones. One that is there twice has two weights. The setting is
+        Which inputs each unit has, instead of drawn ones. One that is there twice has two weights. The setting is
         an immutable copy, which ``np.asarray`` makes an array of.
     l1, l2, initializer, dropout, max_norm
         As of `Dense`. Initializers count ``fan_in`` inputs of a unit, and ``fan_in n_units / n_in`` units of an input.

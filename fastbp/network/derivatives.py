@@ -1,4 +1,4 @@
-"""What a network tells of its cost, and takes of one's own: gradients, Hessians, updates."""
+"""What a network tells of its cost, and of a custom one: gradients, Hessians, updates."""
 
 from __future__ import annotations
 
