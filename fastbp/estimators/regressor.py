@@ -125,12 +125,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Probability, in [0, 1), with which stochastic solvers set an output of a hidden unit to zero for a row in
         training: one for all hidden layers, or one for each. Usual values are 0.1 to 0.5. See `fastbp.Dense`.
     hidden_layers : list or tuple of layers or None, default=None
-        The hidden layers themselves, of any kind that `fastbp.Network` takes, instead of what
-        `hidden_layer_sizes`, `activation` and `dropout` describe, which must have their defaults then. The output
-        layer, a `fastbp.Dense`, comes after them. Their settings are parameters too, for `set_params` and grid
-        searches: ``hidden_layers__0__n_units``, ``hidden_layers__1__layers__0__dropout``. `l1` and `l2` of a layer count
-        instead of its shares of `alpha`, and divided as it is; dropout and `max_norm` are for stochastic solvers.
-        Sparse X is for layers that begin with a `fastbp.Dense`.
+        The hidden layers themselves, of any kind that `fastbp.Network` takes, instead of what `hidden_layer_sizes`,
+        `activation` and `dropout` describe, which must have their defaults then. The output layer, a `fastbp.Dense`,
+        comes after them. Their settings are parameters too, for `set_params` and grid searches:
+        ``hidden_layers__0__n_units``, ``hidden_layers__1__layers__0__dropout``. `l1` and `l2` of a layer count instead
+        of its shares of `alpha`, and divided as it is; dropout and `max_norm` are for stochastic solvers. Sparse X is
+        for layers that begin with a `fastbp.Dense`.
     average : EMA or SWA or None, default=None
         An average of the parameters that a stochastic solver goes through, `fastbp.EMA` over steps or `fastbp.SWA` over
         epochs, which the network has after each epoch and in the end: scores of early stopping and `coefs_` are those

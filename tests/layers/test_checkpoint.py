@@ -74,9 +74,9 @@ def test_weights_behind_values_that_learn_nothing(first, n_threads):
     """What the first weights read is made again for them, though no gradient goes there."""
     X, y = problem()
     _, *expected = trained([*first, Dense(4)], X, y)
-    for settings in ({}, {"checkpoint_every": len(first)}):
-        layers = [*first, Dense(4)] if settings else [Checkpoint(first), Dense(4)]
-        for a, b in zip(trained(layers, X, y, n_threads=n_threads, **settings)[1:], expected, strict=True):
+    for checkpoints in ({}, {"checkpoint_every": len(first)}):
+        layers = [*first, Dense(4)] if checkpoints else [Checkpoint(first), Dense(4)]
+        for a, b in zip(trained(layers, X, y, n_threads=n_threads, **checkpoints)[1:], expected, strict=True):
             assert_array_equal(a, b)
 
 
