@@ -135,7 +135,7 @@ def _is_projection(branch):
 
 def _merged(parts):
     """The parts with those joined that are one layer of ours."""
-    for join in (_with_shift, _low_rank, _with_scale, with_unit):
+    for join in (_with_shift, _with_factors, _low_rank, _with_scale, with_unit):
         parts = joined(parts, join)
     return parts
 
@@ -147,6 +147,14 @@ def _with_shift(part, other):
     (W, b), shift = part.places[0], other.places[0][1]
     layer = Scale() if type(part.layer) is Scale else part.layer
     return Part(layer, [(W, shift if b is None else b + shift)])
+
+
+def _with_factors(part, other):
+    """A product that adds nothing, and what scales and shifts it: normalised weights, as they are."""
+    if type(part.layer) not in (Dense, Sparse) or part.places[0][1] is not None or other.layer != Scale():
+        return None
+    (W, _), (factors, b) = part.places[0], other.places[0]
+    return Part(part.layer, [(W * factors, b)])
 
 
 def _low_rank(part, other):

@@ -25,7 +25,9 @@ from fastbp import (
     Residual,
     Scale,
     Shared,
+    SpectralNorm,
     Standardize,
+    WeightNorm,
 )
 from fastbp.names import UNITS
 
@@ -120,6 +122,11 @@ def test_batch_norm(rng, name, dtype):
     for state in net.layer_state.values():
         state += rng.random(state.shape)
     round_trip(net, inputs(rng, dtype))
+
+
+def test_normalised_weights_are_those_of_a_plain_layer(rng, dtype):
+    net = network([WeightNorm(Dense(4, "tanh")), SpectralNorm(Dense(2))], dtype=dtype)
+    assert round_trip(net, inputs(rng, dtype)).layers == (Dense(4, "tanh"), Dense(2))
 
 
 def test_shared_weights_are_shared_again(rng):
