@@ -45,7 +45,7 @@ def from_sklearn(mlp: neural_network.MLPClassifier | neural_network.MLPRegressor
 
     See Also
     --------
-    to_sklearn : The way back.
+    fastbp.interop.to_sklearn : The way back.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def to_sklearn(mlp: MLPClassifier | MLPRegressor) -> Any:
 
     See Also
     --------
-    from_sklearn : The way back.
+    fastbp.interop.from_sklearn : The way back.
 
     Examples
     --------

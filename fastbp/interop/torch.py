@@ -57,8 +57,8 @@ def from_torch(module: Any, *, loss: Loss | Literal["auto"] | None = "auto") -> 
 
     See Also
     --------
-    to_torch : The way back.
-    Network.from_onnx : For modules of other kinds, with branches, that PyTorch exports to ONNX.
+    fastbp.interop.to_torch : The way back.
+    fastbp.Network.from_onnx : For modules of other kinds, with branches, that PyTorch exports to ONNX.
 
     Notes
     -----
@@ -158,8 +158,8 @@ def to_torch(net: Network) -> Any:
 
     See Also
     --------
-    from_torch : The way back.
-    Network.to_onnx : For all layers.
+    fastbp.interop.from_torch : The way back.
+    fastbp.Network.to_onnx : For all layers.
 
     Examples
     --------

@@ -11,6 +11,6 @@ _HELD = [
     fastbp.MLPClassifier, fastbp.MLPRegressor, fastbp.Whitening, _Optimizer, AverageState, FrozenArray, FrozenDict,
     *(cls for cls in _CLASSES if issubclass(cls, Settings)),
 ]  # fmt: skip
-# Names of all types that fitted estimators may hold: the estimators, immutable settings, and the state of training, which
-# can go on. Loading them runs no code from a file.
+# Names of all types that fitted estimators may hold: these themselves, immutable settings, and the state of training.
+# Loading them runs no code from a file.
 TRUSTED_TYPES: list[str] = [f"{cls.__module__}.{cls.__qualname__}" for cls in _HELD]
