@@ -13,6 +13,7 @@ from ..hints import Floats, Integers
 from ..layers import Layer, Unit
 from ..names import ScheduleName
 from ..network import Optimizer
+from ..pruning import Prune
 from ..schedules import Schedule
 
 Sizes = int | Sequence[int] | Integers
@@ -50,6 +51,7 @@ class Attributes:
     dropout: float | Sequence[float]
     hidden_layers: Sequence[Layer] | None
     average: EMA | SWA | None
+    prune: Prune | None
 
     coefs_: list[Floats]
     intercepts_: list[Any]

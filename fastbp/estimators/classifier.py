@@ -19,6 +19,7 @@ from ..layers import Layer, Unit
 from ..losses import SoftmaxCrossEntropy
 from ..names import CLASSIFIER_LOSSES, ClassifierLossName, ScheduleName
 from ..network import Optimizer
+from ..pruning import Prune
 from ..schedules import Schedule
 from .attributes import Seed, Sizes
 from .base import BaseMLP, trains_further
@@ -157,6 +158,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         epochs, which the network has after each epoch and in the end: scores of early stopping and `coefs_` are those
         of the average, `loss_curve_` is not. `partial_fit` goes on from the parameters that are learnt, and with the
         average, unless the ones in `coefs_` were changed; with `warm_start`, `fit` goes on from `coefs_`.
+    prune : Prune or None, default=None
+        Makes the smallest weights 0 for good while a stochastic solver trains, more and more of them, `fastbp.Prune`.
+        It must be over before `max_iter` epochs are; until then no epoch counts as the best, and none as one without
+        improvement.
 
     Attributes
     ----------
@@ -258,6 +263,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         loss: ClassifierLossName | SoftmaxCrossEntropy = "log_loss",
         hidden_layers: Sequence[Layer] | None = None,
         average: EMA | SWA | None = None,
+        prune: Prune | None = None,
     ) -> None:
         set_parameters(locals())
 

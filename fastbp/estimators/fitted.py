@@ -201,7 +201,7 @@ class FittedModelMixin:
         return state
 
     def __setstate__(self, state):
-        state = {"hidden_layers": None, "average": None, **state}  # of version 0.1.0, which had neither
+        state = {"hidden_layers": None, "average": None, "prune": None, **state}  # of version 0.1.0, without these
         if "_best_parameters" in state:  # of version 0.1.0, whose layers had no state
             best = state.pop("_best_parameters")
             state["_best"] = best if best is None else (best, np.empty(0), None)

@@ -13,6 +13,7 @@ from ..layers.layer import check_layers
 from ..names import ACTIVATIONS, FULL_BATCH_RULES, OPTIMIZERS, SCHEDULES, closest
 from ..network import rule_of
 from ..optimizers import SAM, UpdateRule
+from ..pruning import Prune
 from ..schedules import Schedule
 from .undo import USER
 
@@ -47,6 +48,7 @@ CONSTRAINTS = {
     "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
     "hidden_layers": [list, tuple, None],
     "average": [EMA, SWA, None],
+    "prune": [Prune, None],
     "n_threads": [
         Interval(Integral, 1, None, closed="left"),
         Interval(Integral, None, -1, closed="right"),
@@ -134,6 +136,10 @@ def check_parameters(mlp, incremental, *validation):
     if mlp.average is not None and not stochastic:
         raise ValueError(
             f"average must be None, it needs a stochastic solver, got {mlp.average!r} and solver={mlp.solver!r}."
+        )
+    if mlp.prune is not None and not stochastic:
+        raise ValueError(
+            f"prune must be None, it needs a stochastic solver, got {mlp.prune!r} and solver={mlp.solver!r}."
         )
     ignored = not isinstance(mlp.solver, str) or isinstance(mlp.learning_rate, Schedule)
     if ignored and mlp.learning_rate_init != 0.001:

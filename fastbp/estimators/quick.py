@@ -31,7 +31,7 @@ class Quick:
         """None if calls of this estimator can't go the short way."""
         usual = (
             not mlp.early_stopping and not mlp.verbose and not model.is_random
-            and getattr(mlp, "class_weight", None) is None
+            and getattr(mlp, "class_weight", None) is None and mlp.prune is None
             and not (mlp.average is not None and model.follows_steps)
         )  # fmt: skip
         return cls(mlp, model) if usual else None

@@ -36,19 +36,22 @@ def begin_curves(mlp, fresh, early_stopping):
         mlp.best_validation_score_ = None
 
 
-def end_epoch(mlp, model, loss, held_out=None, n_samples=0):
-    """Record the loss and the validation score of an epoch, and whether it improved."""
+def end_epoch(mlp, model, loss, held_out=None, n_samples=0, pruning=False):
+    """Record the loss and the validation score of an epoch, and whether it improved: while it is pruned, a network is
+    not compared with those before, which have more weights."""
     if held_out is None:
         check_loss(model, loss)
-        improved = not loss > mlp.best_loss_ - mlp.tol
-        mlp.best_loss_ = min(mlp.best_loss_, loss)
+        improved = pruning or not loss > mlp.best_loss_ - mlp.tol
+        mlp.best_loss_ = np.inf if pruning else min(mlp.best_loss_, loss)
     else:
         X, rows, data, target, weight = held_out
         validation_loss = model.evaluate(data, rows, n_threads=mlp.n_threads) / mlp._loss_scale()
         outputs = model.predict(X, order=rows, n_threads=mlp.n_threads)
         score = mlp._score_outputs(target, outputs, weight)
-        improved = not score < mlp.best_validation_score_ + mlp.tol
-        if score > mlp.best_validation_score_:
+        improved = pruning or not score < mlp.best_validation_score_ + mlp.tol
+        if pruning:
+            mlp.best_validation_score_ = -np.inf
+        elif score > mlp.best_validation_score_:
             mlp._best = model.snapshot()
             mlp.best_validation_score_ = score
         mlp.validation_loss_curve_.append(validation_loss)

@@ -18,6 +18,7 @@ from ..layers import Layer, Unit
 from ..losses import OUTPUT_UNITS, HistogramLoss, Huber, Lp, Quantile, kernel_of, output_units, outputs_per_target
 from ..names import REGRESSOR_LOSSES, RegressorLossName, ScheduleName
 from ..network import Optimizer
+from ..pruning import Prune
 from ..schedules import Schedule
 from .attributes import Seed, Sizes
 from .base import BaseMLP
@@ -136,6 +137,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         epochs, which the network has after each epoch and in the end: scores of early stopping and `coefs_` are those
         of the average, `loss_curve_` is not. `partial_fit` goes on from the parameters that are learnt, and with the
         average, unless the ones in `coefs_` were changed; with `warm_start`, `fit` goes on from `coefs_`.
+    prune : Prune or None, default=None
+        Makes the smallest weights 0 for good while a stochastic solver trains, more and more of them, `fastbp.Prune`.
+        It must be over before `max_iter` epochs are; until then no epoch counts as the best, and none as one without
+        improvement.
 
     Attributes
     ----------
@@ -244,6 +249,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         dropout: float | Sequence[float] = 0.0,
         hidden_layers: Sequence[Layer] | None = None,
         average: EMA | SWA | None = None,
+        prune: Prune | None = None,
     ) -> None:
         set_parameters(locals())
 

@@ -9,7 +9,7 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from ..checks import check_in_dtype
 from ..full_batch import GradientRule, minimize_lbfgs
-from ..network import OptimizerState
+from ..network import OptimizerState, check_pruning, is_pruning, train_pruned_epoch
 from .callbacks import ReportedObjective
 from .optimizer import _Optimizer
 from .parameters import full_batch_rule
@@ -48,6 +48,8 @@ def fit_stochastic(mlp, model, data, order, held_out, incremental, tasks, unseen
             )
         batch_size = min(int(mlp.batch_size), n_samples)
 
+    if mlp.prune is not None:
+        check_pruning(mlp.prune, mlp.average, n_samples, mlp.max_iter, batch_size, fresh=not incremental)
     mlp.n_iter_, mlp.converged_ = 0, False
     try:
         for _ in range(1 if incremental else mlp.max_iter):
@@ -92,10 +94,14 @@ def fit_stochastic(mlp, model, data, order, held_out, incremental, tasks, unseen
 def train_epoch(mlp, model, data, order, batch_size, guarded=False):
     """An epoch of the rule at its present rate: what `Model.train_epoch` returns."""
     optimizer = mlp._optimizer
-    return model.train_epoch(
-        data, order, batch_size, optimizer.rule, learning_rate=optimizer.learning_rate, penalty_over_weight=True,
-        n_threads=mlp.n_threads, random_state=mlp._random_state, guarded=guarded, average=mlp.average,
-    )  # fmt: skip
+    arguments = data, order, batch_size, optimizer.rule
+    settings = {
+        "learning_rate": optimizer.learning_rate, "penalty_over_weight": True, "n_threads": mlp.n_threads,
+        "random_state": mlp._random_state, "guarded": guarded, "average": mlp.average,
+    }  # fmt: skip
+    if mlp.prune is None:
+        return model.train_epoch(*arguments, **settings)
+    return train_pruned_epoch(model, mlp.prune, *arguments, **settings)
 
 
 def record_epoch(mlp, model, record, batch_size, n_samples, held_out):
@@ -103,7 +109,8 @@ def record_epoch(mlp, model, record, batch_size, n_samples, held_out):
     losses = record[:, 0] / mlp._loss_scale() + record[:, 1]
     lengths = np.full(len(losses), batch_size)
     lengths[-1] = n_samples - batch_size * (len(losses) - 1)
-    end_epoch(mlp, model, float(losses @ lengths) / n_samples, held_out, n_samples)
+    pruning = is_pruning(mlp.prune, model.optimizer_state, n_more=1)
+    end_epoch(mlp, model, float(losses @ lengths) / n_samples, held_out, n_samples, pruning)
     mlp._optimizer.end_epoch(mlp.t_)
     watched = mlp.loss_ if held_out is None else mlp.validation_loss_curve_[-1]
     model.optimizer_state.end_epoch(mlp._optimizer.rule, watched)

@@ -46,6 +46,7 @@ def undone_on_error(method, shortcut=None):
             if further:
                 undo.save_values(model.parameters)
                 undo.save_values(model.layer_state)
+                undo.save_attribute(model, "masks")
                 undo.save_attribute(model, "optimizer_state")
                 model.optimizer_state = model.optimizer_state and model.optimizer_state.copy()
             for name in CURVES:

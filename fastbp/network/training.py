@@ -28,7 +28,7 @@ from .inputs import Rows
 from .model import Model
 from .one_epoch import divergence, fit_epoch
 from .progress import ProgressBar
-from .pruned_epoch import position, train_pruned_epoch
+from .pruned_epoch import check_pruning, is_pruning, train_pruned_epoch
 from .rules import check_optimizer, rule_of
 from .start import learn_inputs
 from .state import OptimizerState
@@ -243,7 +243,7 @@ class Training:
         )
 
     def _look_for_best(self, loss):
-        if self.prune is not None and position(self.prune, self.state) <= self.prune.last:
+        if is_pruning(self.prune, self.state):
             return  # the best networks are those with the most weights
         self.since_best += 1
         if loss < (np.inf if self.best is None else self.best.loss):
@@ -386,11 +386,7 @@ def _check_pruning(prune, average, optimizer, n_rows, epochs, batch_size, fresh,
             "prune must have per='step' with then='retrain', which makes as many steps but other epochs, got "
             f"{prune!r}"
         )
-    if isinstance(average, SWA) and prune.per == "step":
-        raise ValueError(f"prune must have per='epoch' with a SWA, which averages what epochs end with, got {prune!r}")
-    length = epochs * (1 if prune.per == "epoch" else -(-n_rows // batch_size))
-    if fresh and prune.last >= length:
-        raise ValueError(f"prune must end before training does, which has {length} {prune.per}s, got {prune!r}")
+    check_pruning(prune, average, n_rows, epochs, batch_size, fresh)
 
 
 def _validation_rows(model, validation_data):
