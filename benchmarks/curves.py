@@ -47,7 +47,7 @@ def main():
     for name, loss in losses.items():
         axis.semilogy(np.arange(1, 61) * total[name] / 60, loss, color=COLORS[name], linewidth=2.2)
         axis.annotate(
-            f"{name}\n{total[name]:.2f} s", (total[name], loss[-1]), (6, 0), textcoords="offset points", va="center",
+            f"{name}\n{total[name]:.2f} s", (total[name], loss[-1]), (6, -4), textcoords="offset points", va="bottom",
             color=COLORS[name], weight="bold",
         )  # fmt: skip
     axis.set(xlabel="seconds", ylabel="training loss", xlim=(0, 1.25 * max(total.values())))

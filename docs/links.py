@@ -15,9 +15,11 @@ from sphinx import addnodes
 
 import fastbp
 import fastbp.display
+import fastbp.interop
 
-NAMES = {name: f"{module.__name__}.{name}" for module in (fastbp.display, fastbp) for name in module.__all__}
-OBJECTS = {name: getattr(module, name) for module in (fastbp.display, fastbp) for name in module.__all__}
+MODULES = fastbp.display, fastbp.interop, fastbp
+NAMES = {name: f"{module.__name__}.{name}" for module in MODULES for name in module.__all__}
+OBJECTS = {name: getattr(module, name) for module in MODULES for name in module.__all__}
 VARIABLES = {"net": "Network", "clf": "MLPClassifier", "reg": "MLPRegressor"}  # as texts name objects
 TAKES_SETTINGS = ("Network", "Network.fit", "Dense", "MLPClassifier")
 TOKEN = re.compile(r"(?<![\w.\"'])[A-Za-z_][\w.]*\w")
@@ -42,7 +44,7 @@ def target_of(name, owner=None):
     """
     if owner in OBJECTS and is_shown(inspect.getattr_static(OBJECTS[owner], name, None)):
         return f"{NAMES[owner]}.{name}"
-    head, *rest = name.removeprefix("fastbp.").removeprefix("display.").split(".")
+    head, *rest = name.removeprefix("fastbp.").removeprefix("display.").removeprefix("interop.").split(".")
     head = VARIABLES.get(head, head) if rest else head
     if head not in NAMES:
         return None
