@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 UnitName = Literal[
     "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu",
-    "mish", "relu2", "hard_sigmoid", "hard_swish", "step", "softmax",
+    "mish", "relu2", "hard_sigmoid", "hard_swish", "sin", "cos", "step", "softmax",
 ]  # fmt: skip
 UnitAlias = Literal["sigmoid", "linear", "swish"]
 ActivationName = UnitName | UnitAlias

@@ -1,4 +1,4 @@
-/* Functions of vectors: exp, log and their like. Their errors are in README.md, tested. */
+/* Functions of vectors: exp, log and their like. Their errors are in docs/guide/speed.md, tested. */
 
 #if REAL_BITS == 32
 #define MANTISSA 23
@@ -13,6 +13,9 @@
 #define SMALLEST 0x1p-126f /* normal number */
 #define SMALLEST_ROOT 0x1p-63f
 #define LOG_TERMS 4
+#define HALF_PI 0x1.92p+0f, 0x1.fb4p-12f, 0x1.444p-24f, 0x1.68c234p-39f
+#define NEAR 4096.0f
+#define SIN_TERMS 4
 #else
 #define MANTISSA 52
 #define BIAS 1023
@@ -26,6 +29,9 @@
 #define SMALLEST 0x1p-1022
 #define SMALLEST_ROOT 0x1p-511
 #define LOG_TERMS 10
+#define HALF_PI 0x1.921fb544p+0, 0x1.0b4611a6p-34, 0x1.3198a2ep-69, 0x1.b839a252049c1p-104
+#define NEAR 0x1p20
+#define SIN_TERMS 8
 #endif
 
 /* x = n ln 2 + r with |r| <= ln(2)/2; returns exp(r) - 1 - r, by its Taylor series, and n and r; r is x where n is 0. */
@@ -146,6 +152,58 @@ INLINE VEC NAME(exp_rest)(VEC x, VEC *expm1)
     VEC rest = NAME(exp_series)(bounded, &n, &r), power = NAME(power_of_two)(n);
     *expm1 = power * (rest + r) + (power - (REAL)1);
     return NAME(select)(n == 0, rest, *expm1 - x);
+}
+
+/* sin r for |r| <= pi / 4, and cos r, by their Taylor series */
+INLINE VEC NAME(sin_cos_reduced)(VEC r, VEC *cosine)
+{
+    /* of r^3, r^5, ... and of r^4, r^6, ... */
+    static const REAL odd[] = {(REAL)(-1.0 / 6),        (REAL)(1.0 / 120),           (REAL)(-1.0 / 5040),
+                               (REAL)(1.0 / 362880),    (REAL)(-1.0 / 39916800),     (REAL)(1.0 / 6227020800),
+                               (REAL)(-1.0 / 1307674368000), (REAL)(1.0 / 355687428096000)};
+    static const REAL even[] = {(REAL)(1.0 / 24),          (REAL)(-1.0 / 720),           (REAL)(1.0 / 40320),
+                                (REAL)(-1.0 / 3628800),    (REAL)(1.0 / 479001600),      (REAL)(-1.0 / 87178291200),
+                                (REAL)(1.0 / 20922789888000), (REAL)(-1.0 / 6402373705728000)};
+    const VEC w = r * r;
+    VEC p = NAME(broadcast)(odd[SIN_TERMS - 1]), q = NAME(broadcast)(even[SIN_TERMS - 1]);
+    for (int t = SIN_TERMS - 2; t >= 0; t--) {
+        p = p * w + odd[t];
+        q = q * w + even[t];
+    }
+    *cosine = (w * q - (REAL)0.5) * w + (REAL)1;
+    return r * w * p + r;
+}
+
+/* Lanes that are not NEAR become what C's own functions make of y. */
+static __attribute__((noinline, cold)) void NAME(sin_cos_far)(const VEC *y, VEC *sine, VEC *cosine)
+{
+    for (ptrdiff_t i = 0; i < LANES; i++)
+        if (!((*y)[i] <= NEAR)) {
+            (*sine)[i] = (REAL)sin((*y)[i]);
+            (*cosine)[i] = (REAL)cos((*y)[i]);
+        }
+}
+
+/* sin x, and cos x. |x| = n pi / 2 + r with |r| <= pi / 4; pi / 2 is four numbers, the first three with so few bits that n times each
+ * is exact for what is NEAR. */
+INLINE VEC NAME(vsin_cos)(VEC x, VEC *cosine)
+{
+    static const REAL half_pi[] = {HALF_PI};
+    const VEC magic = NAME(broadcast)((REAL)1.5 * (REAL)((INT)1 << MANTISSA)); /* as in exp_series */
+    const VEC y = NAME(abs)(x), shifted = y * (REAL)0.6366197723675814 + magic, rounded = shifted - magic;
+    const IVEC n = (IVEC)shifted - (IVEC)magic, turned = -(n & 1), sign = ~((IVEC){0} + INT_MAX_OF);
+    VEC r = y, c;
+    for (int i = 0; i < 4; i++)
+        r = r - rounded * half_pi[i];
+    const VEC s = NAME(sin_cos_reduced)(r, &c);
+    VEC sine = (VEC)((IVEC)NAME(select)(turned, c, s) ^ (-(n >> 1 & 1) & sign));
+    *cosine = (VEC)((IVEC)NAME(select)(turned, s, c) ^ (-((n + 1) >> 1 & 1) & sign));
+    if (NAME(any)(~(y <= NEAR))) {
+        VEC far_sine = sine, far_cosine = *cosine;
+        NAME(sin_cos_far)(&y, &far_sine, &far_cosine);
+        sine = far_sine, *cosine = far_cosine;
+    }
+    return (VEC)((IVEC)sine ^ ((IVEC)x & sign));
 }
 
 INLINE VEC NAME(bounded)(VEC z, REAL most)

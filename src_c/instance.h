@@ -33,5 +33,8 @@
 #undef SMALLEST
 #undef SMALLEST_ROOT
 #undef LOG_TERMS
+#undef HALF_PI
+#undef NEAR
+#undef SIN_TERMS
 #undef FOR_EACH_RULE
 #undef PART

@@ -1,7 +1,8 @@
 /* Vectors of REAL, VEC_BYTES wide, as GNU vector extensions give them. Included once per dtype.
  *
  * Arithmetic, comparison and shifts are the language's own operators; a * b + c is one FMA where the target has it.
- * What the language lacks is here. The only intrinsics are masked loads and stores, the square root and the compression.
+ * What the language lacks is here. The only intrinsics are masked loads and stores, the square root, the compression, and whether
+ * any lane is set.
  */
 typedef REAL VEC __attribute__((vector_size(VEC_BYTES)));
 typedef INT IVEC __attribute__((vector_size(VEC_BYTES)));
@@ -80,6 +81,23 @@ INLINE VEC NAME(sqrt)(VEC a)
     return a;
 }
 #endif
+
+/* Whether any lane of the result of a comparison is set. */
+INLINE int NAME(any)(IVEC mask)
+{
+#if defined(__AVX512F__) && VEC_BYTES == 64
+    return CAT(X86(_mm512_cmp), _mask)((VEC)mask, (VEC)mask, _CMP_UNORD_Q) != 0; /* all bits set are a NaN */
+#elif defined(__AVX2__) && VEC_BYTES == 32
+    return X86(_mm256_movemask)((VEC)mask) != 0;
+#elif defined(__SSE2__) && VEC_BYTES == 16
+    return X86(_mm_movemask)((VEC)mask) != 0;
+#else
+    INT found = 0;
+    for (ptrdiff_t i = 0; i < LANES; i++)
+        found |= mask[i];
+    return found != 0;
+#endif
+}
 
 /* Write the lanes of a other than 0 to values, and first + lane to columns; returns how many there are. What follows them, up to
  * LANES elements, is overwritten. */

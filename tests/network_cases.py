@@ -37,7 +37,8 @@ LOSSES = [
 ]  # fmt: skip
 ACTIVATIONS = [
     "identity", "logistic", "tanh", "relu", "hard_tanh", "leaky_relu", LeakyReLU(0.2), "elu", ELU(0.5), "selu",
-    "softplus", "gelu", "silu", "mish", "relu2", "hard_sigmoid", "hard_swish", "softmax",
+    "softplus", "gelu", "silu", "mish", "relu2", "hard_sigmoid", "hard_swish", "sin", "cos",
+    "softmax",
 ]  # fmt: skip
 OPTIMIZERS = [
     SGD(0.1),

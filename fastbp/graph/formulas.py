@@ -121,6 +121,8 @@ UNITS = {
         lambda z, a, p: np.where(z <= -3, 0, np.where(z >= 3, 1, (2 * z + 3) / 6)),
         lambda z, a, p: np.where(abs(z) < 3, 1 / 3, 0).astype(a.dtype),
     ),
+    "sin": (lambda z, p: np.sin(z), lambda z, a, p: np.cos(z), lambda z, a, p: -a),
+    "cos": (lambda z, p: np.cos(z), lambda z, a, p: -np.sin(z), lambda z, a, p: -a),
     "rbf": (lambda z, p: np.exp(z), lambda z, a, p: a, lambda z, a, p: a),
 }  # fmt: skip
 

@@ -47,6 +47,7 @@ class Dense(Layer):
         - "relu2": ``max(0, z)^2`` [4]_;
         - "hard_sigmoid": ``min(1, max(0, z / 6 + 1/2))``; the derivative at -3 and 3 is taken as 0;
         - "hard_swish": ``z min(1, max(0, z / 6 + 1/2))`` [5]_; the derivative at -3 is taken as 0, at 3 as 1;
+        - "sin", "cos": ``sin(z)`` and ``cos(z)``, of sinusoidal networks [6]_ and random Fourier features [7]_;
         - "step": 1 for ``z > 0``, else 0, the notes' perceptron. Its derivative is taken as 0, so that nothing below it
           learns, nor do its own weights: it is for weights that are set or learnt otherwise. The cost "perceptron"
           trains an output layer of such units;
@@ -60,11 +61,11 @@ class Dense(Layer):
     dropout : float, default=0.0
         Probability, in [0, 1), with which each of the layer's outputs is set to 0 in training, for each row of each
         batch anew; the others are divided by ``1 - dropout``, so that prediction, which drops nothing, has nothing to
-        make up for ("inverted" dropout). Usual values are 0.1 to 0.5. Not for the output layer [6]_.
+        make up for ("inverted" dropout). Usual values are 0.1 to 0.5. Not for the output layer [8]_.
     max_norm : float or None, default=None
         Bound of the norm of each unit's incoming weights, above 0: after each update (by a rule for mini-batches, the
         only ones to have it) columns ``w`` of ``W`` with ``|w| > max_norm`` are multiplied by ``max_norm / |w|``
-        ([6]_, section 5.1). Usual values are 2 to 4.
+        ([8]_, section 5.1). Usual values are 2 to 4.
     mask : array-like of bool, shape (n_in, n_units), or None, default=None
         Which weights there are, for a layer that is not fully connected: where it is False they are 0, and remain 0
         under every rule. None: all of them. The setting is an immutable copy, which ``np.asarray`` makes an array of.
@@ -96,7 +97,9 @@ class Dense(Layer):
     .. [3] D. Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020.
     .. [4] D. So and others, "Primer: searching for efficient transformers for language modeling", NeurIPS 2021.
     .. [5] A. Howard and others, "Searching for MobileNetV3", ICCV 2019.
-    .. [6] N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
+    .. [6] V. Sitzmann and others, "Implicit neural representations with periodic activation functions", NeurIPS 2020.
+    .. [7] A. Rahimi and B. Recht, "Random features for large-scale kernel machines", NIPS 2007.
+    .. [8] N. Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
 
     Examples
     --------
@@ -142,10 +145,13 @@ class Dense(Layer):
         return graph.dense(name, h, self, self.n_units, has_bias, mask=self.mask)
 
 
-def check_product_settings(layer):
-    """Check the settings that layers with products have in common, and make them Python's own numbers."""
+def check_product_settings(layer, size="n_units"):
+    """Check the settings that layers with products have in common, and make them Python's own numbers.
+
+    `size` is the name of the one that says how many units there are.
+    """
     make_plain(layer)
-    check_size("n_units", layer.n_units)
+    check_size(size, getattr(layer, size))
     object.__setattr__(layer, "activation", check_activation(layer.activation))
     for name, interval in (("l1", "[0, inf)"), ("l2", "[0, inf)"), ("dropout", "[0, 1)"), ("max_norm", "(0, inf)")):
         if name == "dropout" or getattr(layer, name) is not None:

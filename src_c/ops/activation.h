@@ -85,6 +85,13 @@ INLINE VEC NAME(vhard_swish)(VEC z, VEC *slope)
     return NAME(select)(z < -3, (VEC){0}, z) * NAME(vhard_sigmoid)(z);
 }
 
+INLINE VEC NAME(vcos)(VEC z, VEC *slope)
+{
+    VEC cosine;
+    *slope = -NAME(vsin_cos)(z, &cosine);
+    return cosine;
+}
+
 /* m rows of n as one where nothing lies between them */
 #define FLATTEN if (n == ld) n *= m, ld = n, m = n > 0
 /* f, an expression in z and p, of a vector, and for all elements; if it sets `slope`, that is kept where there is a place for it */
@@ -136,6 +143,8 @@ ACTIVATE(silu, 1, NAME(vsilu)(z, &slope))
 ACTIVATE(mish, 1, NAME(vmish)(z, &slope))
 ACTIVATE(relu2, 1, NAME(vrelu2)(z, &slope))
 ACTIVATE(hard_swish, 1, NAME(vhard_swish)(z, &slope))
+ACTIVATE(sin, 1, NAME(vsin_cos)(z, &slope))
+ACTIVATE(cos, 1, NAME(vcos)(z, &slope))
 ACTIVATE(hard_sigmoid, 0, NAME(vhard_sigmoid)(z))
 #undef ACTIVATE
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import ndtr
 
-from fastbp import Activation, Dense, MLPRegressor, Network
+from fastbp import Activation, Adam, Dense, MLPRegressor, Network
 
 
 def test_step_units(rng):
@@ -33,6 +33,20 @@ def test_units_are_what_they_are_called(unit, f, dtype):
     X, y = z[2:-2], np.tanh(z[2:-2].ravel())
     reg = MLPRegressor(hidden_layer_sizes=20, activation=unit, solver="lbfgs", max_iter=500, random_state=0)
     assert reg.fit(X, y).score(X, y) > 0.8
+
+
+@pytest.mark.parametrize(("unit", "f"), [("sin", np.sin), ("cos", np.cos)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sine_and_cosine(rng, unit, f, dtype):
+    """However large z is; and a network of them learns what repeats itself."""
+    z = np.array([-1e9, -4097.5, -300, -1.2, 0, 0.3, 50, 4097.5, 1e9, 1e30], dtype)[:, None]
+    a = Network([Activation(unit), Dense(1)], n_inputs=1, dtype=dtype).activations(z)["0"].a
+    assert_allclose(a, f(z.astype(float)), rtol=1e-6 if dtype == "float32" else 1e-15)
+    assert np.isnan(Network([Activation(unit), Dense(1)], n_inputs=1).activations([[np.inf]])["0"].a).all()
+    x = rng.uniform(-3, 3, (400, 1)).astype(dtype)
+    net = Network([Dense(64, unit), Dense(1)], n_inputs=1, dtype=dtype, random_state=0)
+    net.weights[0][:] *= 40
+    assert net.fit(x, np.sin(9 * x), optimizer=Adam(0.01), epochs=40).loss[-1] < 0.01
 
 
 def test_gelu_is_close_to_its_definition():

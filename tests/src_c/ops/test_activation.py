@@ -29,7 +29,7 @@ FUNCTIONS = {
     "mish": (4, lambda x: x * np.tanh(np.maximum(x, 0) + np.log1p(np.exp(-abs(x))))),
     "gelu": (6, lambda x: x / (1 + np.exp(-C * (x + B * x**3)))),
 }
-KEPT = ("gelu", "silu", "mish", "relu2", "hard_swish")  # units with slopes of their own
+KEPT = ("gelu", "silu", "mish", "relu2", "hard_swish", "sin", "cos")  # units with slopes of their own
 SCALE, C, B = (np.longdouble(x) for x in (SELU_SCALE, GELU_SCALE, GELU_CUBIC))
 
 
@@ -52,6 +52,41 @@ def test_function_accuracy(k, dtype, rng, name):
         most = most + np.where(x < -1, 3 * np.abs(C * (exact + B * exact**3)), 0)
     with np.errstate(over="ignore"):
         assert (ulps(y, function(exact), dtype) <= most).all()
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_sine_and_cosine_accuracy(k, dtype, rng, name):
+    """That of docs/guide/speed.md, beside multiples of pi / 2 too, and beyond what is reduced in vectors; slopes have no more."""
+    near = {"float32": 2.0**12, "float64": 2.0**20}[dtype.name]
+    half_pi = np.longdouble("1.57079632679489661923132169163975144")
+    crossings = (np.arange(int(near * 2 / np.pi) + 100)[-200_000:] * half_pi).astype(dtype)
+    x = np.concatenate(
+        [
+            crossings, -crossings, np.nextafter(crossings, np.inf), rng.uniform(-near, near, 200_000),
+            rng.uniform(-10, 10, 200_000), rng.normal(size=50_000) * 1e-3, rng.uniform(-1e9, 1e9, 10_000),
+        ],
+        dtype=dtype,
+    )  # fmt: skip
+    y, slopes, exact = x.copy(), np.empty_like(x), x.astype(np.longdouble)
+    k.activate[kt.ACTIVATIONS.index(name)](1, len(y), pointer(y), len(y), 0.0, pointer(slopes))
+    sine, cosine = np.sin(exact), np.cos(exact)
+    assert (ulps(y, sine if name == "sin" else cosine, dtype) <= 3).all()
+    assert (ulps(slopes, cosine if name == "sin" else -sine, dtype) <= 3).all()
+
+
+def test_sine_and_cosine_edges(k, dtype):
+    """One element's bits don't depend on those beside it, which may be too large for vectors."""
+    x = np.array([np.nan, np.inf, -np.inf, -0.0, 0.5, np.finfo(dtype).max, -1e15, 3e5, np.finfo(dtype).tiny], dtype)
+    for name, function in (("sin", np.sin), ("cos", np.cos)):
+        activate, y = k.activate[kt.ACTIVATIONS.index(name)], x.copy()
+        activate(1, len(y), pointer(y), len(y), 0.0, None)
+        assert np.isnan(y[:3]).all()
+        assert_allclose(y[3:], function(x[3:].astype(float)), rtol=4 * np.finfo(dtype).eps)
+        assert_array_equal(np.signbit(y[3]), name == "sin")
+        for i in range(len(x)):
+            one = x[i : i + 1].copy()
+            activate(1, 1, pointer(one), 1, 0.0, None)
+            assert_array_equal(one, y[i : i + 1])
 
 
 @pytest.mark.parametrize("name", [name for name in UNITS if name != "rbf"])
