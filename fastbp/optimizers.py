@@ -454,6 +454,7 @@ class SAM(Settings):
     Parameters
     ----------
     base : SGD, Adam, AdamW, RMSProp or Adagrad
+        The rule that makes the steps.
     rho : float, default=0.05
         In (0, inf); usual values are 0.01 to 0.2.
 

@@ -173,6 +173,7 @@ class StepDecay(Schedule):
     every : float, default=10
         At least 1.
     per : {"step", "epoch"}, default="epoch"
+        Unit of the lengths, and how often the rate moves.
 
     Raises
     ------
@@ -224,6 +225,7 @@ class Exponential(Schedule):
     factor : float, default=0.95
         In (0, 1].
     per : {"step", "epoch"}, default="epoch"
+        Unit of the lengths, and how often the rate moves.
 
     Raises
     ------
@@ -273,6 +275,7 @@ class InverseScaling(Schedule):
     power_t : float, default=0.5
         At least 0.
     per : {"step", "epoch"}, default="step"
+        Unit of the lengths, and how often the rate moves.
 
     Raises
     ------
@@ -321,6 +324,7 @@ class Cyclical(Schedule):
     half_cycle : float
         Length of the way up, and of the way down.
     per : {"step", "epoch"}, default="step"
+        Unit of the lengths, and how often the rate moves.
 
     Raises
     ------
@@ -382,6 +386,7 @@ class CosineWarmRestarts(Schedule):
     minimum : float, default=0.0
         What a period goes down to.
     per : {"step", "epoch"}, default="step"
+        Unit of the lengths, and how often the rate moves.
 
     Raises
     ------
@@ -458,6 +463,7 @@ class OneCycle(Schedule):
     anneal : {"cosine", "linear"}, default="cosine"
         Half waves of a cosine, or the straight lines of the paper.
     per : {"step", "epoch"}, default="step"
+        Unit of the lengths, and how often the rate moves.
 
     Raises
     ------
@@ -531,6 +537,7 @@ class ReduceOnPlateau(Schedule):
     threshold : float, default=1e-4
         In [0, 1).
     minimum : float, default=0.0
+        What the rate does not fall below.
 
     Raises
     ------
@@ -604,6 +611,7 @@ class WarmUp(Schedule):
     steps : float
         Length of the warm-up, always in steps, at least 1.
     then : float or schedule
+        What follows; a number stays the rate.
     start_factor : float, default=0.01
         In (0, 1].
 

@@ -422,6 +422,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict from, scaled as those of `fit`.
 
         Returns
         -------
@@ -468,8 +469,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict from, scaled as those of `fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            The true labels.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, not negative.
 
         Returns
         -------
@@ -496,6 +500,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict from, scaled as those of `fit`.
 
         Returns
         -------
@@ -533,6 +538,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict from, scaled as those of `fit`.
 
         Returns
         -------

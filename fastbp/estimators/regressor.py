@@ -318,6 +318,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict from, scaled as those of `fit`.
         return_std : bool, default=False
             Whether to return standard deviations as well, which only loss='gaussian' learns.
 
@@ -369,8 +370,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict from, scaled as those of `fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            The true values.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, not negative.
 
         Returns
         -------

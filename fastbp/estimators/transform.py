@@ -30,6 +30,7 @@ class HiddenLayerTransformMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict from, scaled as those of `fit`.
         layer : int or str, default=-1
             Index of a hidden layer, -1 being the last one; or the name of one, those within layers among them, as in
             `Network.activations`: "0", "1.0", "1.projection".

@@ -130,6 +130,8 @@ class Newton(FullBatch):
 class NewtonCG(FullBatch):
     """Newton's method without the matrix: conjugate gradients on exact Hessian-vector products, in a trust region.
 
+    For smooth networks of any size, where curvature differs much between directions.
+
     Each iteration minimizes the quadratic model ``g^T p + 1/2 p^T H p`` over ``|p| <= radius``, roughly and with
     negative curvature followed to the border, by Steihaug's method; the radius follows the quality of the model. An
     iteration whose step is refused leaves the parameters and makes the radius smaller. This is scipy's "trust-ncg".
@@ -142,6 +144,7 @@ class NewtonCG(FullBatch):
     gtol : float, default=1e-4
         Flat is where the norm of the gradient is smaller.
     initial_trust_radius : float, default=1.0
+        Bound of the first step's norm.
     max_trust_radius : float, default=1000.0
         Above `initial_trust_radius`.
     eta : float, default=0.15

@@ -68,6 +68,8 @@ class Scale(Layer):
 class PReLU(Layer):
     """A layer of units ``A = max(0, H) + w * min(0, H)``: a leaky ReLU whose slope for each feature is learnt.
 
+    Where a fixed slope, as of `LeakyReLU`, is a guess; it costs a parameter for each unit.
+
     Parameters
     ----------
     initial : float, default=0.25

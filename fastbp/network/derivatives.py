@@ -42,6 +42,7 @@ class Derivatives:
             Whether `BatchNorm` takes mean and variance of these rows, as it does of a batch in training, all at once in
             memory then. Else it takes its moving averages, as in prediction. These stay as they are.
         n_threads : int, default=None
+            None: those that are free; -1: all.
 
         Returns
         -------
@@ -205,6 +206,7 @@ class Derivatives:
         out : ndarray of shape (n_samples, n_outputs) or dict of them, default=None
             For the result: C-contiguous, of the network's dtype.
         n_threads : int, default=None
+            None: those that are free; -1: all.
 
         Returns
         -------
@@ -248,6 +250,7 @@ class Derivatives:
             Arrays for the results, C-contiguous, of the network's dtype. None in the place of the second: it is not
             computed.
         n_threads : int, default=None
+            None: those that are free; -1: all.
 
         Returns
         -------
@@ -295,12 +298,14 @@ class Derivatives:
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
+            A batch, read in place as in `fit`.
         output_gradient : callable
             From outputs ``a``, as `forward` returns them, to ``dC/da``, as `backward` takes it. It may call `predict`,
             but nothing that trains or evaluates the network.
         optimizer : SGD, Adam, AdamW, RMSProp, Adagrad, Rprop or Quickprop
             As in `step`.
         n_threads : int, default=None
+            None: those that are free; -1: all.
 
         Returns
         -------

@@ -56,6 +56,7 @@ class Exchange:
         Parameters
         ----------
         file : str, path or file object
+            What to read; a name that ends with ``.safetensors`` tells of that format.
 
         Returns
         -------

@@ -219,6 +219,7 @@ class Network(Description, Derivatives, Exchange):
         X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
             Typical inputs, scaled like those to train on; some hundred rows are enough.
         n_threads : int, default=None
+            None: those that are free; -1: all.
 
         Raises
         ------
@@ -260,6 +261,7 @@ class Network(Description, Derivatives, Exchange):
             Typical inputs, scaled like those to train on; some hundred rows are enough. Dense if the first layer is an
             `RBF`.
         n_threads : int, default=None
+            None: those that are free; -1: all.
 
         Raises
         ------
@@ -339,6 +341,7 @@ class Network(Description, Derivatives, Exchange):
         shuffle : bool, default=True
             Whether to draw the batches anew each epoch, without replacement. Full-batch rules see all rows anyway.
         validation_data : tuple (X, y) or (X, y, sample_weight), default=None
+            Data that are not trained on, whose loss is in the history and decides when to stop early.
         early_stopping : int, default=None
             Stop when the validation loss has not improved for so many epochs, and return to the best parameters. If no
             epoch's is finite, there are none: a ConvergenceWarning says so.
@@ -488,6 +491,7 @@ class Network(Description, Derivatives, Exchange):
         out : ndarray of shape (n_samples, n_outputs) or dict of them, default=None
             For the result: C-contiguous, of the network's dtype.
         n_threads : int, default=None
+            None: those that are free; -1: all.
 
         Returns
         -------
@@ -520,6 +524,7 @@ class Network(Description, Derivatives, Exchange):
         X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
             As in `predict`.
         n_threads : int, default=None
+            None: those that are free; -1: all.
 
         Returns
         -------
