@@ -45,7 +45,7 @@ def test_signature(ours):
         assert [str(p.replace(annotation=p.empty)) for p in our[: len(their)]] == [str(p) for p in their]
         assert all(p.kind is p.KEYWORD_ONLY for p in our[len(their) :])
     names = set(ours().get_params())
-    beyond = {"l1_ratio", "class_weight", "n_threads", "dropout", "loss", "hidden_layers", "average"}
+    beyond = {"l1_ratio", "class_weight", "n_threads", "dropout", "loss", "hidden_layers", "average", "prune"}
     assert names - set(theirs().get_params()) <= beyond
     assert ours().loss == theirs().loss
 
