@@ -36,6 +36,8 @@ from .layers import (  # noqa: E402
     LeakyReLU,
     LowRank,
     Parallel,
+    Periodic,
+    PiecewiseLinear,
     PReLU,
     Residual,
     Scale,
@@ -76,10 +78,10 @@ __all__ = [
     "BatchNorm", "Checkpoint", "CosineWarmRestarts", "Cyclical", "Dense", "Dropout", "Embed", "Exponential",
     "FullBatch", "GroupNorm", "HistogramLoss", "History", "Huber", "ImageAugmentation", "InverseScaling", "Layer",
     "LayerNorm", "LayerParameters", "LayerSummary", "LeakyReLU", "LowRank", "Lp", "MLPClassifier", "MLPRegressor",
-    "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Plan", "Prune", "Quantile",
-    "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Schedule", "Shared",
-    "SoftmaxCrossEntropy", "Sparse", "SpectralNorm", "Standardize", "StepDecay", "Summary", "Transposed", "UpdateRule",
-    "VarianceScaling", "WarmUp", "WeightNorm", "Whitening", "show_config",
+    "Network", "Newton", "NewtonCG", "OneCycle", "Orthogonal", "PReLU", "Parallel", "Periodic", "PiecewiseLinear",
+    "Plan", "Prune", "Quantile", "Quickprop", "RMSProp", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Schedule",
+    "Shared", "SoftmaxCrossEntropy", "Sparse", "SpectralNorm", "Standardize", "StepDecay", "Summary", "Transposed",
+    "UpdateRule", "VarianceScaling", "WarmUp", "WeightNorm", "Whitening", "show_config",
 ]  # fmt: skip
 
 

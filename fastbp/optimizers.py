@@ -59,11 +59,11 @@ class UpdateRule(Settings, ABC):
         training then ends where the cost's optimality conditions hold. L2 remains in ``g``, for the elastic net.
     per_role : dict or None, default=None
         Factors, at least 0, of the learning rate by the role of parameters; those that are not in it are 1. Roles are
-        "weight" (of products), "bias", "scale" (of `Scale` and `PReLU`) and "centre" (all of `RBF`). The factor
-        multiplies ``eta`` wherever a rule has it, in weight decay and the proximal operator too. With 0 the parameters
-        and their state stay as they are, to the bit, `max_norm` or not; ``|g|`` of `clip_norm` still has them in it.
-        Batches of few rows take longer with factors of weights or biases. Rules for all rows at once have no such
-        setting: they choose the lengths of their steps themselves.
+        "weight" (of products), "bias", "scale" (of `Scale`, `PReLU`, and frequencies of `Periodic`) and "centre" (all
+        of `RBF`). The factor multiplies ``eta`` wherever a rule has it, in weight decay and the proximal operator too.
+        With 0 the parameters and their state stay as they are, to the bit, `max_norm` or not; ``|g|`` of `clip_norm`
+        still has them in it. Batches of few rows take longer with factors of weights or biases. Rules for all rows at
+        once have no such setting: they choose the lengths of their steps themselves.
 
     Raises
     ------

@@ -170,6 +170,22 @@ void run_sparse_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
                 h->d[part->side] + row * h->ld * k->itemsize, h->ld);
 }
 
+/* dC/dH (m, n) (=|+=) what the bins add that H lies in */
+static void bins_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, ptrdiff_t zeros, char *to, ptrdiff_t ld)
+{
+    const Kernels *k = part->run->k;
+    const Value *h = part->values + op->output, *z = part->values + op->input;
+    k->bins_back(m, h->n, z->n / h->n, rows_of(part, op->output) + row, bounds_of(part, op), z->d[part->side] + row * z->ld * k->itemsize,
+                 z->ld, op->accumulate, op->accumulate ? 0 : zeros, to, ld);
+}
+
+void run_bins_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Value *h = part->values + op->output;
+    const Kernels *k = part->run->k;
+    bins_back(part, op, row, m, h->vectors * k->lanes - h->n, h->d[part->side] + row * h->ld * k->itemsize, h->ld);
+}
+
 /* dC/dH[:, source:][:, :n] (=|+=) D[:, column:][:, :n], in whole stripes; what is not moved becomes 0, or stays. */
 void run_move_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
@@ -209,6 +225,10 @@ void input_gradient_rows(Part *part, ptrdiff_t row, ptrdiff_t m)
         }
         if (op->kind == OP_BATCH_NORM_BACK || op->kind == OP_GROUP_NORM_BACK) {
             norm_input_gradient(part, op, row, m, to);
+            continue;
+        }
+        if (op->kind == OP_BINS_BACK) {
+            bins_back(part, op, row, m, 0, to, n);
             continue;
         }
         const Weights *w = run->weights + op->weights;

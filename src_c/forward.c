@@ -230,6 +230,15 @@ void run_embed(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
         k->fill_rows(m, z->width - z->n, NULL, to + w->n_out * k->itemsize, z->ld);
 }
 
+/* How much of each bin of a column of H lies below it */
+void run_bins(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Kernels *k = part->run->k;
+    const Value *h = part->values + op->input, *z = part->values + op->output;
+    k->bins(m, h->n, z->n / h->n, rows_of(part, op->input) + row, bounds_of(part, op), z->width - z->n,
+            z->a[part->side] + row * z->ld * k->itemsize, z->ld);
+}
+
 /* ---- the others ------------------------------------------------------------------------------------------------------------ */
 
 static void copy(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, int accumulate)

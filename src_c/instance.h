@@ -14,6 +14,7 @@
 #include "ops/norm.h"
 #include "ops/weight_norm.h"
 #include "ops/sparse.h"
+#include "ops/bins.h"
 #include "ops/rbf.h"
 #include "ops/embed.h"
 #include "ops/loss.h"

@@ -138,7 +138,8 @@ int columns_end(Run *run, int n_threads)
     for (int i = 0; i < run->n_forward; i++) {
         const Op *op = run->forward + i;
         const Value *out = run->values + op->output;
-        whole_rows |= out->activation == SOFTMAX || op->kind == OP_GROUP_NORM || op->kind == OP_EMBED || op->kind == OP_SPARSE;
+        whole_rows |= out->activation == SOFTMAX || op->kind == OP_GROUP_NORM || op->kind == OP_EMBED || op->kind == OP_SPARSE ||
+                      op->kind == OP_BINS;
         if (op->kind == OP_MOVE || op->kind == OP_ADD)
             whole_rows |= !moves_all(run, op);
         if (op->kind != OP_DENSE && op->kind != OP_RBF)

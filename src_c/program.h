@@ -92,7 +92,8 @@ typedef struct {
     ptrdiff_t column;    /* of Z, from which on it writes */
     ptrdiff_t source, n; /* MOVE, ADD, EMBED: the columns of H that it reads */
     int accumulate; /* add to what is in the output's gradient */
-    ptrdiff_t state; /* in the vector of layers' state, place of BATCH_NORM's mean and variance, of WEIGHT_NORM's u and v; -1: none */
+    ptrdiff_t state; /* in the vector of layers' state, place of BATCH_NORM's mean and variance, of WEIGHT_NORM's u and v, or of the
+                      * bounds of BINS; -1: none */
     int of, n_iterations; /* WEIGHT_NORM: the weights whose norms it divides by; how often u and v follow them in a step */
     double epsilon, momentum;
     int n_groups; /* of GROUP_NORM */

@@ -463,6 +463,12 @@ static inline char **rows_of(const Part *part, int value)
     return value == 0 ? part->x_rows : part->values[value].a_rows[part->side];
 }
 
+/* The bounds of the bins of BINS, layers' state. */
+static inline char *bounds_of(const Part *part, const Op *op)
+{
+    return part->run->kept[part->kept_side] + op->state * part->run->k->itemsize;
+}
+
 /* Whether W is one of rows that columns of X name. */
 static inline int is_table(const Run *run, const Weights *w)
 {

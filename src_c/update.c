@@ -181,15 +181,15 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
     }
     if (op->kind == OP_WEIGHT_NORM) {
         add_norm_gradient(part, op, v0 * k->lanes, there, accumulate, g.at);
+    } else if (op->kind == OP_SPARSE) {
+        k->sparse_gradient(part->rows, &w->connections, begin, size, v0 * k->lanes, n,
+                           part->values[op->input].ht[part->side] + part->row * k->itemsize, run->ld_transposed, use->right.at,
+                           use->right.ld, accumulate, &g);
     } else if (w->role == ROLE_SCALE) {
         const Value *h = part->values + op->input; /* as wide as D, whose rows lie as far apart */
         (op->kind == OP_PRELU ? k->prelu_sums : k->column_sums)(
             part->rows, there, use->right.at, h->a[part->side] + (part->row * h->ld + v0 * k->lanes) * k->itemsize, h->ld, accumulate,
             g.at);
-    } else if (op->kind == OP_SPARSE) {
-        k->sparse_gradient(part->rows, &w->connections, begin, size, v0 * k->lanes, n,
-                           part->values[op->input].ht[part->side] + part->row * k->itemsize, run->ld_transposed, use->right.at,
-                           use->right.ld, accumulate, &g);
     } else if (op->input == 0 && run->x_as_nonzeros && op->kind != OP_TRANSPOSED) {
         k->nonzeros_matmul(size, n, part->rows, &part->transposed, begin, &use->right, NULL, accumulate, &g);
     } else {

@@ -13,6 +13,7 @@ from fastbp import (
     LowRank,
     Network,
     Parallel,
+    Periodic,
     PReLU,
     Residual,
     Scale,
@@ -47,6 +48,10 @@ NETWORKS = {
     "sparse": [
         Sparse(6, columns=[[0, 4, 2, 1, 3, 3], [1, 2, 0, 1, 0, 4]], activation="tanh"), Dense(4, "gelu"),
         Residual([Sparse(4, columns=[[3, 0, 1, 2]])]), Parallel([[Sparse(2, columns=[[0, 1]])], []]),
+    ],
+    "numerical": [
+        Parallel([[Periodic(2, 0.1, 3, "tanh")], [Periodic(1, 0.3, 2)]]), Dense(3, "sin"),
+        Shared(Periodic(1, 0.2, 2, "cos")), Dense(2),
     ],
     "no weights first": [Activation("silu"), Residual([Activation("tanh")]), Dense(3)],
     "output of parts": [Dense(3, "tanh"), Parallel([[Dense(2)], [], [Dense(1, "tanh")]])],

@@ -72,7 +72,7 @@ def takes_sparse(mlp):
     """Whether the first layers multiply X by weights, and do nothing else with it; then X may be sparse."""
     if mlp.hidden_layers is None:
         return True
-    n_inputs = vars(mlp).get("n_features_in_", 1_000_003)  # as many as no layer has units
+    n_inputs = vars(mlp).get("n_features_in_", 1009)  # few enough to make layers in no time
     try:
         return _multiply(tuple(mlp.hidden_layers), n_inputs)
     except (TypeError, ValueError):  # no layers, or none for so many inputs, as where they are added to units

@@ -7,6 +7,7 @@ if a later consumer of the input has written it: the order of the program is the
     ``transposed``   ``dC/dH = dC/dZ W``
     ``rbf``          ``dC/dH = S W^T - H * (sums of the rows of S)``, ``S = 2 beta * dC/dZ``
     ``sparse``       ``dC/dh_i = sum of W_kj dC/dz_j over all k, j with columns_kj = i``
+    ``bins``         ``dC/dh_i = dC/dz_(i, t) / (b_(t+1) - b_t)``, t being the bin that it lies in
     ``scale``        ``dC/dH = dC/dZ * w``
     ``prelu``        ``dC/dH = dC/dZ`` where ``H > 0``, else ``dC/dZ * w``
     ``batch_norm``   ``dC/dH = (D - s (sum of D + Z * sum of D * Z)) / deviation``, ``D = dC/dZ``, sums of the rows and
@@ -32,8 +33,9 @@ from .graph import Op
 # the ops of gradients, by those of the forward program
 RULES = {
     "dense": "dense_back", "transposed": "transposed_back", "rbf": "rbf_back", "sparse": "sparse_back",
-    "scale": "scale_back", "prelu": "prelu_back", "batch_norm": "batch_norm_back", "group_norm": "group_norm_back",
-    "weight_norm": "weight_norm_back", "move": "move_back", "add": "move_back", "unit": "unit_back",
+    "bins": "bins_back", "scale": "scale_back", "prelu": "prelu_back", "batch_norm": "batch_norm_back",
+    "group_norm": "group_norm_back", "weight_norm": "weight_norm_back", "move": "move_back", "add": "move_back",
+    "unit": "unit_back",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ Layers write ops, one after the other, each of which makes a value from one that
     ``transposed``   ``Z = H W^T + b``
     ``rbf``          ``a_j = exp(-beta_j |h - w_j|^2)``, ``beta = exp(b)``
     ``sparse``       ``z_j = b_j + sum_k W_kj h_(columns_kj)``
+    ``bins``         ``z_(i, t) = (min(max(h_i, b_t), b_(t+1)) - b_t) / (b_(t+1) - b_t)``, b being bounds for column i
     ``scale``        ``Z = H * w + b``, w and b for each column
     ``prelu``        ``Z = max(0, H) + w * min(0, H)``
     ``batch_norm``   ``Z = (H - mean) / sqrt(variance + epsilon)``, of columns, over the rows of a batch
@@ -48,7 +49,8 @@ class Weights:
     - "weight": W of a product, or a table. It starts by its layer's initializer or the network's, times `start`, and b
       by that initializer; it alone has penalties, weight decay and max-norm.
     - "bias": b, unless W is a "centre". Alone, with ``n_in = 0``, it starts from 0.
-    - "scale": W that multiplies single features, ``n_in = 1``. It starts from `start`, b from 0.
+    - "scale": W that multiplies single features, ``n_in = 1``. It starts from `start`, or normal numbers around that
+      with a `deviation`, b from 0.
     - "centre": those of radial basis functions, and b, the logarithms of beta. Both are drawn.
     """
 
@@ -59,6 +61,7 @@ class Weights:
     has_bias: bool
     offset: int  # of W in the flat vector; b follows it
     start: float = 1.0
+    deviation: float = 0.0
     fans: tuple | None = None  # that an initializer counts; None: n_in and n_out
     mask: object = None  # FrozenArray (n_in, n_out): the weights that there are, others are 0; None: all
     connections: object = None  # of a sparse layer, whose W is (fan_in, n_out)
@@ -93,7 +96,7 @@ class State:
 
     name: str  # begins with that of the layer
     n: int
-    initial: object  # a number, or an array of n
+    initial: object  # a number, or a FrozenArray of n
     offset: int
 
 
@@ -110,7 +113,8 @@ class Op:
     source: int = 0  # of H, from which on it reads
     n: int = 0  # columns of H that it reads; 0: all of them, as products do
     accumulate: bool = False  # of gradients: add to what is there
-    state: int = -1  # number in `Graph.states` of batch_norm's mean, before the variance, or weight_norm's u, before v
+    # number in `Graph.states`: of batch_norm's mean, before the variance, weight_norm's u, before v, or bins' bounds
+    state: int = -1
     epsilon: float = 0.0
     momentum: float = 0.0  # with which mean and variance follow those of batches in training; 0: they stay as they are
     n_groups: int = 1  # of group_norm
@@ -183,6 +187,24 @@ class Graph:
     def standardizing(self):
         """Ops that normalise X by what is learnt from it once."""
         return [op for op in self.forward if op.kind == "batch_norm" and op.momentum == 0]
+
+    @property
+    def binning(self):
+        """Ops that cut columns of X into bins, whose bounds are learnt from it once."""
+        return [op for op in self.forward if op.kind == "bins"]
+
+    def columns_of_inputs(self, h):
+        """For each column of a value the column of X that it is, an array; -1 where it is anything else."""
+        value = self.values[h]
+        if h == 0:
+            return np.arange(value.n)
+        columns = np.full(value.n, -1)
+        if value.unit == "identity" and not value.dropout:
+            for op in self.forward:
+                if op.output == h and op.kind in ("move", "add"):
+                    of = self.columns_of_inputs(op.input)[op.source : op.source + op.n]
+                    columns[op.column : op.column + op.n] = of if op.kind == "move" else -1
+        return columns
 
     @property
     def needs_dense_inputs(self):
@@ -278,7 +300,7 @@ class Graph:
         return number
 
     def new_state(self, name, n, initial=0.0):
-        """Number of a new state of `n` elements, which begins as `initial`, a number or an array."""
+        """Number of a new state of `n` elements, which begins as `initial`, a number or a FrozenArray."""
         self.states.append(State(name, n, initial, self.n_state))
         return len(self.states) - 1
 
@@ -294,14 +316,14 @@ class Graph:
         self.places.append((number, bias, False))
         return z, number
 
-    def sparse(self, name, h, layer, fan_in, n_out, columns=None, has_bias=True):
+    def sparse(self, name, h, layer, fan_in, n_out, columns=None, has_bias=True, **others):
         """Value of ``z_j = b_j + sum_k W_kj h_(columns_kj)`` with new weights, and their number; `finish` is to follow.
 
         Columns that are not given are drawn, where the graph has something to draw from.
         """
         n_in, before = self.values[h].n, len(self.weights)
         fans = fan_in, max(fan_in * n_out / n_in, 1.0)
-        number = self.new_weights(name, layer, fan_in, n_out, has_bias, fans=fans)
+        number = self.new_weights(name, layer, fan_in, n_out, has_bias, fans=fans, **others)
         if number == before:
             if columns is None and self.random_state is not None:
                 columns = FrozenArray(draw_columns(self.random_state, n_in, fan_in, n_out))
@@ -316,6 +338,20 @@ class Graph:
         self.forward.append(Op("sparse", h, z, number, bias))
         self.places.append((number, bias, False))
         return z, number
+
+    def bins(self, name, h, layer_name, n_bins):
+        """Value of how much of each bin of a column of H lies below it; `finish` is to follow.
+
+        Their bounds, ``n_bins + 1`` for each column, are a layer's state, as "n_samples" is. Until they are learnt,
+        they cut what is from 0 to 1 into equal parts.
+        """
+        n = self.values[h].n
+        parts = FrozenArray(np.tile(np.linspace(0, 1, n_bins + 1), n))
+        state = self.new_state(f"{layer_name}.bounds", n * (n_bins + 1), parts)
+        self.new_state(f"{layer_name}.n_samples", 1)
+        z = self.value(name, n * n_bins)
+        self.forward.append(Op("bins", h, z, state=state))
+        return z
 
     def transposed(self, name, h, layer, number):
         """Value of ``H W^T + b`` with weights that are there and a bias of its own; `finish` is to follow."""

@@ -242,6 +242,37 @@ def weight_norm_gradients(D, H, V, w, u, v):
         return np.outer(u, v) * (row_sums(t) * s * s) * -1, None, column_sums(D)
     r = _inverse_norms(V)
     return V * (t * s * r * r) * -1, t * r, column_sums(D)
+# ---- codes of numbers -----------------------------------------------------------------------------------------------
+
+
+def _inverse_widths(bounds):
+    """Of the bins of columns, whose bounds are rows; 0 of bins without width."""
+    width = np.diff(bounds)
+    return np.divide(1, width, out=np.zeros_like(width), where=width > 0)
+
+
+def _bin_slopes(h, bounds):
+    """The derivatives of codes: of the bin that h lies in its inverse width, of others 0."""
+    low, after = bounds[:, :-1], bounds[:, 1:]
+    low, after = np.where(low == bounds[:, :1], -np.inf, low), np.where(after == bounds[:, -1:], np.inf, after)
+    h = h[:, :, None]
+    return (((low <= h) & (h < after)) * _inverse_widths(bounds)).reshape(len(h), low.size)
+
+
+def bins(H, bounds):
+    """How much of each bin of a column lies below h; `bounds` has a row for each column. The outer bins don't end."""
+    h, low, high = value(H), bounds[:, :-1], bounds[:, 1:]
+    least, last = np.where(low == bounds[:, :1], -np.inf, low), np.where(high == bounds[:, -1:], np.inf, high)
+    inverse = _inverse_widths(bounds)
+    z = np.where(inverse > 0, (np.clip(h[:, :, None], least, last) - low) * inverse, 0).reshape(len(h), low.size)
+    n_bins, slopes = low.shape[1], _bin_slopes(h, bounds)
+    return joined(z.astype(h.dtype, copy=False), (H, lambda t: t.repeat(n_bins, axis=-1) * slopes))
+
+
+def bins_back(D, H, bounds):
+    """``dC/dH``"""
+    slopes, shape = _bin_slopes(value(H), bounds), bounds[:, 1:].shape
+    return linear(lambda d: (d * slopes).reshape(*d.shape[:-1], *shape).sum(axis=-1), D)
 
 
 # ---- units and losses -----------------------------------------------------------------------------------------------
@@ -318,7 +349,8 @@ def flattened(graph, arrays, axes=(), dtype=np.float64):
 
 
 class Statistics(NamedTuple):
-    """What batch normalisation takes: statistics that layers keep, or, if `s` is there, those of the batch."""
+    """What layers know of X and their inputs: the state that they keep, and for batch normalisation, if `s` is there,
+    statistics of the batch."""
 
     layer_state: np.ndarray
     s: np.ndarray | None = None  # weights of samples, (n_samples, 1), whose sum is 1
@@ -346,12 +378,18 @@ class Statistics(NamedTuple):
         offset, n = graph.states[op.state].offset, graph.values[op.output].n
         return *self.layer_state[offset : offset + 2 * n].reshape(2, 1, n), op.epsilon
 
+    def bounds(self, graph, op):
+        """Those of the bins of each column, ``(n_columns, n_bins + 1)``."""
+        state = graph.states[op.state]
+        n_columns = min(graph.values[op.input].n, graph.values[op.output].n)  # of H, forward and back
+        return self.layer_state[state.offset : state.offset + state.n].reshape(n_columns, -1)
+
 
 def forward(graph, weights, X, statistics=None):
     """The values of a program, two dicts: Z, before their units, and A. Nothing is dropped.
 
     `weights` are as of `split`, arrays or pairs; X is an array or a CSR matrix; `statistics`, a `Statistics`, may be
-    None where the graph has no batch normalisation.
+    None where layers have no state.
     """
     Z, A = {}, {0: X}
     for op in graph.forward:
@@ -368,6 +406,8 @@ def forward(graph, weights, X, statistics=None):
             z = group_norm(z, op.n_groups, op.epsilon)
         elif op.kind == "weight_norm":
             z = weight_norm(z, *_norm_operands(graph, weights, op, statistics))
+        elif op.kind == "bins":
+            z = bins(z, statistics.bounds(graph, op))
         if op.n:  # "move" finds nothing in its columns that "add" would not add to
             z = placed(z, op.column, to.n)
         Z[op.output] = Z[op.output] + z if op.output in Z else z
@@ -392,6 +432,8 @@ def backward(graph, ops, weights, Z, A, E, statistics=None):
         elif op.kind == "weight_norm_back":
             V, w, _, *vectors = _norm_operands(graph, weights, op, statistics)
             g = g * weight_factors(V, w, *vectors)
+        elif op.kind == "bins_back":
+            g = bins_back(g, A[op.output], statistics.bounds(graph, op))
         else:
             g = placed(g[:, op.column : op.column + op.n], op.source, to.n)
         G[op.output] = G[op.output] + g if op.accumulate else g

@@ -10,6 +10,7 @@ from .embed import Embed
 from .layer import Layer, Place, draws_connections, places_of
 from .low_rank import LowRank
 from .normalization import BatchNorm, GroupNorm, LayerNorm, Standardize
+from .numerical import Periodic, PiecewiseLinear
 from .rbf import RBF
 from .scale import PReLU, Scale
 from .shared import Shared, Transposed
@@ -18,9 +19,9 @@ from .weight_norm import SpectralNorm, WeightNorm
 
 __all__ = [
     "CLASSES", "ELU", "RBF", "Activation", "BatchNorm", "Checkpoint", "Dense", "Dropout", "Embed",
-    "GroupNorm", "Layer", "LayerNorm", "LeakyReLU", "LowRank", "PReLU", "Parallel", "Place", "Residual", "Scale",
-    "Shared", "Sparse", "SpectralNorm", "Standardize", "Transposed", "Unit", "WeightNorm", "build", "draws_connections",
-    "from_json", "places_of", "to_json", "unit_of",
+    "GroupNorm", "Layer", "LayerNorm", "LeakyReLU", "LowRank", "PReLU", "Parallel", "Periodic", "PiecewiseLinear",
+    "Place", "Residual", "Scale", "Shared", "Sparse", "SpectralNorm", "Standardize", "Transposed", "Unit", "WeightNorm",
+    "build", "draws_connections", "from_json", "places_of", "to_json", "unit_of",
 ]  # fmt: skip
 
 # pickles name the package, as those of version 0.1.0 do, and not the file that a class happens to be in

@@ -17,6 +17,7 @@ from .embed import Embed
 from .layer import DEPTH, Layer
 from .low_rank import LowRank
 from .normalization import BatchNorm, GroupNorm, LayerNorm, Standardize
+from .numerical import Periodic, PiecewiseLinear
 from .rbf import RBF
 from .scale import PReLU, Scale
 from .shared import Shared, Transposed
@@ -26,8 +27,8 @@ from .weight_norm import SpectralNorm, WeightNorm
 _LAYERS = {
     cls.__name__: cls
     for cls in (
-        RBF, Activation, BatchNorm, Checkpoint, Dropout, Embed, GroupNorm, LayerNorm, LowRank, Parallel, PReLU,
-        Residual, Scale, Shared, Sparse, SpectralNorm, Standardize, Transposed, WeightNorm,
+        RBF, Activation, BatchNorm, Checkpoint, Dropout, Embed, GroupNorm, LayerNorm, LowRank, Parallel, Periodic,
+        PiecewiseLinear, PReLU, Residual, Scale, Shared, Sparse, SpectralNorm, Standardize, Transposed, WeightNorm,
     )
 }  # fmt: skip
 

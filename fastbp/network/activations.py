@@ -66,7 +66,7 @@ class LayerActivations:
         """The activations of X, a dict of `Activations` by the names of layers."""
         model, graph = self.model, self.model.graph
         X = model.check_X(X)
-        if issparse(X) and model.standardizes:  # what becomes of it is wanted too
+        if issparse(X) and model.learns_inputs:  # what becomes of it is wanted too
             X = X.toarray()
         n = X.shape[0]
         found = predicted(self.engine, model.parameters, model.layer_state, X, None, None, n, n_threads)

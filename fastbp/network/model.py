@@ -77,7 +77,7 @@ class Model:
         Whether training is, with dropout or noise.
     normalizes_batches, follows_steps : bool
         Whether there is batch normalisation; whether what layers keep follows steps, as that has or spectral norms.
-    standardizes, starts_from_data : bool
+    learns_inputs, starts_from_data : bool
         Whether layers learn statistics of X, or norms of weights from it, see `learn_inputs` in start.py.
     categories : dict of int
         How many values each column of X may have that is a category.
@@ -137,7 +137,7 @@ class Model:
         )
         self.normalizes_batches = any(op.momentum for op in self.graph.forward)
         self.follows_steps = any(op.momentum or op.n_iterations for op in self.graph.forward)
-        self.standardizes = bool(self.graph.standardizing)
+        self.learns_inputs = bool(self.graph.standardizing or self.graph.binning)
         states = self.graph.state_views(self.layer_state)
         self.starts_from_data = any(n_samples_of(self.graph, states, op) is not None for op in norm_ops(self.graph))
         self._predicts_by_output = any(

@@ -9,6 +9,7 @@ from .. import threads
 from ..initializers import initialize
 from ..layers import draws_connections
 from ..undo import Undo
+from .bins import column_bounds
 from .norms import MOST_ROWS, fit_norms, n_samples_of, norm_ops, scale_to
 from .prediction import engine_of, predicted
 
@@ -45,10 +46,19 @@ def draw(model, random_state):
             case "centre":
                 W[:] = random_state.normal(size=W.shape)
                 b[:] = -np.log(2 * len(W))
-            case "bias" | "scale":
+            case "bias":
                 W[:], b[:] = weights.start, 0
+            case "scale":
+                _start_scales(weights, random_state, W)
+                b[:] = 0
     model.apply_masks(model.parameters)
     fit_norms(model.graph, model.sets(model.parameters), model.graph.state_views(model.layer_state))
+
+
+def _start_scales(weights, random_state, W):
+    W[:] = weights.start
+    if weights.deviation:
+        W += random_state.normal(scale=weights.deviation, size=W.shape)
 
 
 def _fans(weights):
@@ -64,7 +74,7 @@ def _fans(weights):
 
 def has_inputs_to_learn(model):
     """Whether some layer has learnt nothing yet of the rows that training begins with."""
-    if not (model.standardizes or model.starts_from_data):
+    if not (model.learns_inputs or model.starts_from_data):
         return False
     states = model.graph.state_views(model.layer_state)
     return any(values[0] == 0 for name, values in states.items() if name.endswith(".n_samples"))
@@ -72,7 +82,7 @@ def has_inputs_to_learn(model):
 
 def learn_inputs(model, rows, order=None):
     """Give layers what they learn of the rows that training begins with, if they have learnt nothing yet: those that
-    standardise X its mean and variance, those with weight normalisation norms.
+    standardise X its mean and variance, those that cut it into bins quantiles, those with weight normalisation norms.
 
     Parameters
     ----------
@@ -81,7 +91,7 @@ def learn_inputs(model, rows, order=None):
     order : ndarray of int64, default=None
         Numbers of the rows to take; None: all.
     """
-    if model.standardizes:
+    if model.learns_inputs:
         model.layer_state[:] = _with_inputs(model, model.layer_state, rows.X, order, rows.sample_weight)
     if model.starts_from_data:
         _scale_products(model, rows, order)
@@ -115,6 +125,14 @@ def _with_inputs(model, layer_state, X, order=None, sample_weight=None):
             mean[:], spread, n_samples[:] = moments
             variance[:] = spread
             variance[(spread == 0) | (variance < np.finfo(model.dtype).tiny)] = 1
+    for op in model.graph.binning:
+        bounds, n_samples = views[op.state : op.state + 2]
+        if n_samples[0] == 0:
+            columns = model.graph.columns_of_inputs(op.input)
+            n_bins = len(bounds) // len(columns) - 1
+            with np.errstate(all="ignore"):
+                found, n_samples[:] = column_bounds(X, columns, n_bins, model.dtype, order, sample_weight)
+            bounds[:] = found.ravel()
     return state
 
 
@@ -188,7 +206,7 @@ def lsuv(model, random_state, X, n_threads):
                 n_samples[:] = X.shape[0]
         for weights, (W, _) in zip(model.graph.weights, model.sets(parameters), strict=True):
             if weights.role == "scale":
-                W[:] = weights.start
+                _start_scales(weights, random_state, W)
         for op, (W, b) in _first_uses(model.graph, model.sets(parameters)):
             if op.kind == "embed":
                 initialize(model.graph.weights[op.weights].layer.initializer, random_state, W, b, "identity")
@@ -239,8 +257,9 @@ def _check_samples(model, X, n_threads):
 
 
 def _first_uses(graph, sets):
-    """The op that first uses W, and W and b, for each of the graph's weights but biases alone, in their order."""
-    seen = set()
+    """The op that first uses W, and W and b, for each of the graph's weights but biases alone and scales, in their
+    order."""
+    seen = {i for i, weights in enumerate(graph.weights) if weights.role == "scale"}
     for op in graph.forward:
         if op.kind in ("dense", "sparse", "rbf", "embed") and op.weights not in seen:
             seen.add(op.weights)

@@ -67,6 +67,19 @@ def _sparse(w, p, op, h):
     return z if op.bias < 0 else w.node("Add", z, p.bias(op))
 
 
+def _bins(w, p, op, h):
+    """From columns that are there once for each bin."""
+    n, n_columns = p.graph.values[op.output].n, p.graph.values[op.input].n
+    bounds = p.states[op.state].reshape(n_columns, -1)
+    low, high = bounds[:, :-1], bounds[:, 1:]
+    most = np.finfo(w.dtype).max
+    least, last = np.where(low == bounds[:, :1], -most, low), np.where(high == bounds[:, -1:], most, high)
+    inverse = np.divide(1, high - low, out=np.zeros_like(low), where=high > low)
+    x = w.node("Gather", h, w.constant("columns", np.repeat(np.arange(n_columns), n // n_columns)), axis=1)
+    x = w.node("Min", w.node("Max", x, w.constant("least", least.ravel())), w.constant("most", last.ravel()))
+    return w.node("Mul", w.node("Sub", x, w.constant("low", low.ravel())), w.constant("inverse", inverse.ravel()))
+
+
 def _weight_norm(w, p, op, h):
     """``H * s + b``, with s as it is now."""
     u, v = p.states[op.state : op.state + 2] if op.state >= 0 else (None, None)
@@ -122,7 +135,7 @@ def _columns(w, p, op, h):
 
 
 RULES = {
-    "dense": _dense, "transposed": _transposed, "rbf": _rbf, "sparse": _sparse, "embed": _embed, "scale": _scale,
-    "prelu": _prelu, "batch_norm": _batch_norm, "group_norm": _group_norm, "move": _columns, "add": _columns,
-    "weight_norm": _weight_norm,
+    "dense": _dense, "transposed": _transposed, "rbf": _rbf, "sparse": _sparse, "bins": _bins, "embed": _embed,
+    "scale": _scale, "prelu": _prelu, "batch_norm": _batch_norm, "group_norm": _group_norm, "move": _columns,
+    "add": _columns, "weight_norm": _weight_norm,
 }  # fmt: skip

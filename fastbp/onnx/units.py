@@ -63,6 +63,8 @@ UNITS = {
     "relu2": _relu2,
     "hard_sigmoid": _named("HardSigmoid", alpha=1 / 6, beta=0.5),
     "hard_swish": _named("HardSwish"),
+    "sin": _named("Sin"),
+    "cos": _named("Cos"),
     "step": _step,
     "softmax": _named("Softmax", axis=-1),
     "exp": _named("Exp"),

@@ -17,6 +17,8 @@ from fastbp import (
     LeakyReLU,
     Network,
     Parallel,
+    Periodic,
+    PiecewiseLinear,
     Prune,
     Quantile,
     Residual,
@@ -53,6 +55,9 @@ MORE = {
     "dropped": [Dense(4, "tanh", dropout=0.5), Dropout(0.2), Dense(2)],
     "checkpoints": [Checkpoint([Dense(4, "tanh"), Residual([Dense(4)])]), Dense(2)],
     "weights normalized": [WeightNorm(Dense(4, "tanh")), WeightNorm(Sparse(5, 2)), SpectralNorm(Dense(2, "tanh"))],
+    "some numbers": [Periodic(2, 0.1, 3, columns=[4, 1]), Dense(2)],
+    "numbers in bins": [PiecewiseLinear(4, 3, "tanh", columns=[4, 0, 2]), Dense(2)],
+    "categories and numbers": [Embed({3: 4, 1: 3}, dim=2), PiecewiseLinear(3, columns=[0, 1, 2]), Dense(2)],
     "one unit": [Dense(1, "tanh"), Residual([Dense(1)])],
 }
 LAYERS = NETWORKS | {f"batch norm {name}": layers for name, layers in BATCH_NORM.items()} | MORE
@@ -119,7 +124,7 @@ def test_layers(rng, name, loss, dtype):
         layers = [*layers, Dense(4)]
     net = network(layers, loss=loss, dtype=dtype)
     for state in net.layer_state.values():
-        state += rng.random(state.shape)
+        state += np.sort(rng.random(state.shape))  # bounds of bins ascend
     assert_same(net, X)
 
 

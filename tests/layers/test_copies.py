@@ -19,6 +19,8 @@ from fastbp import (
     LowRank,
     Orthogonal,
     Parallel,
+    Periodic,
+    PiecewiseLinear,
     PReLU,
     Residual,
     Scale,
@@ -32,10 +34,11 @@ from fastbp.layers.layer import DEPTH
 
 CODE = Shared(Dense(3, "tanh", l2=0.1, max_norm=2.0, initializer=Orthogonal(1.5)))
 LAYERS = [
+    PiecewiseLinear(3, 2, "tanh", [5, 0], l1=0.1),
     Dense(4, LeakyReLU(0.2), l1=0.1, initializer=VarianceScaling(2.0, "fan_out")), Activation(ELU(0.5)), Dropout(0.25),
     Residual([RBF(5, 0.1), Residual([Dense(5)])], projection="linear"), CODE, Dense(5), CODE, Scale(bias=False),
     PReLU(0.5), CODE.transposed("relu", 0.5), LowRank(5, 2, "tanh", l1=0.1, initializer=Orthogonal(1.5)),
-    Sparse(5, 2, "tanh", l1=0.1, initializer=Orthogonal(1.5)),
+    Sparse(5, 2, "tanh", l1=0.1, initializer=Orthogonal(1.5)), Periodic(2, 0.1, 3, ELU(0.5), max_norm=2.0), Dense(5),
     Shared(Residual([Activation("gelu"), Dense(5)]), name="block"),
     Parallel([[], [Dense(2), Dense(2)], [Parallel([[Dense(2)], [Dense(2)]], "add")]]),
     Parallel({"price": [Dense(1)], "kind": [Dense(4), Activation("softmax")]}),

@@ -53,7 +53,7 @@ def test_all_layers(rng, name):
                 z = -np.exp(b) * ((H[op.input][:, :, None] - W) ** 2).sum(1)
             elif op.output == i and op.kind == "sparse":
                 columns = graph.weights[op.weights].connections.columns.array
-                z = np.einsum("nkj,kj->nj", H[op.input][:, columns], W) + b
+                z = np.einsum("nkj,kj->nj", H[op.input][:, columns], W) + (b if op.bias >= 0 else 0)
             elif op.output == i and op.kind == "scale":
                 z = H[op.input] * W + (b if op.bias >= 0 else 0)
             elif op.output == i and op.kind == "group_norm":
@@ -63,7 +63,7 @@ def test_all_layers(rng, name):
             elif op.output == i and op.kind == "prelu":
                 z = np.where(H[op.input] > 0, H[op.input], H[op.input] * W)
             elif op.output == i and op.kind != "unit":
-                z[:, op.column : op.column + H[op.input].shape[1]] += H[op.input]
+                z[:, op.column : op.column + op.n] += H[op.input][:, op.source : op.source + op.n]
         assert_allclose(found[value.name].z, z, rtol=1e-9, atol=1e-12)
         if value.unit in ("identity", "tanh", "rbf"):
             a = {"identity": z, "tanh": np.tanh(z), "rbf": np.exp(z)}[value.unit]

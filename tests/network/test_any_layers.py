@@ -22,6 +22,8 @@ from fastbp import (
     LowRank,
     Network,
     Parallel,
+    Periodic,
+    PiecewiseLinear,
     PReLU,
     Residual,
     Scale,
@@ -34,8 +36,11 @@ from fastbp import (
 from fastbp.graph import backward_of
 from fastbp.graph.reference import run
 
-UNITS = "identity", "tanh", "logistic", "relu", "gelu", "softmax", "elu", "mish", "relu2", "hard_swish", "hard_sigmoid"
-SMOOTH = "identity", "tanh", "logistic", "softplus", "gelu", "softmax", "silu", "mish", "relu2"
+UNITS = (
+    "identity", "tanh", "logistic", "relu", "gelu", "softmax", "elu", "mish", "relu2", "hard_swish", "hard_sigmoid",
+    "sin", "cos",
+)  # fmt: skip
+SMOOTH = "identity", "tanh", "logistic", "softplus", "gelu", "softmax", "silu", "mish", "relu2", "sin"
 SIZES = 1, 2, 3, 7, 15, 16, 17, 33, 64, 130, 150  # around widths of vectors; large ones are shared by columns
 
 
@@ -63,6 +68,7 @@ class Draw:
         kinds = [
             "dense", "dense", "dense", "low rank", "masked", "sparse", "sparse", "rbf", "scale", "activation",
             "dropout", "shared", "batch norm", "group norm", "layer norm", "weight norm", "spectral norm", "checkpoint",
+            "periodic",
         ]  # fmt: skip
         kinds += ["prelu"] * (self.units is UNITS)  # which has a kink
         kinds += ["again"] * any(n == n_in for _, n_in, _ in self.shared)
@@ -93,6 +99,10 @@ class Draw:
         if kind == "sparse":
             fan_in = min(n, self.one([1, 3, 10]))
             return Sparse(n_units, fan_in, self.one(self.units), dropout=self.one([0, 0.3])), n_units
+        if kind == "periodic":
+            columns = range(min(n, 20))
+            layer = Periodic(self.one([1, 3, 16]), 0.1, self.one([1, 3, 16]), self.one(self.units), columns)
+            return layer, n + len(columns) * (layer.dim - 1)
         if kind == "rbf":
             return RBF(n_units), n_units
         if kind == "scale":
@@ -134,6 +144,9 @@ def networks(draw, units=UNITS, sizes=SIZES):
         columns = draw(st.sets(st.integers(0, n_inputs - 1), min_size=1, max_size=3))
         first = [Embed({j: drawing.one([1, 3, 300]) for j in columns}, dim=drawing.one(sizes))]
         n += len(columns) * (first[0].dim - 1)
+    if n_inputs > 3 and Standardize() not in first and drawing.one([False, False, True]):  # Embed passes one column on
+        first.append(PiecewiseLinear(drawing.one([1, 3, 16, 40]), drawing.one([1, 3, 16]), drawing.one(units), [0]))
+        n += first[-1].dim - 1
     layers, _ = drawing.layers(n, 2, 0, 4)
     layers = first + layers
     if draw(st.booleans()):

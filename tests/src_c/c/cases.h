@@ -8,7 +8,7 @@ enum { MOST_VALUES = 12, MOST_STEPS = 20 };
 
 /* An op forward but for UNIT, which follows the last step that writes to a value; {0} ends a list. */
 typedef struct {
-    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, PRELU, SPARSE, BATCH_NORM, GROUP_NORM, WEIGHT_NORM, EMBED, MOVE, ADD */
+    OpKind kind; /* DENSE, TRANSPOSED, RBF, SCALE, PRELU, SPARSE, BINS, BATCH_NORM, GROUP_NORM, WEIGHT_NORM, EMBED, MOVE, ADD */
     int input, output;
     int weights, bias; /* where there are any; their numbers begin with 0 and have no gaps */
     ptrdiff_t column;    /* of SPARSE, fan_in; of WEIGHT_NORM, the weights whose norms it divides by */
@@ -22,6 +22,7 @@ typedef struct {
 #define SCALE(input, output, w, b) {OP_SCALE, input, output, w, b, 0, 0, 0, 0}
 #define PARAMETRIC(input, output, w) {OP_PRELU, input, output, w, -1, 0, 0, 0, 0}
 #define SPARSE(input, output, w, b, fan_in) {OP_SPARSE, input, output, w, b, fan_in, 0, 0, 0}
+#define BINS(input, output) {OP_BINS, input, output, -1, -1, 0, 0, 0, 0} /* so many of each column as the output has columns more */
 #define TRANSPOSED(input, output, w, b) {OP_TRANSPOSED, input, output, w, b, 0, 0, 0, 0}
 #define COLUMNS_NORMED(input, output) {OP_BATCH_NORM, input, output, -1, -1, 0, 0, 0, 0}
 #define ROWS_NORMED(input, output) {OP_GROUP_NORM, input, output, -1, -1, 0, 0, 0, 0}
@@ -169,6 +170,14 @@ static const Case CASES[] = {
     {.name = "one sparse layer three times", .units = {21, 21, 21, 21, 2},
      .steps = {SPARSE(0, 1, 0, 0, 4), SPARSE(1, 2, 0, 0, 4), SPARSE(2, 3, 0, 0, 4), DENSE(3, 4, 1)},
      .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAM, .n_states = 2},
+
+    /* codes of numbers */
+    {.name = "sines of columns", .units = {7, 21, 42, 30, 3},
+     .steps = {SPARSE(0, 1, 0, -1, 1), MOVE(1, 2, 0), MOVE(1, 2, 21), SPARSE(2, 3, 1, 1, 6), DENSE(3, 4, 2)},
+     .activation = SIN, .loss = SQUARED_ERROR, .n_rows = 129, .batch = 40, .rule = ADAM, .n_states = 2, .dropout = 0.2},
+    {.name = "bins of X, and of a value", .units = {6, 24, 40, 5, 85, 3},
+     .steps = {BINS(0, 1), SPARSE(1, 2, 0, 0, 4), DENSE(2, 3, 1), BINS(3, 4), DENSE(4, 5, 2)},
+     .activation = COS, .loss = SQUARED_ERROR, .n_rows = 129, .batch = 40, .rule = ADAM, .n_states = 2},
 
     /* masks */
     {.name = "masks", .units = {784, 100, 33, 10}, .activation = RELU, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 200, .batch = 64,

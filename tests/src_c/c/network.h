@@ -99,6 +99,8 @@ static void append_op(Run *run, const Step *step)
         op->n_iterations = 2, run->n_layer_state += run->weights[op->of].n_in + n;
     if (step->kind == OP_BATCH_NORM)
         run->forward[run->n_forward - 1].momentum = 0.2, run->n_layer_state += 2 * n;
+    if (step->kind == OP_BINS)
+        run->n_layer_state += n + run->values[step->output].n;
 }
 
 /* The pass back, by the rules of fastbp/graph/gradient.py. */
@@ -107,7 +109,8 @@ static void append_rules(Run *run)
     static const OpKind rules[N_OPS] = {
         [OP_DENSE] = OP_DENSE_BACK, [OP_TRANSPOSED] = OP_TRANSPOSED_BACK, [OP_RBF] = OP_RBF_BACK, [OP_MOVE] = OP_MOVE_BACK,
         [OP_ADD] = OP_MOVE_BACK, [OP_SCALE] = OP_SCALE_BACK, [OP_PRELU] = OP_PRELU_BACK, [OP_SPARSE] = OP_SPARSE_BACK,
-        [OP_BATCH_NORM] = OP_BATCH_NORM_BACK, [OP_GROUP_NORM] = OP_GROUP_NORM_BACK, [OP_WEIGHT_NORM] = OP_WEIGHT_NORM_BACK,
+        [OP_BINS] = OP_BINS_BACK, [OP_BATCH_NORM] = OP_BATCH_NORM_BACK, [OP_GROUP_NORM] = OP_GROUP_NORM_BACK,
+        [OP_WEIGHT_NORM] = OP_WEIGHT_NORM_BACK,
         [OP_UNIT] = OP_UNIT_BACK,
     };
     int written[MOST_VALUES] = {0};
@@ -175,7 +178,8 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
         }
         if (step->bias >= 0)
             run->weights[step->bias].has_bias = 1;
-        if (step->weights >= 0 && (step->kind == OP_SCALE || step->kind == OP_PRELU || step->kind == OP_WEIGHT_NORM))
+        const int one_input = step->kind == OP_SPARSE && step->column == 1 && step->bias < 0; /* as frequencies have */
+        if (step->weights >= 0 && (step->kind == OP_SCALE || step->kind == OP_PRELU || step->kind == OP_WEIGHT_NORM || one_input))
             run->weights[step->weights].role = ROLE_SCALE;
         if (step->kind == OP_RBF)
             run->weights[step->weights].role = ROLE_CENTRE, out->radial = 1, out->activation = EXP;

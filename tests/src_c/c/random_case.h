@@ -41,9 +41,13 @@ static int new_weights(Draft *d, int kind, int n_in, int n_out)
 /* A layer with new weights. */
 static void add_layer(Draft *d, int input, int n)
 {
-    const int kind = PICK(OP_RBF, OP_SCALE, OP_PRELU, OP_SPARSE, OP_SPARSE, OP_BATCH_NORM, OP_GROUP_NORM, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE);
+    const int kind = PICK(OP_RBF, OP_SCALE, OP_PRELU, OP_SPARSE, OP_SPARSE, OP_BINS, OP_BATCH_NORM, OP_GROUP_NORM, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE);
     if (kind == OP_BATCH_NORM || kind == OP_GROUP_NORM) {
         add_step(d, (Step){(OpKind)kind, input, new_value(d, d->c.units[input]), -1, -1, 0, 0, 0, 0});
+        return;
+    }
+    if (kind == OP_BINS) {
+        add_step(d, (Step){OP_BINS, input, new_value(d, d->c.units[input] * PICK(1, 2, 3)), -1, -1, 0, 0, 0, 0});
         return;
     }
     const int n_out = kind == OP_SCALE || kind == OP_PRELU ? d->c.units[input] : n, w = new_weights(d, kind, d->c.units[input], n_out);
@@ -164,7 +168,7 @@ static Case random_case(int number, ptrdiff_t lanes_, char *name)
     }
     join_outputs(&d);
     c->activation = (Activation)PICK(LOGISTIC, TANH, RELU, SOFTPLUS, ELU, GELU, SILU, MISH, HARD_SIGMOID, HARD_SWISH,
-                                     SOFTMAX, IDENTITY);
+                                     SIN, COS, SOFTMAX, IDENTITY);
     c->loss = (Loss)PICK(SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, HUBER);
     c->second_loss = (Loss)PICK(SQUARED_ERROR, CROSS_ENTROPY, SOFTMAX_CROSS_ENTROPY, HUBER);
     c->n_rows = 20 + below(120), c->batch = PICK(3, 20, 64, 70, 200), c->weighted = below(3) == 0;

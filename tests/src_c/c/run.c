@@ -138,7 +138,7 @@ static Learner start(const Network *net, const Case *c)
     for (ptrdiff_t i = 0; i < net->n_parameters; i++)
         put(l.parameters, itemsize, i, uniform() / 8);
     for (ptrdiff_t i = 0; i < net->run.n_layer_state; i++)
-        put(l.parameters, itemsize, net->n_parameters + i, 0.5);
+        put(l.parameters, itemsize, net->n_parameters + i, 0.1 + 0.01 * (double)i); /* bounds of bins ascend */
     for (int j = 0; j < c->n_states; j++)
         l.states[j] = memset(get(size), 0, size);
     if (c->average > 0)

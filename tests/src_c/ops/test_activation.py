@@ -56,7 +56,7 @@ def test_function_accuracy(k, dtype, rng, name):
 
 @pytest.mark.parametrize("name", ["sin", "cos"])
 def test_sine_and_cosine_accuracy(k, dtype, rng, name):
-    """That of docs/guide/speed.md, beside multiples of pi / 2 too, and beyond what is reduced in vectors; slopes have no more."""
+    """That of docs/guide/speed.md, of slopes too: beside multiples of pi / 2, and beyond what is reduced in vectors."""
     near = {"float32": 2.0**12, "float64": 2.0**20}[dtype.name]
     half_pi = np.longdouble("1.57079632679489661923132169163975144")
     crossings = (np.arange(int(near * 2 / np.pi) + 100)[-200_000:] * half_pi).astype(dtype)
