@@ -29,7 +29,7 @@ def undone_on_error(method, shortcut=None):
 
     @functools.wraps(method)
     def wrapper(self, *args, **kwargs):
-        if not kwargs.keys() <= known.keys():
+        if kwargs and not kwargs.keys() <= known.keys():
             name = next(name for name in kwargs if name not in known)
             raise TypeError(
                 f"{type(self).__name__}.{method.__name__}() got an unexpected keyword argument {name!r}"
