@@ -41,34 +41,44 @@ OPTIMIZERS = (*BATCH_RULES, *FULL_BATCH_RULES)
 INITIALIZERS: tuple[str, ...] = get_args(InitializerName)
 SCHEDULES: tuple[str, ...] = get_args(ScheduleName)
 
-# What other libraries call it, without case and punctuation, and our names for it, of which the first that is possible
-# where it was given counts.
+# What other libraries call the same, in lower case and without punctuation.
 _ELSEWHERE = {
-    "expit": ["logistic"], "none": ["identity"], "lrelu": ["leaky_relu"], "heaviside": ["step"], "sign": ["step"],
-    "squaredrelu": ["relu2"], "relusquared": ["relu2"],
-    "mse": ["squared_error"], "meansquarederror": ["squared_error"], "mseloss": ["squared_error"],
-    "l2": ["squared_error"], "l2loss": ["squared_error"], "quadratic": ["squared_error"],
-    "mae": ["absolute_error"], "meanabsoluteerror": ["absolute_error"], "l1": ["absolute_error"],
-    "l1loss": ["absolute_error"], "smoothl1": ["huber"], "smoothl1loss": ["huber"], "pinball": ["quantile"],
-    "gaussiannll": ["gaussian"], "gaussiannllloss": ["gaussian"], "poissonnll": ["poisson"],
-    "poissonnllloss": ["poisson"],
-    "bce": ["cross_entropy"], "bceloss": ["cross_entropy"], "binarycrossentropy": ["cross_entropy"],
-    "bcewithlogits": ["cross_entropy"], "bcewithlogitsloss": ["cross_entropy"],
-    "crossentropyloss": ["softmax_cross_entropy", "log_loss"], "nll": ["softmax_cross_entropy", "log_loss"],
-    "nllloss": ["softmax_cross_entropy", "log_loss"], "logloss": ["softmax_cross_entropy", "log_loss"],
-    "loglikelihood": ["softmax_cross_entropy", "log_loss"],
-    "categoricalcrossentropy": ["softmax_cross_entropy", "log_loss"],
-    "sparsecategoricalcrossentropy": ["softmax_cross_entropy", "log_loss"],
-    "softmax": ["softmax_cross_entropy", "log_loss"], "softmaxcrossentropy": ["log_loss"],
-    "gd": ["sgd"], "momentum": ["sgd"], "nesterov": ["sgd"], "nag": ["sgd"], "nadam": ["adam"], "adamax": ["adam"],
-    "trustncg": ["newton_cg"], "lbfgsb": ["lbfgs"],
-    "xavier": ["glorot_uniform"], "xavieruniform": ["glorot_uniform"], "xaviernormal": ["glorot_normal"],
-    "glorot": ["glorot_uniform"], "kaiming": ["he_normal"], "kaiminguniform": ["he_uniform"],
-    "kaimingnormal": ["he_normal"], "he": ["he_normal"], "lecun": ["lecun_normal"], "zero": ["zeros"],
-    "inversescaling": ["invscaling"], "inversetime": ["invscaling"], "reduceonplateau": ["adaptive"],
-    "plateau": ["adaptive"], "fixed": ["constant"],
-    "evalset": ["X_val"], "validationdata": ["X_val"], "evalsampleweight": ["sample_weight_val"],
-    "weights": ["sample_weight"], "weight": ["sample_weight"],
+    "identity": {"none"},
+    "logistic": {"expit"},
+    "leaky_relu": {"lrelu"},
+    "relu2": {"squaredrelu", "relusquared"},
+    "step": {"heaviside", "sign"},
+    "squared_error": {"mse", "meansquarederror", "mseloss", "l2", "l2loss", "quadratic"},
+    "absolute_error": {"mae", "meanabsoluteerror", "l1", "l1loss"},
+    "huber": {"smoothl1", "smoothl1loss"},
+    "quantile": {"pinball"},
+    "gaussian": {"gaussiannll", "gaussiannllloss"},
+    "poisson": {"poissonnll", "poissonnllloss"},
+    "cross_entropy": {"bce", "bceloss", "binarycrossentropy", "bcewithlogits", "bcewithlogitsloss"},
+    "softmax_cross_entropy": {
+        "crossentropyloss", "nll", "nllloss", "logloss", "loglikelihood", "softmax", "categoricalcrossentropy",
+        "sparsecategoricalcrossentropy",
+    },
+    "log_loss": {
+        "crossentropyloss", "nll", "nllloss", "softmaxcrossentropy", "loglikelihood", "softmax",
+        "categoricalcrossentropy", "sparsecategoricalcrossentropy",
+    },
+    "sgd": {"gd", "momentum", "nesterov", "nag"},
+    "adam": {"nadam", "adamax"},
+    "newton_cg": {"trustncg"},
+    "lbfgs": {"lbfgsb"},
+    "glorot_uniform": {"xavier", "xavieruniform", "glorot"},
+    "glorot_normal": {"xaviernormal"},
+    "he_uniform": {"kaiminguniform"},
+    "he_normal": {"kaiming", "kaimingnormal", "he"},
+    "lecun_normal": {"lecun"},
+    "zeros": {"zero"},
+    "constant": {"fixed"},
+    "invscaling": {"inversescaling", "inversetime"},
+    "adaptive": {"plateau", "reduceonplateau"},
+    "X_val": {"evalset", "validationdata"},
+    "sample_weight": {"weight", "weights"},
+    "sample_weight_val": {"evalsampleweight"},
 }  # fmt: skip
 
 
@@ -83,8 +93,8 @@ def closest(value, names):
     if not isinstance(value, str):
         return None
     key, by_key = _key(value), {_key(name): name for name in names}
-    known = [by_key.get(key), *_ELSEWHERE.get(key, []), *map(by_key.get, get_close_matches(key, by_key, 1))]
-    return next((name for name in known if name in names), None)
+    same = [name for name in names if key == _key(name) or key in _ELSEWHERE.get(name, ())]
+    return next(iter(same or map(by_key.get, get_close_matches(key, by_key, 1))), None)
 
 
 def _key(name):

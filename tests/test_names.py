@@ -8,13 +8,16 @@ from fastbp import LBFGS, SGD, Adagrad, Adam, AdamW, Dense, MLPClassifier, MLPRe
 from fastbp.full_batch import BFGS, Newton, NewtonCG, Quickprop
 from fastbp.losses import CLASSES
 from fastbp.names import (
+    _ELSEWHERE,
     CLASSIFIER_LOSSES,
     FULL_BATCH_RULES,
     INITIALIZERS,
     LOSSES,
     OPTIMIZERS,
     REGRESSOR_LOSSES,
+    SCHEDULES,
     UNIT_ALIASES,
+    UNITS,
     closest,
     did_you_mean,
 )
@@ -145,3 +148,10 @@ def test_what_is_like_no_name_has_no_suggestion():
     assert did_you_mean("hinge", LOSSES) == did_you_mean(3, LOSSES) == did_you_mean(None, OPTIMIZERS) == ""
     assert closest("softmax", CLASSIFIER_LOSSES) == "log_loss" and closest("softmax", REGRESSOR_LOSSES) is None
     assert not set(CLASSES) & set(LOSSES)
+
+
+def test_what_other_libraries_call_it_is_ours_by_another_name():
+    names = {*UNITS, *LOSSES, *CLASSIFIER_LOSSES, *OPTIMIZERS, *INITIALIZERS, *SCHEDULES}
+    assert set(_ELSEWHERE) - names == {"X_val", "sample_weight", "sample_weight_val"}
+    for ours, theirs in _ELSEWHERE.items():
+        assert all(closest(name.upper(), [ours]) == ours for name in theirs)

@@ -78,10 +78,12 @@ def full_batch_rule(solver):
 
 def with_suggestion(mlp, error):
     """scikit-learn's error about a parameter, which says what was probably meant if that is known."""
-    parameter = str(error).split("'")[1]
-    named = [it for it in mlp._parameter_constraints[parameter] if isinstance(it, StrOptions)]
-    name = closest(getattr(mlp, parameter), sorted(set().union(*(it.options for it in named))))
-    return error if name is None else type(error)(f"{error} Did you mean {name!r}?")
+    for parameter, constraints in mlp._parameter_constraints.items():
+        if str(error).startswith(f"The {parameter!r} parameter"):
+            named = [it for it in constraints if isinstance(it, StrOptions)]
+            name = closest(getattr(mlp, parameter), sorted(set().union(*(it.options for it in named))))
+            return error if name is None else type(error)(f"{error} Did you mean {name!r}?")
+    return error
 
 
 def hidden_of(mlp):
