@@ -32,7 +32,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.once
 
 nn = torch.nn
-NOT_IN_TORCH = {"relu2", "step"}
+NOT_IN_TORCH = {"relu2", "sin", "cos", "step"}
 IN_TORCH = [unit for unit in UNITS if unit not in NOT_IN_TORCH]
 
 
