@@ -21,7 +21,6 @@ extensions = [
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "examples"]
-nitpick_ignore = [("py:obj", "Periodic")]
 nitpick_ignore_regex = [(r"py:\w+", r"sklearn\..*")]  # is not looked up, which would take a network
 nitpicky = True  # a link that leads nowhere is a warning, and with -W an error
 default_role = "literal"  # of which links.py makes links
