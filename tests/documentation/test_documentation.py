@@ -25,16 +25,6 @@ def python_blocks(path):
 
 
 OPTIONAL = "onnx",  # packages that examples may need whose names are in theirs
-EXTRAS = {"onnx", "onnxruntime", "skl2onnx", "safetensors", "skops", "torch"}  # that blocks of pages may import
-
-
-def misses_a_package(block):
-    """Whether a block imports one of them that is not here."""
-    names = set()
-    for node in ast.walk(ast.parse(block)):
-        names |= {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
-        names |= {node.module} if isinstance(node, ast.ImportFrom) else set()
-    return any(find_spec(name) is None for name in {name.partition(".")[0] for name in names} & EXTRAS)
 
 
 def outputs(code):
