@@ -3,9 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from ..layers import ELU, Activation, LeakyReLU
-from ..losses import OUTPUT_UNITS, kernel_of
-
-LOSSES = {unit: loss for loss, unit in OUTPUT_UNITS.items()}
+from ..losses import OUTPUT_UNITS, SoftmaxCrossEntropy, kernel_of
 
 
 @dataclass
@@ -26,8 +24,20 @@ class Part:
     states: list = field(default_factory=list)
 
 
-class Exponential:
-    """In the place of a layer: the unit that the loss "poisson" brings along, which no layer has."""
+class OutputUnit:
+    """In the place of a layer: a unit that a loss brings along and no layer has."""
+
+
+class Exponential(OutputUnit):
+    """That of "poisson"."""
+
+    activation = "exp"
+
+
+class FixedSoftmax(OutputUnit):
+    """Softmax of outputs of which the last is taken as 0: that of `SoftmaxCrossEntropy` with a fixed logit."""
+
+    activation = "fixed softmax"
 
 
 def leaky_relu(slope):
@@ -60,6 +70,10 @@ def network_of(network, parts, n_inputs, loss, dtype):
     return net
 
 
+LOSSES = {unit: loss for loss, unit in OUTPUT_UNITS.items()}
+LOSSES[FixedSoftmax.activation] = SoftmaxCrossEntropy(fixed_logit=True)
+
+
 def with_unit(part, other):
     """The part that two are together if the second is the unit of the first; else None."""
     if type(other.layer) is not Activation or type(part.layer) is Activation:
@@ -87,14 +101,16 @@ def without_output_unit(parts, loss, name="loss"):
     A loss from logits takes an output without a unit for them.
     """
     *before, last = parts or [Part(Activation("identity"))]
-    unit = "exp" if isinstance(last.layer, Exponential) else getattr(last.layer, "activation", "identity")
+    unit = getattr(last.layer, "activation", "identity")
     if loss == "auto":
-        loss = (LOSSES.get(unit) if isinstance(unit, str) else None) or "squared_error"
-    wanted = OUTPUT_UNITS.get(kernel_of(loss)[0])
-    if wanted != unit and (unit == "exp" or (wanted is not None and unit != "identity")):
+        loss = LOSSES.get(unit, "squared_error")
+    kernel, _, _, fixed_logit = kernel_of(loss)
+    wanted = FixedSoftmax.activation if fixed_logit else OUTPUT_UNITS.get(kernel)
+    alone = isinstance(last.layer, OutputUnit)
+    if wanted != unit and (alone or (wanted is not None and unit != "identity")):
         raise ValueError(f"{name} must go with the unit of the model's output, {unit!r}, got {loss!r}")
     if wanted != unit:
         return parts, loss
-    if isinstance(last.layer, Activation | Exponential):
+    if alone or isinstance(last.layer, Activation):
         return before, loss
     return [*before, replace(last, layer=replace(last.layer, activation="identity"))], loss

@@ -3,12 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..interop.parts import Exponential, Part, joined, network_of, with_unit, without_output_unit
-from ..layers import Activation, BatchNorm, Dense, GroupNorm, LayerNorm, LowRank, Parallel, Residual, Scale, Sparse
+import numpy as np
+
+from ..interop.parts import Exponential, OutputUnit, Part, joined, network_of, with_unit, without_output_unit
+from ..layers import (
+    Activation,
+    BatchNorm,
+    Dense,
+    GroupNorm,
+    LayerNorm,
+    LowRank,
+    Parallel,
+    PReLU,
+    Residual,
+    Scale,
+    Sparse,
+)
 from .export import unique_names
 from .reading import Reader, attribute, load_model
 from .recognizing import unit_of
-from .steps import RULES, embedded, is_shift, prelu_of_parts, radial
+from .steps import RULES, embedded, is_shift, radial
 
 REFUSED = "is nothing that fastbp has a layer for"
 
@@ -68,18 +82,25 @@ class _Tree:
         if node is None or node.domain or name not in reader.dominator:
             raise reader.refuse(name, REFUSED)
         unit, z = unit_of(reader, name, begin)
-        if unit == "exp":
-            found = radial(reader, z) or (name in reader.outputs.values() and (Part(Exponential()), z))
-            if found:
-                return found
-            raise reader.refuse(name, "is a unit that fastbp has at an output alone")
+        if isinstance(unit, np.ndarray):
+            return Part(PReLU(), [(unit, None)]), z
+        if unit == "identity":
+            return None, z
         if unit is not None:
-            return (None if unit == "identity" else Part(Activation(unit))), z
+            found = radial(reader, z) if unit == "exp" else None
+            return found or (self._at_output(Exponential() if unit == "exp" else Activation(unit), name), z)
         rule = RULES.get(node.op_type)
-        found = (rule and rule(reader, node, name)) or self._joined(node, name)
+        found = (rule and rule(reader, node)) or self._joined(node, name)
         if not found:
             raise reader.refuse(name, REFUSED)
+        self._at_output(found[0].layer, name)
         return found
+
+    def _at_output(self, layer, name):
+        """The part of a layer; ValueError if it is the unit of an output and this is none."""
+        if isinstance(layer, OutputUnit) and name not in self.reader.outputs.values():
+            raise self.reader.refuse(name, "is a unit that fastbp has at an output alone")
+        return Part(layer)
 
     def _joined(self, node, name):
         """The part whose branches a node brings together, by a sum or side by side, and what they take."""
@@ -89,7 +110,7 @@ class _Tree:
         ends = self._terms(node) if add else reader.inputs(node)
         if not all(map(reader.depends, ends)):
             return None
-        found = prelu_of_parts(reader, ends) if add else embedded(reader, ends)
+        found = None if add else embedded(reader, ends)
         if found:
             return found
         begin = reader.common(ends)
@@ -135,7 +156,7 @@ def _is_projection(branch):
 
 def _merged(parts):
     """The parts with those joined that are one layer of ours."""
-    for join in (_with_shift, _with_factors, _low_rank, _with_scale, with_unit):
+    for join in (_with_shift, _scaled_again, _with_factors, _low_rank, _with_scale, with_unit):
         parts = joined(parts, join)
     return parts
 
@@ -147,6 +168,15 @@ def _with_shift(part, other):
     (W, b), shift = part.places[0], other.places[0][1]
     layer = Scale() if type(part.layer) is Scale else part.layer
     return Part(layer, [(W, shift if b is None else b + shift)])
+
+
+def _scaled_again(part, other):
+    """Two scales."""
+    if type(part.layer) is not Scale or type(other.layer) is not Scale:
+        return None
+    (w, b), (factors, shift) = part.places[0], other.places[0]
+    b = shift if b is None else b * factors + (0 if shift is None else shift)
+    return Part(Scale(bias=b is not None), [(w * factors, b)])
 
 
 def _with_factors(part, other):

@@ -198,8 +198,8 @@ def attribute(node, name, default=None):
 
 
 def number(value):
-    """The number that a float32 attribute was written for: 0.1, where it is 0.10000000149."""
-    return float(str(np.float32(value)))
+    """The number that a float32 was written for: 0.1, where it is 0.10000000149."""
+    return float(str(np.float32(value))) if np.float32(value) == value else value
 
 
 def _shape_of(value):

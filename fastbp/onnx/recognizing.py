@@ -13,7 +13,7 @@ ELEMENTWISE = {
     "Sqrt", "Sub", "Sum", "Swish", "Tanh", "ThresholdedRelu", "Where",
 }  # fmt: skip
 TRUTHS = {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not"}  # what these make are no numbers
-MOST_NODES = 16  # that a unit is made of
+MOST_NODES = 32  # that a unit is made of
 POINTS = np.concatenate([np.linspace(-9, 9, 73), [-40, -1e-3, 1e-3, 40]])  # 0 and 1 among them
 
 
@@ -28,8 +28,8 @@ def unit_of(reader, name, begin):
 
     Returns
     -------
-    unit : str, LeakyReLU, ELU or None
-        "exp" too, which is no layer's unit; None if it is none of ours.
+    unit : str, LeakyReLU, ELU, ndarray or None
+        "exp" too, which is no layer's unit; slopes of PReLU, (n,) or (1,); None if it is none of ours.
     z : str or None
     """
     z = reader.dominator.get(name)
@@ -55,15 +55,18 @@ def _between(reader, z, name):
         node = reader.nodes.get(tensor)
         if node is None or node.domain or node.op_type not in ELEMENTWISE or len(found) == MOST_NODES:
             return None
-        if any(reader.constants[i].size > 1 for i in reader.inputs(node) if i in reader.constants):
-            return None
         found[tensor] = node
         left += reader.variables(node)
     return [node for tensor, node in reader.nodes.items() if tensor in found]
 
 
 def _named(reader, nodes, z, name):
-    points = POINTS.astype(reader.dtype)[:, np.newaxis]
+    """The unit that these nodes are, or slopes of PReLU; a unit has no constants that differ from column to column."""
+    shapes = {reader.constants[i].shape for node in nodes for i in reader.inputs(node) if i in reader.constants}
+    widths = {shape[-1] for shape in shapes if np.prod(shape) > 1}
+    if len(widths) > 1 or any(np.prod(shape[:-1]) > 1 for shape in shapes):
+        return None
+    points = np.repeat(POINTS.astype(reader.dtype)[:, np.newaxis], *widths or [1], axis=1)
     try:
         with np.errstate(all="ignore"):
             (values,) = reader.evaluate(nodes, {z: points}, [name])
@@ -71,17 +74,31 @@ def _named(reader, nodes, z, name):
         return None
     if values.shape != points.shape or values.dtype.kind != "f":
         return None
-    at = dict(zip(POINTS.tolist(), values[:, 0].tolist(), strict=True))
+    slopes = -values[POINTS == -1.0][0]
+    if not widths:
+        alpha = float(-values[POINTS == -40.0][0, 0])
+        for unit, (key, p) in _candidates(float(slopes[0]), alpha).items():
+            with np.errstate(all="ignore"):
+                if _are(values[:, 0], UNITS[key][0](POINTS, p)):
+                    return unit
+    with np.errstate(all="ignore"):
+        found = _are(values, np.where(points > 0, points, slopes * points))
+    if not found or (slopes == 1).all():  # nothing, as a bias of 0 does
+        return None
+    return slopes if slopes.any() else "relu"
+
+
+def _are(values, expected):
+    return np.allclose(values, expected, rtol=1e-5, atol=1e-6)
+
+
+def _candidates(slope, alpha):
+    """Units that it may be, with their names and parameters in formulas."""
     candidates = {unit: (unit, 0.0) for unit in UNITS if unit not in ("leaky_relu", "elu", "rbf")}
     candidates["exp"] = "rbf", 0.0
-    slope, alpha = number(-at[-1.0]), number(-at[-40.0])
+    slope, alpha = number(slope), number(alpha)
     if 0 <= slope <= 1:
         candidates[leaky_relu(slope)] = "leaky_relu", slope
     if 0 < alpha < np.inf:
         candidates[elu(alpha)] = "elu", alpha
-    for unit, (name, p) in candidates.items():
-        with np.errstate(all="ignore"):
-            expected = UNITS[name][0](POINTS, p)
-        if np.allclose(values[:, 0], expected, rtol=1e-5, atol=1e-6):
-            return unit
-    return None
+    return candidates

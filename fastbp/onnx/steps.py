@@ -1,12 +1,12 @@
 """Layers by the nodes that they are in ONNX: a rule for each kind of node that ends one.
 
-A rule gets a `Reader`, the node, and the name of what it makes. It returns a `Part` and the name of what the layer
-takes, or None if the node is none of a layer.
+A rule gets a `Reader` and the node. It returns a `Part` and the name of what the layer takes, or None if the node ends
+no layer.
 """
 
 import numpy as np
 
-from ..interop.parts import Part
+from ..interop.parts import FixedSoftmax, Part
 from ..layers import (
     RBF,
     Activation,
@@ -15,7 +15,6 @@ from ..layers import (
     Embed,
     GroupNorm,
     LayerNorm,
-    PReLU,
     Scale,
     Shared,
     Sparse,
@@ -37,7 +36,7 @@ def is_shift(part):
 # ---- weights --------------------------------------------------------------------------------------------------------
 
 
-def _gemm(reader, node, name):
+def _gemm(reader, node):
     W, b = reader.constant(node, 1), _row(reader.constant(node, 2))
     if W is None or attribute(node, "transA", 0) or (b is None and len(reader.inputs(node)) > 2):
         return None
@@ -49,12 +48,12 @@ def _gemm(reader, node, name):
     return Part(layer, [(W, b)]), reader.variables(node)[0]
 
 
-def _matmul(reader, node, name):
+def _matmul(reader, node):
     W = reader.constant(node, 1)
     return None if W is None or W.ndim != 2 else (Part(Dense(W.shape[1]), [(W, None)]), reader.variables(node)[0])
 
 
-def _reduce_sum(reader, node, name):
+def _reduce_sum(reader, node):
     """Of products with columns that are gathered."""
     product = reader.maker(reader.inputs(node)[0], "Mul")
     W = reader.constant(product, 1) if product is not None and _over_columns(reader, node) else None
@@ -136,7 +135,7 @@ def _row(array):
     return array.reshape(-1)
 
 
-def _affine(reader, node, name):
+def _affine(reader, node):
     """One constant and one variable."""
     variables, constants = reader.variables(node), [_row(reader.constant(node, i)) for i in (0, 1)]
     if len(variables) != 1 or all(c is None for c in constants):
@@ -158,24 +157,11 @@ def _affine(reader, node, name):
     return Part(Scale(bias=False), [(1 / c, None)]), h
 
 
-def _prelu(reader, node, name):
-    slope = _row(reader.constant(node, 1))
-    return None if slope is None else (Part(PReLU(), [(slope, None)]), reader.inputs(node)[0])
+def _negative(reader, node):
+    return Part(Scale(bias=False), [(-np.ones(1), None)]), reader.inputs(node)[0]
 
 
-def prelu_of_parts(reader, names):
-    """``max(0, h) + w min(0, h)`` of its two parts."""
-    above, product = reader.maker(names[0], "Max"), reader.maker(names[1], "Mul")
-    slope = None if product is None else _row(reader.constant(product, 0))
-    below = None if slope is None else reader.maker(reader.variables(product)[0], "Min")
-    if above is None or below is None or reader.variables(above) != reader.variables(below):
-        return None
-    if any(reader.constant(node, 1) != 0 for node in (above, below)):
-        return None
-    return Part(PReLU(), [(slope, None)]), reader.variables(above)[0]
-
-
-def _batch_norm(reader, node, name):
+def _batch_norm(reader, node):
     gamma, beta, mean, variance = (reader.constant(node, i) for i in range(1, 5))
     if any(c is None for c in (gamma, beta, mean, variance)) or attribute(node, "training_mode", 0):
         return None
@@ -187,7 +173,7 @@ def _batch_norm(reader, node, name):
     return Part(BatchNorm(round(momentum, 9), epsilon, affine), places, [mean, variance]), reader.inputs(node)[0]
 
 
-def _layer_norm(reader, node, name):
+def _layer_norm(reader, node):
     gamma, beta = reader.constant(node, 1), reader.constant(node, 2)
     if gamma is None or gamma.ndim != 1 or attribute(node, "axis", -1) not in (1, -1):
         return None
@@ -201,34 +187,44 @@ def _affine_places(gamma, beta):
     return [(gamma, beta)] if affine else [], affine
 
 
-def _grouped(reader, node, name):
+def _grouped(reader, node):
     """A matrix again, of groups that were normalised."""
     inner = reader.nodes.get(reader.inputs(node)[0])
     if inner is None or inner.op_type not in ("LayerNormalization", "InstanceNormalization"):
         return None
+    if inner.op_type == "LayerNormalization" and attribute(inner, "axis", -1) not in (-1, 2):
+        return None
     apart = reader.maker(reader.inputs(inner)[0], "Reshape")
-    shape = None if apart is None else reader.constant(apart, 1)
+    shape, after = None if apart is None else reader.constant(apart, 1), reader.constant(node, 1)
     gamma, beta = reader.constant(inner, 1), reader.constant(inner, 2)
-    if shape is None or len(shape) != 3 or gamma is None or (gamma != 1).any() or (beta is not None and beta.any()):
+    if shape is None or len(shape) != 3 or after is None or len(after) != 2:
+        return None
+    if gamma is None or (gamma != 1).any() or (beta is not None and beta.any()):
         return None
     layer = GroupNorm(int(shape[1]), number(attribute(inner, "epsilon", 1e-5)), affine=False)
     return Part(layer), reader.inputs(apart)[0]
 
 
-def _group_norm(reader, node, name):
+def _group_norm(reader, node):
     gamma, beta, n_groups = reader.constant(node, 1), reader.constant(node, 2), attribute(node, "num_groups")
     if gamma is None or beta is None or len(gamma) == n_groups:  # as before operator set 21, one for each group
         return None
     return Part(GroupNorm(n_groups, number(attribute(node, "epsilon", 1e-5))), [(gamma, beta)]), reader.inputs(node)[0]
 
 
-def _softmax(reader, node, name):
-    last = attribute(node, "axis", -1) in (1, -1)
-    return (Part(Activation("softmax")), reader.inputs(node)[0]) if last else None
+def _softmax(reader, node):
+    if attribute(node, "axis", -1) not in (1, -1):
+        return None
+    (z,) = reader.inputs(node)
+    fixed = reader.maker(z, "Where")
+    learnt, zero = (None, None) if fixed is None else (reader.constant(fixed, i) for i in (0, 2))
+    if learnt is None or zero is None or zero.any() or learnt.ravel()[-1] or not learnt.ravel()[:-1].all():
+        return Part(Activation("softmax")), z
+    return Part(FixedSoftmax()), reader.variables(fixed)[0]
 
 
 RULES = {
     "Gemm": _gemm, "MatMul": _matmul, "ReduceSum": _reduce_sum, "Add": _affine, "Sub": _affine, "Mul": _affine,
-    "Div": _affine, "PRelu": _prelu, "BatchNormalization": _batch_norm, "LayerNormalization": _layer_norm,
+    "Div": _affine, "Neg": _negative, "BatchNormalization": _batch_norm, "LayerNormalization": _layer_norm,
     "Reshape": _grouped, "GroupNormalization": _group_norm, "Softmax": _softmax,
 }  # fmt: skip

@@ -25,6 +25,7 @@ from fastbp import (
     Residual,
     Scale,
     Shared,
+    SoftmaxCrossEntropy,
     SpectralNorm,
     Standardize,
     WeightNorm,
@@ -140,7 +141,13 @@ def test_shared_weights_are_shared_again(rng):
     assert_same(net, again, X)
 
 
-@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "cross_entropy", "poisson", "perceptron", "squared_error"])
+LOSSES = [
+    "softmax_cross_entropy", "cross_entropy", "poisson", "perceptron", "squared_error",
+    SoftmaxCrossEntropy(fixed_logit=True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
 def test_losses_by_the_unit_of_the_output(rng, loss):
     net = Network([Dense(4, "tanh"), Dense(3)], n_inputs=N_INPUTS, loss=loss, random_state=0)
     again = round_trip(net, inputs(rng))
@@ -236,8 +243,9 @@ def test_products_and_sums_apart(X3, W):
         z = MatMul(X, W12) h = Add(z, b) a = Relu(h) i = Identity(a)
         y = MatMul(i, W21) d = Dropout(y) o = Add(c, d) A = Softmax<axis: int = 1>(o)
     """
-    net = assert_means(graph(text, **W), [Dense(4, "relu"), Dense(3)], X3)
-    assert net.loss == "softmax_cross_entropy"
+    for b in (W["b"], np.zeros(4)):
+        net = assert_means(graph(text, **W | {"b": b}), [Dense(4, "relu"), Dense(3)], X3)
+        assert net.loss == "softmax_cross_entropy"
 
 
 def test_transposed_weights_and_constants_in_nodes(X3, W):
@@ -262,7 +270,7 @@ UNITS_OF_PARTS = {
     "mish": "p = Softplus(z) t = Tanh(p) a = Mul(z, t)",
     "silu": "s = Sigmoid(z) a = Mul(s, z)",
     "softplus": "one = Constant<value_float: float = 1.0>() e = Exp(z) e1 = Add(e, one) a = Log(e1)",
-    "relu": "zero = Constant<value_float: float = 0.0>() a = Max(z, zero)",
+    "relu": "zero = Constant<value_floats: floats = [0.0, 0.0, 0.0, 0.0]>() a = Max(z, zero)",
     "hard_tanh": "l = Constant<value_float: float = -1.0>() h = Constant<value_float: float = 1.0>() a = Clip(z, l, h)",
     "tanh": "a0 = Tanh(z) a = Cast<to: int = 1>(a0)",
     "step": "zero = Constant<value_float: float = 0.0>() t = Greater(z, zero) a = Cast<to: int = 1>(t)",
@@ -295,8 +303,18 @@ def test_normalisations_of_others(X3, W):
 
 
 def test_scales_of_others(X3, W):
-    text = "d = Sub(X, c) q = Div(d, c) z = Gemm(q, W12, b) m = Mul(g, z) p = Sub(b, m) A = Div(p, g)"
-    assert_means(graph(text, **W), [Standardize(), Dense(4), Scale(bias=False), Scale(), Scale(bias=False)], X3)
+    text = "d = Sub(X, c) q = Div(d, c) z = Gemm(q, W12, b) m = Mul(g, z) p = Sub(b, m) n = Neg(p) A = Div(n, g)"
+    assert_means(graph(text, **W), [Standardize(), Dense(4), Scale()], X3)
+
+
+@pytest.mark.parametrize("text", [
+    "A = PRelu(z, g)", "r = Relu(z) n = Neg(z) s = Relu(n) p = Mul(g, s) m = Neg(p) A = Add(r, m)",
+    "A = PRelu(z, minus)",
+])  # fmt: skip
+def test_slopes_of_others(X3, W, text):
+    """Two of them as PyTorch has it, for each column and for all, one as Keras does."""
+    model = graph(f"z = Gemm(X, W12, b) {text}", minus=np.array([-0.5]), **W)
+    assert_means(model, [Dense(4), PReLU()], X3)
 
 
 def test_a_batch_norm_without_epsilon_is_a_scale(X3, W):
@@ -361,6 +379,7 @@ NOT_OURS = {
     },
     "is a unit that fastbp has at an output alone": {
         "node 'e' .Exp": "z = Gemm(X, W12, b) e = Exp(z) A = Gemm(e, W21, c)",
+        "node 's' .Softmax": "z = Gemm(X, W12, b) l = Where(last, z, no) s = Softmax(l) A = Gemm(s, W21, c)",
     },
 }  # fmt: skip
 
@@ -368,7 +387,7 @@ NOT_OURS = {
 @pytest.mark.parametrize("why, node", [(why, node) for why, nodes in NOT_OURS.items() for node in nodes])
 def test_refusals_name_the_node(W, why, node):
     with pytest.raises(ValueError, match=f"model: {node}.*{why}"):
-        Network.from_onnx(graph(NOT_OURS[why][node], **W))
+        Network.from_onnx(graph(NOT_OURS[why][node], last=np.arange(4) < 3, no=np.array(0.0), **W))
 
 
 def test_inputs_that_are_refused(W):
