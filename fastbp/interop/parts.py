@@ -1,6 +1,7 @@
 """Layers with what is in them, of which a network is made that another library has trained."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..layers import ELU, Activation, LeakyReLU
 from ..losses import OUTPUT_UNITS, SoftmaxCrossEntropy, kernel_of
@@ -70,7 +71,7 @@ def network_of(network, parts, n_inputs, loss, dtype):
     return net
 
 
-LOSSES = {unit: loss for loss, unit in OUTPUT_UNITS.items()}
+LOSSES: dict[Any, Any] = {unit: loss for loss, unit in OUTPUT_UNITS.items()}
 LOSSES[FixedSoftmax.activation] = SoftmaxCrossEntropy(fixed_logit=True)
 
 
