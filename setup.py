@@ -6,7 +6,6 @@ own; src_c/dispatch.c picks one of them at import. All of src_c is linked into o
 
 import os
 import platform
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from setuptools.modified import newer_group
 
 # Loops begin cache lines: else a change of one kernel moves the others, which gain or lose some percent by it.
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-falign-loops=64", "-g0"]
+SYMBOLS = ["-include", "src_c/glibc.h"]
 KERNELS = "src_c/kernels.c"
 HEADERS = [str(path) for pattern in ("*.h", "*.def") for path in sorted(Path("src_c").rglob(pattern))]
 # name: (vector width in bytes, compiler flags)
@@ -56,7 +56,7 @@ class BuildExt(build_ext):
             output_dir=folder,
             macros=[("ISA", isa), ("VEC_BYTES", str(width))],
             include_dirs=["src_c"],
-            extra_postargs=FLAGS + flags,
+            extra_postargs=SYMBOLS + FLAGS + flags,
         )
         return compiled
 
@@ -67,9 +67,9 @@ core = Extension(
     include_dirs=["src_c", numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
     depends=[KERNELS, "setup.py", *HEADERS],
-    libraries=[] if sys.platform == "win32" else ["m"],
-    extra_compile_args=["-O2", "-g0"],
-    extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
+    libraries=["m"],
+    extra_compile_args=[*SYMBOLS, "-O2", "-g0"],
+    extra_link_args=["-pthread"],
 )
 
 arrays = Extension(

@@ -1,28 +1,15 @@
 #define _GNU_SOURCE /* for sched_getcpu and CPU sets, on Linux */
 #include "team.h"
 
-#ifdef _WIN32 /* no POSIX threads: one member */
-
-#include <windows.h>
-
-double team_clock(void) { return 1e-3 * (double)GetTickCount64(); }
-
-int team_run(int n, TeamTask task, void *arg, double linger)
-{
-    (void)n, (void)linger;
-    task(arg, (Team *)0, 0, 1);
-    return 1;
-}
-
-void team_barrier(Team *team) { (void)team; }
-
-#else
-
 #include <fenv.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <time.h>
+
+#ifdef _WIN32
+#define pthread_atfork(before, parent, child) ((void)(child)) /* there is no fork */
+#endif
 
 enum { MAX_MEMBERS = 256, SPINS = 8000 /* some 100 microseconds: waking a sleeper takes as long */ };
 
@@ -316,5 +303,3 @@ int team_run(int n, TeamTask task, void *arg, double linger)
     pthread_mutex_destroy(&team.mutex);
     return started;
 }
-
-#endif
