@@ -7,7 +7,8 @@ Hessian. In a neural network this eigenvalue, the sharpness, changes while it le
 happens: it grows until it reaches ``2 / rate``, and stays about there while the loss goes on falling, no longer at
 every step. With momentum ``m`` the bound is ``2 (1 + m) / rate``, and training ends at that edge.
 
-J. Cohen and others, "Gradient descent on neural networks typically occurs at the edge of stability", ICLR 2021.
+This was found by J. Cohen and others, "Gradient descent on neural networks typically occurs at the edge of stability",
+ICLR 2021.
 """
 
 import matplotlib.pyplot as plt
