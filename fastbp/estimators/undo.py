@@ -46,7 +46,8 @@ def undone_on_error(method, shortcut=None):
             if further:
                 undo.save_values(model.parameters)
                 undo.save_values(model.layer_state)
-                undo.save_attribute(model, "masks")
+                if self.prune is not None:  # else they stay, and to put them back takes memory
+                    undo.save_attribute(model, "masks")
                 undo.save_attribute(model, "optimizer_state")
                 model.optimizer_state = model.optimizer_state and model.optimizer_state.copy()
             for name in CURVES:
