@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from .axes import axes_for
@@ -56,8 +57,8 @@ class LossCurveDisplay:
     figure_: "Figure | SubFigure"
 
     def __init__(self, *, loss: "ArrayLike", validation_loss: "ArrayLike | None" = None) -> None:
-        self.loss = np.asarray(loss)
-        self.validation_loss = np.asarray([] if validation_loss is None else validation_loss)
+        self.loss: NDArray[Any] = np.asarray(loss)
+        self.validation_loss: NDArray[Any] = np.asarray([] if validation_loss is None else validation_loss)
 
     @classmethod
     def from_history(

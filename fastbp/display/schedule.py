@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..schedules import Schedule
 from .axes import axes_for
@@ -49,7 +50,7 @@ class ScheduleDisplay:
     figure_: "Figure | SubFigure"
 
     def __init__(self, *, rates: "ArrayLike") -> None:
-        self.rates = np.asarray(rates)
+        self.rates: NDArray[Any] = np.asarray(rates)
 
     @classmethod
     def from_schedule(

@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ..checks import check_size
@@ -62,7 +63,8 @@ class WeightsDisplay:
     figure_: "Figure | SubFigure"
 
     def __init__(self, *, weights: "ArrayLike", image_shape: tuple[int, int] | None = None) -> None:
-        self.weights, self.image_shape = np.asarray(weights), image_shape
+        self.weights: NDArray[Any] = np.asarray(weights)
+        self.image_shape = image_shape
         if self.weights.ndim != 2 or not self.weights.size:
             raise ValueError(f"weights must have shape (n_in, n_units), got {self.weights.shape}")
         if image_shape is None:

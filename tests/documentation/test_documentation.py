@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import fastbp
+import fastbp.display
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.*"))]
@@ -98,7 +99,7 @@ def methods(cls):
 
 
 def test_what_is_public_has_examples_and_tells_what_else_there_is():
-    public = {name: getattr(fastbp, name) for name in fastbp.__all__}
+    public = {name: getattr(module, name) for module in (fastbp, fastbp.display) for name in module.__all__}
     for cls in (fastbp.Network, fastbp.MLPClassifier, fastbp.MLPRegressor, fastbp.Whitening, fastbp.History):
         public |= dict(methods(cls))
     assert {"Network.fit", "MLPClassifier.partial_fit", "MLPRegressor.transform", "Dense"} <= public.keys()
