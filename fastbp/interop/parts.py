@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..layers import ELU, Activation, LeakyReLU
+from ..layers import ELU, Activation, LeakyReLU, build
 from ..losses import OUTPUT_UNITS, SoftmaxCrossEntropy, kernel_of
 
 
@@ -59,16 +59,32 @@ def network_of(network, parts, n_inputs, loss, dtype):
     ValueError
         If the parts don't make one.
     """
-    net = network([part.layer for part in parts], n_inputs=n_inputs, loss=loss, dtype=dtype)
+    layers = [part.layer for part in parts]
     places = [place for part in parts for place in part.places]
+    states = [state for part in parts for state in part.states]
+    _check_sizes(build(layers, n_inputs), places, states)
+    net = network(layers, n_inputs=n_inputs, loss=loss, dtype=dtype)
     for W, b, (W_new, b_new) in zip(net.weights, net.biases, places, strict=True):
         W[:] = W_new
         if b is not None:
             b[:] = 0 if b_new is None else b_new
-    states = [state for part in parts for state in part.states]
     for state, new in zip(net.layer_state.values(), states, strict=True):
         state[:] = new
     return net
+
+
+def _check_sizes(graph, places, states):
+    """ValueError unless these are the sizes of a graph's weights and states, before memory is taken for them."""
+    for (number, _, transposed), (W, b) in zip(graph.places, places, strict=True):
+        w = graph.weights[number]
+        shape = (w.n_out, w.n_in) if transposed else (w.n_in, w.n_out)
+        fits = W.shape == shape if w.role != "scale" else W.size in (1, w.n_out)
+        if not fits or (b is not None and b.size not in (1, shape[1])):
+            shapes = [array if array is None else array.shape for array in (W, b)]
+            raise ValueError(f"weights and biases of shapes {shapes} must be those of a layer with weights of {shape}")
+    for state, new in zip(graph.states, states, strict=True):
+        if new.size not in (1, state.n):
+            raise ValueError(f"{state.name} must have {state.n} elements, got {new.size}")
 
 
 LOSSES: dict[Any, Any] = {unit: loss for loss, unit in OUTPUT_UNITS.items()}

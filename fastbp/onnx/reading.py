@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
+from contextlib import suppress
 
 import numpy as np
 import onnx
@@ -67,7 +68,7 @@ class Reader:
     def __init__(self, model):
         graph = model.graph
         self.opsets = list(model.opset_import)
-        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self.constants = {tensor.name: _array(tensor) for tensor in graph.initializer}
         self._set_input([value for value in graph.input if value.name not in self.constants])
         shapes = {value.name: _shape_of(value) for value in (*graph.input, *graph.value_info, *graph.output)}
         self._widths = {name: shape[1] for name, shape in shapes.items() if len(shape) == 2}
@@ -91,21 +92,23 @@ class Reader:
         (value,) = inputs
         kind, shape = value.type.tensor_type.elem_type, _shape_of(value)
         if kind not in DTYPES or len(shape) != 2 or not shape[1]:
+            names = {number: name for name, number in TensorProto.DataType.items()}
             raise ValueError(
                 f"model must have an input of FLOAT or DOUBLE in shape (any, n_inputs), got {value.name!r} of "
-                f"{TensorProto.DataType.Name(kind)} in shape {tuple(size or 'any' for size in shape)}"
+                f"{names.get(kind, kind)} in shape {tuple(size or 'any' for size in shape)}"
             )
         self.X, self.n_inputs, self.dtype = value.name, shape[1], DTYPES[kind]
 
     def _add(self, node):
         inputs = self.inputs(node)
-        if node.op_type in FOLDED and node.domain == "" and all(name in self.constants for name in inputs):
-            values = self.evaluate([node], {}, node.output)
-            self.constants.update(zip(node.output, values, strict=True))
-        elif self._does_nothing(node):
+        if self._does_nothing(node):
             self._same[node.output[0]] = inputs[0]
-        else:
-            self.nodes.update(dict.fromkeys(node.output, node))
+            return
+        if node.op_type in FOLDED and node.domain == "" and all(name in self.constants for name in inputs):
+            with suppress(Exception):  # what ONNX's reference can't compute is refused where it is needed
+                self.constants.update(zip(node.output, self.evaluate([node], {}, node.output), strict=True))
+                return
+        self.nodes.update(dict.fromkeys(node.output, node))
 
     def _does_nothing(self, node):
         """Whether it hands on a matrix as it is, in prediction."""
@@ -200,6 +203,13 @@ def attribute(node, name, default=None):
 def number(value):
     """The number that a float32 was written for: 0.1, where it is 0.10000000149."""
     return float(str(np.float32(value))) if np.float32(value) == value else value
+
+
+def _array(tensor):
+    try:
+        return numpy_helper.to_array(tensor)
+    except Exception as error:
+        raise ValueError(f"model: the constant {tensor.name!r} can't be read: {error}") from error
 
 
 def _shape_of(value):

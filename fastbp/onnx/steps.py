@@ -4,6 +4,8 @@ A rule gets a `Reader` and the node. It returns a `Part` and the name of what th
 no layer.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from ..interop.parts import FixedSoftmax, Part
@@ -38,7 +40,7 @@ def is_shift(part):
 
 def _gemm(reader, node):
     W, b = reader.constant(node, 1), _row(reader.constant(node, 2))
-    if W is None or attribute(node, "transA", 0) or (b is None and len(reader.inputs(node)) > 2):
+    if W is None or W.ndim != 2 or attribute(node, "transA", 0) or (b is None and len(reader.inputs(node)) > 2):
         return None
     W = (W.T if attribute(node, "transB", 0) else W) * W.dtype.type(attribute(node, "alpha", 1.0))
     b = b if b is None else b * b.dtype.type(attribute(node, "beta", 1.0))
@@ -94,8 +96,8 @@ def embedded(reader, names):
     if not tables or None in tables or None in columns:
         return None
     dims = {column: W.shape[1] for column, W in tables}
-    others = [column for column in range(reader.n_inputs) if column not in dims]
-    if len(dims) < len(tables) or [column for part in columns for column in part] != others:
+    others = [range(a + 1, b) for a, b in pairwise([-1, *sorted(dims), reader.n_inputs]) if b > a + 1]
+    if len(dims) < len(tables) or columns != others:
         return None
     layer = Embed({column: len(W) for column, W in tables}, dims)
     return Part(layer, [(W, None) for _, W in tables]), reader.X

@@ -1,6 +1,7 @@
 """Networks from ONNX: what `to_onnx` writes comes back; what others write is understood, or refused by name."""
 
 import io
+import random
 import warnings
 
 import numpy as np
@@ -195,6 +196,34 @@ def test_files(tmp_path, rng):
         Network.from_onnx(file)
     with pytest.raises(ValueError, match="model must be an onnx.ModelProto, a path or a file object, got int"):
         Network.from_onnx(3)
+
+
+def test_damaged_files():
+    """Bytes changed, left out or added: a ValueError, or a network."""
+    draw, outcomes = random.Random(0), set()
+    layers = [Embed({1: 3}, dim=2), Dense(4, "tanh"), BatchNorm(), Residual([GroupNorm(2), Dense(4, ELU(0.5))])]
+    whole = Network(layers, n_inputs=2, random_state=0).to_onnx().SerializeToString()
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(draw.choice([1, 1, 2, 4])):
+            at = draw.randrange(len(damaged))
+            if draw.random() < 0.2:
+                del damaged[at : at + draw.randrange(1, 40)]
+            else:
+                damaged[at] = draw.randrange(256)
+        try:
+            outcomes.add(type(Network.from_onnx(io.BytesIO(damaged))))
+        except ValueError as error:
+            outcomes.add(type(error))
+    assert outcomes == {ValueError, Network}
+
+
+def test_sizes_are_compared_before_memory_is_taken():
+    model = Network([Dense(4, "tanh"), BatchNorm(), Dense(2)], n_inputs=3, random_state=0).to_onnx()
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1 << 30
+    del model.graph.value_info[:]
+    with pytest.raises(ValueError, match=r"weights and biases of shapes \[\(3, 4\), \(4,\)\] must be those of a layer"):
+        Network.from_onnx(model)
 
 
 # ---- what others write ----------------------------------------------------------------------------------------------
