@@ -126,7 +126,8 @@ def test_all_losses_of_estimators_are_there():
     (lambda: MLPClassifier(activation="rleu").fit(X, Y > 0), "Did you mean 'relu'"),
     (lambda: MLPClassifier(learning_rate="inverse_scaling").fit(X, Y > 0), "Did you mean 'invscaling'"),
     (lambda: MLPClassifier(hidden_layer_sizes=(10, "a")).fit(X, Y > 0), r"hidden_layer_sizes must be .*\[10, 'a'\]"),
-    (lambda: MLPClassifier(hidden_layer_sizes=(10, None)).fit(X, Y > 0), r"hidden_layer_sizes must be integers"),
+    (lambda: MLPClassifier(hidden_layer_sizes=(10, None)).fit(X, Y > 0), "hidden_layer_sizes must be integers"),
+    (lambda: MLPClassifier(hidden_layer_sizes=(10, np.nan)).fit(X, Y > 0), "hidden_layer_sizes must be integers"),
 ])  # fmt: skip
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):

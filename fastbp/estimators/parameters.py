@@ -1,5 +1,6 @@
 """The parameters that both estimators have: which values they take, and which of them go together."""
 
+import math
 import warnings
 from numbers import Integral, Real
 
@@ -105,8 +106,10 @@ def _hidden_units(mlp):
     units = mlp.hidden_layer_sizes
     units = list(units) if hasattr(units, "__iter__") else [units]
     for problem, wrong in (
-        ("integers", lambda n: not isinstance(n, Real)), ("> 0", lambda n: n <= 0), ("integers", lambda n: n != int(n))
-    ):  # fmt: skip
+        ("integers", lambda n: not isinstance(n, Real) or not math.isfinite(n)),
+        ("> 0", lambda n: n <= 0),
+        ("integers", lambda n: n != int(n)),
+    ):
         if any(map(wrong, units)):
             raise ValueError(f"hidden_layer_sizes must be {problem}, got {units}.")
     return [int(n) for n in units]
