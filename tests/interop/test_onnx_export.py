@@ -98,12 +98,21 @@ def dtype(request):
     return request.param
 
 
+def heads_of_all_losses(layers):
+    """Layers, with a head for each loss after them, and the losses."""
+    heads = {f"head {i}": [Dense(4)] for i in range(len(ALL_LOSSES))}
+    return {"layers": [*layers, Parallel(heads)], "loss": dict(zip(heads, ALL_LOSSES, strict=True))}
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=str)
 def test_units_and_losses(rng, unit, dtype):
-    """A hidden layer of each unit below heads of all losses."""
-    heads = {f"head {i}": [Dense(4)] for i in range(len(ALL_LOSSES))}
-    losses = dict(zip(heads, ALL_LOSSES, strict=True))
-    net = Network([Dense(6, unit), Parallel(heads)], n_inputs=N_INPUTS, loss=losses, dtype=dtype, random_state=0)
+    settings = heads_of_all_losses([Dense(6, unit)])
+    assert_same(Network(**settings, n_inputs=N_INPUTS, dtype=dtype, random_state=0), inputs(rng, dtype))
+
+
+@pytest.mark.parametrize("loss", ALL_LOSSES, ids=str)
+def test_losses_of_single_outputs(rng, loss, dtype):
+    net = Network([Dense(4)], n_inputs=N_INPUTS, loss=loss, dtype=dtype, random_state=0)
     assert_same(net, inputs(rng, dtype))
 
 
@@ -113,16 +122,13 @@ def test_units_of_outputs(rng, unit, dtype):
     assert_same(net, inputs(rng, dtype))
 
 
-@pytest.mark.parametrize("loss", ["squared_error", "softmax_cross_entropy", BINS], ids=str)
+@pytest.mark.parametrize("is_output", [True, False], ids=["output", "below heads"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers(rng, name, loss, dtype):
+def test_layers(rng, name, is_output, dtype):
     X = inputs(rng, dtype)
-    layers = LAYERS[name]
     if name == "categories alone":
         X = np.floor(abs(X) % 4)
-    if loss != "squared_error":
-        layers = [*layers, Dense(4)]
-    net = network(layers, loss=loss, dtype=dtype)
+    net = network(**{"layers": LAYERS[name]} if is_output else heads_of_all_losses(LAYERS[name]), dtype=dtype)
     for state in net.layer_state.values():
         state += np.sort(rng.random(state.shape))  # bounds of bins ascend
     assert_same(net, X)
