@@ -46,6 +46,8 @@ from fastbp import (
     OneCycle,
     Orthogonal,
     Parallel,
+    Periodic,
+    PiecewiseLinear,
     PReLU,
     Prune,
     Quantile,
@@ -90,7 +92,7 @@ OBJECTS = [
     Checkpoint([Dense(3, l1=0.5)]), BatchNorm(0.5, 0.25), GroupNorm(2, 0.5), LayerNorm(0.5),
     Transposed("code", "tanh", 0.5), Scale(False), PReLU(0.5), LowRank(3, 2), Sparse(3, 2), Embed({1: 3}, 2),
     Standardize(), Prune(0.5), EMA(0.5), SWA(1), SAM(SGD(0.5), 0.25),
-    WeightNorm(Dense(3, l1=0.5), False), SpectralNorm(Dense(3, l1=0.5), 2),
+    WeightNorm(Dense(3, l1=0.5), False), SpectralNorm(Dense(3, l1=0.5), 2), Periodic(2, 0.5), PiecewiseLinear(2, 3),
 ]  # fmt: skip
 KINDS = {
     "float32": (np.float32, np.int64, np.bool_), "float64": (np.float64, np.uint8, np.bool_),
