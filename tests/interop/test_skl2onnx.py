@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from estimator_cases import X_iris, X_multi, X_reg, Y_multi, classifier, names_iris, regressor, y_iris, y_reg
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
+from sklearn.ensemble import BaggingClassifier, StackingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
@@ -210,6 +213,16 @@ def test_estimators_that_transform_beside_others():
 def test_the_best_of_a_search():
     search = GridSearchCV(regressor(), {"hidden_layer_sizes": [3, 4]}, cv=2).fit(X_reg32, y_reg)
     assert_allclose(run(search, X_reg32)["variable"][:, 0], search.predict(X_reg32), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("ensemble", [
+    StackingClassifier([("a", classifier()), ("b", classifier(activation="tanh"))]), OneVsRestClassifier(classifier()),
+    BaggingClassifier(classifier(), 2, random_state=0), CalibratedClassifierCV(classifier(), cv=2),
+], ids=lambda ensemble: type(ensemble).__name__)  # fmt: skip
+def test_ensembles(ensemble):
+    ensemble.fit(X_iris32, y_iris)
+    found = run(ensemble, X_iris32, options={id(ensemble): NO_ZIPMAP})
+    assert_allclose(found["probabilities"], ensemble.predict_proba(X_iris32), rtol=1e-5, atol=1e-5)
 
 
 def test_target_opset():
