@@ -68,7 +68,7 @@ static void times_slope(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, Ra
 }
 
 /* D <- D * mask / (1 - p) * f'(Z): the mask made again, and f' from what was kept or, a row at a time, from f(z) = (1 - p) a (where
- * a was dropped it does not matter). */
+ * a was dropped it does not matter). Of ReLU a is 0 where it was dropped, and there f' is 0 too: that mask need not be made. */
 void run_unit_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
     const Kernels *k = part->run->k;
@@ -76,6 +76,11 @@ void run_unit_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     const Range columns = columns_of(part, op);
     const ptrdiff_t n = columns.end - columns.begin;
     const size_t offset = (row * value->ld + columns.begin) * k->itemsize, ld = value->ld * k->itemsize;
+    if (value->dropout > 0 && value->activation == RELU) {
+        times_slope(part, op, row, m, columns);
+        k->scale_kept(m, n, value->dropout, value->d[part->side] + offset, value->ld);
+        return;
+    }
     if (value->dropout > 0) {
         const Counter c = counter_of(part, row, value->stream);
         k->dropout(m, n, value->dropout, &c, columns.begin, value->d[part->side] + offset, value->ld);

@@ -141,13 +141,14 @@ static void assemble(Run *run)
     int columns = 0, lists = run->x_as_nonzeros && (run->mode == TRAIN || run->mode == GRADIENT);
     for (int i = 0; i < run->n_forward; i++)
         columns |= run->forward[i].by_columns;
+    const int early = columns || recomputes(run); /* where they are as well made at once, or weights are updated on the way back */
     for (int i = 0; i < run->n_weight_sets; i++) /* of all members only one needs its rows of X^T, and makes them itself */
         lists = lists && !(run->sparse && run->weights[i].row_major);
     run->n_ops = 0;
     if (run->mode != BACKWARD) {
         if (run->x_as_nonzeros || !run->x_in_place)
             append(run, OP_GATHER, 0);
-        if (lists && columns)
+        if (lists && early)
             append(run, OP_LIST_TRANSPOSE, 0);
         if (run->values->keeps_transpose)
             append(run, OP_TRANSPOSE, 0)->by_columns = columns;
@@ -165,7 +166,7 @@ static void assemble(Run *run)
         append(run, OP_TIES, 0);
     if (run->mode != BACKWARD)
         append(run, OP_SUM_LOSSES, 0);
-    if (lists && !columns)
+    if (lists && !early)
         append(run, OP_LIST_TRANSPOSE, 0);
     if (run->mode != LOSS_ONLY)
         append(run, OP_UPDATE, 0);

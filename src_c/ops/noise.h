@@ -76,3 +76,12 @@ static void NAME(undo_scale)(ptrdiff_t n, double rate, const void *a_, void *out
     for (ptrdiff_t j = 0; j < n; j++)
         out[j] = a[j] / scale;
 }
+
+static void NAME(scale_kept)(ptrdiff_t m, ptrdiff_t n, double rate, void *a_, ptrdiff_t ld)
+{
+    const REAL scale = (REAL)(1 / (1 - rate));
+    REAL *a = a_;
+    for (ptrdiff_t i = 0; i < m; i++, a += ld)
+        for (ptrdiff_t j = 0; j < n; j++)
+            a[j] *= scale;
+}

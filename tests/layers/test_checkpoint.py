@@ -27,6 +27,7 @@ from fastbp import (
     Scale,
     Shared,
     Sparse,
+    Standardize,
     WeightNorm,
 )
 from fastbp.graph import fused, sections_of
@@ -78,6 +79,21 @@ def test_weights_behind_values_that_learn_nothing(first, n_threads):
         layers = [*first, Dense(4)] if checkpoints else [Checkpoint(first), Dense(4)]
         for a, b in zip(trained(layers, X, y, n_threads=n_threads, **checkpoints)[1:], expected, strict=True):
             assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("first", [
+    [Dense(13, "tanh"), Dense(3)], [Standardize(), Dense(300, "tanh"), Dense(3)],
+], ids=["dense", "standardized"])  # fmt: skip
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_lists_of_nonzeros(first, kind, n_threads):
+    """Lists of the columns of X are there when the first weights are updated, which is on the way back."""
+    X, y = problem()
+    X = kind(np.hstack([X, np.zeros((100, 200))]) * (np.arange(211) % 7 == 0))
+    expected = trained([*first, Dense(4)], X, y)[1:]
+    found = trained([*first, Dense(4)], X, y, n_threads=n_threads, checkpoint_every=3)[1:]
+    for a, b in zip(found, expected, strict=True):
+        assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

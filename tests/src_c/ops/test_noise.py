@@ -35,6 +35,18 @@ def test_noise(k, dtype, rng, n):
     assert_allclose(a, expected, rtol=0, atol=3e-6 if dtype == "float32" else 1e-14)
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.75])
+def test_scale_kept(k, dtype, rng, rate):
+    for n in SIZES:
+        a = rng.normal(size=(3, n + 2)).astype(dtype)
+        out, check = guarded((3, n + 2), dtype)
+        out[:] = a
+        k.scale_kept(3, n, rate, pointer(out), n + 2)
+        check()
+        assert_array_equal(out[:, :n], a[:, :n] * dtype.type(1 / (1 - rate)))
+        assert_array_equal(out[:, n:], a[:, n:])
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.4, 0.75])
 def test_undo_scale(k, dtype, rng, rate):
     for n in SIZES:
