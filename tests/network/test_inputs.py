@@ -212,6 +212,7 @@ assert made > 5, made
 """
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("part", "index", "hidden"),
     [("indptr", "int32", 20), ("indptr", "int64", 4000), ("indices", "int64", 20), ("indices", "int32", 4000)],
