@@ -424,7 +424,10 @@ static int online_is_alike(const Network *net, const Case *c)
             losses[online] = run.loss;
             l[online].t = run.t;
         }
-        alike = alike && l[0].t == l[1].t && fabs(losses[0] - losses[1]) <= 1e-4 * (1 + fabs(losses[0]));
+        alike = alike && l[0].t == l[1].t;
+        const int diverge = !isfinite(losses[0]) && !isfinite(losses[1]);
+        alike = alike && (diverge || fabs(losses[0] - losses[1]) <= 1e-4 * (1 + fabs(losses[0])));
+        lists |= diverge;
         alike = alike && (lists || are_alike(l[0].parameters, l[1].parameters, net->n_parameters, net->run.k->itemsize));
         for (int j = 0; j < MAX_STATES; j++)
             alike = alike && (!l[0].states[j] || lists || are_alike(l[0].states[j], l[1].states[j], net->n_parameters, net->run.k->itemsize));
