@@ -87,8 +87,10 @@ void predict_member(void *arg, Team *team, int member, int n_members)
         move_shares(run, member, n_members, 0);
         barrier(&part);
     }
+    const FloatMode mode = flush_subnormals(); /* without a team too */
     if (run->together)
         predict_together(&part);
     else
         predict_blocks(&part);
+    restore_mode(mode);
 }

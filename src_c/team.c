@@ -273,7 +273,7 @@ static int run_standing(int n, TeamTask task, void *arg, double linger)
 
 /* ---- any team -------------------------------------------------------------------------------------------------------------- */
 
-int team_run(int n, TeamTask task, void *arg, double linger)
+static int run_team(int n, TeamTask task, void *arg, double linger)
 {
     pthread_t threads[MAX_MEMBERS];
     Member members[MAX_MEMBERS];
@@ -301,5 +301,14 @@ int team_run(int n, TeamTask task, void *arg, double linger)
         pthread_join(threads[i], NULL);
     pthread_cond_destroy(&team.wake);
     pthread_mutex_destroy(&team.mutex);
+    return started;
+}
+
+/* Threads take the calling one's way with subnormal numbers. */
+int team_run(int n, TeamTask task, void *arg, double linger)
+{
+    const FloatMode mode = flush_subnormals();
+    const int started = run_team(n, task, arg, linger);
+    restore_mode(mode);
     return started;
 }
