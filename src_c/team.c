@@ -7,8 +7,9 @@
 #include <string.h>
 #include <time.h>
 
-#ifdef _WIN32
-#define pthread_atfork(before, parent, child) ((void)(child)) /* there is no fork */
+#ifdef _WIN32 /* where there is no fork, and winpthreads' macro leaves the function unused */
+#undef pthread_atfork
+#define pthread_atfork(before, parent, child) ((void)(child))
 #endif
 
 enum { MAX_MEMBERS = 256, SPINS = 8000 /* some 100 microseconds: waking a sleeper takes as long */ };
