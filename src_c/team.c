@@ -119,6 +119,7 @@ static void begin(Team *team)
 static void *member_main(void *arg)
 {
     const Member *me = arg;
+    flush_subnormals(); /* which threads have from their creator on Linux alone */
     begin(me->team);
     me->team->task(me->team->arg, me->team, me->member, me->team->n_members);
     return NULL;
@@ -305,7 +306,7 @@ static int run_team(int n, TeamTask task, void *arg, double linger)
     return started;
 }
 
-/* Threads take the calling one's way with subnormal numbers. */
+/* Members flush subnormal numbers as the calling thread does. */
 int team_run(int n, TeamTask task, void *arg, double linger)
 {
     const FloatMode mode = flush_subnormals();
