@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.utils import assert_all_finite
 
@@ -45,11 +46,16 @@ def check_flag(name, value):
 
 
 def check_real(name, array, error=ValueError):
-    """The argument as an array, of SciPy's if it is one; an error unless it holds real numbers: no dates, strings or
-    objects."""
-    array = array if hasattr(array, "dtype") else np.asarray(array)
+    """The argument as an array, of SciPy's if it is sparse, else of NumPy's; an error unless it holds real numbers: no
+    dates, strings or objects."""
+    if not isinstance(array, np.ndarray) and not issparse(array):
+        try:
+            array = np.asarray(array)
+        except ValueError as reason:  # rows of different lengths
+            raise error(f"{name} must hold real numbers in one array: {reason}") from reason
     if array.dtype.kind not in "biuf":
-        raise error(f"{name} must hold real numbers, got dtype {array.dtype}")
+        got = repr(array.item()) if array.dtype == object and array.ndim == 0 else f"dtype {array.dtype}"
+        raise error(f"{name} must hold real numbers, got {got}")
     return array
 
 

@@ -353,6 +353,13 @@ def _check_sums(loss, y):
             )
 
 
+def _refuse(wrong, message, y):
+    """Raise ValueError with the first number of y that is wrong, if one is."""
+    if wrong.any():
+        at = np.unravel_index(wrong.argmax(), y.shape)
+        raise ValueError(f"{message}, got {y[at]} in row {at[0]}")
+
+
 def check_targets(loss, y, n_samples, n_outputs):
     """Targets as the core reads them.
 
@@ -382,8 +389,8 @@ def check_targets(loss, y, n_samples, n_outputs):
         if y.dtype.kind == "f" and not np.isfinite(y).all():
             raise ValueError("y must hold class indices, got NaN or infinity")
         labels = np.array(y, dtype=np.int64)
-        if (labels != y).any() or labels.min() < 0 or labels.max() >= n_outputs:
-            raise ValueError(f"y must hold class indices from 0 to {n_outputs - 1}, got {np.unique(y)}")
+        wrong = (labels != y) | (labels < 0) | (labels >= n_outputs)
+        _refuse(wrong, f"y must hold class indices from 0 to {n_outputs - 1}", y)
         return None, labels
     n_groups = outputs_per_target(loss)
     n_targets = n_outputs // n_groups
@@ -391,12 +398,12 @@ def check_targets(loss, y, n_samples, n_outputs):
         raise ValueError(f"y must have shape ({n_samples}, {n_targets}), got {y.shape}")
     if y.dtype not in _READ_AS_THEY_ARE or not y.flags.aligned:
         y = y.astype(np.float64)
-    if name == "cross_entropy" and y.dtype != np.bool_ and ((y < 0) | (y > 1)).any():
-        raise ValueError("y must lie between 0 and 1 for loss='cross_entropy'")
-    if name == "perceptron" and ((y != 0) & (y != 1)).any():
-        raise ValueError("y must hold 0 and 1 for loss='perceptron'")
-    if name in ("softmax_cross_entropy", "poisson") and y.dtype.kind == "f" and (y < 0).any():
-        raise ValueError(f"y must not be negative for loss={loss!r}")
+    if name == "cross_entropy" and y.dtype != np.bool_:
+        _refuse((y < 0) | (y > 1), "y must lie between 0 and 1 for loss='cross_entropy'", y)
+    if name == "perceptron":
+        _refuse((y != 0) & (y != 1), "y must hold 0 and 1 for loss='perceptron'", y)
+    if name in ("softmax_cross_entropy", "poisson") and y.dtype.kind == "f":
+        _refuse(y < 0, f"y must not be negative for loss={loss!r}", y)
     if name == "softmax_cross_entropy" and not isinstance(loss, HistogramLoss):
         _check_sums(loss, y)
     if n_groups > 1:  # the targets again for each group of outputs; a view for a single one

@@ -444,7 +444,7 @@ class CosineWarmRestarts(Schedule):
 class OneCycle(Schedule):
     """Once up to a large rate, then down to almost nothing (super-convergence).
 
-    For training in few epochs, whose number is known before: with it the largest rate may be some ten times a constant
+    For training in few epochs, whose number is known before: with it the largest rate may be about ten times a constant
     one.
 
     From ``maximum / div`` to ``maximum`` at ``k = warm_up * total - 1``, then to ``maximum / (div * final_div)`` at

@@ -31,7 +31,7 @@ def check_X(mlp, X):
 def is_plain(mlp, X):
     """Whether X is small and the checks of `check_X` would let it pass as it is.
 
-    They take some hundred microseconds, the prediction of one row takes one or two. A sum of
+    They take a few hundred microseconds, the prediction of one row takes one or two. A sum of
     squares is finite only if all elements are; if it overflows, they are asked after all.
     """
     attributes = vars(mlp)

@@ -29,7 +29,7 @@ from .parameters import set_parameters
 class MLPRegressor(RegressorMixin, BaseMLP):
     """Multilayer perceptron regressor, a drop-in for scikit-learn's.
 
-    The same seed gives the same network as in scikit-learn, to rounding. It is another one where arithmetic is:
+    The same seed gives the same network as in scikit-learn, to rounding. It differs where the arithmetic does:
     ``solver='lbfgs'`` is float32 for float32 X, where scikit-learn goes over to float64. Features and targets of a mean
     near 0 and a variance near 1 are learnt best: see scikit-learn's StandardScaler and TransformedTargetRegressor.
 
@@ -54,7 +54,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     solver : str, UpdateRule, SAM or FullBatch, default='adam'
         Names of stochastic solvers, which go through mini-batches, are 'sgd', 'adam', 'adamw', 'rmsprop' and 'adagrad'.
         The full-batch solvers 'lbfgs', 'rprop', 'quickprop', 'newton', 'newton_cg' and 'bfgs' take all rows at once, an
-        iteration an epoch. 'adam' is a good choice for large data, 'lbfgs' for up to some thousand rows.
+        iteration an epoch. 'adam' is a good choice for large data, 'lbfgs' for up to a few thousand rows.
 
         An object such as ``fastbp.RMSProp(0.01, momentum=0.9)`` brings all its settings along, its learning rate among
         them: the parameters below that name solvers are then not used. By name 'rmsprop' and 'adagrad' have the default
@@ -72,7 +72,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         epoch, which takes longer.
     learning_rate : {'constant', 'invscaling', 'adaptive'} or Schedule, default='constant'
         Schedule of 'sgd': the initial rate throughout; ``learning_rate_init / (t_ + 1)**power_t`` after each epoch; or
-        a fifth of it each time that training has stopped to improve. An object such as `fastbp.OneCycle` is for all
+        a fifth of it each time that training has stopped improving. An object such as `fastbp.OneCycle` is for all
         stochastic solvers, and brings all its rates along. One that reduces the rate on a plateau watches the training
         loss, with early stopping the validation loss. Must be 'constant' if `solver` is an object, whose rate may be a
         schedule.

@@ -24,7 +24,7 @@ _FLAT = 1e-6  # an eigenvalue, measured by the largest, that is no curvature to 
 class Newton(FullBatch):
     """Newton's method with the exact Hessian, damped so that it goes downhill wherever it is.
 
-    For networks of up to some thousand parameters and smooth units, where it takes few iterations to a minimum that is
+    For networks of up to a few thousand parameters and smooth units, where it takes few iterations to a minimum that is
     exact.
 
     ``w <- w - (|H| + lambda I)^-1 g``, where ``|H|`` has the eigenvectors of the Hessian ``H`` and the absolute values

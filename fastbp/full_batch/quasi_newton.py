@@ -18,7 +18,7 @@ from .scipy_methods import iterate_once, scipy_method
 class BFGS(FullBatch):
     """The quasi-Newton method of Broyden, Fletcher, Goldfarb and Shanno, by scipy.
 
-    For networks of up to some thousand parameters; it keeps a matrix of their square.
+    For networks of up to a few thousand parameters; it keeps a matrix of their square.
 
     The inverse of the Hessian is estimated from the gradients on the way: with ``s = w' - w``, ``y = g' - g`` and
     ``rho = 1 / y^T s``, ``B <- (I - rho s y^T) B (I - rho y s^T) + rho s s^T``. A line search along ``-B g`` finds a
@@ -70,7 +70,7 @@ class BFGS(FullBatch):
 class LBFGS(FullBatch):
     """BFGS with limited memory: the product of inverse Hessian and gradient from the last few steps, by scipy.
 
-    The first rule to try for up to some ten thousand rows. The estimators have it as ``solver="lbfgs"``.
+    The first rule to try for up to about ten thousand rows. The estimators have it as ``solver="lbfgs"``.
 
     An L1 penalty is met exactly, weights reach 0: ``w = w+ - w-`` with both bounded below by 0.
 

@@ -15,7 +15,7 @@ from .hessian import MAX_PARAMETERS
 class FullBatch(Settings, ABC):
     """Base class of the rules that take all rows at once.
 
-    They are for data of up to some ten thousand rows and small networks, where they need no learning rate and reach
+    They are for data of up to about ten thousand rows and small networks, where they need no learning rate and reach
     costs that mini-batches do not; there is no dropout, and nothing else that is random. An epoch is one iteration. A
     rule's ``minimize(objective, epochs, end_epoch)`` changes the objective's parameters, calls ``end_epoch(cost before
     the update)`` after each iteration, and returns when that is true, after so many iterations, or after one that could

@@ -14,7 +14,7 @@ class Checkpoint(Layer):
     """Layers of which only the last one's activations are kept for backpropagation; the others are made again.
 
     Training and gradients give the same bits as without, dropout included, and need the memory of the values within
-    one such layer at a time. The time is that of one more pass forward through these layers, some third of a step's.
+    one such layer at a time. The time is that of one more pass forward through these layers, about a third of a step's.
 
     Parameters
     ----------

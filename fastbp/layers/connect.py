@@ -111,7 +111,7 @@ class Dropout(Layer):
 class Residual(Layer):
     """Layers ``F`` with a connection that skips them: ``A = H + F(H)``, or ``A = H P + F(H)``.
 
-    For deep networks: from some ten layers on they are hard to train without such connections.
+    For deep networks: from about ten layers on they are hard to train without such connections.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ class Dense(Layer):
     Parameters
     ----------
     n_units : int
-        Number of units, the columns of ``W (n_in, n_units)``. Hidden layers usually have some ten to a thousand.
+        Number of units, the columns of ``W (n_in, n_units)``. Hidden layers usually have ten to a thousand.
     activation : str, LeakyReLU or ELU, default="identity"
         The unit ``f``:
 

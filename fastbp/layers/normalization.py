@@ -25,7 +25,7 @@ class _Normalization(Layer):
 class BatchNorm(_Normalization):
     """Batch normalisation, ``A = gamma * (H - mean) / sqrt(variance + epsilon) + beta``, of each column by itself.
 
-    Makes deep networks easier to train, above all with large learning rates; it needs batches of some ten rows at
+    Makes deep networks easier to train, above all with large learning rates; it needs batches of about ten rows at
     least.
 
     In training, mean and variance are those of the mini-batch; the layer keeps moving averages of them, which it takes

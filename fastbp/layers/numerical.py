@@ -240,7 +240,7 @@ class PiecewiseLinear(_Numerical):
         if others:
             raise ValueError(
                 f"layers: {name} must take columns of X as they are, of which it has quantiles, got columns {others} "
-                f"that other layers have made, in {self!r}"
+                f"that other layers have made, in {self!r}; give columns= without these"
             )
         if columns != tuple(range(graph.values[h].n)):
             h = _taken(graph, h, f"{name}.columns", columns)

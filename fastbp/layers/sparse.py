@@ -55,7 +55,7 @@ class Sparse(Layer):
     over all k and j with ``columns_kj = i``. Layers that are not fully connected are in notes 004.
 
     A weight takes as long as some two or three of a full layer, more where layers are small: training with AVX-512 is
-    faster than with `Dense` where less than a quarter of the weights of a layer of some hundred units are there, and
+    faster than with `Dense` where less than a quarter of the weights of a layer of a few hundred units are there, and
     three times as fast with a sixteenth.
 
     A first layer of this kind needs dense inputs.

@@ -11,7 +11,7 @@ from ..full_batch import FullBatch, GradientRule
 from ..optimizers import SAM
 from ..undo import Undo
 from .heads import check_outs, joined, output_gradients_of
-from .inputs import contiguous
+from .inputs import contiguous, kind_of
 from .rules import check_optimizer, rule_of
 
 NOTHING_KEPT = "backward needs a call of forward before it, with nothing trained or evaluated between"
@@ -60,7 +60,10 @@ def _check_gradients(out, shapes, dtype):
         if array is not None and not (
             isinstance(array, np.ndarray) and (array.shape, array.dtype) == (shape, dtype) and array.flags.carray
         ):
-            raise ValueError(f"{name} of out must be a writeable C-contiguous {dtype.name} array of shape {shape}")
+            raise ValueError(
+                f"{name} of out must be a writeable C-contiguous {dtype.name} array of shape {shape}, got "
+                f"{kind_of(array)}"
+            )
     if out[1] is not None and np.may_share_memory(*out):
         raise ValueError("out must be two arrays apart from each other")
 
@@ -85,7 +88,10 @@ def step_with(model, X, output_gradient, optimizer, n_threads):
         dz = output_gradient(a)
         if model.engine.kept is not kept:
             raise RuntimeError("output_gradient must not train or evaluate the network")
-        gradient, _ = backward(model, dz, (np.empty_like(model.parameters), None), n_threads)
+        try:
+            gradient, _ = backward(model, dz, (np.empty_like(model.parameters), None), n_threads)
+        except ValueError as error:
+            raise ValueError(f"what output_gradient returned: {error}") from error
         if not all_finite(gradient):
             for part in dz.values() if isinstance(dz, dict) else [dz]:
                 assert_all_finite(part, input_name="what output_gradient returned")

@@ -161,6 +161,8 @@ def replacing(path):
     if status is not None:
         open(path, "r+b").close()  # an error if it must not be written to
     folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "No such folder", folder)
     temporary = os.path.join(folder, f".{secrets.token_hex(16)}.tmp")
     try:
         with open(temporary, "xb") as stream:

@@ -1,5 +1,6 @@
 """The outputs of a network, each with its loss: one, or several heads, of which users have dicts by name."""
 
+import reprlib
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -155,7 +156,7 @@ def check_outs(out, n, dtype, X, outputs):
 def _by_name(argument, given, names):
     """The dict's parts in the order of these names, which must be its keys."""
     if not isinstance(given, Mapping):
-        raise ValueError(f"{argument} must be a dict by the names of the heads, {[*names]}, got {given!r}")
+        raise ValueError(f"{argument} must be a dict by the names of the heads, {[*names]}, got {reprlib.repr(given)}")
     missing, unknown = [name for name in names if name not in given], [name for name in given if name not in names]
     if missing or unknown:
         raise ValueError(

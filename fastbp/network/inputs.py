@@ -171,8 +171,10 @@ def check_sample_weight(sample_weight, n):
     sample_weight = contiguous(check_real("sample_weight", sample_weight), np.float64)
     if sample_weight.shape != (n,):
         raise ValueError(f"sample_weight must have shape ({n},), got {sample_weight.shape}")
-    if not np.isfinite(sample_weight).all() or (sample_weight < 0).any():
-        raise ValueError("sample_weight must be finite and not negative")
+    wrong = ~(np.isfinite(sample_weight) & (sample_weight >= 0))
+    if wrong.any():
+        row = wrong.argmax()
+        raise ValueError(f"sample_weight must be finite and not negative, got {sample_weight[row]} in row {row}")
     if not sample_weight.any():
         raise ValueError("sample_weight must not be zero for all samples")
     with np.errstate(over="ignore"):
@@ -199,7 +201,17 @@ def check_out(out, shape, dtype, X):
         or not out.flags.carray
         or np.may_share_memory(out, X.data if issparse(X) else X)
     ):
-        raise ValueError(f"out must be a writeable C-contiguous {dtype.name} array of shape {shape} apart from X")
+        raise ValueError(
+            f"out must be a writeable C-contiguous {dtype.name} array of shape {shape} apart from X, got {kind_of(out)}"
+        )
+
+
+def kind_of(out):
+    """In words, what was given for results to be written to."""
+    if not isinstance(out, np.ndarray):
+        return type(out).__name__
+    kind = f"{out.dtype.name} of shape {out.shape}"
+    return kind if out.flags.carray else f"{kind}, not writeable or not C-contiguous"
 
 
 def contiguous(array, dtype):

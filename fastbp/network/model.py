@@ -1,6 +1,7 @@
 """Settings, parameters and the engine that computes with them: what `Network`, the estimators and the full-batch rules
 work on."""
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 from numbers import Integral
@@ -34,6 +35,14 @@ def _zeros(n, dtype):
     space = np.zeros(n * dtype.itemsize + 64, np.uint8)
     start = -space.ctypes.data % 64
     return space[start : start + n * dtype.itemsize].view(dtype)
+
+
+def layers_of(layers):
+    """The layers as a tuple; ValueError if they are none."""
+    layers = tuple(layers) if isinstance(layers, Iterable) else layers
+    if not isinstance(layers, tuple) or not layers or not all(isinstance(layer, Layer) for layer in layers):
+        raise ValueError(f"layers must be a non-empty sequence of Dense, RBF and other layers, got {layers!r}")
+    return layers
 
 
 class Model:
@@ -93,12 +102,9 @@ class Model:
         input_dropout=0.0, input_noise=0.0, ties=(), loss_weights=None, checkpoint_every=None, connection_seed=None,
         parameters=None, layer_state=None,
     ):  # fmt: skip
-        layers = tuple(layers)
-        if not layers or not all(isinstance(layer, Layer) for layer in layers):
-            raise ValueError(f"layers must be a non-empty sequence of Dense, RBF and other layers, got {layers!r}")
         if dtype not in ("float32", "float64", np.float32, np.float64):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-        self.layers = layers
+        layers = self.layers = layers_of(layers)
         self.n_inputs = check_size("n_inputs", n_inputs)
         self.checkpoint_every, self.connection_seed = checkpoint_every, connection_seed
         self.graph = build(layers, n_inputs, checkpoint_every, connection_seed)

@@ -21,7 +21,7 @@ from .derivatives import Derivatives
 from .description import Description
 from .exchange import Exchange
 from .history import History
-from .model import SETTINGS, Model
+from .model import SETTINGS, Model, layers_of
 from .rules import Optimizer
 
 Callback = Callable[[int, History], Any]
@@ -36,10 +36,10 @@ class Network(Description, Derivatives, Exchange):
     Parameters
     ----------
     layers : sequence of layers
-        From the first hidden layer to the output layer: `Dense`, `LowRank`, `Sparse`, `BatchNorm`, `LayerNorm`,
-        `GroupNorm`, `RBF`, `Scale`, `PReLU`, `Activation`, `Dropout`, `Residual`, `Parallel`, `Checkpoint`, `Shared`
-        and `Transposed`, perhaps behind an `Embed` or a `Standardize`. Each place in the list has weights of its own
-        but for `Shared` ones.
+        From the first hidden layer to the output layer: `Dense`, `LowRank`, `Sparse`, `WeightNorm`, `SpectralNorm`,
+        `BatchNorm`, `LayerNorm`, `GroupNorm`, `RBF`, `Scale`, `PReLU`, `Activation`, `Dropout`, `Periodic`,
+        `PiecewiseLinear`, `Residual`, `Parallel`, `Checkpoint`, `Shared` and `Transposed`, perhaps behind an `Embed` or
+        a `Standardize`. Each place in the list has weights of its own but for `Shared` ones.
     n_inputs : int
         Number of features.
     loss : str, SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss, dict of them or None, default="squared_error"
@@ -58,9 +58,9 @@ class Network(Description, Derivatives, Exchange):
           `SoftmaxCrossEntropy` has label smoothing;
         - `HistogramLoss`: regression as classification, softmax outputs for bins of y;
         - "poisson": half the Poisson deviance, with exponential outputs;
-        - "perceptron": ``max(0, (1 - 2 y_j) z_j)`` for y 0 or 1 with step outputs. Its derivative by ``z_j`` is
-          ``a_j - y_j``, so that gradient descent with batches of 1 is the perceptron's learning rule [2]_, which ends
-          without a mistake if a plane separates the classes.
+        - "perceptron": ``max(0, (1 - 2 y_j) z_j)`` for y 0 or 1 with step outputs. Its derivative with respect to
+          ``z_j`` is ``a_j - y_j``, so that gradient descent with batches of 1 is the perceptron's learning rule [2]_,
+          which ends without a mistake if a plane separates the classes.
 
         From "cross_entropy" on, a cost brings its own output unit and is computed from the last layer's ``z``, which
         must have the activation "identity". None is for a custom loss, see `backward` and `step_with`, of all heads.
@@ -91,8 +91,8 @@ class Network(Description, Derivatives, Exchange):
         Standard deviation of Gaussian noise added to the inputs in training, for each row of each batch anew (before
         dropout). X must be dense. For a linear network with squared error, the mean over the noise is the cost with
         ``l2 = input_noise^2`` (the notes' Tikhonov regularization, 004); for others it is so to first order in the
-        noise's variance, with the derivatives of the outputs by the inputs in the place of the weights (C. Bishop,
-        "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7, 1995).
+        noise's variance, with the derivatives of the outputs with respect to the inputs in the place of the weights
+        (C. Bishop, "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7, 1995).
     ties : sequence of tuple (i, j, strength), default=()
         Penalises the difference between two layers' weights (parameter tying, Notes 004): each tie adds
         ``strength/2 ||W_i - W_j||^2``, squares of all elements, to the penalty, for the weights of two layers of the
@@ -102,8 +102,8 @@ class Network(Description, Derivatives, Exchange):
         The cost of several heads is the sum of their losses times these weights, in [0, inf): ``C = sum_k w_k C_k``.
         Those that are not in it are 1.
     checkpoint_every : int or None, default=None
-        Of so many layers keep the activations of the last alone for backpropagation, and make the others again, as
-        `Checkpoint` does. Training needs less memory and some third more time; the bits are the same. None keeps all.
+        Keep the activations of one layer in that many for backpropagation, and compute the others again, as
+        `Checkpoint` does. Training needs less memory and a third more time; the bits are the same. None: keep all.
 
     Attributes
     ----------
@@ -184,7 +184,7 @@ class Network(Description, Derivatives, Exchange):
         loss_weights: Mapping[str, float] | None = None,
         checkpoint_every: int | None = None,
     ) -> None:
-        layers, self._random_state = tuple(layers), start.random_state_of(random_state)
+        layers, self._random_state = layers_of(layers), start.random_state_of(random_state)
         self._model = Model(
             layers, n_inputs, loss, l1, l2, dtype, initializer, input_dropout, input_noise, ties, loss_weights,
             checkpoint_every, start.connection_seed(layers, self._random_state),
@@ -217,7 +217,7 @@ class Network(Description, Derivatives, Exchange):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
-            Typical inputs, scaled like those to train on; some hundred rows are enough.
+            Typical inputs, scaled like those to train on; a few hundred rows are enough.
         n_threads : int, default=None
             None: those that are free; -1: all.
 
@@ -258,7 +258,7 @@ class Network(Description, Derivatives, Exchange):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_inputs)
-            Typical inputs, scaled like those to train on; some hundred rows are enough. Dense if the first layer is an
+            Typical inputs, scaled like those to train on; a few hundred rows are enough. Dense if the first layer is an
             `RBF`.
         n_threads : int, default=None
             None: those that are free; -1: all.
@@ -332,10 +332,10 @@ class Network(Description, Derivatives, Exchange):
             Newton, NewtonCG, BFGS and LBFGS are full-batch rules, one iteration on all rows an epoch, which end
             training before `epochs` when there is no further progress to make.
         epochs : int, default=1
-            How many times to go through the data; some ten to some hundred are usual.
+            How many times to go through the data; ten to a few hundred are usual.
         batch_size : int, default=None
             From 1 (online learning) to n_samples; larger values mean n_samples. None: 32 for mini-batches, and the
-            only value for full-batch rules. Larger batches, up to some hundred rows, take less time for an epoch.
+            only value for full-batch rules. Larger batches, up to a few hundred rows, take less time for an epoch.
         sample_weight : array-like of shape (n_samples,), default=None
             A batch whose weights sum to zero makes no update.
         shuffle : bool, default=True
@@ -343,8 +343,8 @@ class Network(Description, Derivatives, Exchange):
         validation_data : tuple (X, y) or (X, y, sample_weight), default=None
             Data that are not trained on, whose loss is in the history and decides when to stop early.
         early_stopping : int, default=None
-            Stop when the validation loss has not improved for so many epochs, and return to the best parameters. If no
-            epoch's is finite, there are none: a ConvergenceWarning says so.
+            Stop when the validation loss has not improved for that many epochs, and return to the best parameters. If
+            no epoch's is finite, there are none: a ConvergenceWarning says so.
         callback : callable or list of them, default=None
             ``callback(epoch, history)`` is called after each epoch (from 0). Training ends after an epoch for which one
             returned True; nothing else that it returns ends it.

@@ -392,7 +392,10 @@ def _check_pruning(prune, average, optimizer, n_rows, epochs, batch_size, fresh,
 def _validation_rows(model, validation_data):
     """The validation data as `Rows`; a ValueError says that it is of them."""
     if not isinstance(validation_data, tuple) or len(validation_data) not in (2, 3):
-        raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
+        got = type(validation_data).__name__
+        if isinstance(validation_data, tuple):
+            got += f" of length {len(validation_data)}"
+        raise ValueError(f"validation_data must be a tuple (X, y) or (X, y, sample_weight), got {got}")
     try:
         for part in (validation_data[0], *arrays_of(validation_data[1])):
             assert_all_finite(part)

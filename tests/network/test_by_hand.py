@@ -66,6 +66,8 @@ def test_step_with_sparse_rows_and_predictions_meanwhile(rng):
 BAD_STEPS = {
     "dz must have the shape": (ValueError, lambda net: lambda a: a[:, :1]),
     "dz must hold real numbers": (ValueError, lambda net: lambda a: a.astype(str)),
+    "what output_gradient returned: dz must hold real numbers, got None": (ValueError, lambda net: lambda a: None),
+    "what output_gradient returned: dz must hold .* in one array": (ValueError, lambda net: lambda a: (a, 1.0)),
     "output_gradient must not train": (RuntimeError, lambda net: lambda a: net.forward(np.ones((7, 5)))),
     "what output_gradient returned contains NaN": (ValueError, lambda net: lambda a: a * np.nan),
     "by zero": (ZeroDivisionError, lambda net: lambda a: a / (1 // 0)),

@@ -55,6 +55,23 @@ def test_kinds_of_input(rng, tmp_path, dtype):
                 assert_allclose(a, b, rtol=1e-3 if dtype == "float32" else 1e-9, atol=1e-5 if dtype == "float32" else 0)
 
 
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "squared_error"])
+def test_data_frames_and_series(rng, loss):
+    """X, targets, weights and validation data of pandas give the bits of the arrays that they hold."""
+    pd = pytest.importorskip("pandas")
+    n_outputs = 3 if loss == "softmax_cross_entropy" else 1
+    X, y, weight = rng.normal(size=(40, 9)), rng.integers(0, n_outputs, 40), rng.random(40)
+    results = []
+    for frame, series in ((np.asarray, np.asarray), (pd.DataFrame, pd.Series)):
+        net = make([9, 8, n_outputs], "relu", loss)
+        data = frame(X), series(y), series(weight)
+        history = net.fit(*data[:2], sample_weight=data[2], optimizer=SGD(0.01), epochs=2, validation_data=data)
+        net.partial_fit(frame(X[:1]), series(y[:1]), optimizer=SGD(0.01), batch_size=1)
+        results.append((net.predict(data[0]), history.validation_loss, *net.value_and_gradient(*data[:2])))
+    for plain, found in zip(*results, strict=True):
+        assert_array_equal(found, plain)
+
+
 def test_unsorted_csr_is_not_modified(rng):
     X = sparse.csr_array((np.arange(1.0, 5), [3, 0, 2, 1], [0, 2, 4]), shape=(2, 4))
     before = X.indices.copy()
