@@ -2,10 +2,10 @@
 A custom loss: a differential equation
 ======================================
 
-A loss that the library does not have needs its derivative by the network's outputs, and nothing else:
-`Network.forward` gives the outputs, `Network.backward` turns that derivative into the gradient by all parameters. Here
-the loss is how badly a network satisfies the equation of a pendulum, ``u'' = -sin u``, which swings from an angle of
-2.5 at rest. There are no data.
+A loss that the library does not have needs its derivative with respect to the network's outputs, and nothing else:
+`Network.forward` gives the outputs, `Network.backward` turns that derivative into the gradient with respect to all
+parameters. Here the loss is how badly a network satisfies the equation of a pendulum, ``u'' = -sin u``, which swings
+from an angle of 2.5 at rest. There are no data.
 """
 
 import matplotlib.pyplot as plt
@@ -20,8 +20,8 @@ T, ANGLE = 6.0, 2.5
 n = 40
 
 # %%
-# Derivatives by time are taken of the polynomial through the outputs at ``n`` points, which makes them a product with a
-# matrix: ``u'' = D u``.
+# Derivatives with respect to time are those of the polynomial through the outputs at ``n`` points, which makes them a
+# product with a matrix: ``u'' = D u``.
 
 s = -np.cos(np.pi * np.arange(n) / (n - 1))  # Chebyshev points, from -1 to 1
 second = np.stack([chebyshev.chebval(s, chebyshev.chebder(c, 2)) for c in np.eye(n)], axis=1)
@@ -31,8 +31,8 @@ X = 3 * s[:, np.newaxis]
 
 # %%
 # ``u(t) = 2.5 + f(t) N(t)`` with ``f(t) = t^2 / (1 + t^2)`` starts right, whatever the network ``N`` is. With the
-# residual ``r = D u + sin u`` the loss is the mean of ``r^2 / 2``. By the chain rule its derivative by ``u`` is
-# ``(D^T r + r cos u) / n``, and that by ``N`` has another factor ``f``.
+# residual ``r = D u + sin u`` the loss is the mean of ``r^2 / 2``. By the chain rule its derivative with respect to
+# ``u`` is ``(D^T r + r cos u) / n``, and that with respect to ``N`` has another factor ``f``.
 
 net = Network([Dense(30, "tanh"), Dense(30, "tanh"), Dense(1)], n_inputs=1, loss=None, random_state=0)
 f, losses = t**2 / (1 + t**2), []

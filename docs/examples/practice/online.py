@@ -3,7 +3,7 @@ A stream learnt online
 ======================
 
 Data that come one row at a time, from a source that changes: a model that was trained once gets worse, one that goes on
-learning adapts. `Network.partial_fit` takes the rows as they come; with a single row a call takes some ten
+learning adapts. `Network.partial_fit` takes the rows as they come; with a single row a call takes about ten
 microseconds. Each row is predicted first and learnt afterwards, so that every prediction is an honest test.
 """
 

@@ -7,8 +7,8 @@ Backpropagation is the chain rule, applied from the last layer to the first. Wit
 
 1. the error of the output layer, ``D = (A - Y) * f'(Z)`` for the quadratic cost;
 2. the error of the layer before, ``D W^T * f'(Z)``;
-3. the derivatives by the biases, the sums of the rows of ``D``;
-4. the derivatives by the weights, ``H^T D``.
+3. the derivatives with respect to the biases, the sums of the rows of ``D``;
+4. the derivatives with respect to the weights, ``H^T D``.
 
 Here they are in NumPy, beside what the library computes and beside finite differences.
 """

@@ -25,8 +25,8 @@ rules = {
 }
 
 # %%
-# Forwards, the mean square of each layer's activations; backwards, that of the gradient by each layer's weights, for
-# random errors at the outputs.
+# Forwards, the mean square of each layer's activations; backwards, that of the gradient with respect to each layer's
+# weights, for random errors at the outputs.
 
 forwards, backwards = {}, {}
 for name, (activation, initializer) in rules.items():
