@@ -40,9 +40,9 @@ class ImageAugmentation(Settings):
     image_shape : tuple (height, width)
         Rows of X are images of this shape, row by row; one channel.
     shift : float, default=0.0
-        ``t`` is up to so many pixels in each axis; 1 or 2 of 28 are usual.
+        ``t`` is up to this many pixels in each axis; 1 or 2 of 28 are usual.
     rotation : float, default=0.0
-        ``theta`` is up to so many degrees in either direction; 10 or 15 are usual for digits.
+        ``theta`` is up to this many degrees in either direction; 10 or 15 are usual for digits.
     scale : float, default=0.0
         ``s`` is in ``[1 - scale, 1 + scale]``; at most 0.99.
     shear : float, default=0.0

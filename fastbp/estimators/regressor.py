@@ -56,7 +56,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         The full-batch solvers 'lbfgs', 'rprop', 'quickprop', 'newton', 'newton_cg' and 'bfgs' take all rows at once, an
         iteration an epoch. 'adam' is a good choice for large data, 'lbfgs' for up to a few thousand rows.
 
-        An object such as ``fastbp.RMSProp(0.01, momentum=0.9)`` brings all its settings along, its learning rate among
+        An object such as ``fastbp.RMSProp(0.01, momentum=0.9)`` has all its settings with it, its learning rate among
         them: the parameters below that name solvers are then not used. By name 'rmsprop' and 'adagrad' have the default
         settings but for the learning rate, and full-batch solvers other than 'lbfgs' have them all. ``fastbp.SAM`` of
         an object looks for flat minima. Settings of objects are parameters too, for `set_params` and grid searches:
@@ -73,7 +73,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     learning_rate : {'constant', 'invscaling', 'adaptive'} or Schedule, default='constant'
         Schedule of 'sgd': the initial rate throughout; ``learning_rate_init / (t_ + 1)**power_t`` after each epoch; or
         a fifth of it each time that training has stopped improving. An object such as `fastbp.OneCycle` is for all
-        stochastic solvers, and brings all its rates along. One that reduces the rate on a plateau watches the training
+        stochastic solvers, and has all its rates with it. One that reduces the rate on a plateau watches the training
         loss, with early stopping the validation loss. Must be 'constant' if `solver` is an object, whose rate may be a
         schedule.
     learning_rate_init : float, default=0.001

@@ -42,7 +42,7 @@ def from_torch(module: Any, *, loss: Loss | Literal["auto"] | None = "auto") -> 
         `GroupNorm`, `PReLU`, `Dropout`, `Flatten`, `Identity`, `Sequential`, and the units that `Dense` has too. Its
         parameters are copied.
     loss : str, object or None, default="auto"
-        As of `Network`. A loss that brings an output unit along takes a last unit of this kind for it, or an output
+        As of `Network`. A loss that has an output unit of its own takes a last unit of this kind for it, or an output
         without a unit for logits; `Network.predict` then gives probabilities. "auto" is "softmax_cross_entropy" or
         "cross_entropy" behind `Softmax` or `Sigmoid`, else "squared_error".
 

@@ -18,7 +18,7 @@ def build(layers, n_inputs, checkpoint_every=None, connection_seed=None):
     layers : list or tuple of layers
     n_inputs : int
     checkpoint_every : int, default=None
-        Make the values of so many layers again on the way back, but for the last one; None: keep all.
+        Keep the values of one layer in that many, and make the others again on the way back; None: keep all.
     connection_seed : int or None, default=None
         From which connections are drawn; None: those that layers don't bring remain open.
 

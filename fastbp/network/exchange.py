@@ -137,7 +137,7 @@ class Exchange:
             With one input (n_samples, n_inputs) of float32 or float64, which is then the network's dtype. Several
             outputs become heads. No code in a file is run.
         loss : str, object, dict of them or None, default="auto"
-            As of `Network`. A loss that brings an output unit along takes that of the model for it, or an output
+            As of `Network`. A loss that has an output unit of its own takes that of the model for it, or an output
             without a unit for logits: `predict` then gives probabilities. "auto" is "softmax_cross_entropy",
             "cross_entropy", "poisson" or "perceptron" where the output has the unit of that loss, else "squared_error".
 

@@ -111,7 +111,7 @@ class Reader:
         self.nodes.update(dict.fromkeys(node.output, node))
 
     def _does_nothing(self, node):
-        """Whether it hands on a matrix as it is, in prediction."""
+        """Whether it passes on a matrix as it is, in prediction."""
         if node.op_type in ("Identity", "Dropout"):
             return True
         before, after = self._widths.get(node.input[0]) if node.input else None, self._widths.get(node.output[0])

@@ -190,7 +190,7 @@ def _convert_whitening(scope, operator, container):
 
 
 class _Hidden(BaseEstimator):
-    """What the `transform` of an estimator is, where others take that and skl2onnx would hand on what it predicts."""
+    """What the `transform` of an estimator is, where others take that and skl2onnx would pass on what it predicts."""
 
     def __init__(self, mlp):
         self.mlp = mlp
