@@ -67,7 +67,10 @@ def from_torch(module: Any, *, loss: Loss | Literal["auto"] | None = "auto") -> 
     """
     torch = _torch()
     if not isinstance(module, torch.nn.Sequential):
-        raise ValueError(f"module must be a torch.nn.Sequential, got {type(module).__name__}")
+        raise ValueError(
+            f"module must be a torch.nn.Sequential, got {type(module).__name__}; others may go through an ONNX file, "
+            "Network.from_onnx"
+        )
     modules = list(_flattened(module, torch))
     counts, parts, widths = Counter(id(part) for _, part in modules), [], []
     first = {id(part): name for name, part in reversed(modules)}
@@ -116,7 +119,8 @@ def _part_of(name, module):
         return Part(Dropout(module.p)), []
     unit = _unit_of(kind, module)
     if unit is None:
-        raise ValueError(f"module: {name}, {module}, is nothing that fastbp has a layer for")
+        hint = '; GELU("tanh") is the one that it has' if kind == "GELU" else ""
+        raise ValueError(f"module: {name}, {module}, is nothing that fastbp has a layer for{hint}")
     return Part(Activation(unit)), []
 
 
