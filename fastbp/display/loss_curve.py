@@ -182,5 +182,7 @@ class LossCurveDisplay:
                 epochs = np.arange(1, len(losses) + 1)
                 self.lines_ += self.ax_.plot(epochs, losses, **{"label": name, **line_kwargs})
         self.ax_.set(xlabel="epoch", ylabel="loss")
+        if ax is None:  # others' may have a locator that knows no integers
+            self.ax_.locator_params(axis="x", integer=True, min_n_ticks=1)
         self.ax_.legend()
         return self

@@ -43,6 +43,12 @@ def test_losses_of_estimators(iris, pyplot):
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss")
 
 
+@pytest.mark.parametrize("n_epochs", [1, 3])
+def test_ticks_are_whole_epochs(n_epochs):
+    ticks = LossCurveDisplay(loss=np.linspace(1, 0.5, n_epochs)).plot().ax_.get_xticks()
+    assert_array_equal(ticks, np.round(ticks))
+
+
 def test_losses_of_others(iris):
     theirs = SklearnClassifier((3,), max_iter=5, tol=1e9, n_iter_no_change=3, random_state=0).fit(*iris)
     (line,) = LossCurveDisplay.from_estimator(theirs).lines_
