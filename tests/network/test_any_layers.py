@@ -234,7 +234,9 @@ def test_the_core_does_what_the_twins_do(drawn, n, dtype, zeros, kind, batch_sta
 )  # fmt: skip
 def test_gradients_and_hessian_products_are_differences(drawn, n, batch_statistics, seed):
     net, X, weight, y = problem(drawn, n, "float64", seed)
-    model = net._model
+    model, outputs = net._model, net.forward(X)
+    outputs = outputs.values() if isinstance(outputs, dict) else [outputs]
+    assume(all(np.abs(a).max() < 10 for a in outputs))  # of exp differences are inexact
 
     def at(w):
         net.parameters[:] = w
