@@ -15,7 +15,7 @@ OTHERS = ("matplotlib", "tqdm", "IPython", "ipywidgets")
 @pytest.mark.parametrize("module", ["fastbp", "fastbp.display"])
 def test_nothing_more_is_imported(module):
     code = f"import sys, {module}; print([name for name in {OTHERS} if name in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
 

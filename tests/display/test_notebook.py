@@ -32,7 +32,7 @@ CELLS = {
 
 
 @pytest.fixture(scope="module")
-def outputs():
+def outputs(tmp_path_factory):
     """What each cell shows: a list of outputs as notebooks keep them."""
     for name in ("ipykernel", "matplotlib", "tqdm"):
         pytest.importorskip(name)
@@ -40,7 +40,8 @@ def outputs():
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(textwrap.dedent(code).strip()) for code in CELLS.values()]
     )
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    elsewhere = {"metadata": {"path": str(tmp_path_factory.mktemp("notebook"))}}  # the sources would be imported here
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources=elsewhere).execute()
     widgets = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {"state": {}})
     return {
         "widgets": [widget["state"].get("value") for widget in widgets["state"].values()],

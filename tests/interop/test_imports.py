@@ -15,5 +15,5 @@ def test_what_is_imported(module, needed):
     if needed:
         pytest.importorskip(module.rpartition(".")[2])
     code = f"import sys, {module}; print(*{OTHERS} & sys.modules.keys())"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert needed <= set(found.stdout.split()) <= needed | ({"skl2onnx"} if needed else set())
