@@ -69,12 +69,6 @@ static Columns columns_of(const Part *part, const Value *value, ptrdiff_t width,
     return (Columns){begin, end, MAX(0, last - end)};
 }
 
-/* Statistics of a value, from a column on. */
-static char *statistic(const Part *part, const Value *z, int which, ptrdiff_t column)
-{
-    return z->statistics[part->side] + (which * z->vectors * part->run->k->lanes + column) * part->run->k->itemsize;
-}
-
 /* The state of a layer on one side, from a column on. */
 static char *kept(const Part *part, const Op *op, int side, int which, ptrdiff_t column)
 {

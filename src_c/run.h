@@ -469,6 +469,12 @@ static inline char *bounds_of(const Part *part, const Op *op)
     return part->run->kept[part->kept_side] + op->state * part->run->k->itemsize;
 }
 
+/* Of the statistics of a value's columns, rows of as many as there are in whole stripes, one from a column on. */
+static inline char *statistic(const Part *part, const Value *z, int which, ptrdiff_t column)
+{
+    return z->statistics[part->side] + (which * z->vectors * part->run->k->lanes + column) * part->run->k->itemsize;
+}
+
 /* Whether W is one of rows that columns of X name. */
 static inline int is_table(const Run *run, const Weights *w)
 {

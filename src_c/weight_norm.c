@@ -25,11 +25,6 @@ size_t weight_norm_scratch(const Run *run)
     return most * run->k->itemsize;
 }
 
-static char *statistic(const Part *part, const Value *z, int which, ptrdiff_t column)
-{
-    return z->statistics[part->side] + (which * z->vectors * part->run->k->lanes + column) * part->run->k->itemsize;
-}
-
 static int is_spectral(const Op *op) { return op->state >= 0; }
 
 /* Whether the vectors of spectral normalisation follow the weights; of SAM's two passes that is so in the first. */

@@ -54,7 +54,7 @@ def n_samples_of(graph, states, op):
     return states.get(f"{graph.values[op.output].name}.n_samples") if op.state < 0 else None
 
 
-def scale_to(graph, sets, op, z, weights):
+def scale_to(sets, op, z, weights):
     """Change g and b so that the columns of Z, with these weights of rows, have mean 0 and variance 1.
 
     Columns that do not vary are left as they are.

@@ -109,7 +109,7 @@ def _scale_products(model, rows, order):
         if n_samples is None or n_samples[0] > 0 or len(order) < 2:
             continue
         z = _value(model, model.snapshot(), rows.X[order], op.output, "z", 1)
-        scale_to(graph, sets, op, z, weight[order])
+        scale_to(sets, op, z, weight[order])
         n_samples[:] = len(order)
 
 
