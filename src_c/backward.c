@@ -198,7 +198,7 @@ void run_move_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     const Value *h = part->values + op->output;
     const Range columns = columns_of(part, op);
     const ptrdiff_t end = MIN(columns.end, op->n), fill = op->accumulate ? 0 : columns.end - op->source - end;
-    if (columns.begin >= end)
+    if (columns.begin >= end || part->values[op->input].d[part->side] == h->d[part->side]) /* it is there */
         return;
     char *to = h->d[part->side] + (row * h->ld + columns.begin) * k->itemsize;
     if (op->source > 0 && !op->accumulate)

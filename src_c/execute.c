@@ -11,8 +11,7 @@ void run_op(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m) { run_kind[op-
 /* This member's row blocks, each through all ops while it is in cache. */
 static void run_rows(Part *part, const Op *ops, const Op *end)
 {
-    const Run *run = part->run;
-    const ptrdiff_t rows = part->rows, blocks = n_blocks_of(rows, run->block, run->shared);
+    const ptrdiff_t rows = part->rows, blocks = part->n_blocks;
     const Range mine = share(blocks, part->member, part->n_members);
     if (end == ops + 1 && ops->kind == OP_GATHER) { /* nothing waits for a block of it */
         run_op(part, ops, rows * mine.begin / blocks, rows * mine.end / blocks - rows * mine.begin / blocks);

@@ -179,24 +179,59 @@ static char *statistics_of_rows(const Part *part, const Op *op, const Value *z, 
     return at_offset(z->statistics[part->side], row * 2 * op->n_groups * part->run->k->itemsize);
 }
 
-/* Z = (H - mean) / deviation, of each group of columns of a row */
+/* Z = (H - mean) / deviation * w + b, of each group of columns of a row */
 void run_group_norm(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
     const Kernels *k = part->run->k;
     const Value *z = part->values + op->output;
-    k->group_norm(m, z->n, op->n_groups, rows_of(part, op->input) + row, op->epsilon, statistics_of_rows(part, op, z, row),
-                  z->width - z->n, z->a[part->side] + row * z->ld * k->itemsize, z->ld);
+    const Weights *w = part->run->weights + op->weights;
+    const int scales = op->weights >= 0;
+    k->group_norm(m, z->n, op->n_groups, rows_of(part, op->input) + row, op->epsilon, scales ? w->packed : NULL,
+                  scales && op->bias >= 0 ? biases_of(k, w, 0) : NULL, statistics_of_rows(part, op, z, row), z->width - z->n,
+                  z->a[part->side] + row * z->ld * k->itemsize, z->ld);
+}
+
+/* Sums of the rows of a block, of D * X and of D: behind the statistics of all rows. */
+static ptrdiff_t sums_distance(const Part *part, const Value *z) { return 2 * z->vectors * part->run->k->lanes; }
+
+static char *sums_of_block(const Part *part, const Op *op, const Value *z, ptrdiff_t block, int biases)
+{
+    const Run *run = part->run;
+    const ptrdiff_t at = 2 * run->chunk * op->n_groups + block * sums_distance(part, z) + biases * z->vectors * run->k->lanes;
+    return z->statistics[part->side] + at * run->k->itemsize;
+}
+
+ptrdiff_t n_row_statistics(const Run *run, const Op *op)
+{
+    const ptrdiff_t sums = 2 * run->values[op->output].vectors * run->k->lanes;
+    return 2 * run->chunk * op->n_groups + (op->weights < 0 ? 0 : n_blocks_of(run->chunk, run->block, run->shared) * sums);
+}
+
+void add_row_norm_gradient(const Part *part, const Op *op, int biases, ptrdiff_t column, ptrdiff_t n, int accumulate, char *g)
+{
+    const Kernels *k = part->run->k;
+    const Value *z = part->values + op->output;
+    const ptrdiff_t there = MIN(n, z->n - column); /* others fill up the last stripe */
+    if (!accumulate)
+        k->fill_rows(1, n - there, NULL, g + there * k->itemsize, n);
+    /* they are those of all rows, and so of the first window's */
+    k->column_sums(part->row > 0 ? 0 : part->n_blocks, there, sums_of_block(part, op, z, 0, biases) + column * k->itemsize, NULL, sums_distance(part, z),
+                   accumulate, g);
 }
 
 static void group_back_to(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, ptrdiff_t zeros, char *to, ptrdiff_t ld)
 {
     const Kernels *k = part->run->k;
     const Value *z = part->values + op->input;
+    const int scales = op->weights >= 0;
     k->group_norm_back(m, z->n, op->n_groups, rows_of(part, op->output) + row, statistics_of_rows(part, op, z, row),
-                       z->d[part->side] + row * z->ld * k->itemsize, z->ld, op->accumulate, op->accumulate ? 0 : zeros, to, ld);
+                       scales ? part->run->weights[op->weights].packed : NULL, z->d[part->side] + row * z->ld * k->itemsize, z->ld,
+                       op->accumulate, op->accumulate ? 0 : zeros, to, ld,
+                       scales ? sums_of_block(part, op, z, part->block, 0) : NULL,
+                       scales ? sums_of_block(part, op, z, part->block, 1) : NULL);
 }
 
-/* dC/dH = (D - mean D - Z * mean (D * Z)) / deviation, with means of groups */
+/* dC/dH = (E - mean E - X * mean (E * X)) / deviation, E = D * w, X = (H - mean) / deviation, with means of groups */
 void run_group_norm_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
     const Kernels *k = part->run->k;

@@ -104,7 +104,8 @@ static void append_backward(Run *run)
     for (int i = 0; i < run->n_backward; i++) {
         const Op *back = run->backward + i;
         const int to = back->output, here = recomputes(run) ? section_of(run, back) : -1;
-        const int needed = to != 0 && (run->values[to].learns || run->mode == BACKWARD);
+        const int sums = back->kind == OP_GROUP_NORM_BACK && back->weights >= 0; /* of which its weights' gradients are made */
+        const int needed = to != 0 && (run->values[to].learns || run->mode == BACKWARD || sums);
         if (!needed && (here < 0 || (back->weights < 0 && back->bias < 0)))
             continue;
         if (here != section && section >= 0)
@@ -185,6 +186,10 @@ static Split split_of(const Op *op)
     return op->kind == OP_UPDATE ? BY_WEIGHTS : op->by_columns ? BY_COLUMNS : BY_ROWS;
 }
 
+int is_by_rows(const Op *op) { return split_of(op) == BY_ROWS; }
+
+int touches_deltas(const Op *op) { return contracts[op->kind].reads == D || contracts[op->kind].writes == D; }
+
 /* Take down that an array is touched; whether a barrier has to come before that. */
 static int touch(Touched *t, int writes, int how)
 {
@@ -234,6 +239,8 @@ static int touch_all(const Run *run, const Op *op, Touched *touched)
         conflict |= touch(touched + P, 0, MORE);
     if (makes_statistics(op) || op->kind == OP_WEIGHT_NORM || op->kind == OP_WEIGHT_NORM_BACK || takes_batch(run, op))
         conflict |= touch((is_forward(op) ? out : in) + S, makes_statistics(op), mine == MY_COLUMNS ? mine : MORE);
+    if (op->kind == OP_GROUP_NORM_BACK && op->weights >= 0)
+        conflict |= touch(in + S, 1, mine); /* the sums of blocks */
     if (op->kind == OP_DENSE && run->values[op->output].halved)
         conflict |= touch(out + D, 1, mine); /* the second sum */
     if (contracts[op->kind].weights != NO) {

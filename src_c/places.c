@@ -69,13 +69,77 @@ static char *place_input(Run *run, int side, char *p)
     return place_nonzeros(&run->transposed[side], p + aligned(run->values->n * sizeof(int32_t)), nonzeros, nonzeros, itemsize);
 }
 
-/* Arrays of a value, but for pointers to rows. */
+/* Deltas from which no weights' gradients are made are read while the pass back is near. They take a few places in turn, which stay in
+ * cache; what a skip hands on whole stays where it is. */
+enum { MOST_PLACES = 8, OWN = -1, LATER = -2, UNSEEN = -3 };
+
+/* Mark the deltas that may, and the ops after which nobody touches them. */
+static void find_deltas(Run *run)
+{
+    Value *values = run->values;
+    const int shared = (run->mode == TRAIN || run->mode == GRADIENT) && !run->n_sections && !run->weights_in_place && !run->online;
+    for (int i = 0; i < run->n_values; i++)
+        values[i].buffer = shared && i > 0 && !values[i].halved ? UNSEEN : OWN;
+    for (int i = 0; i < run->n_heads; i++) /* losses don't write the columns that fill it up */
+        values[run->heads[i].value].buffer = OWN;
+    for (const Op *op = run->forward; op < run->forward + run->n_forward; op++)
+        if ((op->weights >= 0 || op->bias >= 0) && op->kind != OP_GROUP_NORM)
+            values[op->output].buffer = OWN;
+    for (const Op *op = run->ops; op < run->ops + run->n_ops; op++)
+        if (touches_deltas(op) && !is_by_rows(op))
+            values[op->input].buffer = values[op->output].buffer = OWN;
+    for (Op *op = run->ops + run->n_ops; op-- > run->ops;) {
+        if (!touches_deltas(op))
+            continue;
+        op->frees = values[op->input].buffer == UNSEEN;
+        for (int i = 0; i < 2; i++) {
+            Value *value = values + (i ? op->output : op->input);
+            value->buffer = value->buffer == UNSEEN ? LATER : value->buffer;
+        }
+    }
+}
+
+void share_delta_places(Run *run)
+{
+    ptrdiff_t ld[MOST_PLACES];
+    int taken[MOST_PLACES] = {0}, n = 0;
+    find_deltas(run);
+    for (const Op *op = run->ops; op < run->ops + run->n_ops; op++) {
+        const Value *in = run->values + op->input;
+        Value *out = run->values + op->output;
+        if (!touches_deltas(op))
+            continue;
+        if (out->buffer == LATER) {
+            int place = 0;
+            if (op->kind == OP_MOVE_BACK && op->frees && moves_all(run, op) && in->ld == out->ld) {
+                out->buffer = in->buffer;
+                continue;
+            }
+            while (place < n && (taken[place] || ld[place] != out->ld))
+                place++;
+            out->buffer = place < MOST_PLACES ? place : OWN;
+            if (place < MOST_PLACES) {
+                taken[place] = 1;
+                ld[place] = out->ld;
+                n = MAX(n, place + 1);
+            }
+        }
+        if (op->frees && in->buffer >= 0)
+            taken[in->buffer] = 0;
+    }
+    run->n_delta_places = n;
+}
+
+/* Arrays of a value, but for pointers to rows, and its deltas where they share a place. */
 static char *place_value(Run *run, Value *value, int side, char *p)
 {
     const ptrdiff_t size = aligned(run->chunk * value->ld * run->k->itemsize);
     value->a[side] = p;
-    value->d[side] = p + size;
-    p += 2 * size;
+    p += size;
+    if (value->buffer < 0) {
+        value->d[side] = p;
+        p += size;
+    }
     if (run->mode != LOSS_ONLY && keeps_slope(run->k, value)) {
         value->slope[side] = p;
         p += size;
@@ -83,6 +147,22 @@ static char *place_value(Run *run, Value *value, int side, char *p)
     if (value->n_statistics > 0) {
         value->statistics[side] = p;
         p += aligned(value->n_statistics * run->k->itemsize);
+    }
+    return p;
+}
+
+/* The places that deltas share: all of one have rows as far apart. */
+static char *place_deltas(Run *run, int side, char *p)
+{
+    for (int place = 0; place < run->n_delta_places; place++) {
+        ptrdiff_t size = 0;
+        for (Value *value = run->values + 1; value < run->values + run->n_values; value++) {
+            if (value->buffer == place) {
+                value->d[side] = p;
+                size = aligned(run->chunk * value->ld * run->k->itemsize);
+            }
+        }
+        p += size;
     }
     return p;
 }
@@ -110,7 +190,7 @@ static char *place_rows(Run *run, Value *value, int side, char *p)
 /* X, and all values; those of sections, which are never there at once, in places that they share. */
 static char *place_values(Run *run, int side, char *p)
 {
-    char *end = place_transpose(run, run->values, side, place_input(run, side, p));
+    char *end = place_deltas(run, side, place_transpose(run, run->values, side, place_input(run, side, p)));
     for (int section = -1; section < run->n_sections; section++) {
         char *at = section < 0 || !shares_places(run) ? end : p;
         for (int i = 1; i < run->n_values; i++)

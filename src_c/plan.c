@@ -282,9 +282,10 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
         else if (op->kind == OP_WEIGHT_NORM)
             run->values[op->output].n_statistics = n_weight_statistics(run, run->values + op->output);
         else if (op->kind == OP_GROUP_NORM && run->mode != LOSS_ONLY)
-            run->values[op->output].n_statistics = 2 * chunk * op->n_groups;
+            run->values[op->output].n_statistics = n_row_statistics(run, op);
     }
     find_phases(run, n_threads);
+    share_delta_places(run);
 
     ptrdiff_t scratch = 0, widest = 0;
     for (int i = 0; i < run->n_weight_sets; i++) {

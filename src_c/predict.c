@@ -62,6 +62,7 @@ static void predict_together(Part *part)
     Run *run = part->run;
     part->first = 0;
     part->rows = run->n_rows;
+    part->n_blocks = n_blocks_of(run->n_rows, run->block, run->shared);
     part->x_rows = run->values->a_rows[0];
     part->nonzeros = run->nonzeros[0];
     for (const Phase *phase = run->phases; phase < run->phases + run->n_phases; phase++) {

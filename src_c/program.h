@@ -61,7 +61,7 @@ typedef struct {
     int radial;       /* a = exp(-beta |h - c|^2), d becomes 2 beta a dC/da */
     double dropout;   /* 0 outside of TRAIN */
     uint32_t stream;  /* of dropout's random words */
-    int buffer;       /* in PREDICT */
+    int buffer;       /* that A takes in PREDICT; the place that D shares in TRAIN and GRADIENT, below 0 for none */
     int is_output;  /* of one head alone; no op reads it: losses may write over it, predictions lie in the caller's array */
     int learns;     /* weights' gradients need its own */
     int section;    /* of values that are made again on the way back instead of being kept; -1: none */
@@ -103,6 +103,7 @@ typedef struct {
     int next_norm;
     int by_columns; /* split by columns of the output; else by rows, where an op can be */
     int section;    /* UPDATE: that of the weights; -1: all others */
+    int frees;      /* is the last to touch D of its input */
     int reuses;     /* writes to places that values of another section were in: only once nobody reads those any more */
 } Op;
 

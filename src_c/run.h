@@ -109,6 +109,7 @@ typedef struct Run {
     Head *heads;
     int n_values, n_weight_sets, n_heads;
     int n_sections;                /* of values that are not kept, one after the other in the order of the program */
+    int n_delta_places;            /* that deltas take in turn */
     int n_buffers;                 /* PREDICT: buffers that values take in turn, */
     ptrdiff_t buffer_size, widest; /*   their bytes, and most columns; */
     int packs;                     /*   and whether some weights are packed first */
@@ -216,7 +217,8 @@ typedef struct {
     ptrdiff_t first, rows;
     ptrdiff_t row;   /* of the chunk, from which on update_weights takes its rows */
     ptrdiff_t start; /* row where the batch begins */
-    ptrdiff_t block; /* the row block at work */
+    ptrdiff_t block; /* the row block at work, */
+    ptrdiff_t n_blocks; /*   of so many of the chunk */
     uint32_t step;
     double scale;              /* of the deltas */
     double penalty_scale;      /* what strengths of penalties are divided by */
@@ -252,6 +254,9 @@ typedef struct {
 int takes_batch(const Run *run, const Op *op);
 int varies(const Part *part);
 void norm_input_gradient(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, char *to);
+/* Elements of what GROUP_NORM keeps; and what it adds to n columns of the gradient of its W, or of b. */
+ptrdiff_t n_row_statistics(const Run *run, const Op *op);
+void add_row_norm_gradient(const Part *part, const Op *op, int biases, ptrdiff_t column, ptrdiff_t n, int accumulate, char *g);
 /* Of a program on CSR, whose op that standardizes X, if it has one, is not run: what is read of X is divided instead. */
 void standardize_on_gathering(Run *run);
 /* Rows of gradients with respect to what is so divided become those with respect to X. */
@@ -282,12 +287,15 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads);
 extern const char *const fastbp_ops[];
 int most_ops(const Run *run), n_touched(const Run *run);
 void find_phases(Run *run, int n_threads);
+int touches_deltas(const Op *op), is_by_rows(const Op *op);
 
 /* places.c. The arrays of a program, which lie at p one after the other. */
 size_t program_size(const Run *run);
 void place_program(Run *run, char *p);
 /* The workspace of a plan: from `p` on, unless it is NULL; returns its size in bytes. */
 size_t lay_out(Run *run, int n_threads, char *p);
+/* Before it, once the ops are there: which deltas take places in turn. */
+void share_delta_places(Run *run);
 ptrdiff_t transpose_size(const Run *run, const Weights *w);
 
 /* plan_prediction.c: the same for predictions, all of which begin with what is prepared once, and change a copy of it. */

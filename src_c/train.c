@@ -53,6 +53,7 @@ static void begin_chunk(Part *part, ptrdiff_t first, ptrdiff_t rows)
     const Run *run = part->run;
     part->first = first;
     part->rows = rows;
+    part->n_blocks = n_blocks_of(rows, run->block, run->shared);
     part->side = part->n_members > 1 && run->sides == 2 ? !part->side : 0;
     part->nonzeros = run->nonzeros[part->side];
     part->middle = run->middle[part->side];
@@ -67,7 +68,7 @@ void run_sum_losses(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
     const Run *run = part->run;
     if (part->member != 0)
         return;
-    for (ptrdiff_t i = 0; i < n_blocks_of(part->rows, run->block, run->shared); i++)
+    for (ptrdiff_t i = 0; i < part->n_blocks; i++)
         add_to(&part->loss, run->block_loss[i]);
     for (ptrdiff_t i = 0; i < (part->first == part->start ? run->n_tie_penalties : 0); i++)
         add_to(&part->ties, run->tie_penalties[i]);

@@ -96,7 +96,10 @@ static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_
     for (int i = part->rows ? w->first_bias_use : -1; i >= 0; i = run->forward[i].next_bias_use) {
         const Value *z = part->values + run->forward[i].output;
         const size_t at = (part->row * z->ld + v0 * k->lanes) * k->itemsize;
-        k->column_sums(part->rows, n, z->d[part->side] + at, z->radial ? z->slope[part->side] + at : NULL, z->ld, accumulate, g);
+        if (run->forward[i].kind == OP_GROUP_NORM)
+            add_row_norm_gradient(part, run->forward + i, 1, v0 * k->lanes, n, accumulate, g);
+        else
+            k->column_sums(part->rows, n, z->d[part->side] + at, z->radial ? z->slope[part->side] + at : NULL, z->ld, accumulate, g);
         accumulate = 1;
     }
     if (part->folding)
@@ -185,6 +188,8 @@ static void add_use(Part *part, const Weights *w, const Use *use, ptrdiff_t begi
         k->sparse_gradient(part->rows, &w->connections, begin, size, v0 * k->lanes, n,
                            part->values[op->input].ht[part->side] + part->row * k->itemsize, run->ld_transposed, use->right.at,
                            use->right.ld, accumulate, &g);
+    } else if (op->kind == OP_GROUP_NORM) {
+        add_row_norm_gradient(part, op, 0, v0 * k->lanes, there, accumulate, g.at);
     } else if (w->role == ROLE_SCALE) {
         const Value *h = part->values + op->input; /* as wide as D, whose rows lie as far apart */
         (op->kind == OP_PRELU ? k->prelu_sums : k->column_sums)(

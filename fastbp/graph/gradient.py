@@ -12,15 +12,17 @@ if a later consumer of the input has written it: the order of the program is the
     ``prelu``        ``dC/dH = dC/dZ`` where ``H > 0``, else ``dC/dZ * w``
     ``batch_norm``   ``dC/dH = (D - s (sum of D + Z * sum of D * Z)) / deviation``, ``D = dC/dZ``, sums of the rows and
                      s their shares of the batch; with statistics of the layer's own, ``D / deviation``
-    ``group_norm``   ``dC/dH = (D - mean of D - Z * mean of D * Z) / deviation``, means of a row's groups
+    ``group_norm``   ``dC/dH = (E - mean of E - X * mean of E * X) / deviation``, ``E = dC/dZ * w``,
+                     ``X = (H - mean) / deviation``, means of a row's groups
     ``weight_norm``  ``dC/dH = dC/dZ * s``
     ``move, add``    ``dC/dH[:, source:][:, :n] = dC/dZ[:, column:][:, :n]``, and 0 elsewhere
     ``unit``         ``dC/dZ = dC/dA * mask * f'(Z)``, in place
 
 X that ``embed`` reads has none. The gradients of weights are taken at the end from all their uses in the order of the
 program: ``dC/dW = H^T dC/dZ``, of a transposed use ``dC/dZ^T H``, of a sparse layer the elements
-``(columns_kj, j)`` of ``H^T dC/dZ``, of a scale the sums of the columns of ``H * dC/dZ``,
-of PReLU's slopes those of ``min(0, H) * dC/dZ``; to row k of a table ``embed`` adds the rows of
+``(columns_kj, j)`` of ``H^T dC/dZ``, of a scale the sums of the columns of ``H * dC/dZ``, where it scales what
+``group_norm`` makes those of ``X * dC/dZ``, of PReLU's slopes those of ``min(0, H) * dC/dZ``; to row k of a table
+``embed`` adds the rows of
 ``dC/dZ[:, column:][:, :n_out]`` that have k in x. ``weight_norm``, with the sums t of the columns of ``H * dC/dZ``, has
 the gradient ``t / |columns of V|`` of w, and adds ``-V diag(t s / |columns of V|^2)`` to that of V; with u and v, which
 are constants, ``-s^2 (sum of t) u v^T``.

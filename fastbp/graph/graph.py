@@ -10,7 +10,7 @@ Layers write ops, one after the other, each of which makes a value from one that
     ``scale``        ``Z = H * w + b``, w and b for each column
     ``prelu``        ``Z = max(0, H) + w * min(0, H)``
     ``batch_norm``   ``Z = (H - mean) / sqrt(variance + epsilon)``, of columns, over the rows of a batch
-    ``group_norm``   the same of each row by itself, over the columns of a group of them
+    ``group_norm``   the same of each row by itself, over the columns of a group of them; ``* w + b`` (see fused.py)
     ``weight_norm``  ``Z = H * s + b``, H being a product with weights V: ``s = w / |columns of V|``, or, without w,
                      ``s = 1 / (u^T V v)`` with two unit vectors
     ``embed``        ``Z[:, column:][:, :n_out] = W[x]``, x being column `source` of X, integers

@@ -404,6 +404,7 @@ def forward(graph, weights, X, statistics=None):
             z = batch_norm(z, *statistics.arguments(graph, op, z))
         elif op.kind == "group_norm":
             z = group_norm(z, op.n_groups, op.epsilon)
+            z = _scale(z, *_operands(graph, weights, op)) if op.weights >= 0 else z
         elif op.kind == "weight_norm":
             z = weight_norm(z, *_norm_operands(graph, weights, op, statistics))
         elif op.kind == "bins":
@@ -428,6 +429,7 @@ def backward(graph, ops, weights, Z, A, E, statistics=None):
             H = A[op.output]
             g = batch_norm_back(g, H, *statistics.arguments(graph, op, H), statistics.weights(op))
         elif op.kind == "group_norm_back":
+            g = g * weights[op.weights][0] if op.weights >= 0 else g
             g = group_norm_back(g, A[op.output], op.n_groups, op.epsilon)
         elif op.kind == "weight_norm_back":
             V, w, _, *vectors = _norm_operands(graph, weights, op, statistics)
@@ -449,6 +451,10 @@ def gradients(graph, weights, Z, A, G, statistics=None):
             made = GRADIENTS[op.kind](D, _read(A[op.input], op), Z[op.output], *_operands(graph, weights, op))
             if op.kind == "sparse":
                 made = _gathered(made[0], graph.weights[op.weights].connections), made[1]
+            _add(parts, (op.weights, 0, made[0]), (op.bias, 1, made[1]))
+        elif op.kind == "group_norm" and op.weights >= 0:
+            X = group_norm(A[op.input], op.n_groups, op.epsilon)
+            made = _scale_gradient(G[op.output], X, None, None, None)
             _add(parts, (op.weights, 0, made[0]), (op.bias, 1, made[1]))
         elif op.kind == "weight_norm":
             V, w, _, *vectors = _norm_operands(graph, weights, op, statistics)

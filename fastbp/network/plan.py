@@ -210,7 +210,11 @@ class _Words:
             case "dense_back" | "transposed_back" | "rbf_back" | "sparse_back" | "scale_back" | "prelu_back":
                 W = f"W{weights} {self._shape(weights)}"
                 return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}    {W}"
-            case "batch_norm" | "group_norm" | "bins":
+            case "group_norm":
+                b = f", b{bias} {self._shape(bias, False)}" if bias >= 0 else ""
+                w = f"    W{weights} {self._shape(weights)}{b}" if weights >= 0 else ""
+                return f"{self._value(input_)} -> {self._value(output)}{w}"
+            case "batch_norm" | "bins":
                 return f"{self._value(input_)} -> {self._value(output)}"
             case "batch_norm_back" | "group_norm_back" | "bins_back":
                 return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}"

@@ -291,8 +291,23 @@ INLINE void NAME(row_statistics)(ptrdiff_t m, ptrdiff_t n, const REAL *const *ro
     NAME(store)(inverse, NAME(inverse_deviation)(NAME(select)(variance < 0, (VEC){0}, variance), epsilon));
 }
 
-static void NAME(group_norm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t n_groups, const void *rows_, double epsilon, void *statistics_,
-                             ptrdiff_t zeros, void *a_, ptrdiff_t lda)
+/* A vector of columns of `count` rows: X * w + b with X = (H - mean) / deviation, or X itself where there is no w */
+INLINE void NAME(normalize_columns)(const int whole, NAME(mask) mask, ptrdiff_t count, const REAL *const *rows, ptrdiff_t column,
+                                    const REAL *mean, const REAL *inverse, const REAL *w, const REAL *b, REAL *to, ptrdiff_t ld)
+{
+#define LOAD(p) (whole ? NAME(load)(p) : NAME(load_masked)((p), mask))
+    const VEC factor = w ? LOAD(w + column) : NAME(broadcast)(1), shift = b ? LOAD(b + column) : (VEC){0};
+    for (ptrdiff_t r = 0; r < count; r++, to += ld) {
+        const VEC x = (LOAD(rows[r] + column) - mean[r]) * inverse[r], z = w ? x * factor + shift : x;
+        if (whole)
+            NAME(store)(to + column, z);
+        else
+            NAME(store_masked)(to + column, mask, z);
+    }
+}
+
+static void NAME(group_norm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t n_groups, const void *rows_, double epsilon, const void *w,
+                             const void *b, void *statistics_, ptrdiff_t zeros, void *a_, ptrdiff_t lda)
 {
     const REAL *const *rows = rows_;
     const ptrdiff_t size = n / n_groups;
@@ -302,20 +317,14 @@ static void NAME(group_norm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t n_groups, const
         for (ptrdiff_t g = 0; g < n_groups; g++) {
             REAL mean[LANES], inverse[LANES];
             NAME(row_statistics)(count, size, rows + i, g * size, (REAL)epsilon, mean, inverse);
-            for (ptrdiff_t r = 0; r < count; r++) {
-                const REAL *from = rows[i + r] + g * size;
-                REAL *to = a + (i + r) * lda + g * size;
-                ptrdiff_t j = 0;
-                for (; j + LANES <= size; j += LANES)
-                    NAME(store)(to + j, (NAME(load)(from + j) - mean[r]) * inverse[r]);
-                if (j < size) {
-                    const NAME(mask) mask = NAME(first)(size - j);
-                    NAME(store_masked)(to + j, mask, (NAME(load_masked)(from + j, mask) - mean[r]) * inverse[r]);
-                }
-                if (statistics) {
-                    statistics[((i + r) * n_groups + g) * 2] = mean[r];
-                    statistics[((i + r) * n_groups + g) * 2 + 1] = inverse[r];
-                }
+            ptrdiff_t j = 0;
+            for (; j + LANES <= size; j += LANES)
+                NAME(normalize_columns)(1, NAME(first)(LANES), count, rows + i, g * size + j, mean, inverse, w, b, a + i * lda, lda);
+            if (j < size)
+                NAME(normalize_columns)(0, NAME(first)(size - j), count, rows + i, g * size + j, mean, inverse, w, b, a + i * lda, lda);
+            for (ptrdiff_t r = 0; statistics && r < count; r++) {
+                statistics[((i + r) * n_groups + g) * 2] = mean[r];
+                statistics[((i + r) * n_groups + g) * 2 + 1] = inverse[r];
             }
         }
         for (ptrdiff_t r = 0; zeros && r < count; r++)
@@ -323,9 +332,9 @@ static void NAME(group_norm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t n_groups, const
     }
 }
 
-/* For n columns of m <= LANES rows, x being (h - mean) / deviation: the means of d and of d x */
+/* For n columns of m <= LANES rows, x being (h - mean) / deviation: the means of d and of d x; of d w in the place of d, if there is w */
 INLINE void NAME(row_sums_back)(ptrdiff_t m, ptrdiff_t n, const REAL *const *rows, ptrdiff_t offset, const REAL *mean,
-                                const REAL *inverse, const REAL *d, ptrdiff_t ldd, REAL *sums, REAL *products)
+                                const REAL *inverse, const REAL *w, const REAL *d, ptrdiff_t ldd, REAL *sums, REAL *products)
 {
     const ptrdiff_t whole = n / LANES * LANES;
     const NAME(mask) mask = NAME(first)(n > whole ? n - whole : LANES);
@@ -335,10 +344,12 @@ INLINE void NAME(row_sums_back)(ptrdiff_t m, ptrdiff_t n, const REAL *const *row
         sum[r] = product[r] = (VEC){0};
         if (whole < n) {
             sum[r] = NAME(load_masked)(d + whole, mask); /* 0 in other lanes */
+            if (w)
+                sum[r] *= NAME(load_masked)(w + whole, mask);
             product[r] = NAME(select)(NAME(first_lanes)(n - whole), sum[r] * (NAME(load_masked)(h + whole, mask) - mean[r]), (VEC){0});
         }
         for (ptrdiff_t j = 0; j < whole; j += LANES) {
-            const VEC delta = NAME(load)(d + j);
+            const VEC delta = w ? NAME(load)(d + j) * NAME(load)(w + j) : NAME(load)(d + j);
             sum[r] += delta;
             product[r] += delta * (NAME(load)(h + j) - mean[r]);
         }
@@ -347,12 +358,50 @@ INLINE void NAME(row_sums_back)(ptrdiff_t m, ptrdiff_t n, const REAL *const *row
     NAME(store)(products, NAME(sums_of_lanes)(m, product) / (REAL)n * NAME(load)(inverse));
 }
 
-static void NAME(group_norm_back)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t n_groups, const void *rows_, const void *statistics_,
-                                  const void *d_, ptrdiff_t ldd, int accumulate, ptrdiff_t zeros, void *out_, ptrdiff_t ld)
+/* What comes of a vector of columns of `count` rows; and, if they have a place, the columns' sums of D * X and of D, or those added to
+ * what is there. */
+INLINE void NAME(normalize_columns_back)(const int whole, NAME(mask) mask, ptrdiff_t count, const REAL *const *rows, ptrdiff_t column,
+                                         const REAL *mean, const REAL *inverse, const REAL *w, const REAL *sums, const REAL *products,
+                                         const REAL *d, ptrdiff_t ldd, int accumulate, REAL *to, ptrdiff_t ld, int more, REAL *of_w,
+                                         REAL *of_b)
 {
-    const REAL *const *rows = rows_, *statistics = statistics_, *d = d_;
+#define STORE(p, x) \
+    do { \
+        if (whole) \
+            NAME(store)((p), x); \
+        else \
+            NAME(store_masked)((p), mask, x); \
+    } while (0)
+    const VEC factor = w ? LOAD(w + column) : NAME(broadcast)(1);
+    VEC sum_w = {0}, sum_b = {0};
+    for (ptrdiff_t r = 0; r < count; r++, d += ldd, to += ld) {
+        const VEC delta = LOAD(d + column), x = (LOAD(rows[r] + column) - mean[r]) * inverse[r];
+        VEC e = ((w ? delta * factor : delta) - sums[r] - x * products[r]) * inverse[r];
+        sum_w += delta * x;
+        sum_b += delta;
+        if (accumulate)
+            e += LOAD(to + column);
+        STORE(to + column, e);
+    }
+    if (of_w == NULL)
+        return;
+    STORE(of_w + column, more ? LOAD(of_w + column) + sum_w : sum_w);
+    STORE(of_b + column, more ? LOAD(of_b + column) + sum_b : sum_b);
+#undef LOAD
+#undef STORE
+}
+
+static void NAME(group_norm_back)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t n_groups, const void *rows_, const void *statistics_,
+                                  const void *w_, const void *d_, ptrdiff_t ldd, int accumulate, ptrdiff_t zeros, void *out_,
+                                  ptrdiff_t ld, void *of_w, void *of_b)
+{
+    const REAL *const *rows = rows_, *statistics = statistics_, *d = d_, *w = w_;
     const ptrdiff_t size = n / n_groups;
     REAL *out = out_;
+    if (m == 0 && of_w) {
+        memset(of_w, 0, (size_t)n * sizeof(REAL));
+        memset(of_b, 0, (size_t)n * sizeof(REAL));
+    }
     for (ptrdiff_t i = 0; i < m; i += LANES) {
         const ptrdiff_t count = m - i < LANES ? m - i : LANES;
         for (ptrdiff_t g = 0; g < n_groups; g++) {
@@ -361,19 +410,17 @@ static void NAME(group_norm_back)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t n_groups, 
                 mean[r] = statistics[((i + r) * n_groups + g) * 2];
                 inverse[r] = statistics[((i + r) * n_groups + g) * 2 + 1];
             }
-            NAME(row_sums_back)(count, size, rows + i, g * size, mean, inverse, d + i * ldd + g * size, ldd, sums, products);
-            for (ptrdiff_t r = 0; r < count; r++) {
-                const REAL *h = rows[i + r] + g * size, *delta = d + (i + r) * ldd + g * size, slope = products[r] * inverse[r];
-                REAL *to = out + (i + r) * ld + g * size;
-                for (ptrdiff_t j = 0; j < size; j += LANES) {
-                    const NAME(mask) mask = NAME(first)(size - j < LANES ? size - j : LANES);
-                    VEC e = NAME(load_masked)(delta + j, mask) - sums[r] - (NAME(load_masked)(h + j, mask) - mean[r]) * slope;
-                    e *= inverse[r];
-                    if (accumulate)
-                        e += NAME(load_masked)(to + j, mask);
-                    NAME(store_masked)(to + j, mask, e);
-                }
-            }
+            NAME(row_sums_back)(count, size, rows + i, g * size, mean, inverse, w ? w + g * size : NULL, d + i * ldd + g * size, ldd,
+                                sums, products);
+#define COLUMNS_FROM(j, whole, mask) \
+    NAME(normalize_columns_back)(whole, mask, count, rows + i, g * size + j, mean, inverse, w, sums, products, d + i * ldd, ldd, \
+                                 accumulate, out + i * ld, ld, i > 0, of_w, of_b)
+            ptrdiff_t j = 0;
+            for (; j + LANES <= size; j += LANES)
+                COLUMNS_FROM(j, 1, NAME(first)(LANES));
+            if (j < size)
+                COLUMNS_FROM(j, 0, NAME(first)(size - j));
+#undef COLUMNS_FROM
         }
         for (ptrdiff_t r = 0; zeros && r < count; r++)
             memset(out + (i + r) * ld + n, 0, (size_t)zeros * sizeof(REAL));

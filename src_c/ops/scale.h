@@ -24,7 +24,8 @@ static void NAME(scale)(ptrdiff_t m, ptrdiff_t n, const void *rows_, ptrdiff_t o
             FOR_EACH_VECTOR(n, c, LOAD(a) * LOAD(w) + LOAD(more))
         else
             FOR_EACH_VECTOR(n, c, LOAD(a) * LOAD(w))
-        memset(c + n, 0, (size_t)zeros * sizeof(REAL));
+        if (zeros)
+            memset(c + n, 0, (size_t)zeros * sizeof(REAL));
     }
 }
 
@@ -36,7 +37,8 @@ static void NAME(prelu)(ptrdiff_t m, ptrdiff_t n, const void *rows_, ptrdiff_t o
     for (ptrdiff_t i = 0; i < m; i++, c += ldc) {
         const REAL *a = rows[i] + offset;
         FOR_EACH_VECTOR(n, c, NAME(select)(LOAD(a) < 0, LOAD(a) * LOAD(w), LOAD(a)))
-        memset(c + n, 0, (size_t)zeros * sizeof(REAL));
+        if (zeros)
+            memset(c + n, 0, (size_t)zeros * sizeof(REAL));
     }
 }
 
@@ -51,7 +53,8 @@ static void NAME(prelu_back)(ptrdiff_t m, ptrdiff_t n, const void *d_rows_, cons
             FOR_EACH_VECTOR(n, c, NAME(select)(LOAD(a) > 0, LOAD(d), LOAD(d) * LOAD(w)) + LOAD(c))
         else
             FOR_EACH_VECTOR(n, c, NAME(select)(LOAD(a) > 0, LOAD(d), LOAD(d) * LOAD(w)))
-        memset(c + n, 0, (size_t)zeros * sizeof(REAL));
+        if (zeros)
+            memset(c + n, 0, (size_t)zeros * sizeof(REAL));
     }
 }
 #undef LOAD

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fastbp import ELU, RBF, Activation, Dense, Dropout, Parallel, Residual, Shared
+from fastbp import ELU, RBF, Activation, Dense, Dropout, GroupNorm, LayerNorm, Parallel, Residual, Scale, Shared
 from fastbp.graph import fused
 from fastbp.layers import build
 
@@ -52,9 +52,23 @@ def test_shared_weights_with_other_units():
     assert graph.places == [(0, 0, False), (0, 0, False), (1, 1, False)] and graph.n_parameters == 16
 
 
+@pytest.mark.parametrize("norm", [LayerNorm(), GroupNorm(2), [GroupNorm(2, affine=False), Scale(bias=False)]])
+def test_rows_that_are_normalised_are_scaled_at_once(norm):
+    layers = norm if isinstance(norm, list) else [norm]
+    graph = fused(build([Dense(4), *layers, Activation("relu"), Dropout(0.5), Dense(1)], 3))
+    assert fused(graph) == graph
+    assert [op.kind for op in graph.forward] == ["dense", "unit", "group_norm", "unit", "dense", "unit"]
+    assert (graph.forward[2].weights, graph.forward[2].bias) == (1, 1 if norm is layers[0] else -1)
+    value = graph.values[2]
+    assert (value.name, value.unit, value.dropout) == ("1" if norm is layers[0] else "2", "relu", 0.5)
+
+
 @pytest.mark.parametrize(
     "layers",
     [
+        [LayerNorm(), Dense(1)],  # of X
+        [Dense(4, dropout=0.5), LayerNorm(affine=False), Dense(1)],  # nothing to scale by
+        [Dense(4), GroupNorm(2, affine=False), Parallel([[Scale()], []])],  # read by others
         [Activation("relu"), Dense(1)],  # of X
         [Dense(3, "relu"), Activation("tanh"), Dense(1)],  # two units
         [Dense(3, dropout=0.5), Activation("relu"), Dense(1)],  # the unit after the dropout

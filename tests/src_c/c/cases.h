@@ -26,6 +26,7 @@ typedef struct {
 #define TRANSPOSED(input, output, w, b) {OP_TRANSPOSED, input, output, w, b, 0, 0, 0, 0}
 #define COLUMNS_NORMED(input, output) {OP_BATCH_NORM, input, output, -1, -1, 0, 0, 0, 0}
 #define ROWS_NORMED(input, output) {OP_GROUP_NORM, input, output, -1, -1, 0, 0, 0, 0}
+#define ROWS_SCALED(input, output, w, b) {OP_GROUP_NORM, input, output, w, b, 0, 0, 0, 0} /* not of X */
 #define WEIGHTS_NORMED(input, output, w, b, of) {OP_WEIGHT_NORM, input, output, w, b, of, 0, 0, 0} /* w = -1: by singular values */
 #define MOVE(input, output, column) {OP_MOVE, input, output, -1, -1, column, 0, 0, 0}
 #define ADD(input, output) {OP_ADD, input, output, -1, -1, 0, 0, 0, 0}
@@ -132,11 +133,11 @@ static const Case CASES[] = {
      .steps = {COLUMNS_NORMED(0, 1), DENSE(0, 2, 0), MOVE(1, 3, 0), MOVE(2, 3, 130), DENSE(3, 4, 1)},
      .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 700, .batch = 700, .zeros = 0.95, .rule = ADAM, .n_states = 2},
     {.name = "normalized rows", .units = {10, 10, 21, 21, 34, 34, 4, 4},
-     .steps = {ROWS_NORMED(0, 1), DENSE(1, 2, 0), ROWS_NORMED(2, 3), DENSE(3, 4, 1), ROWS_NORMED(4, 5), DENSE(5, 6, 2),
+     .steps = {ROWS_NORMED(0, 1), DENSE(1, 2, 0), ROWS_SCALED(2, 3, 3, 3), DENSE(3, 4, 1), ROWS_SCALED(4, 5, 4, -1), DENSE(5, 6, 2),
                ROWS_NORMED(6, 7)},
      .activation = GELU, .loss = SQUARED_ERROR, .n_rows = 90, .batch = 40, .rule = ADAM, .n_states = 2},
     {.name = "normalized rows of large layers", .units = {200, 262, 262, 262, 262, 4},
-     .steps = {DENSE(0, 1, 0), ROWS_NORMED(1, 2), DENSE(2, 3, 1), MOVE(1, 4, 0), ADD(3, 4), DENSE(4, 5, 2)},
+     .steps = {DENSE(0, 1, 0), ROWS_SCALED(1, 2, 3, 3), DENSE(2, 3, 1), MOVE(1, 4, 0), ADD(3, 4), DENSE(4, 5, 2)},
      .activation = TANH, .loss = SOFTMAX_CROSS_ENTROPY, .n_rows = 100, .batch = 70, .rule = MOMENTUM, .n_states = 1, .dropout = 0.2},
 
     {.name = "normalized weights", .units = {9, 21, 21, 17, 17, 12, 12, 3, 3},

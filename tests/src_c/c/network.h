@@ -82,6 +82,12 @@ static void connect(Network *net, int i, ptrdiff_t n_in)
                 *reader++ = (Reader){input, (int32_t)(at / w->n_in), (int32_t)(at % w->n_in)};
 }
 
+/* Whether an op's weights are factors of single features. */
+static int multiplies_features(OpKind kind)
+{
+    return kind == OP_SCALE || kind == OP_PRELU || kind == OP_GROUP_NORM || kind == OP_WEIGHT_NORM;
+}
+
 static void append_op(Run *run, const Step *step)
 {
     const int n = (int)run->values[step->input].n;
@@ -174,12 +180,12 @@ static void build_program(Network *net, const Case *c, const Kernels *k)
         } else if (step->kind == OP_WEIGHT_NORM) {
             set_weights(run->weights + step->bias, k, step->weights >= 0, out->n);
         } else if (step->weights >= 0) {
-            set_weights(run->weights + step->weights, k, step->kind == OP_SCALE || step->kind == OP_PRELU ? 1 : n_in, out->n);
+            set_weights(run->weights + step->weights, k, multiplies_features(step->kind) ? 1 : n_in, out->n);
         }
         if (step->bias >= 0)
             run->weights[step->bias].has_bias = 1;
         const int one_input = step->kind == OP_SPARSE && step->column == 1 && step->bias < 0; /* as frequencies have */
-        if (step->weights >= 0 && (step->kind == OP_SCALE || step->kind == OP_PRELU || step->kind == OP_WEIGHT_NORM || one_input))
+        if (step->weights >= 0 && (multiplies_features(step->kind) || one_input))
             run->weights[step->weights].role = ROLE_SCALE;
         if (step->kind == OP_RBF)
             run->weights[step->weights].role = ROLE_CENTRE, out->radial = 1, out->activation = EXP;

@@ -42,7 +42,7 @@ static int new_weights(Draft *d, int kind, int n_in, int n_out)
 static void add_layer(Draft *d, int input, int n)
 {
     const int kind = PICK(OP_RBF, OP_SCALE, OP_PRELU, OP_SPARSE, OP_SPARSE, OP_BINS, OP_BATCH_NORM, OP_GROUP_NORM, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE, OP_DENSE);
-    if (kind == OP_BATCH_NORM || kind == OP_GROUP_NORM) {
+    if (kind == OP_BATCH_NORM || (kind == OP_GROUP_NORM && (input == 0 || below(2)))) {
         add_step(d, (Step){(OpKind)kind, input, new_value(d, d->c.units[input]), -1, -1, 0, 0, 0, 0});
         return;
     }
@@ -50,7 +50,7 @@ static void add_layer(Draft *d, int input, int n)
         add_step(d, (Step){OP_BINS, input, new_value(d, d->c.units[input] * PICK(1, 2, 3)), -1, -1, 0, 0, 0, 0});
         return;
     }
-    const int n_out = kind == OP_SCALE || kind == OP_PRELU ? d->c.units[input] : n, w = new_weights(d, kind, d->c.units[input], n_out);
+    const int n_out = kind == OP_SCALE || kind == OP_PRELU || kind == OP_GROUP_NORM ? d->c.units[input] : n, w = new_weights(d, kind, d->c.units[input], n_out);
     d->fan_in[w] = kind == OP_SPARSE ? PICK(1, 4, 9, 17) : 0;
     const int bare = kind == OP_PRELU || (kind != OP_RBF && below(4) == 0);
     add_step(d, (Step){(OpKind)kind, input, new_value(d, n_out), w, bare ? -1 : w, d->fan_in[w], 0, 0, 0});

@@ -147,51 +147,72 @@ def test_moving_average(k, dtype, rng, n):
 GROUPS = [(n, g) for n in (1, 2, 5, 8, 12, 16, 17, 31, 64, 130) for g in (1, 2, 3, 4, n) if n % g == 0]
 
 
-@pytest.mark.parametrize("m", [0, 1, 2, 7, 16, 17, 40])
+@pytest.mark.parametrize("m", [1, 2, 7, 16, 17, 40])
 @pytest.mark.parametrize("n, n_groups", sorted(set(GROUPS)))
-def test_groups(k, dtype, rng, m, n, n_groups):
+@pytest.mark.parametrize("scaled", [False, True])
+def test_groups(k, dtype, rng, m, n, n_groups, scaled):
     tol = {"rtol": 1000 * np.finfo(dtype).eps, "atol": 1000 * np.finfo(dtype).eps}
+    w, b = rng.normal(size=(2, n)).astype(dtype)
+    scale = (pointer(w), pointer(b)) if scaled else (None, None)
     for accumulate, zeros in ((False, 3), (True, 0)):
-        c = Columns(rng, dtype, m, n, offset=0, weighted=False) if m else None
-        if c is None:
-            k.group_norm(0, n, n_groups, None, EPSILON, None, 0, None, n)
-            k.group_norm_back(0, n, n_groups, None, None, None, n, 0, 0, None, n)
-            continue
+        c = Columns(rng, dtype, m, n, offset=0, weighted=False)
         h = c.h.reshape(m, n_groups, -1)
         mean, deviation = h.mean(-1, keepdims=True), np.sqrt(h.var(-1, keepdims=True) + EPSILON)
         x = (h - mean) / deviation
         a, before, check = c.target(rng, zeros)
         statistics, check_statistics = guarded((m, n_groups, 2), dtype)
-        k.group_norm(m, n, n_groups, pointer(c.rows), EPSILON, pointer(statistics), zeros, pointer(a), a.shape[1])
-        c.fits(a, before, x.reshape(m, n), False, zeros, **tol)
+        rows, width = pointer(c.rows), a.shape[1]
+        k.group_norm(m, n, n_groups, rows, EPSILON, *scale, pointer(statistics), zeros, pointer(a), width)
+        z = x.reshape(m, n) * w + b if scaled else x.reshape(m, n)
+        c.fits(a, before, z, False, zeros, **tol)
         assert_allclose(statistics, np.concatenate([mean, 1 / deviation], axis=-1), **tol)
         without = a.copy()
-        k.group_norm(m, n, n_groups, pointer(c.rows), EPSILON, None, zeros, pointer(without), a.shape[1])
+        k.group_norm(m, n, n_groups, rows, EPSILON, *scale, None, zeros, pointer(without), width)
         assert_array_equal(a, without)
-        d = c.d[:, :n].astype(float).reshape(h.shape)
-        made = (d - d.mean(-1, keepdims=True) - x * (d * x).mean(-1, keepdims=True)) / deviation
+        d = c.d[:, :n].astype(float)
+        e = (d * w if scaled else d).reshape(h.shape)
+        made = (e - e.mean(-1, keepdims=True) - x * (e * x).mean(-1, keepdims=True)) / deviation
         out, before, check_out = c.target(rng, zeros)
+        sums, check_sums = guarded((2, n), dtype)
+        to = (pointer(sums), pointer(sums[1])) if scaled else (None, None)
         k.group_norm_back(
-            m, n, n_groups, pointer(c.rows), pointer(statistics), pointer(c.d), n + 2, accumulate, zeros, pointer(out),
-            out.shape[1],
+            m, n, n_groups, rows, pointer(statistics), scale[0], pointer(c.d), n + 2, accumulate, zeros, pointer(out),
+            width, *to,
         )  # fmt: skip
         size = np.abs(made).max(initial=1)
         c.fits(out, before, made.reshape(m, n), accumulate, zeros, rtol=tol["rtol"], atol=size * tol["atol"])
+        if scaled:
+            assert_allclose(sums, [(d * x.reshape(m, n)).sum(0), d.sum(0)], rtol=tol["rtol"], atol=m * tol["atol"])
         check()
         check_statistics()
         check_out()
+        check_sums()
+
+
+def test_no_rows(k, dtype):
+    sums, check = guarded((2, 5), dtype)
+    k.group_norm(0, 5, 1, None, EPSILON, None, None, None, 0, None, 5)
+    k.group_norm_back(0, 5, 1, None, None, None, None, 5, 0, 0, None, 5, None, None)
+    k.group_norm_back(0, 5, 1, None, None, None, None, 5, 0, 0, None, 5, pointer(sums), pointer(sums[1]))
+    assert not sums.any()
+    check()
 
 
 def test_a_row_does_not_depend_on_the_others(k, dtype, rng):
     m, n = 37, 21
     c = Columns(rng, dtype, m, n, offset=0)
     c.source[5, 2], c.source[20, 9] = np.nan, np.inf
+    w, b = rng.normal(size=(2, n)).astype(dtype)
+    scale = pointer(w), pointer(b)
 
     def both(begin, end):
         a, s, out = (np.zeros((end - begin, w), dtype) for w in (n, 6, n))
         rows = pointer(c.rows[begin:])
-        k.group_norm(end - begin, n, 3, rows, EPSILON, pointer(s), 0, pointer(a), n)
-        k.group_norm_back(end - begin, n, 3, rows, pointer(s), pointer(c.d[begin:]), n + 2, 0, 0, pointer(out), n)
+        k.group_norm(end - begin, n, 3, rows, EPSILON, *scale, pointer(s), 0, pointer(a), n)
+        d = pointer(c.d[begin:])
+        k.group_norm_back(
+            end - begin, n, 3, rows, pointer(s), scale[0], d, n + 2, 0, 0, pointer(out), n, None, None,
+        )  # fmt: skip
         return np.concatenate([a, out], axis=1)
 
     together = both(0, m)
@@ -204,7 +225,7 @@ def test_rows_far_from_0(k, dtype, rng, mean):
     mean *= 1 if dtype == np.float32 else 1e8
     c = Columns(rng, dtype, 20, 300, offset=0, mean=mean)
     a = np.zeros((20, 300), dtype)
-    k.group_norm(20, 300, 2, pointer(c.rows), EPSILON, None, 0, pointer(a), 300)
+    k.group_norm(20, 300, 2, pointer(c.rows), EPSILON, None, None, None, 0, pointer(a), 300)
     h = (c.h - c.h[:, :1]).reshape(20, 2, 150)
     x = (h - h.mean(-1, keepdims=True)) / np.sqrt(h.var(-1, keepdims=True) + EPSILON)
     assert_allclose(a, x.reshape(20, 300), atol=2 * np.spacing(np.abs(c.h).max().astype(dtype)))
