@@ -1,7 +1,9 @@
 """fastbp: the fastest way to train and run a multilayer perceptron on a CPU."""
 
 import os
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 try:
     from fastbp._core import choose_isa, isas
@@ -83,6 +85,18 @@ __all__ = [
     "Shared", "SoftmaxCrossEntropy", "Sparse", "SpectralNorm", "Standardize", "StepDecay", "Summary", "Transposed",
     "UpdateRule", "VarianceScaling", "WarmUp", "WeightNorm", "Whitening", "show_config",
 ]  # fmt: skip
+
+if TYPE_CHECKING:
+    from . import display as display
+    from . import interop as interop
+    from . import onnx as onnx
+else:  # a `__getattr__` that type checkers see would hide misspelt names from them
+
+    def __getattr__(name):
+        """Modules that few need, and that may need packages which are not here, are imported when asked for."""
+        if name in ("display", "interop", "onnx"):
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def show_config() -> None:

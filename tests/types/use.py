@@ -49,6 +49,7 @@ def of_networks(path: Path) -> float:
     again = Network.load(path)
     barriers = again.program("train", batch_size=32).n_barriers
     z = net.activations(X)["0"].z
+    fastbp.display.ArchitectureDisplay.from_network(again)
     return float(cost + gradient.sum() + history.loss[0] + a.argmax(axis=1).mean() + barriers + z.sum())
 
 
