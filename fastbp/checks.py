@@ -45,18 +45,45 @@ def check_flag(name, value):
         raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
-def check_real(name, array, error=ValueError):
+def check_real(name, array, error=ValueError, for_strings=""):
     """The argument as an array, of SciPy's if it is sparse, else of NumPy's; an error unless it holds real numbers: no
-    dates, strings or objects."""
+    dates, no strings, for which there may be some advice, and of objects, as a data frame of several types gives, none
+    that are no numbers."""
+    given = array
     if not isinstance(array, np.ndarray) and not issparse(array):
         try:
             array = np.asarray(array)
         except ValueError as reason:  # rows of different lengths
             raise error(f"{name} must hold real numbers in one array: {reason}") from reason
+    if array.dtype == object and not issparse(array):
+        wrong = {kind for kind in set(map(type, array.flat)) if not _is_number_type(kind)}
+        if not wrong:
+            try:
+                return array.astype(np.float64)
+            except OverflowError as reason:  # an int can be larger than all floats
+                raise error(f"{name} must hold real numbers that floats can be: {reason}") from reason
+        place, value = next((at, value) for at, value in np.ndenumerate(array) if type(value) in wrong)
+        advice = for_strings if isinstance(value, str) else ""
+        raise error(f"{name} must hold real numbers, got {value!r}{_in_place(place, given)}{advice}")
     if array.dtype.kind not in "biuf":
-        got = repr(array.item()) if array.dtype == object and array.ndim == 0 else f"dtype {array.dtype}"
-        raise error(f"{name} must hold real numbers, got {got}")
+        advice = for_strings if array.dtype.kind in "USO" else ""
+        raise error(f"{name} must hold real numbers, got dtype {array.dtype}{advice}")
     return array
+
+
+def _is_number_type(kind):
+    return issubclass(kind, Real | np.bool_) and not issubclass(kind, np.timedelta64)
+
+
+def _in_place(place, given):
+    """In words, where in an array something is; columns of a data frame have names."""
+    if not place:
+        return ""
+    row, *column = place
+    if len(column) != 1:
+        return f" in row {row}" if not column else f" at {place}"
+    names = getattr(given, "columns", None)
+    return f" in row {row}, column {column[0] if names is None else repr(names[column[0]])}"
 
 
 def check_finite(result, error=None, **inputs):

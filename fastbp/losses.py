@@ -284,6 +284,10 @@ OUTPUT_UNITS = {
 # How far the sum of a row of probabilities may be from 1: in half precision each is rounded by up to 2^-11 of it.
 SUM_TOLERANCE = 1e-3
 CLASSES = {cls.__name__: cls for cls in (SoftmaxCrossEntropy, Lp, Huber, Quantile, HistogramLoss)}
+_FOR_LABELS = (
+    "; a Network takes class indices from 0 (numpy.unique(y, return_inverse=True) makes them), MLPClassifier labels as "
+    "they are"
+)
 _READ_AS_THEY_ARE = {np.dtype(t) for t in (np.float32, np.float64, np.uint8, np.bool_)}
 _DEFAULTS = {"softmax_cross_entropy": SoftmaxCrossEntropy(), "huber": Huber(), "quantile": Quantile()}
 
@@ -375,10 +379,12 @@ def check_targets(loss, y, n_samples, n_outputs):
     ValueError
         If y has the wrong length, shape, dtype or values. NaN is not looked for in float targets.
     """
-    y, name = check_real("y", y), kernel_of(loss)[0]
+    name, of_histogram = kernel_of(loss)[0], isinstance(loss, HistogramLoss)
+    of_classes = name == "softmax_cross_entropy" and not of_histogram
+    y = check_real("y", y, for_strings=_FOR_LABELS if of_classes or name in ("cross_entropy", "perceptron") else "")
     if y.ndim not in (1, 2) or y.shape[0] != n_samples:
         raise ValueError(f"y must have {n_samples} rows, one for each row of X, got shape {y.shape}")
-    if isinstance(loss, HistogramLoss):
+    if of_histogram:
         if y.shape not in ((n_samples,), (n_samples, 1)):
             raise ValueError(f"y must have shape ({n_samples},) for HistogramLoss, got {y.shape}")
         y = loss.targets(y.reshape(-1))
@@ -395,7 +401,8 @@ def check_targets(loss, y, n_samples, n_outputs):
     n_groups = outputs_per_target(loss)
     n_targets = n_outputs // n_groups
     if y.shape[1:] != (n_targets,) and not (y.ndim == 1 and n_targets == 1):
-        raise ValueError(f"y must have shape ({n_samples}, {n_targets}), got {y.shape}")
+        indices = f", or ({n_samples},) for class indices" if of_classes else ""
+        raise ValueError(f"y must have shape ({n_samples}, {n_targets}){indices}, got {y.shape}")
     if y.dtype not in _READ_AS_THEY_ARE or not y.flags.aligned:
         y = y.astype(np.float64)
     if name == "cross_entropy" and y.dtype != np.bool_:
@@ -404,7 +411,7 @@ def check_targets(loss, y, n_samples, n_outputs):
         _refuse((y != 0) & (y != 1), "y must hold 0 and 1 for loss='perceptron'", y)
     if name in ("softmax_cross_entropy", "poisson") and y.dtype.kind == "f":
         _refuse(y < 0, f"y must not be negative for loss={loss!r}", y)
-    if name == "softmax_cross_entropy" and not isinstance(loss, HistogramLoss):
+    if of_classes:
         _check_sums(loss, y)
     if n_groups > 1:  # the targets again for each group of outputs; a view for a single one
         y = np.broadcast_to(y.reshape(n_samples, 1, -1), (n_samples, n_groups, n_targets)).reshape(n_samples, -1)

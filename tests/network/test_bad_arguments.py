@@ -41,8 +41,15 @@ BAD_FITS = {
     "y must hold class indices from 0 to 2, got 3 in row 4": lambda X, y: {"y": np.where(np.arange(20) == 4, 3, y)},
     "y must hold class indices": lambda X, y: {"y": y - 1},
     "y must hold class indices .*": lambda X, y: {"y": y + 0.5},
-    r"y must have shape \(20, 3\), got \(20, 2\)": lambda X, y: {"y": np.ones((20, 2))},
-    "y must hold real numbers": lambda X, y: {"y": y.astype(str)},
+    r"y must have shape \(20, 3\), .*, got \(20, 2\)": lambda X, y: {"y": np.ones((20, 2))},
+    r"y must hold real numbers, got dtype <U\d+; .* \(numpy.unique\(y, return_.*MLPClassifier": lambda X, y: {
+        "y": y.astype(str)
+    },
+    "y must hold real numbers, got 'b' in row 0; a Network takes class indices from 0 ": lambda X, y: {
+        "y": np.array(["b"] * 20, object)
+    },
+    "y must hold real numbers, got dtype datetime64.D.$": lambda X, y: {"y": y.astype("M8[D]")},
+    r"y must have shape \(20, 3\), or \(20,\) for class indices, got \(20, 1\)": lambda X, y: {"y": y[:, None]},
     "y must not be negative": lambda X, y: {"y": -np.ones((20, 3))},
     "Input y contains NaN": lambda X, y: {"y": np.full((20, 3), np.nan)},
     r"sample_weight must have shape \(20,\)": lambda X, y: {"sample_weight": np.ones(3)},

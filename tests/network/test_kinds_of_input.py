@@ -72,6 +72,35 @@ def test_data_frames_and_series(rng, loss):
         assert_array_equal(found, plain)
 
 
+def test_objects_that_are_numbers(rng):
+    """What frames of several types, as `get_dummies` makes them, and columns of objects give."""
+    pd = pytest.importorskip("pandas")
+    X, y = rng.normal(size=(30, 3)).round(2), rng.integers(0, 3, 30)
+    frame = pd.DataFrame({"a": X[:, 0], "b": X[:, 1] > 0, "c": X[:, 2]})
+    assert np.asarray(frame).dtype == object
+    plain, objects = (make([3, 4, 3], loss="softmax_cross_entropy") for _ in range(2))
+    plain.fit(frame.to_numpy(np.float64), y, sample_weight=abs(X[:, 0]), epochs=2)
+    objects.fit(frame, pd.Series(y, dtype=object), sample_weight=abs(frame["a"]).astype(object), epochs=2)
+    assert_array_equal(plain.parameters, objects.parameters)
+    assert_array_equal(plain.predict(frame), objects.predict(frame.astype("float64")))
+
+
+def test_objects_that_are_no_numbers():
+    pd = pytest.importorskip("pandas")
+    net = make([2, 1])
+    frame = pd.DataFrame({"size": [1.0, 2.0], "color": ["red", "blue"]})
+    for X, got in (
+        (frame, "'red' in row 0, column 'color'"),
+        (pd.DataFrame({"a": [1, 2], "b": [True, None]}).astype({"b": "boolean"}), "<NA> in row 1, column 'b'"),
+        (np.array([[1, 2], [None, 3]]), "None in row 1, column 0"),
+        (np.array([[1, 2], [3, np.timedelta64(1)]], object), r"timedelta64\(1\) in row 1, column 1"),
+        (frame["color"], "'red' in row 0"),
+        ([[1, 10**400], [1, 1]], ""),
+    ):
+        with pytest.raises(ValueError, match=f"^X must hold real numbers.*{got}"):
+            net.fit(X, [1.0, 2.0])
+
+
 def test_unsorted_csr_is_not_modified(rng):
     X = sparse.csr_array((np.arange(1.0, 5), [3, 0, 2, 1], [0, 2, 4]), shape=(2, 4))
     before = X.indices.copy()
