@@ -225,7 +225,7 @@ class Graph:
     def value(self, name, n):
         """A new value, for ops to write to; `finish` is to follow."""
         if n > N_MAX:
-            raise ValueError(f"layers: {name} must have at most {N_MAX} units, got {n}")
+            raise ValueError(f"layers[{name}] must have at most {N_MAX} units, got {n}")
         self.values.append(Value(name, n, section=self._section))
         return len(self.values) - 1
 
@@ -268,7 +268,7 @@ class Graph:
         there = self.shared.setdefault(name, layer)
         if there != layer:
             raise ValueError(
-                f"layers: {place} is shared under the name {name!r}, all places of which must have one layer, got "
+                f"layers[{place}] is shared under the name {name!r}, all places of which must have one layer, got "
                 f"{there!r} and {layer!r}"
             )
         self._scopes.append([name, 0])
@@ -294,7 +294,7 @@ class Graph:
             self.weights.append(Weights(layer, role, n_in, n_out, has_bias, self.n_parameters, **others))
         elif (there := self.weights[number]).n_in != n_in or there.n_out != n_out:
             raise ValueError(
-                f"layers: {name} is shared, and must have weights of the shape that it has elsewhere, "
+                f"layers[{name}] is shared, and must have weights of the shape that it has elsewhere, "
                 f"({there.n_in}, {there.n_out}), got ({n_in}, {n_out}) for {layer!r}"
             )
         return number
@@ -330,7 +330,7 @@ class Graph:
             self.weights[number] = replace(self.weights[number], connections=Connections(n_in, columns))
         elif self.weights[number].connections.n_in != n_in:
             raise ValueError(
-                f"layers: {name} is shared, and must have as many inputs as elsewhere, "
+                f"layers[{name}] is shared, and must have as many inputs as elsewhere, "
                 f"{self.weights[number].connections.n_in}, got {n_in} for {layer!r}"
             )
         z = self.value(name, n_out)
@@ -358,7 +358,7 @@ class Graph:
         w = self.weights[number]
         if self.values[h].n != w.n_out:
             raise ValueError(
-                f"layers: {name} must take the {w.n_out} units of the layer that it is the transposed of, got "
+                f"layers[{name}] must take the {w.n_out} units of the layer that it is the transposed of, got "
                 f"{self.values[h].n} for {layer!r}"
             )
         bias = self.new_weights(name, layer, 0, w.n_in, role="bias")

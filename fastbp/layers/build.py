@@ -43,11 +43,10 @@ def build(layers, n_inputs, checkpoint_every=None, connection_seed=None):
         output = graph.values[number]
         if output.dropout:
             raise ValueError(
-                f"layers: the output layer must have dropout=0, got {output.dropout} in layer {output.name}, "
-                f"{layers[-1]!r}"
+                f"layers[{output.name}] must have dropout=0 as an output layer, got {output.dropout} in {layers[-1]!r}"
             )
     if not graph.weights:
-        raise ValueError(f"layers: at least one must have weights, which can learn, got {layers!r}")
+        raise ValueError(f"layers must hold at least one with weights, which can learn, got {layers!r}")
     return graph
 
 

@@ -177,7 +177,7 @@ class Residual(Layer):
         if n != n_out:
             if self.projection is None:
                 raise ValueError(
-                    f"layers: {name} must have as many units at its end as it takes, {n}, unless projection='linear', "
+                    f"layers[{name}] must have as many units at its end as it takes, {n}, unless projection='linear', "
                     f"got {n_out} for {self!r}"
                 )
             p, _ = graph.dense(f"{name}.projection", h, Dense(n_out), n_out, has_bias=False)
@@ -267,7 +267,7 @@ class Parallel(Layer):
         sizes = [graph.values[value].n for value in outputs]
         if self.combine == "add" and len(set(sizes)) > 1:
             raise ValueError(
-                f"layers: {name} must have the same number of units in all branches to add, got {sizes} for {self!r}"
+                f"layers[{name}] must have the same number of units in all branches to add, got {sizes} for {self!r}"
             )
         return _combined(graph, name, outputs, self.combine == "add")
 

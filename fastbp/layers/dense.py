@@ -139,7 +139,7 @@ class Dense(Layer):
         n_in = graph.values[h].n
         if self.mask is not None and len(np.asarray(self.mask)) != n_in:
             raise ValueError(
-                f"layers: {name} must have a mask of shape (n_in, n_units) = ({n_in}, {self.n_units}), got "
+                f"layers[{name}] must have a mask of shape (n_in, n_units) = ({n_in}, {self.n_units}), got "
                 f"{np.shape(self.mask)} for {self!r}"
             )
         return graph.dense(name, h, self, self.n_units, has_bias, mask=self.mask)

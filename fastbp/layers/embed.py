@@ -99,7 +99,7 @@ class Embed(Layer):
 
     def build(self, graph: Any, h: int, name: str) -> Any:
         if h != 0:
-            raise ValueError(f"layers: {name} must be a first layer, whose columns are those of X, got {self!r}")
+            raise ValueError(f"layers[{name}] must be a first layer, whose columns are those of X, got {self!r}")
         dims = self.dim if isinstance(self.dim, Mapping) else dict.fromkeys(self.columns, self.dim)
         z, at = pass_on(graph, h, name, self, self.columns, sum(dims.values()))
         for column, n_rows in self.columns.items():
@@ -138,7 +138,7 @@ def pass_on(graph, h, name, layer, columns, n_more):
     """
     n, column = graph.values[h].n, 0
     if max(columns) >= n:
-        raise ValueError(f"layers: {name} must have columns from 0 to {n - 1}, got {max(columns)} in {layer!r}")
+        raise ValueError(f"layers[{name}] must have columns from 0 to {n - 1}, got {max(columns)} in {layer!r}")
     z = graph.value(name, n - len(columns) + n_more)
     taken = [-1, *sorted(columns), n]
     for before, after in zip(taken[:-1], taken[1:], strict=True):

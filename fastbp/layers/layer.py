@@ -72,9 +72,9 @@ def check_layers(name, layers, least=1, heads=False):
         if not isinstance(layer, Layer):
             raise ValueError(f"{name} must hold layers alone, got {layer!r} in place {i}")
         if layer.heads and not (heads and i == len(layers) - 1):
-            raise ValueError(f"{name}: several heads must be the network's last layer, got {layer!r} in place {i}")
+            raise ValueError(f"{name} must have heads as the network's last layer alone, got {layer!r} in place {i}")
     if _depth(layers) > DEPTH:
-        raise ValueError(f"{name}: layers within layers must be at most {DEPTH} deep, got more")
+        raise ValueError(f"{name} must hold layers within layers at most {DEPTH} deep, got more")
     return tuple(layers)
 
 

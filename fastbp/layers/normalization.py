@@ -150,7 +150,7 @@ class GroupNorm(_Normalization):
     def build(self, graph: Any, h: int, name: str) -> Any:
         n = graph.values[h].n
         if n % self.n_groups:
-            raise ValueError(f"layers: {name} must have n_groups that divides {n}, its columns, got {self!r}")
+            raise ValueError(f"layers[{name}] must have n_groups that divides {n}, its columns, got {self!r}")
         z = graph.group_norm(self._inner_name(name), h, self.n_groups, self.epsilon)
         return self._finish(graph, z, name)
 
@@ -247,5 +247,5 @@ class Standardize(Layer):
 
     def build(self, graph: Any, h: int, name: str) -> Any:
         if h != 0:
-            raise ValueError(f"layers: {name} must be the first layer, which takes X, got {self!r} behind others")
+            raise ValueError(f"layers[{name}] must be the first layer, which takes X, got {self!r} behind others")
         return graph.finish(graph.standardize(name))

@@ -42,7 +42,7 @@ class _Numerical(Layer):
         columns = self.columns or tuple(range(n))
         p = len(columns)
         if max(columns) >= n:
-            raise ValueError(f"layers: {name} must have columns from 0 to {n - 1}, got {max(columns)} in {self!r}")
+            raise ValueError(f"layers[{name}] must have columns from 0 to {n - 1}, got {max(columns)} in {self!r}")
         codes, of_columns = self._encode(graph, h, name, columns)
         inputs = FrozenArray(np.repeat(of_columns, self.dim, axis=1))
         own = name if p == n else f"{name}.embedded"
@@ -239,7 +239,7 @@ class PiecewiseLinear(_Numerical):
         others = [c for c in columns if of_inputs[c] < 0]
         if others:
             raise ValueError(
-                f"layers: {name} must take columns of X as they are, of which it has quantiles, got columns {others} "
+                f"layers[{name}] must take columns of X as they are, of which it has quantiles, got columns {others} "
                 f"that other layers have made, in {self!r}; give columns= without these"
             )
         if columns != tuple(range(graph.values[h].n)):

@@ -104,7 +104,7 @@ class Shared(Layer):
         Transposed(name='code', activation='logistic', dropout=0.0)
         """
         if not isinstance(self.layer, Dense):
-            raise ValueError(f"the transposed layer is that of a shared Dense, got {self!r}")
+            raise ValueError(f"layer must be a Dense to be transposed, got {self.layer!r}")
         return Transposed(str(self.name), activation, dropout)
 
     def build(self, graph: Any, h: int, name: str) -> Any:
@@ -174,7 +174,7 @@ class Transposed(Layer):
         number, shared = graph.shared_weights(self.name), graph.shared.get(self.name)
         if number is None or not isinstance(shared, Dense):
             raise ValueError(
-                f"layers: {name} is {self!r}, which must come after a Shared Dense of this name, got "
+                f"layers[{name}] is {self!r}, which must come after a Shared Dense of this name, got "
                 f"{'none' if shared is None else repr(shared)}"
             )
         z = graph.transposed(name, h, self, number)

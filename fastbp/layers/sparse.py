@@ -107,7 +107,7 @@ class Sparse(Layer):
         fan_in = self.fan_in if self.columns is None else len(np.asarray(self.columns))
         least = fan_in if self.columns is None else int(np.asarray(self.columns).max()) + 1
         if n_in < least:
-            raise ValueError(f"layers: {name} must have at least {least} inputs, got {n_in} for {self!r}")
+            raise ValueError(f"layers[{name}] must have at least {least} inputs, got {n_in} for {self!r}")
         return graph.sparse(name, h, self, fan_in, self.n_units, self.columns, has_bias)
 
 

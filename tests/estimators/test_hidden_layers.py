@@ -479,9 +479,9 @@ def test_callbacks_get_fitted_copies():
         ({"hidden_layers": Dense(4)}, "The 'hidden_layers' parameter of .* must be"),
         ({"hidden_layers": [8, 4]}, "hidden_layers must hold layers alone, got 8 in place 0"),
         ({"hidden_layers": [Dense(4), Dense]}, "hidden_layers must hold layers alone, .* in place 1"),
-        ({"hidden_layers": [Parallel({"a": [Dense(4)]})]}, "hidden_layers: several heads must be the network's last"),
-        ({"hidden_layers": [Residual([Dense(5)])]}, "layers: 0 must have as many units at its end"),
-        ({"hidden_layers": [Transposed("there is none")]}, "layers: 0 is Transposed"),
+        ({"hidden_layers": [Parallel({"a": [Dense(4)]})]}, "hidden_layers must have heads as the network's last"),
+        ({"hidden_layers": [Residual([Dense(5)])]}, r"layers\[0\] must have as many units at its end"),
+        ({"hidden_layers": [Transposed("there is none")]}, r"layers\[0\] is Transposed"),
     ],
 )
 @pytest.mark.parametrize("make, y", [(classifier, y_iris), (regressor, X_iris[:, :2])])

@@ -135,7 +135,7 @@ def test_several_layers_shared():
     """Weights correspond by their order within what is shared, and what is shared in it is so everywhere."""
     within = Shared(Dense(3))
     block = Shared(Residual([Dense(4), Parallel([[within], [Dense(2)]])]))
-    with pytest.raises(ValueError, match=r"2.0.0.0 is shared, .* elsewhere, \(5, 4\), got \(3, 4\) for Dense"):
+    with pytest.raises(ValueError, match=r"2.0.0.0\] is shared, .* elsewhere, \(5, 4\), got \(3, 4\) for Dense"):
         build([block, Dense(3), Parallel([[block], [Dense(3)]])], 5)
     graph = build([block, Parallel([[block], [Dense(4), within, within.transposed()]]), Dense(1)], 5)
     of_block = [(0, 0, False), (1, 1, False), (2, 2, False)]  # Dense(4), within, Dense(2)
@@ -186,28 +186,28 @@ def test_scales():
         (Dense(3), "layers must be a list or tuple of at least 1 layers, got Dense(n_units=3"),
         ([Dense(3), 3], "layers must hold layers alone, got 3 in place 1"),
         ([Dense(3), LeakyReLU()], "layers must hold layers alone, got LeakyReLU() in place 1"),
-        ([HEADS, Dense(3)], "layers: several heads must be the network's last layer, got Parallel(branches={'a': "),
-        ([Dense(3, dropout=0.5)], "layers: the output layer must have dropout=0, got 0.5 in layer 0, Dense("),
-        ([Dense(3), Dropout(0.5)], "layers: the output layer must have dropout=0, got 0.5 in layer 1, Dropout("),
+        ([HEADS, Dense(3)], "layers must have heads as the network's last layer alone, got Parallel(branches={'a"),
+        ([Dense(3, dropout=0.5)], "layers[0] must have dropout=0 as an output layer, got 0.5 in Dense("),
+        ([Dense(3), Dropout(0.5)], "layers[1] must have dropout=0 as an output layer, got 0.5 in Dropout("),
         (
             [Parallel({"a": [Dense(1)], "b": [Dense(1, dropout=0.5)]})],
-            "layers: the output layer must have dropout=0, got 0.5 in layer 0.b.0",
+            "layers[0.b.0] must have dropout=0 as an output layer, got 0.5 in Parallel(",
         ),
-        ([Activation("relu")], "layers: at least one must have weights, which can learn, got (Activation("),
+        ([Activation("relu")], "layers must hold at least one with weights, which can learn, got (Activation("),
         ([Dense(5), Residual([Dense(4)])],
-         "layers: 1 must have as many units at its end as it takes, 5, unless projection='linear', got 4 for "),
-        ([Dense(5), Residual([Residual([Dense(4)])])], "layers: 1.0 must have as many units at its end as it takes, 5"),
+         "layers[1] must have as many units at its end as it takes, 5, unless projection='linear', got 4 for "),
+        ([Dense(5), Residual([Residual([Dense(4)])])], "layers[1.0] must have as many units at its end as it takes, 5"),
         ([Parallel([[Dense(2)], []], combine="add")],
-         "layers: 0 must have the same number of units in all branches to add, got [2, 7] for Parallel("),
-        ([A, Dense(5), A], "layers: 2 is shared, and must have weights of the shape that it has elsewhere, (7, 3), got "
+         "layers[0] must have the same number of units in all branches to add, got [2, 7] for Parallel("),
+        ([A, Dense(5), A], "layers[2] is shared, and must have weights of the shape that it has elsewhere, (7, 3), got "
                            "(5, 3) for Dense(n_units=3"),
-        ([A, Shared(Dense(3, "relu"), name="a")], "layers: 1 is shared under the name 'a', all places of which must "),
-        ([Dense(3), A.transposed(), A], "layers: 1 is Transposed(name='a'), which "
+        ([A, Shared(Dense(3, "relu"), name="a")], "layers[1] is shared under the name 'a', all places of which must "),
+        ([Dense(3), A.transposed(), A], "layers[1] is Transposed(name='a'), which "
                                         "must come after a Shared Dense of this name, got none"),
         ([Shared(RBF(3), name="a"), A.transposed()], "after a Shared Dense of this name, got RBF(n_units=3"),
         ([A, Dense(4), A.transposed()],
-         "layers: 2 must take the 3 units of the layer that it is the transposed of, got 4 for Transposed("),
-        ([Dense(2**31 - 1), Parallel([[], []])], "layers: 1 must have at most 2147483647 units, got 4294967294"),
+         "layers[2] must take the 3 units of the layer that it is the transposed of, got 4 for Transposed("),
+        ([Dense(2**31 - 1), Parallel([[], []])], "layers[1] must have at most 2147483647 units, got 4294967294"),
     ],
 )  # fmt: skip
 def test_what_is_no_network(layers, message):
@@ -226,23 +226,23 @@ def test_n_inputs():
         (lambda: Activation("square"), "activation must be one of"),
         (lambda: Dropout(1.0), r"rate must be a number in [0, 1), got 1.0"),
         (lambda: Residual([]), "layers of Residual must be a list or tuple of at least 1 layers, got []"),
-        (lambda: Residual([HEADS]), "layers of Residual: several heads must be the network's last layer"),
+        (lambda: Residual([HEADS]), "layers of Residual must have heads as the network's last layer alone"),
         (lambda: Residual([Dense(1)], "quadratic"), "projection must be None or 'linear', got 'quadratic'"),
         (lambda: Parallel([]), "branches must be a list or dict of lists of layers, got []"),
         (lambda: Parallel({}), "branches must be a list or dict of lists of layers, got {}"),
         (lambda: Parallel([Dense(1)]), "branches[0] must be a list or tuple of at least 0 layers, got Dense("),
         (lambda: Parallel([[Dense(1)], [3]]), "branches[1] must hold layers alone, got 3 in place 0"),
-        (lambda: Parallel([[HEADS]]), "branches[0]: several heads must be the network's last layer"),
+        (lambda: Parallel([[HEADS]]), "branches[0] must have heads as the network's last layer alone"),
         (lambda: Parallel([[]], combine="multiply"), "combine must be 'concatenate' or 'add', got 'multiply'"),
         (lambda: Parallel({"a": [Dense(1)]}, combine="add"), "combine is not for heads, which stay apart, got 'add'"),
         (lambda: Parallel({"a": []}), "branches['a'] must be a list or tuple of at least 1 layers, got []"),
-        (lambda: Parallel({"a": [HEADS]}), "branches['a']: several heads must be the network's last layer"),
+        (lambda: Parallel({"a": [HEADS]}), "branches['a'] must have heads as the network's last layer alone"),
         (lambda: Parallel({"a.b": [Dense(1)]}), "names of heads must be strings, not empty, without '.' and '__'"),
         (lambda: Parallel({3: [Dense(1)]}), "names of heads must be strings, not empty, without '.' and '__', got 3"),
-        (lambda: Shared(HEADS), "layer of Shared: several heads must be the network's last layer"),
+        (lambda: Shared(HEADS), "layer of Shared must have heads as the network's last layer alone"),
         (lambda: Shared(3), "layer of Shared must hold layers alone, got 3"),
         (lambda: Shared(Dense(3), name=""), "name must be a string that is not empty, got ''"),
-        (lambda: Shared(RBF(3)).transposed(), "the transposed layer is that of a shared Dense, got Shared(layer=RBF("),
+        (lambda: Shared(RBF(3)).transposed(), "layer must be a Dense to be transposed, got RBF("),
         (lambda: A.transposed("square"), "activation must be one of"),
         (lambda: Transposed("a", dropout=2), r"dropout must be a number in [0, 1), got 2"),
     ],
@@ -258,5 +258,5 @@ def test_depth_is_bounded():
         layer = Residual([layer])
     assert build([layer], 2).n_parameters == 6
     for deeper in (lambda: Residual([layer]), lambda: Parallel([[], [layer]]), lambda: Shared(layer)):
-        with pytest.raises(ValueError, match="layers within layers must be at most 20 deep, got more"):
+        with pytest.raises(ValueError, match="must hold layers within layers at most 20 deep, got more"):
             build([deeper()], 2)

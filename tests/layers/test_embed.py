@@ -37,10 +37,10 @@ def test_bad_settings(settings, message):
 
 
 @pytest.mark.parametrize(("layers", "message"), [
-    ([Embed({3: 2}, 1)], "layers: 0 must have columns from 0 to 2, got 3 in Embed"),
-    ([Dense(4), Embed({1: 2}, 1)], "layers: 1 must be a first layer, whose columns are those of X, got Embed"),
-    ([Residual([Dense(3), Embed({1: 2}, 1)])], "layers: 0.1 must be a first layer"),
-    ([Residual([Embed({1: 2}, 2)])], "layers: 0 must have as many units at its end as it takes, 3, unless"),
+    ([Embed({3: 2}, 1)], r"layers\[0\] must have columns from 0 to 2, got 3 in Embed"),
+    ([Dense(4), Embed({1: 2}, 1)], r"layers\[1\] must be a first layer, whose columns are those of X, got Embed"),
+    ([Residual([Dense(3), Embed({1: 2}, 1)])], r"layers\[0.1\] must be a first layer"),
+    ([Residual([Embed({1: 2}, 2)])], r"layers\[0\] must have as many units at its end as it takes, 3, unless"),
 ])  # fmt: skip
 def test_bad_places(layers, message):
     with pytest.raises(ValueError, match=f"^{message}"):

@@ -267,7 +267,7 @@ def test_files_and_copies(rng):
         (np.ones(3, bool), r"mask must be a boolean array .* got dtype bool in shape \(3,\)"),
         ([[1, 0, 1]] * 5, "mask must be a boolean array .* got dtype int64"),
         ("abc", "mask must be a boolean array .* got dtype"),
-        (np.ones((4, 3), bool), r"layers: 1 must have a mask of shape \(n_in, n_units\) = \(5, 3\), got .* \(4, 3\)"),
+        (np.ones((4, 3), bool), r"layers\[1\] must have a mask of shape \(n_in, n_units\) = \(5, 3\), got .* \(4, 3\)"),
     ],
 )
 def test_bad_masks(bad, message):

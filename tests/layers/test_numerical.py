@@ -450,7 +450,7 @@ def test_bad_networks():
     with pytest.raises(ValueError, match="n_bins must be an integer of at least 1"):
         PiecewiseLinear(0)
     for layer in (Periodic(3, 0.1, columns=[5]), PiecewiseLinear(3, columns=[5])):
-        with pytest.raises(ValueError, match="layers: 0 must have columns from 0 to 4, got 5 in"):
+        with pytest.raises(ValueError, match=r"layers\[0\] must have columns from 0 to 4, got 5 in"):
             make([layer])
     message = r"must take columns of X as they are, .* got columns \[{}\] that other layers have made"
     for layers, columns in (

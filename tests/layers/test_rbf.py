@@ -249,7 +249,7 @@ def test_bad_input_leaves_the_network_alone(rng):
         net.init_lsuv(X)
     with pytest.raises(ValueError, match="brings its own output unit"):
         Network([RBF(5)], n_inputs=4, loss="cross_entropy")
-    with pytest.raises(ValueError, match="the output layer must have dropout=0"):
+    with pytest.raises(ValueError, match=r"layers\[0\] must have dropout=0 as an output layer"):
         Network([RBF(5, dropout=0.1)], n_inputs=4)
     assert_array_equal(net.parameters, before)
     assert_array_equal(net._random_state.get_state()[1], state)

@@ -157,7 +157,7 @@ def test_random_settings_are_kept_and_checked(rng, tmp_path):
             make(input_dropout=bad)
     with pytest.raises(ValueError, match="input_noise must be"):
         make(input_noise=-0.1)
-    with pytest.raises(ValueError, match="output layer must have dropout=0"):
+    with pytest.raises(ValueError, match=r"layers\[0\] must have dropout=0 as an output layer"):
         Network([Dense(3, dropout=0.5)], n_inputs=2)
     with pytest.raises(ValueError, match="mini-batches with input_dropout=0.25"):
         net.fit(X, y, optimizer=fastbp.LBFGS())
