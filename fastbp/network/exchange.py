@@ -129,7 +129,8 @@ class Exchange:
         """A network that computes what an ONNX model does, to predict with or to train on.
 
         It takes what `to_onnx` writes, and models of other libraries as far as there are layers here for what is in
-        them: products, units whatever they are made of, normalisations, sums and concatenations of branches.
+        them: products, units whatever they are made of, normalisations, sums and concatenations of branches. Of
+        embeddings it takes those that `to_onnx` writes.
 
         Parameters
         ----------
@@ -157,7 +158,8 @@ class Exchange:
         Notes
         -----
         What a graph doesn't tell is lost: penalties, dropout, initializers, masks, and which of several ways to write
-        the same function it was. Products without a bias get one that is 0, which learns.
+        the same function it was. Products without a bias get one that is 0, which learns; the `sigma` of a `Periodic`
+        is that of its frequencies as they are.
 
         Examples
         --------

@@ -20,6 +20,7 @@ from ..layers import (
     Sparse,
 )
 from .export import unique_names
+from .numerical import numerical
 from .reading import Reader, attribute, load_model
 from .recognizing import unit_of
 from .steps import RULES, embedded, is_shift, radial
@@ -82,6 +83,9 @@ class _Tree:
         if node is None or node.domain or name not in reader.dominator:
             raise reader.refuse(name, REFUSED)
         unit, z = unit_of(reader, name, begin)
+        found = numerical(reader, [name], unit, z)
+        if found:
+            return found
         if isinstance(unit, np.ndarray):
             return Part(PReLU(), [(unit, None)]), z
         if unit == "identity":
@@ -110,7 +114,7 @@ class _Tree:
         ends = self._terms(node) if add else reader.inputs(node)
         if not all(map(reader.depends, ends)):
             return None
-        found = None if add else embedded(reader, ends)
+        found = None if add else embedded(reader, ends) or numerical(reader, ends, *unit_of(reader, ends[-1], reader.X))
         if found:
             return found
         begin = reader.common(ends)

@@ -69,15 +69,23 @@ def _sparse(w, p, op, h):
 
 def _bins(w, p, op, h):
     """From columns that are there once for each bin."""
-    n, n_columns = p.graph.values[op.output].n, p.graph.values[op.input].n
-    bounds = p.states[op.state].reshape(n_columns, -1)
-    low, high = bounds[:, :-1], bounds[:, 1:]
-    most = np.finfo(w.dtype).max
+    bounds = p.states[op.state].reshape(p.graph.values[op.input].n, -1)
+    names = "columns", "least", "most", "low", "inverse"
+    columns, *others = map(w.constant, names, constants_of_bins(bounds, w.dtype))
+    x = w.node("Gather", h, columns, axis=1)
+    for kind, constant in zip(("Max", "Min", "Sub", "Mul"), others, strict=True):
+        x = w.node(kind, x, constant)
+    return x
+
+
+def constants_of_bins(bounds, dtype):
+    """For bins between bounds, (n_columns, n_bins + 1), in the order of the nodes that they are written with: columns
+    that bins are of, numbers that these are not to be below and not above, what is then 0, and factors."""
+    n_columns, n_bins = len(bounds), bounds.shape[1] - 1
+    low, high, most = bounds[:, :-1], bounds[:, 1:], np.finfo(dtype).max
     least, last = np.where(low == bounds[:, :1], -most, low), np.where(high == bounds[:, -1:], most, high)
     inverse = np.divide(1, high - low, out=np.zeros_like(low), where=high > low)
-    x = w.node("Gather", h, w.constant("columns", np.repeat(np.arange(n_columns), n // n_columns)), axis=1)
-    x = w.node("Min", w.node("Max", x, w.constant("least", least.ravel())), w.constant("most", last.ravel()))
-    return w.node("Mul", w.node("Sub", x, w.constant("low", low.ravel())), w.constant("inverse", inverse.ravel()))
+    return np.repeat(np.arange(n_columns), n_bins), least.ravel(), last.ravel(), low.ravel(), inverse.ravel()
 
 
 def _weight_norm(w, p, op, h):

@@ -131,6 +131,10 @@ class Reader:
         """Names of what a node reads and is not constant."""
         return [name for name in self.inputs(node) if name not in self.constants]
 
+    def width(self, name):
+        """Number of columns of a tensor; 0 where the file does not say."""
+        return self.n_inputs if name == self.X else self._widths.get(name, 0)
+
     def maker(self, name, kind):
         """The node that makes a tensor, if it is of this kind; else None."""
         node = self.nodes.get(name)

@@ -39,7 +39,7 @@ def is_shift(part):
 
 
 def _gemm(reader, node):
-    W, b = reader.constant(node, 1), _row(reader.constant(node, 2))
+    W, b = reader.constant(node, 1), row(reader.constant(node, 2))
     if W is None or W.ndim != 2 or attribute(node, "transA", 0) or (b is None and len(reader.inputs(node)) > 2):
         return None
     W = (W.T if attribute(node, "transB", 0) else W) * W.dtype.type(attribute(node, "alpha", 1.0))
@@ -56,14 +56,23 @@ def _matmul(reader, node):
 
 
 def _reduce_sum(reader, node):
-    """Of products with columns that are gathered."""
-    product = reader.maker(reader.inputs(node)[0], "Mul")
-    W = reader.constant(product, 1) if product is not None and _over_columns(reader, node) else None
+    product = gathered_product(reader, node.output[0])
+    if product is None:
+        return None
+    W, columns, h = product
+    return Part(Sparse(W.shape[1], columns=columns), [(W, None)]), h
+
+
+def gathered_product(reader, name):
+    """Weights, columns and what these are gathered from, if a tensor is a sum of such products; else None."""
+    node = reader.maker(name, "ReduceSum")
+    product = reader.maker(reader.inputs(node)[0], "Mul") if node is not None and _over_columns(reader, node) else None
+    W = None if product is None else reader.constant(product, 1)
     gather = None if W is None else reader.maker(reader.inputs(product)[0], "Gather")
     columns = None if gather is None else reader.constant(gather, 1)
-    if columns is None or columns.shape != W.shape or attribute(gather, "axis", 0) != 1:
+    if columns is None or W.ndim != 2 or columns.shape != W.shape or attribute(gather, "axis", 0) != 1:
         return None
-    return Part(Sparse(W.shape[1], columns=columns), [(W, None)]), reader.variables(gather)[0]
+    return W, columns, reader.variables(gather)[0]
 
 
 def radial(reader, name):
@@ -91,7 +100,7 @@ def embedded(reader, names):
     """The part of categories that gives these parts of a row, side by side; None if it does not."""
     tables = [_table(reader, name) for name in names]
     n_others = next((i for i, table in enumerate(tables) if table), len(tables))
-    columns = [_columns_of_X(reader, name) for name in names[:n_others]]
+    columns = [columns_of(reader, name, reader.X) for name in names[:n_others]]
     tables = tables[n_others:]
     if not tables or None in tables or None in columns:
         return None
@@ -115,22 +124,23 @@ def _table(reader, name):
     return int(column), W
 
 
-def _columns_of_X(reader, name):
-    if name == reader.X:
-        return range(reader.n_inputs)
+def columns_of(reader, name, h):
+    """Which columns of h a tensor is, a range, if it is that or a slice of it; else None."""
+    if name == h:
+        return range(reader.width(h))
     node = reader.maker(name, "Slice")
-    if node is None or reader.inputs(node)[0] != reader.X:
+    if node is None or reader.inputs(node)[0] != h:
         return None
     begin, end, axes = (reader.constant(node, i) for i in (1, 2, 3))
-    if any(c is None for c in (begin, end, axes)) or axes.tolist() != [1] or len(node.input) > 4:
+    if any(c is None or c.shape != (1,) for c in (begin, end, axes)) or axes[0] != 1 or len(node.input) > 4:
         return None
-    return range(int(begin[0]), int(end[0]))
+    return range(int(begin[0]), int(end[0])) if 0 <= begin[0] < end[0] <= reader.width(h) else None
 
 
 # ---- scales and normalisation ---------------------------------------------------------------------------------------
 
 
-def _row(array):
+def row(array):
     """A constant that rows are combined with, one number or one for each column; None if it is something else."""
     if array is None or array.size != (array.shape[-1] if array.ndim else 1):
         return None
@@ -139,7 +149,7 @@ def _row(array):
 
 def _affine(reader, node):
     """One constant and one variable."""
-    variables, constants = reader.variables(node), [_row(reader.constant(node, i)) for i in (0, 1)]
+    variables, constants = reader.variables(node), [row(reader.constant(node, i)) for i in (0, 1)]
     if len(variables) != 1 or all(c is None for c in constants):
         return None
     (h,), first = variables, constants[0] is not None
@@ -153,7 +163,7 @@ def _affine(reader, node):
     if first:
         return None
     centred = reader.maker(h, "Sub")
-    mean = None if centred is None else _row(reader.constant(centred, 1))
+    mean = None if centred is None else row(reader.constant(centred, 1))
     if mean is not None and reader.inputs(centred)[0] == reader.X:
         return Part(Standardize(), states=[mean, c**2, np.ones(1)]), reader.X
     return Part(Scale(bias=False), [(1 / c, None)]), h

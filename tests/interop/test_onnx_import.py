@@ -2,6 +2,7 @@
 
 import io
 import random
+import re
 import warnings
 
 import numpy as np
@@ -22,6 +23,8 @@ from fastbp import (
     LowRank,
     Network,
     Parallel,
+    Periodic,
+    PiecewiseLinear,
     PReLU,
     Residual,
     Scale,
@@ -126,6 +129,47 @@ def test_batch_norm(rng, name, dtype):
     round_trip(net, inputs(rng, dtype))
 
 
+NUMBERS = {
+    "waves": [Periodic(3, 0.2, 2, "tanh"), Dense(2)],
+    "waves of some": [Periodic(1, 0.2, 3, columns=[4, 1]), Dense(2)],
+    "waves of hidden units": [Dense(4, "tanh"), Periodic(2, 0.2, 1, ELU(0.5), columns=[3]), Dense(2)],
+    "bins": [PiecewiseLinear(3, 2), Dense(2)],
+    "bins of some": [PiecewiseLinear(4, 3, "identity", columns=[4, 0, 2]), Dense(2)],
+    "bins in another order": [PiecewiseLinear(2, 1, columns=[4, 1, 0, 3, 2]), Dense(2)],
+    "categories too": [Embed({3: 4, 1: 3}, dim={3: 2, 1: 1}), PiecewiseLinear(3, columns=[0, 2]), Dense(2)],
+    "beside others": [Parallel([[PiecewiseLinear(2, 2, columns=[1, 2])], [Periodic(1, 0.2)], []]), Dense(2)],
+    "at the end": [PiecewiseLinear(2, 1, "tanh", columns=[1])],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_embedded_numbers_come_back(rng, name, dtype):
+    """Also a column that does not vary, and one that bins are left over of; `sigma` is that of the weights."""
+    net = network(NUMBERS[name], dtype=dtype)
+    X = np.concatenate([inputs(rng, dtype, 60)] * 2)
+    X[:, 0], X[:, 2] = 1.5, X[:, 2].round()
+    net.fit(X, rng.normal(size=(120, net.predict(X[:1]).shape[1])), epochs=2)
+    again = round_trip(net, X)
+    assert_allclose(again.parameters, net.parameters, rtol=1e-6, atol=1e-7)
+    assert [*again.layer_state] == [*net.layer_state]
+    for key in again.layer_state:
+        if key.endswith("bounds"):
+            assert_allclose(again.layer_state[key], net.layer_state[key], rtol=1e-5, atol=1e-6)
+    sigma = "sigma=([0-9.]+)"
+    assert re.sub(sigma, "", repr(again.layers)) == re.sub(sigma, "", repr(net.layers))
+    assert all(0.05 < float(found) < 0.8 for found in re.findall(sigma, repr(again.layers)))
+    again.fit(X, net.predict(X), epochs=1)  # and can be trained on
+
+
+def test_columns_that_no_layer_takes_so(rng):
+    """What `to_onnx` writes, but with the other columns elsewhere than a layer has them, is refused by name."""
+    model = network([PiecewiseLinear(3, 2, columns=[2, 3]), Dense(2)]).to_onnx()
+    joined = next(node for node in model.graph.node if node.op_type == "Concat" and len(node.input) == 3)
+    joined.input[:] = joined.input[::-1]
+    with pytest.raises(ValueError, match="model: node .* is nothing that fastbp has a layer for"):
+        Network.from_onnx(model)
+
+
 def test_normalised_weights_are_those_of_a_plain_layer(rng, dtype):
     net = network([WeightNorm(Dense(4, "tanh")), SpectralNorm(Dense(2))], dtype=dtype)
     assert round_trip(net, inputs(rng, dtype)).layers == (Dense(4, "tanh"), Dense(2))
@@ -201,10 +245,13 @@ def test_files(tmp_path, rng):
 def test_damaged_files():
     """Bytes changed, left out or added: a ValueError, or a network."""
     draw, outcomes = random.Random(0), set()
-    layers = [Embed({1: 3}, dim=2), Dense(4, "tanh"), BatchNorm(), Residual([GroupNorm(2), Dense(4, ELU(0.5))])]
-    whole = Network(layers, n_inputs=2, random_state=0).to_onnx().SerializeToString()
-    for _ in range(300):
-        damaged = bytearray(whole)
+    chains = [
+        [Embed({1: 3}, dim=2), Dense(4, "tanh"), BatchNorm(), Residual([GroupNorm(2), Dense(4, ELU(0.5))])],
+        [PiecewiseLinear(2, 1, columns=[1]), Dense(2, "tanh"), Periodic(1, 0.2, 1, columns=[0]), Dense(1)],
+    ]
+    files = [Network(its, n_inputs=2, random_state=0).to_onnx().SerializeToString() for its in chains]
+    for i in range(400):
+        damaged = bytearray(files[i % 2])
         for _ in range(draw.choice([1, 1, 2, 4])):
             at = draw.randrange(len(damaged))
             if draw.random() < 0.2:
