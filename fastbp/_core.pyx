@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from numpy cimport (
-    NPY_BOOL, NPY_DOUBLE, NPY_FLOAT, NPY_UINT8, PyArray_BYTES, PyArray_Check, PyArray_DIM, PyArray_EMPTY,
+    NPY_BOOL, NPY_DOUBLE, NPY_FLOAT, NPY_UINT8, PyArray_BYTES, PyArray_Check, PyArray_CheckExact, PyArray_DIM, PyArray_EMPTY,
     PyArray_ISBEHAVED_RO, PyArray_ISWRITEABLE, PyArray_NDIM, PyArray_STRIDE, PyArray_TYPE, import_array, npy_intp,
 )
 
@@ -598,11 +598,11 @@ cdef class Engine(Workspace):
         return names[op.kind], op.input, op.output, weights, op.bias, op.column, op.source, op.n, bool(op.accumulate)
 
     def reads(self, X):
-        """Whether X is an array that is read as it is: two-dimensional and of the right width, aligned, of float32,
-        float64, uint8 or bool in native byte order, whatever its strides; with categories where a network embeds those, and
-        few enough rows to look at them."""
+        """Whether X is an array that is read as it is: of no subclass, which may have a mask, two-dimensional and of the
+        right width, aligned, of float32, float64, uint8 or bool in native byte order, whatever its strides; with categories
+        where a network embeds those, and few enough rows to look at them."""
         return (
-            PyArray_Check(X) and PyArray_NDIM(X) == 2 and PyArray_DIM(X, 1) == self.network.values.n
+            PyArray_CheckExact(X) and PyArray_NDIM(X) == 2 and PyArray_DIM(X, 1) == self.network.values.n
             and PyArray_ISBEHAVED_RO(X) and PyArray_TYPE(X) in (NPY_FLOAT, NPY_DOUBLE, NPY_UINT8, NPY_BOOL)
             and (not self.embeds or (PyArray_DIM(X, 0) <= 4096 and self.has_categories(X)))
         )

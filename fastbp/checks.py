@@ -1,6 +1,7 @@
 """Checks of arguments and single settings, shared by all modules that take them."""
 
 import math
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
@@ -47,16 +48,18 @@ def check_flag(name, value):
 
 def check_real(name, array, error=ValueError, for_strings=""):
     """The argument as an array, of SciPy's if it is sparse, else of NumPy's; an error unless it holds real numbers: no
-    dates, no strings, for which there may be some advice, and of objects, as a data frame of several types gives, none
-    that are no numbers."""
+    dates, no strings, for which there may be some advice, nothing that is masked, and of objects, as a data frame of
+    several types gives, none that are no numbers."""
     given = array
-    if not isinstance(array, np.ndarray) and not issparse(array):
+    if isinstance(array, np.ma.MaskedArray) and (n_masked := np.ma.count_masked(array)):
+        raise error(f"{name} must hold real numbers, got {n_masked} masked elements ({name}.filled() has values there)")
+    if not issparse(array):
         try:
             array = np.asarray(array)
         except ValueError as reason:  # rows of different lengths
             raise error(f"{name} must hold real numbers in one array: {reason}") from reason
     if array.dtype == object and not issparse(array):
-        wrong = {kind for kind in set(map(type, array.flat)) if not _is_number_type(kind)}
+        wrong = {kind for kind in set(map(type, array.flat)) if not is_number_type(kind)}
         if not wrong:
             try:
                 return array.astype(np.float64)
@@ -64,14 +67,16 @@ def check_real(name, array, error=ValueError, for_strings=""):
                 raise error(f"{name} must hold real numbers that floats can be: {reason}") from reason
         place, value = next((at, value) for at, value in np.ndenumerate(array) if type(value) in wrong)
         advice = for_strings if isinstance(value, str) else ""
-        raise error(f"{name} must hold real numbers, got {value!r}{_in_place(place, given)}{advice}")
+        raise error(f"{name} must hold real numbers, got {reprlib.repr(value)}{_in_place(place, given)}{advice}")
     if array.dtype.kind not in "biuf":
         advice = for_strings if array.dtype.kind in "USO" else ""
-        raise error(f"{name} must hold real numbers, got dtype {array.dtype}{advice}")
+        got = repr(array.item()) if not issparse(array) and not array.ndim else f"dtype {array.dtype}"
+        raise error(f"{name} must hold real numbers, got {got}{advice}")
     return array
 
 
-def _is_number_type(kind):
+def is_number_type(kind):
+    """Whether objects of this type are real numbers, among which NumPy has spans of time."""
     return issubclass(kind, Real | np.bool_) and not issubclass(kind, np.timedelta64)
 
 
@@ -86,16 +91,15 @@ def _in_place(place, given):
     return f" in row {row}, column {column[0] if names is None else repr(names[column[0]])}"
 
 
-def check_finite(result, error=None, **inputs):
-    """The result of a computation with arrays, given as sequences of them by the names of their arguments.
+def check_finite(result, error=None, inputs=()):
+    """The result of a computation with inputs, pairs of an argument's name and the array.
 
     If it is not finite, ValueError names an argument that is not either; else what `error`, a function, returns is
     raised, unless it is None.
     """
     if not (math.isfinite(result) if isinstance(result, float) else np.isfinite(result).all()):
-        for name, arrays in inputs.items():
-            for array in arrays:
-                assert_all_finite(array, input_name=name)
+        for name, array in inputs:
+            assert_all_finite(array, input_name=name)
         if error is not None:
             raise error()
     return result

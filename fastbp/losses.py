@@ -265,8 +265,8 @@ class HistogramLoss(Settings):
     def targets(self, y: Floats) -> NDArray[Any]:
         """Bins (n,) or, if sigma is above 0, their probabilities (n, n_bins) for targets (n,)."""
         edges = np.array(self.edges)
-        if not (np.isfinite(y) & (y >= edges[0]) & (y <= edges[-1])).all():
-            raise ValueError(f"y must lie between the outer edges {edges[0]} and {edges[-1]} for HistogramLoss")
+        inside = (y >= edges[0]) & (y <= edges[-1])  # as NaN is not
+        _refuse(~inside, f"y must lie between the outer edges {edges[0]} and {edges[-1]} for HistogramLoss", y)
         if self.sigma == 0:
             return np.minimum(np.searchsorted(edges, y, side="right") - 1, len(edges) - 2)
         # erf, unlike the distribution function, does not cancel near 0; the density is flat for larger sigma

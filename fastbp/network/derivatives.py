@@ -14,7 +14,7 @@ from ..full_batch import Objective
 from ..full_batch.hessian import MAX_PARAMETERS
 from ..hints import Floats, Matrix, Outputs, Targets
 from . import by_hand
-from .heads import arrays_of
+from .heads import named
 from .model import Model
 from .rules import Optimizer
 
@@ -81,7 +81,7 @@ class Derivatives:
         model = self._model
         rows, gradient = model.check_rows(X, y, sample_weight), np.empty_like(model.parameters)
         cost = model.evaluate(rows.data(), None, gradient, n_threads, batch_statistics)
-        check_finite(gradient if np.isfinite(cost) else cost, X=[X], y=arrays_of(y))
+        check_finite(gradient if np.isfinite(cost) else cost, inputs=[("X", X), *named("y", y)])
         return model.penalize(cost, gradient) if penalty else (cost, gradient)
 
     def hessian_vector_product(
@@ -141,7 +141,7 @@ class Derivatives:
         assert_all_finite(v, input_name="v")
         rows = self._model.check_rows(X, y, sample_weight)
         objective = Objective(self._model, rows, batch_statistics=batch_statistics)
-        return check_finite(objective.hessian_product(penalty)(v), X=[X], y=arrays_of(y))
+        return check_finite(objective.hessian_product(penalty)(v), inputs=[("X", X), *named("y", y)])
 
     def hessian(
         self, X: Matrix, y: Targets, sample_weight: ArrayLike | None = None, *, penalty: bool = False,
@@ -187,7 +187,7 @@ class Derivatives:
             )
         rows = self._model.check_rows(X, y, sample_weight)
         objective = Objective(self._model, rows, batch_statistics=batch_statistics)
-        return check_finite(objective.hessian(penalty), X=[X], y=arrays_of(y))
+        return check_finite(objective.hessian(penalty), inputs=[("X", X), *named("y", y)])
 
     def forward(self, X: Matrix, *, out: Outputs | None = None, n_threads: int | None = None) -> Outputs:
         """Activations of the last layer, remembered together with all others for `backward`.

@@ -1,6 +1,5 @@
 """The outputs of a network, each with its loss: one, or several heads, of which users have dicts by name."""
 
-import reprlib
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -107,9 +106,11 @@ def joined(parts, outputs):
     return {output.name: part for output, part in zip(outputs, parts, strict=True)}
 
 
-def arrays_of(given):
-    """The arrays in an argument that may be a dict of them."""
-    return list(given.values()) if isinstance(given, Mapping) else [given]
+def named(argument, given):
+    """Pairs of name and array of an argument that may be a dict of them: "y", or "y['price']" and so on."""
+    if isinstance(given, Mapping):
+        return [(f"{argument}[{name!r}]", array) for name, array in given.items()]
+    return [(argument, given)]
 
 
 def targets_of(y, n, outputs):
@@ -156,7 +157,8 @@ def check_outs(out, n, dtype, X, outputs):
 def _by_name(argument, given, names):
     """The dict's parts in the order of these names, which must be its keys."""
     if not isinstance(given, Mapping):
-        raise ValueError(f"{argument} must be a dict by the names of the heads, {[*names]}, got {reprlib.repr(given)}")
+        got = repr(given) if isinstance(given, str) else type(given).__name__
+        raise ValueError(f"{argument} must be a dict by the names of the heads, {[*names]}, got {got}")
     missing, unknown = [name for name in names if name not in given], [name for name in given if name not in names]
     if missing or unknown:
         raise ValueError(
@@ -167,10 +169,11 @@ def _by_name(argument, given, names):
 
 @contextmanager
 def _of(name, argument):
-    """Put before the message of a ValueError of which head it is; of a single output there is none."""
+    """Say in the message of a ValueError of which head it is; of a single output there is none."""
     try:
         yield
     except ValueError as error:
         if name is None:
             raise
-        raise ValueError(f"{argument}[{name!r}]: {error}") from error
+        message = str(error).removeprefix(f"{argument} ")
+        raise ValueError(f"{argument}[{name!r}]{' ' if message != str(error) else ': '}{message}") from error

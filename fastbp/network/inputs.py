@@ -168,9 +168,10 @@ def _available_memory():
 
 def check_sample_weight(sample_weight, n):
     """The weights of n rows: finite and not negative, with a sum to divide by."""
-    sample_weight = contiguous(check_real("sample_weight", sample_weight), np.float64)
+    sample_weight = check_real("sample_weight", sample_weight)
     if sample_weight.shape != (n,):
         raise ValueError(f"sample_weight must have shape ({n},), got {sample_weight.shape}")
+    sample_weight = contiguous(sample_weight, np.float64)
     wrong = ~(np.isfinite(sample_weight) & (sample_weight >= 0))
     if wrong.any():
         row = wrong.argmax()
@@ -189,7 +190,8 @@ def check_order(order, n):
     order = np.asarray(order)
     whole = order.ndim == 1 and (order.size == 0 or order.dtype.kind in "iu")
     if not whole or (order.size and not 0 <= order.min() <= order.max() < n):
-        raise ValueError(f"order must be a vector of integers from 0 to {n - 1}")
+        what = f"{order.dtype} of shape {order.shape}" if not whole else f"{order.min()} to {order.max()}"
+        raise ValueError(f"order must be a vector of integers from 0 to {n - 1}, got {what}")
     return np.array(order, dtype=np.int64)
 
 

@@ -256,7 +256,8 @@ class Model:
         found = graph.needs_dense_inputs
         if found is not None:
             name = graph.values[found].name
-            return f"a first layer {self.layers[0]!r}" + (f", {name} in it" if name != "0" else "")
+            within = f", {name} in it" if self.layers[0].inner and name != "0" else ""
+            return f"a first layer {self.layers[0]!r}{within}"
         views = list(graph.state_views(self.layer_state).values())
         if any(views[op.state].any() for op in graph.standardizing):
             return f"a first layer {self.layers[0]!r} that has learnt means other than 0"

@@ -10,7 +10,7 @@ import numpy as np
 from .. import threads
 from ..checks import check_finite
 from ..undo import Undo
-from .heads import arrays_of
+from .heads import named
 from .history import History
 from .start import has_inputs_to_learn, learn_inputs
 
@@ -53,7 +53,7 @@ def fit_epoch(
             made_step = state.t[0] > before
         history.loss[0], history.seconds[0] = loss, time.perf_counter() - started
         if loss != loss:  # NaN
-            check_finite(loss, lambda: divergence(0), X=[given[0]], y=arrays_of(given[1]))
+            check_finite(loss, lambda: divergence(0), [("X", given[0]), *named("y", given[1])])
         state.end_epoch(optimizer, loss)
     return history
 

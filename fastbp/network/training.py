@@ -22,7 +22,7 @@ from ..optimizers import SAM, UpdateRule
 from ..pruning import Prune
 from ..schedules import Schedule
 from ..undo import Undo
-from .heads import arrays_of
+from .heads import named
 from .history import History
 from .inputs import Rows
 from .model import Model
@@ -73,7 +73,7 @@ def fit(
             augmentation, average,
         )  # fmt: skip
     training = Training(
-        model, random_state, rows, {"X": [X], "y": arrays_of(y)}, optimizer, epochs, batch_size or BATCH_SIZE, shuffle,
+        model, random_state, rows, [("X", X), *named("y", y)], optimizer, epochs, batch_size or BATCH_SIZE, shuffle,
         callbacks, verbose, n_threads, augmentation, validation, early_stopping, prune, average, bar,
     )  # fmt: skip
 
@@ -113,7 +113,7 @@ def fit(
         else:
             model.optimizer_state = best.optimizer_state
             limit = {"cost_limit": model.penalized_cost(rows.data(), n_threads)}
-        given = {"X": [X, validation_data[0]], "y": [*arrays_of(y), *arrays_of(validation_data[1])]}
+        given = [("X", X), *named("y", y), ("X", validation_data[0]), *named("y", validation_data[1])]
         rows = _joined(model, training.rows, validation)
         history.second = replace(training, rows=rows, given=given, validation=None, early_stopping=None, **limit).run()
         return history
@@ -126,7 +126,7 @@ class Training:
 
     The settings are those of `Network.fit`, checked, and
 
-    - ``given``: what the rows were made from, sequences of arrays by argument, for messages;
+    - ``given``: what the rows were made from, pairs of an argument's name and the array, for messages;
     - ``step_limit``: ends it instead of ``epochs``;
     - ``cost_limit``: ends it after an epoch with a cost of all rows, penalties included, below this.
 
@@ -136,7 +136,7 @@ class Training:
     model: Model
     random_state: np.random.RandomState
     rows: Rows
-    given: dict
+    given: list
     optimizer: UpdateRule | SAM | FullBatch
     epochs: int
     batch_size: int
@@ -222,7 +222,7 @@ class Training:
         """Take down an epoch that had this loss; whether to stop. Raises if it is not finite."""
         self.seconds.append(time.perf_counter() - self.started)
         self.losses.append(float(loss))
-        check_finite(loss, lambda: divergence(len(self.losses) - 1), **self.given)
+        check_finite(loss, lambda: divergence(len(self.losses) - 1), self.given)
         if self.validation is not None:
             self.validation_losses.append(self.model.evaluate(self.validation_data, n_threads=self.n_threads))
         if self.state is not None:
@@ -397,8 +397,8 @@ def _validation_rows(model, validation_data):
             got += f" of length {len(validation_data)}"
         raise ValueError(f"validation_data must be a tuple (X, y) or (X, y, sample_weight), got {got}")
     try:
-        for part in (validation_data[0], *arrays_of(validation_data[1])):
-            assert_all_finite(part)
+        for name, part in (("X", validation_data[0]), *named("y", validation_data[1])):
+            assert_all_finite(part, input_name=name)
         return model.check_rows(*validation_data)
     except ValueError as error:
         raise ValueError(f"validation_data: {error}") from error

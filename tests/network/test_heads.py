@@ -151,7 +151,7 @@ def test_forward_and_backward(rng):
     for bad, message in (
         (dz["price"], "dz must be a dict by the names of the heads"),
         ({"price": dz["price"]}, r"missing are \['kind'\], unknown \[\]"),
-        (dz | {"kind": dz["price"]}, r"dz\['kind'\]: dz must have the shape of what forward returned, \(40, 4\)"),
+        (dz | {"kind": dz["price"]}, r"dz\['kind'\] must have the shape of what forward returned, \(40, 4\)"),
     ):
         with pytest.raises(ValueError, match=message):
             net.backward(bad)
@@ -263,7 +263,7 @@ def test_bad_out(rng):
         (a["price"], "out must be a dict by the names of the heads"),
         ({"price": a["price"]}, r"missing are \['kind'\], unknown \[\]"),
         (a | {"other": a["kind"]}, r"missing are \[\], unknown \['other'\]"),
-        (a | {"kind": a["kind"].T.copy()}, r"out\['kind'\]: out must be .* of shape \(6, 4\)"),
+        (a | {"kind": a["kind"].T.copy()}, r"out\['kind'\] must be .* of shape \(6, 4\)"),
         ({"price": memory[:6, None], "kind": memory[4:28].reshape(6, 4)}, "out must be arrays apart from each other"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -329,7 +329,7 @@ def test_without_loss_in_a_file(rng):
     ({"loss": {"price": "huber"}}, r"loss must be a dict .*; missing are \['kind'\], unknown \[\]"),
     ({"loss": LOSSES | {"x": "huber"}}, r"loss must be a dict .*; missing are \[\], unknown \['x'\]"),
     ({"loss": LOSSES | {"kind": None}}, "loss must be one for each head, or None for all, got None for 'kind'"),
-    ({"loss": LOSSES | {"kind": "hinge"}}, r"loss\['kind'\]: loss must be one of"),
+    ({"loss": LOSSES | {"kind": "hinge"}}, r"loss\['kind'\] must be one of"),
     ({"loss": LOSSES | {"price": "gaussian"}}, r"loss\['price'\]: loss='gaussian' needs 2 outputs for each target"),
     ({"loss_weights": 0.5}, r"loss_weights must be a dict by names among \['price', 'kind'\], got 0.5"),
     ({"loss_weights": {"x": 0.5}}, r"loss_weights must be a dict by names among \['price', 'kind'\], got {'x': 0.5}"),
@@ -344,17 +344,17 @@ def test_bad_settings(settings, message):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (lambda y: y["price"], "y must be a dict by the names of the heads, .*, got array"),
+    (lambda y: y["price"], "y must be a dict by the names of the heads, .*, got ndarray"),
     (lambda y: {"price": y["price"]}, r"missing are \['kind'\], unknown \[\]"),
     (lambda y: y | {"x": 1}, r"missing are \[\], unknown \['x'\]"),
-    (lambda y: y | {"kind": y["kind"] + 9}, r"y\['kind'\]: y must hold class indices from 0 to 3"),
-    (lambda y: y | {"price": y["price"][1:]}, r"y\['price'\]: y must have 40 rows"),
-    (lambda y: y | {"price": y["price"] * np.nan}, "Input y contains NaN"),
+    (lambda y: y | {"kind": y["kind"] + 9}, r"y\['kind'\] must hold class indices from 0 to 3"),
+    (lambda y: y | {"price": y["price"][1:]}, r"y\['price'\] must have 40 rows"),
+    (lambda y: y | {"price": y["price"] * np.nan}, r"Input y\['price'\] contains NaN"),
 ])  # fmt: skip
 def test_bad_targets(rng, change, message):
     net, (X, y) = network(), data(rng)
     before = net.parameters.copy()
     for call in (net.fit, net.value_and_gradient, partial(net.fit, X, y, validation_data=(X, change(y)))):
-        with pytest.raises(ValueError, match=message.replace("Input y", "Input( y)?")):
+        with pytest.raises(ValueError, match=message):
             call() if isinstance(call, partial) else call(X, change(y))
     assert_array_equal(net.parameters, before)

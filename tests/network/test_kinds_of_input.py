@@ -95,10 +95,32 @@ def test_objects_that_are_no_numbers():
         (np.array([[1, 2], [None, 3]]), "None in row 1, column 0"),
         (np.array([[1, 2], [3, np.timedelta64(1)]], object), r"timedelta64\(1\) in row 1, column 1"),
         (frame["color"], "'red' in row 0"),
+        (np.ma.masked_invalid([[1.0, np.nan], [np.inf, 2.0]]), r"got 2 masked elements \(X.filled\(\) has values"),
+        ({"a": np.ones((2, 10**4))}, "got {'a': array.{1,40}$"),
+        ("X.csv", "got 'X.csv'"),
         ([[1, 10**400], [1, 1]], ""),
     ):
         with pytest.raises(ValueError, match=f"^X must hold real numbers.*{got}"):
             net.fit(X, [1.0, 2.0])
+
+
+def test_arrays_of_other_classes():
+    """Without anything masked they are the numbers that they hold, of which matrices have no other shapes."""
+    X, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
+    nets = [make([2, 3, 1]) for _ in range(3)]
+    kinds = [np.asarray, np.ma.masked_invalid, np.matrix]
+    for net, kind in zip(nets, kinds, strict=True):
+        net.fit(kind(X), y, epochs=2)
+        assert type(net.predict(kind(X))) is np.ndarray
+    for net in nets[1:]:
+        assert_array_equal(net.parameters, nets[0].parameters)
+
+
+def test_masked_elements_are_not_predicted_from():
+    net, X = make([2, 1]), np.ma.masked_greater([[1.0, 2.0], [3.0, 4.0]], 3)
+    for call in (net.predict, net.forward, net.activations, lambda X: net.value_and_gradient(X, [1, 2])):
+        with pytest.raises(ValueError, match="X must hold real numbers, got 1 masked element"):
+            call(X)
 
 
 def test_unsorted_csr_is_not_modified(rng):
