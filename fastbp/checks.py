@@ -13,6 +13,7 @@ from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.utils import assert_all_finite
 
+NUMBER = Real | np.bool_  # and, for NumPy, spans of time
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -42,8 +43,14 @@ def check_size(name, value):
 
 def check_flag(name, value):
     """ValueError unless the value is True or False."""
-    if not isinstance(value, bool):
+    if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def check_kind(name, value, kind):
+    """TypeError unless the value is of this class."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, got {reprlib.repr(value)}")
 
 
 def check_real(name, array, error=ValueError, for_strings=""):
@@ -59,7 +66,8 @@ def check_real(name, array, error=ValueError, for_strings=""):
         except ValueError as reason:  # rows of different lengths
             raise error(f"{name} must hold real numbers in one array: {reason}") from reason
     if array.dtype == object and not issparse(array):
-        wrong = {kind for kind in set(map(type, array.flat)) if not is_number_type(kind)}
+        kinds = set(map(type, array.flat))
+        wrong = {kind for kind in kinds if not issubclass(kind, NUMBER) or issubclass(kind, np.timedelta64)}
         if not wrong:
             try:
                 return array.astype(np.float64)
@@ -73,11 +81,6 @@ def check_real(name, array, error=ValueError, for_strings=""):
         got = repr(array.item()) if not issparse(array) and not array.ndim else f"dtype {array.dtype}"
         raise error(f"{name} must hold real numbers, got {got}{advice}")
     return array
-
-
-def is_number_type(kind):
-    """Whether objects of this type are real numbers, among which NumPy has spans of time."""
-    return issubclass(kind, Real | np.bool_) and not issubclass(kind, np.timedelta64)
 
 
 def _in_place(place, given):

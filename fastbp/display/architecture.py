@@ -1,13 +1,12 @@
 """The layers of a network as a drawing: boxes, and arrows with skips and branches."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..checks import check_kind
 from ..layers import Checkpoint, Layer, Parallel, Residual, Shared
+from ..network import Network
 from ..network.summary import LayerSummary, Summary, summary_of
 from .svg import Block, Box, Branches, Column, Frame, Wire, document
-
-if TYPE_CHECKING:
-    from ..network import Network
 
 LEARNT, PLAIN, ENDS = "#dbe9f6", "#eee", "#e2f0d9"  # boxes with parameters, without, and of inputs and outputs
 
@@ -46,7 +45,7 @@ class ArchitectureDisplay:
         self.summary = summary
 
     @classmethod
-    def from_network(cls, network: "Network") -> "ArchitectureDisplay":
+    def from_network(cls, network: Network) -> "ArchitectureDisplay":
         """Draw a network.
 
         Parameters
@@ -69,6 +68,7 @@ class ArchitectureDisplay:
         >>> display.svg[:4]
         '<svg'
         """
+        check_kind("network", network, Network)
         return cls(summary=network.summary())
 
     @classmethod

@@ -4,8 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from ..checks import check_kind
+from ..network import History
 from .axes import axes_for
 
 if TYPE_CHECKING:
@@ -13,8 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
     from numpy.typing import ArrayLike
-
-    from ..network import History
 
 
 class LossCurveDisplay:
@@ -62,7 +63,7 @@ class LossCurveDisplay:
 
     @classmethod
     def from_history(
-        cls, history: "History", *, ax: "Axes | None" = None, **line_kwargs: Any
+        cls, history: History, *, ax: "Axes | None" = None, **line_kwargs: Any
     ) -> "LossCurveDisplay":
         """Draw what `Network.fit` returned.
 
@@ -95,6 +96,7 @@ class LossCurveDisplay:
         >>> history = net.fit([[0.0], [1.0]], [1.0, 3.0], epochs=50)
         >>> display = LossCurveDisplay.from_history(history)  # doctest: +SKIP
         """
+        check_kind("history", history, History)
         return cls(loss=history.loss, validation_loss=history.validation_loss).plot(ax=ax, **line_kwargs)
 
     @classmethod
@@ -137,6 +139,7 @@ class LossCurveDisplay:
         >>> reg = MLPRegressor(hidden_layer_sizes=4, tol=0.1, random_state=0).fit([[0.0], [1.0], [2.0]], [0, 1, 4])
         >>> display = LossCurveDisplay.from_estimator(reg)  # doctest: +SKIP
         """
+        check_kind("estimator", estimator, BaseEstimator)
         check_is_fitted(estimator)
         losses = getattr(estimator, "loss_curve_", None)
         if losses is None:

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from ..checks import check_size
+from ..checks import check_kind, check_size
+from ..network import Network
 from .axes import axes_for
 
 if TYPE_CHECKING:
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.image import AxesImage
     from numpy.typing import ArrayLike
-
-    from ..network import Network
 
 
 class WeightsDisplay:
@@ -80,7 +80,7 @@ class WeightsDisplay:
     @classmethod
     def from_network(
         cls,
-        network: "Network",
+        network: Network,
         layer: int = 0,
         *,
         image_shape: tuple[int, int] | None = None,
@@ -123,6 +123,7 @@ class WeightsDisplay:
         >>> net = fastbp.Network([fastbp.Dense(16, "relu"), fastbp.Dense(1)], n_inputs=64)
         >>> display = WeightsDisplay.from_network(net, image_shape=(8, 8))  # doctest: +SKIP
         """
+        check_kind("network", network, Network)
         return cls._of(network.weights, layer, image_shape, ax, image_kwargs)
 
     @classmethod
@@ -174,6 +175,7 @@ class WeightsDisplay:
         >>> reg = MLPRegressor(hidden_layer_sizes=4, tol=0.1, random_state=0).fit([[0.0], [1.0], [2.0]], [0, 1, 4])
         >>> display = WeightsDisplay.from_estimator(reg, layer=1)  # doctest: +SKIP
         """
+        check_kind("estimator", estimator, BaseEstimator)
         check_is_fitted(estimator)
         return cls._of(estimator.coefs_, layer, image_shape, ax, image_kwargs)
 

@@ -24,7 +24,7 @@ from ..schedules import Schedule
 from .attributes import Seed, Sizes
 from .base import BaseMLP, trains_further
 from .class_weights import class_weighting
-from .inputs import check_numeric, check_X
+from .inputs import check_numeric, check_X, labels_of, of_labels
 from .parameters import set_parameters
 
 Weights = Mapping[Any, float] | Sequence[Mapping[Any, float]] | Literal["balanced"] | None
@@ -322,6 +322,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 " 'balanced' weights, use compute_class_weight('balanced', classes=classes, y=y) on"
                 " a large enough sample of y, and pass the result as a dict."
             )
+        y = labels_of(y)
         if _check_partial_fit_first_call(self, classes):
             multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
@@ -331,10 +332,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _encode(self, y, incremental):
         """Class indices (softmax), or booleans of shape (n_samples, n_outputs) (logistic)."""
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = of_labels(LabelBinarizer().fit, y)
             self.classes_ = self._label_binarizer.classes_
         elif self.warm_start:
-            classes = unique_labels(y)
+            classes = of_labels(unique_labels, y)
             if len(classes) != len(self.classes_) or not self._knows(classes):
                 raise ValueError(
                     "warm_start can only be used where `y` has the same classes as in the previous "
@@ -355,7 +356,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         integers = y.ndim == 1 and {y.dtype.kind, self.classes_.dtype.kind} <= set("biu")
         exact = integers and np.result_type(y, self.classes_).kind != "f"
         if not (exact and np.isin(y, self.classes_).all()):
-            classes = unique_labels(y)
+            classes = of_labels(unique_labels, y)
             if not self._knows(classes):
                 raise ValueError(
                     "`y` has classes not in `self.classes_`. "
@@ -492,7 +493,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         >>> clf.score(X, y) > 0.95
         True
         """
-        return super().score(X, y, check_numeric("sample_weight", sample_weight))
+        return super().score(X, labels_of(y), check_numeric("sample_weight", sample_weight))
 
     def predict_proba(self, X: Matrix) -> Floats:
         """Predict probabilities.

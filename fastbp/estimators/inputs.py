@@ -7,9 +7,10 @@ from numbers import Real
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
-from ..checks import check_real
+from ..checks import NUMBER, check_real
 from ..layers import Dense, build
 
 # What the core reads in place; anything else becomes float64.
@@ -47,8 +48,38 @@ def is_plain(mlp, X):
     )
 
 
+def labels_of(y):
+    """The labels, as an array of numbers if they are objects that are numbers, as a column of a table of several types
+    has them. ValueError if they have no order, as some are strings and others numbers or missing."""
+    if issparse(y) or (isinstance(y, np.ndarray) and y.dtype != object):
+        return y
+    try:
+        labels = np.asarray(y)
+    except ValueError:  # rows of different lengths, which scikit-learn refuses
+        return y
+    if labels.dtype != object or labels.ndim != 1 or not labels.size:
+        return y
+    kind = next(kind for kind in (str, NUMBER, type(labels[0])) if isinstance(labels[0], kind))
+    other = next((i for i, label in enumerate(labels) if label is None or not isinstance(label, kind)), None)
+    if other is None:
+        return np.array(labels.tolist()) if kind is NUMBER else y
+    got = f"{labels[0]!r} in row 0" + (f" and {labels[other]!r} in row {other}" if other else "")
+    raise ValueError(f"y must hold labels that are all strings or all numbers, got {got}")
+
+
+def of_labels(function, y):
+    """What a function of scikit-learn makes of labels."""
+    try:
+        return function(y)
+    except ValueError:
+        check_classification_targets(y)  # says more of numbers that are no labels
+        raise
+
+
 def check_X_y(mlp, X, y, reset, finite=True):
     """X and y validated; whether X is finite only if `finite`."""
+    if not mlp._y_numeric:
+        y = labels_of(y)
     with np.errstate(invalid="ignore"):  # as in `check_X`
         X, y = validate_data(
             mlp,

@@ -51,7 +51,7 @@ class Checkpoint(Layer):
     layers: Sequence[Layer]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", check_layers("layers of Checkpoint", self.layers))
+        object.__setattr__(self, "layers", check_layers("layers", self.layers))
 
     @property
     def sequences(self) -> dict[str, tuple[Layer, ...]]:

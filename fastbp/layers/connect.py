@@ -163,7 +163,7 @@ class Residual(Layer):
     projection: Literal["linear"] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", check_layers("layers of Residual", self.layers))
+        object.__setattr__(self, "layers", check_layers("layers", self.layers))
         if self.projection not in (None, "linear"):
             raise ValueError(f"projection must be None or 'linear', got {self.projection!r}")
 

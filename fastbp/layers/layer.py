@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
@@ -67,15 +68,21 @@ class Layer(Settings, ABC):
 def check_layers(name, layers, least=1, heads=False):
     """The layers as a tuple; ValueError unless they are that many layers, of which only the last may have `heads`."""
     if not isinstance(layers, list | tuple) or len(layers) < least:
-        raise ValueError(f"{name} must be a list or tuple of at least {least} layers, got {layers!r}")
+        what = "layers" if least == 0 else "at least one layer"
+        raise ValueError(f"{name} must be a list or tuple of {what}, got {reprlib.repr(layers)}")
     for i, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise ValueError(f"{name} must hold layers alone, got {layer!r} in place {i}")
-        if layer.heads and not (heads and i == len(layers) - 1):
-            raise ValueError(f"{name} must have heads as the network's last layer alone, got {layer!r} in place {i}")
-    if _depth(layers) > DEPTH:
-        raise ValueError(f"{name} must hold layers within layers at most {DEPTH} deep, got more")
+        check_layer(f"{name}[{i}]", layer, heads and i == len(layers) - 1)
     return tuple(layers)
+
+
+def check_layer(name, layer, heads=False):
+    """ValueError unless it is a layer, which may have `heads` or not."""
+    if not isinstance(layer, Layer):
+        raise ValueError(f"{name} must be a layer, got {reprlib.repr(layer)}")
+    if layer.heads and not heads:
+        raise ValueError(f"{name} must have no heads, which are for the network's last layer, got {layer!r}")
+    if _depth([layer]) > DEPTH:
+        raise ValueError(f"{name} must have layers within layers at most {DEPTH} deep, got more")
 
 
 def build_in_turn(layers, graph, h, prefix="", first=0):

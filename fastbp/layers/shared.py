@@ -9,7 +9,7 @@ from typing import Any
 from ..checks import check_number, make_plain
 from .activations import Unit, check_activation, unit_of
 from .dense import Dense
-from .layer import Layer, check_layers
+from .layer import Layer, check_layer
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Shared(Layer):
     name: str | None = None
 
     def __post_init__(self) -> None:
-        check_layers("layer of Shared", [self.layer])
+        check_layer("layer", self.layer)
         if self.name is None:
             object.__setattr__(self, "name", secrets.token_hex(8))
         _check_name(self.name)

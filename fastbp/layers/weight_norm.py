@@ -6,7 +6,7 @@ from typing import Any
 from ..checks import check_flag, check_size, make_plain
 from .activations import unit_of
 from .dense import Dense
-from .layer import Layer, check_layers
+from .layer import Layer
 from .sparse import Sparse
 
 
@@ -21,7 +21,6 @@ class _Normalized(Layer):
 
     def _check_layer(self, *kinds):
         make_plain(self)
-        check_layers(f"layer of {type(self).__name__}", [self.layer])
         if not isinstance(self.layer, kinds):
             names = " or ".join(kind.__name__ for kind in kinds)
             raise ValueError(f"layer must be a {names}, got {self.layer!r}")

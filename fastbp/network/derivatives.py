@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import assert_all_finite
 
-from ..checks import check_finite
+from ..checks import check_finite, check_flag
 from ..full_batch import Objective
 from ..full_batch.hessian import MAX_PARAMETERS
 from ..hints import Floats, Matrix, Outputs, Targets
@@ -78,6 +78,7 @@ class Derivatives:
         True
         """
         self._needs_loss("value_and_gradient")
+        _check_flags(penalty, batch_statistics)
         model = self._model
         rows, gradient = model.check_rows(X, y, sample_weight), np.empty_like(model.parameters)
         cost = model.evaluate(rows.data(), None, gradient, n_threads, batch_statistics)
@@ -133,6 +134,7 @@ class Derivatives:
         True
         """
         self._needs_loss("hessian_vector_product")
+        _check_flags(penalty, batch_statistics)
         v, shape = np.asarray(v), self._model.parameters.shape
         if v.dtype.kind not in "biuf" or v.shape != shape:
             raise ValueError(
@@ -180,6 +182,7 @@ class Derivatives:
         ((17, 17), True)
         """
         self._needs_loss("hessian")
+        _check_flags(penalty, batch_statistics)
         if self._model.parameters.size > MAX_PARAMETERS:
             raise ValueError(
                 f"hessian is for networks of at most {MAX_PARAMETERS} parameters, got {self._model.parameters.size}; "
@@ -375,3 +378,8 @@ class Derivatives:
     def _needs_loss(self, method: str) -> None:
         if self._model.loss is None:
             raise ValueError(f"{method} needs a network with a loss, this one has loss=None")
+
+
+def _check_flags(penalty, batch_statistics):
+    check_flag("penalty", penalty)
+    check_flag("batch_statistics", batch_statistics)

@@ -23,6 +23,8 @@ def save(file, model):
     """
     if hasattr(file, "write"):
         _write(file, model)
+    elif not isinstance(file, str | bytes | os.PathLike):
+        raise TypeError(f"file must be a path or a file object, got {file!r}")
     else:
         write = safetensors.write if os.fsdecode(file).endswith(".safetensors") else _write
         with replacing(file) as stream:

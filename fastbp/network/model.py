@@ -14,7 +14,8 @@ from .._core import ROLES, RULES, Engine
 from ..checks import check_in_dtype, check_number, check_size
 from ..graph import fused, program_of
 from ..initializers import check_initializer
-from ..layers import Layer, build
+from ..layers import build
+from ..layers.layer import check_layers
 from ..losses import HistogramLoss
 from .activations import LayerActivations
 from .heads import check_outs, joined, outputs_of, settings_of, targets_of
@@ -39,10 +40,7 @@ def _zeros(n, dtype):
 
 def layers_of(layers):
     """The layers as a tuple; ValueError if they are none."""
-    layers = tuple(layers) if isinstance(layers, Iterable) else layers
-    if not isinstance(layers, tuple) or not layers or not all(isinstance(layer, Layer) for layer in layers):
-        raise ValueError(f"layers must be a non-empty sequence of Dense, RBF and other layers, got {layers!r}")
-    return layers
+    return check_layers("layers", tuple(layers) if isinstance(layers, Iterable) else layers, heads=True)
 
 
 class Model:

@@ -52,6 +52,7 @@ def fit(
     """What `Network.fit` does, and `Network.partial_fit` with the optimizer's state that there is (not `fresh`)."""
     optimizer = rule_of(optimizer)
     _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then, average)
+    check_flag("shuffle", shuffle)
     callbacks, bar = _callbacks_of(callback), None
     if progress is not False:
         check_flag("progress", progress)
@@ -308,7 +309,7 @@ def _check_settings(
     if optimizer is not model.optimizer:  # it is immutable, and was checked when it became that
         check_optimizer(optimizer, model.dtype)
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("early_stopping", early_stopping)):
-        if value is None or (type(value) is int and value >= 1):
+        if (value is None and name != "epochs") or (type(value) is int and value >= 1):
             continue
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")

@@ -142,3 +142,8 @@ def test_notebooks_see_it():
     display = ArchitectureDisplay.from_network(Network([Dense(1)], n_inputs=2))
     assert display._repr_svg_() == display._repr_html_() == display.svg
     assert not re.search("href|script|onload|<style", display.svg)
+
+
+def test_what_is_drawn_is_a_network():
+    with pytest.raises(TypeError, match="network must be a Network, got MLPRegressor"):
+        ArchitectureDisplay.from_network(MLPRegressor())

@@ -131,3 +131,14 @@ def test_constant_weights():
     net = Network([Dense(2)], n_inputs=3, initializer="zeros")
     assert not np.asarray(WeightsDisplay.from_network(net).image_.get_array()).any()
     assert fastbp.display.WeightsDisplay is WeightsDisplay
+
+
+def test_what_is_drawn_is_of_the_class_that_the_method_names():
+    net = Network([Dense(2)], n_inputs=3)
+    with pytest.raises(TypeError, match="network must be a Network, got MLPRegressor"):
+        WeightsDisplay.from_network(MLPRegressor())
+    with pytest.raises(TypeError, match="history must be a History, got Network"):
+        LossCurveDisplay.from_history(net)
+    for display in (WeightsDisplay, LossCurveDisplay):
+        with pytest.raises(TypeError, match="estimator must be a BaseEstimator, got Network"):
+            display.from_estimator(net)

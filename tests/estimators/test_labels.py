@@ -89,3 +89,55 @@ def test_labels_are_no_other_labels(loss):
         assert_same_parameters(clf, same)
     unknown = np.array([2**60 + 3], np.uint64)
     assert_unharmed(clf, lambda: clf.partial_fit(X_iris[:1], unknown), "has classes not in")
+
+
+@pytest.mark.parametrize(
+    "others, got",
+    [
+        ([None], "'a' in row 0 and None in row 2"),
+        ([np.nan], "'a' in row 0 and nan in row 2"),
+        ([3], "'a' in row 0 and 3 in row 2"),
+    ],
+)
+def test_labels_without_an_order(others, got):
+    """Missing ones among strings, and numbers."""
+    X, good = np.arange(30.0).reshape(30, 1), ["a", "b"] * 15
+    bad = np.array(["a", "b", *others, *good[3:]], object)
+    message = f"y must hold labels that are all strings or all numbers, got {got}"
+    for clf in (classifier(), classifier(early_stopping=True)):
+        clf.fit(X, good)
+        assert_unharmed(clf, lambda clf=clf: clf.fit(X, bad), message)
+        assert_unharmed(clf, lambda clf=clf: clf.fit(X, pd.Series(bad, dtype=object)), message)
+        call = clf.fit if clf.early_stopping else clf.partial_fit
+        val = {"X_val": X, "y_val": bad} if clf.early_stopping else {}
+        assert_unharmed(clf, lambda call=call, val=val: call(X, good if val else bad, **val), message)
+    first = classifier()
+    with pytest.raises(ValueError, match=message):
+        first.partial_fit(X, bad, classes=["a", "b"])
+
+
+def test_missing_labels_alone_and_of_pandas():
+    X = np.arange(4.0).reshape(4, 1)
+    for y, got in (
+        ([None] * 4, "got None in row 0$"), ([1, None, 2, 1], "got 1 in row 0 and None in row 1"),
+        (pd.Series(["a", None, "b", "a"], dtype="string"), "got 'a' in row 0 and <NA> in row 1"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"y must hold labels .*, {got}"):
+            classifier().fit(X, y)
+
+
+def test_objects_that_are_labels():
+    X = np.arange(4.0).reshape(4, 1)
+    for y in ([1, 2.0, True, np.float32(2)], ["a", np.str_("b"), "a", "b"], [np.True_, np.False_] * 2, [3, 5] * 2):
+        y, plain = np.array(y, object), np.array(y)
+        clf, expected = classifier().fit(X, y), classifier().fit(X, plain)
+        assert_same_parameters(clf, expected)
+        assert clf.classes_.dtype.kind in ("O", plain.dtype.kind) and clf.score(X, y) == expected.score(X, plain)
+        first = classifier().partial_fit(X, y, classes=np.unique(plain))
+        assert first.score(X, pd.Series(y)) == first.score(X, plain)
+
+
+def test_numbers_that_are_no_labels():
+    clf = classifier().fit(X_iris, y_iris)
+    for call in (clf.fit, clf.partial_fit):
+        assert_unharmed(clf, lambda call=call: call(X_iris, X_iris[:, 0]), "Unknown label type: continuous. Maybe you")

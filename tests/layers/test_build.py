@@ -182,11 +182,11 @@ def test_scales():
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ([], "layers must be a list or tuple of at least 1 layers, got []"),
-        (Dense(3), "layers must be a list or tuple of at least 1 layers, got Dense(n_units=3"),
-        ([Dense(3), 3], "layers must hold layers alone, got 3 in place 1"),
-        ([Dense(3), LeakyReLU()], "layers must hold layers alone, got LeakyReLU() in place 1"),
-        ([HEADS, Dense(3)], "layers must have heads as the network's last layer alone, got Parallel(branches={'a"),
+        ([], "layers must be a list or tuple of at least one layer, got []"),
+        (Dense(3), "layers must be a list or tuple of at least one layer, got Dense(n_units=3"),
+        ([Dense(3), 3], "layers[1] must be a layer, got 3"),
+        ([Dense(3), LeakyReLU()], "layers[1] must be a layer, got LeakyReLU()"),
+        ([HEADS, Dense(3)], "layers[0] must have no heads, which are for the network's last layer, got Parallel("),
         ([Dense(3, dropout=0.5)], "layers[0] must have dropout=0 as an output layer, got 0.5 in Dense("),
         ([Dense(3), Dropout(0.5)], "layers[1] must have dropout=0 as an output layer, got 0.5 in Dropout("),
         (
@@ -225,22 +225,22 @@ def test_n_inputs():
     [
         (lambda: Activation("square"), "activation must be one of"),
         (lambda: Dropout(1.0), r"rate must be a number in [0, 1), got 1.0"),
-        (lambda: Residual([]), "layers of Residual must be a list or tuple of at least 1 layers, got []"),
-        (lambda: Residual([HEADS]), "layers of Residual must have heads as the network's last layer alone"),
+        (lambda: Residual([]), "layers must be a list or tuple of at least one layer, got []"),
+        (lambda: Residual([HEADS]), "layers[0] must have no heads, which are for the network's last layer"),
         (lambda: Residual([Dense(1)], "quadratic"), "projection must be None or 'linear', got 'quadratic'"),
         (lambda: Parallel([]), "branches must be a list or dict of lists of layers, got []"),
         (lambda: Parallel({}), "branches must be a list or dict of lists of layers, got {}"),
-        (lambda: Parallel([Dense(1)]), "branches[0] must be a list or tuple of at least 0 layers, got Dense("),
-        (lambda: Parallel([[Dense(1)], [3]]), "branches[1] must hold layers alone, got 3 in place 0"),
-        (lambda: Parallel([[HEADS]]), "branches[0] must have heads as the network's last layer alone"),
+        (lambda: Parallel([Dense(1)]), "branches[0] must be a list or tuple of layers, got Dense("),
+        (lambda: Parallel([[Dense(1)], [3]]), "branches[1][0] must be a layer, got 3"),
+        (lambda: Parallel([[HEADS]]), "branches[0][0] must have no heads"),
         (lambda: Parallel([[]], combine="multiply"), "combine must be 'concatenate' or 'add', got 'multiply'"),
         (lambda: Parallel({"a": [Dense(1)]}, combine="add"), "combine is not for heads, which stay apart, got 'add'"),
-        (lambda: Parallel({"a": []}), "branches['a'] must be a list or tuple of at least 1 layers, got []"),
-        (lambda: Parallel({"a": [HEADS]}), "branches['a'] must have heads as the network's last layer alone"),
+        (lambda: Parallel({"a": []}), "branches['a'] must be a list or tuple of at least one layer, got []"),
+        (lambda: Parallel({"a": [HEADS]}), "branches['a'][0] must have no heads"),
         (lambda: Parallel({"a.b": [Dense(1)]}), "names of heads must be strings, not empty, without '.' and '__'"),
         (lambda: Parallel({3: [Dense(1)]}), "names of heads must be strings, not empty, without '.' and '__', got 3"),
-        (lambda: Shared(HEADS), "layer of Shared must have heads as the network's last layer alone"),
-        (lambda: Shared(3), "layer of Shared must hold layers alone, got 3"),
+        (lambda: Shared(HEADS), "layer must have no heads"),
+        (lambda: Shared(3), "layer must be a layer, got 3"),
         (lambda: Shared(Dense(3), name=""), "name must be a string that is not empty, got ''"),
         (lambda: Shared(RBF(3)).transposed(), "layer must be a Dense to be transposed, got RBF("),
         (lambda: A.transposed("square"), "activation must be one of"),
@@ -258,5 +258,5 @@ def test_depth_is_bounded():
         layer = Residual([layer])
     assert build([layer], 2).n_parameters == 6
     for deeper in (lambda: Residual([layer]), lambda: Parallel([[], [layer]]), lambda: Shared(layer)):
-        with pytest.raises(ValueError, match="must hold layers within layers at most 20 deep, got more"):
+        with pytest.raises(ValueError, match="must have layers within layers at most 20 deep, got more"):
             build([deeper()], 2)

@@ -217,5 +217,5 @@ def test_copies_and_files(tmp_path):
 def test_bad_settings(every):
     with pytest.raises(ValueError, match="checkpoint_every must be"):
         Network([Dense(2)], n_inputs=2, checkpoint_every=every)
-    with pytest.raises(ValueError, match="layers of Checkpoint must"):
+    with pytest.raises(ValueError, match=r"layers\[0\] must be a layer, got "):
         Checkpoint([every])

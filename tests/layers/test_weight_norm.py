@@ -277,7 +277,7 @@ def test_estimators(rng):
     (lambda: WeightNorm(RBF(3)), "layer must be a Dense or Sparse, got RBF"),
     (lambda: SpectralNorm(Sparse(3, 2)), "layer must be a Dense, got Sparse"),
     (lambda: WeightNorm(Dense(3, max_norm=1.0)), "layer must have max_norm=None, as norms are divided by, got Dense"),
-    (lambda: WeightNorm(3), "layer of WeightNorm must hold layers alone, got 3"),
+    (lambda: WeightNorm(3), "layer must be a Dense or Sparse, got 3"),
     (lambda: WeightNorm(Dense(3), data_init=1), "data_init must be True or False, got 1"),
     (lambda: SpectralNorm(Dense(3), 0), "n_iterations must be an integer of at least 1"),
 ])  # fmt: skip

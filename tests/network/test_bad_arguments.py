@@ -59,7 +59,9 @@ BAD_FITS = {
     "validation_data: Input y contains NaN": lambda X, y: {"validation_data": (X, y * np.nan)},
     "sample_weight must be finite": lambda X, y: {"sample_weight": np.full(20, np.nan)},
     "sample_weight must not be zero for all": lambda X, y: {"sample_weight": np.zeros(20)},
-    "epochs must be an integer": lambda X, y: {"epochs": 0},
+    "epochs must be an integer .*, got 0": lambda X, y: {"epochs": 0},
+    "epochs must be an integer .*, got None": lambda X, y: {"epochs": None},
+    "shuffle must be True or False, got 'no'": lambda X, y: {"shuffle": "no"},
     "batch_size must be an integer": lambda X, y: {"batch_size": 2.5},
     "early_stopping needs validation_data": lambda X, y: {"early_stopping": 3},
     "validation_data: Input X contains NaN": lambda X, y: {"validation_data": (X * np.nan, y)},
@@ -105,9 +107,11 @@ def test_bad_optimizer(rng, optimizer):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layers": []}, "layers must be a non-empty sequence of Dense"),
-        ({"layers": [3]}, "layers must be a non-empty sequence of Dense"),
-        ({"layers": Dense(3)}, r"layers must be a non-empty sequence of .*, got Dense\(n_units=3\)"),
+        ({"layers": []}, r"layers must be a list or tuple of at least one layer, got \(\)"),
+        ({"layers": [3]}, r"layers\[0\] must be a layer, got 3"),
+        ({"layers": Dense(3)}, r"layers must be a list or tuple of at least one layer, got Dense\(n_units=3\)"),
+        ({"layers": np.zeros((10**5, 2))}, r"layers\[0\] must be a layer, got array\(\[0., 0.\]\)$"),
+        ({"layers": [np.zeros(10**5), Dense(3)]}, r"layers\[0\] must be a layer, got .{,40}$"),
         ({"n_inputs": 0}, "n_inputs must be an integer of at least 1 .*, got 0"),
         ({"loss": "hinge"}, "loss must be one of"),
         ({"dtype": "float16"}, "dtype must be 'float32' or 'float64'"),
@@ -178,3 +182,14 @@ def test_settings_are_immutable_and_readable():
     assert repr(Dense(3, ELU(0.5)).activation) == "ELU(alpha=0.5)"
     with pytest.raises(AttributeError):
         Dense(3).n_units = 4
+
+
+@pytest.mark.parametrize("flag", ["penalty", "batch_statistics"])
+def test_flags_of_derivatives(flag):
+    net, X, y = make([4, 2]), np.ones((3, 4)), np.ones((3, 2))
+    calls = net.value_and_gradient, net.hessian, lambda *a, **k: net.hessian_vector_product(*a, net.parameters, **k)
+    for call in calls:
+        call(X, y, **{flag: np.True_})
+        for value in ("no", None, 1):
+            with pytest.raises(ValueError, match=f"{flag} must be True or False, got {value!r}"):
+                call(X, y, **{flag: value})

@@ -383,3 +383,12 @@ def test_load_draws_nothing_and_keeps_errors_that_are_not_the_files(tmp_path, mo
     with pytest.raises(FileNotFoundError):
         Network.load(tmp_path / "none")
     again.fit(np.ones((2, 2)), np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("file", [None, 3, ["net.npz"]])
+def test_what_is_no_file(file):
+    net = Network([Dense(1)], n_inputs=1)
+    with pytest.raises(TypeError, match="file must be a path or a file object, got"):
+        net.save(file)
+    with pytest.raises(ValueError, match="file must be a network saved by Network.save, got"):
+        Network.load(file)
