@@ -18,6 +18,7 @@ from fastbp._arrays cimport Buffer, Data
 from fastbp._blas cimport gemm
 from fastbp._usage cimport Running, Workspace
 
+from numpy import memmap
 
 import_array()
 
@@ -598,11 +599,12 @@ cdef class Engine(Workspace):
         return names[op.kind], op.input, op.output, weights, op.bias, op.column, op.source, op.n, bool(op.accumulate)
 
     def reads(self, X):
-        """Whether X is an array that is read as it is: of no subclass, which may have a mask, two-dimensional and of the
-        right width, aligned, of float32, float64, uint8 or bool in native byte order, whatever its strides; with categories
-        where a network embeds those, and few enough rows to look at them."""
+        """Whether X is an array that is read as it is: of no subclass but memmap, as others may have a mask, two-dimensional
+        and of the right width, aligned, of float32, float64, uint8 or bool in native byte order, whatever its strides; with
+        categories where a network embeds those, and few enough rows to look at them."""
         return (
-            PyArray_CheckExact(X) and PyArray_NDIM(X) == 2 and PyArray_DIM(X, 1) == self.network.values.n
+            (PyArray_CheckExact(X) or isinstance(X, memmap))
+            and PyArray_NDIM(X) == 2 and PyArray_DIM(X, 1) == self.network.values.n
             and PyArray_ISBEHAVED_RO(X) and PyArray_TYPE(X) in (NPY_FLOAT, NPY_DOUBLE, NPY_UINT8, NPY_BOOL)
             and (not self.embeds or (PyArray_DIM(X, 0) <= 4096 and self.has_categories(X)))
         )
