@@ -1,4 +1,4 @@
-"""Draw the README's picture: the training loss of one fit over seconds, here and in scikit-learn.
+"""Draw the README's picture: the training loss of one fit over processor time, here and in scikit-learn.
 
     python benchmarks/curves.py [docs/_static/training_curves.svg]
 
@@ -55,7 +55,8 @@ def main():
             f"{name}\n{total[name]:.2f} s", (total[name], loss[-1]), (6, -4), textcoords="offset points", va="bottom",
             color=COLORS[name], weight="bold",
         )  # fmt: skip
-    axis.set(xlabel="seconds", ylabel="training loss", xlim=(0, 1.25 * max(total.values())))
+    axis.set(xlabel="seconds of processor time in fit, one thread", ylabel="training loss")
+    axis.set_xlim(0, 1.25 * max(total.values()))
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.3)
     figure.savefig(sys.argv[1] if len(sys.argv) > 1 else PICTURE, facecolor="white", metadata={"Date": None})
