@@ -14,6 +14,8 @@ import pytest
 from estimator_cases import X_iris, classifier, parameters, regressor, y_iris
 
 from fastbp import EMA, LBFGS, NewtonCG, Rprop
+from fastbp.estimators import fitted
+from fastbp.network.start import draw
 from fastbp.network import Model
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -44,15 +46,20 @@ def no_gc_callbacks():
     ],
 )
 @pytest.mark.parametrize("make", [classifier, regressor])
-def test_interrupt(make, settings):
+def test_interrupt(make, settings, monkeypatch):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(20_000, 30))
     y = rng.integers(0, 2, 20_000)
     estimator = make(max_iter=10**6, **settings).set_params(hidden_layer_sizes=(300, 300))
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+
+    def draw_and_start(*args):
+        draw(*args)
+        timer.start()  # training comes next, however long it took to get here
+
     try:
-        with pytest.warns(UserWarning, match="Training interrupted by user."):
+        with monkeypatch.context() as patch, pytest.warns(UserWarning, match="Training interrupted by user."):
+            patch.setattr(fitted, "draw", draw_and_start)
             estimator.fit(X, y)
     finally:
         timer.cancel()

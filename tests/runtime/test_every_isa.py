@@ -3,6 +3,7 @@
 What is built on networks sees no difference, nor do the tests marked ``once``.
 """
 
+import atexit
 import os
 import subprocess
 import sys
@@ -25,6 +26,7 @@ def start(isa):
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not once"]
     command += map(str, TESTS)
     run = subprocess.Popen(command, env={**os.environ, "FASTBP_ISA": isa}, stdout=output, stderr=subprocess.STDOUT)
+    atexit.register(run.kill)  # where this run ends early
     _runs[isa] = run, output
 
 
