@@ -15,8 +15,8 @@ from estimator_cases import X_iris, classifier, parameters, regressor, y_iris
 
 from fastbp import EMA, LBFGS, NewtonCG, Rprop
 from fastbp.estimators import fitted
-from fastbp.network.start import draw
 from fastbp.network import Model
+from fastbp.network.start import draw
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
