@@ -34,6 +34,8 @@ from fastbp import (
     Standardize,
 )
 
+pytestmark = pytest.mark.once
+
 
 def state(net):
     return net._model.optimizer_state.average

@@ -26,6 +26,8 @@ from fastbp import (
     SoftmaxCrossEntropy,
 )
 
+pytestmark = pytest.mark.once
+
 N_INPUTS = 5
 LOSSES = {"price": "squared_error", "kind": "softmax_cross_entropy"}
 HEADS = Parallel({"price": [Dense(1)], "kind": [Dense(6, "silu"), Dense(4)]})

@@ -13,6 +13,8 @@ from scipy import sparse
 from fastbp import EMA, LBFGS, SGD, SWA, Adam, Dense, Dropout, LowRank, Network, Prune, Residual, Rprop, Shared
 from fastbp.pruning import remaining
 
+pytestmark = pytest.mark.once
+
 
 def make(**settings):
     layers = [Dense(40, "tanh"), Residual([LowRank(30, 4)], "linear"), Dense(2)]

@@ -14,6 +14,8 @@ from fastbp import SGD, Adam, Dense, ImageAugmentation, MLPClassifier, MLPRegres
 from fastbp.graph.reference import losses
 from fastbp.losses import kernel_of
 
+pytestmark = pytest.mark.once
+
 
 def data(rng, n=50, n_in=6, n_out=3):
     return rng.normal(size=(n, n_in)), rng.integers(0, n_out, n)

@@ -7,6 +7,8 @@ from scipy import sparse
 
 from fastbp import SGD, Adagrad, Adam, Dense, Network
 
+pytestmark = pytest.mark.once
+
 N = 70_000  # columns, so many that W is used where it lies with any rule
 
 
