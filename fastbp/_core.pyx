@@ -598,7 +598,7 @@ cdef class Engine(Workspace):
         weights = op.section if names[op.kind] == "update" else op.of if names[op.kind] == "weight_factors" else op.weights
         return names[op.kind], op.input, op.output, weights, op.bias, op.column, op.source, op.n, bool(op.accumulate)
 
-    def reads(self, X):
+    cpdef bint reads(self, X):
         """Whether X is an array that is read as it is: of no subclass but memmap, as others may have a mask, two-dimensional
         and of the right width, aligned, of float32, float64, uint8 or bool in native byte order, whatever its strides; with
         categories where a network embeds those, and few enough rows to look at them."""
@@ -609,7 +609,7 @@ cdef class Engine(Workspace):
             and (not self.embeds or (PyArray_DIM(X, 0) <= 4096 and self.has_categories(X)))
         )
 
-    def has_categories(self, X):
+    cpdef bint has_categories(self, X):
         """Whether such an array has integers, from 0 to below the number of a table's rows, in each column that names those."""
         cdef const Op *op
         cdef const char *at
@@ -641,14 +641,23 @@ cdef class Engine(Workspace):
     def predicts_alone(self, Py_ssize_t rows):
         """Whether so few rows are predicted by the calling thread alone. A team that need not be started repays less work than
         others do: the members of one linger between calls that follow each other at once, some time longer than they have to."""
-        cdef Py_ssize_t work = 4 * self.network.n_weights * rows
-        if work < 2000000:
+        if self.is_little(rows):
             return True
         self.gap = team_clock() - self.ended
         self.n_in_a_row = self.n_in_a_row + 1 if self.gap < 0.0005 else 0
-        return work < 50000000 and self.n_in_a_row < 4
+        return 4 * self.network.n_weights * rows < 50000000 and self.n_in_a_row < 4
 
-    def predict(self, parameters, layer_state, X, order, out, int n_threads):
+    cdef bint is_little(self, Py_ssize_t rows):
+        """Whether predicting so many rows takes the calling thread less time than any other would take to notice."""
+        return 4 * self.network.n_weights * rows < 2000000
+
+    def predict_few(self, parameters, layer_state, X):
+        """What `predict` gives for all rows of X, where `reads` accepts it and there is so little to do that calls in between would count;
+        else None."""
+        if self.reads(X) and self.is_little(PyArray_DIM(X, 0)):
+            return self.predict(parameters, layer_state, X, None, None, 1)
+
+    cpdef predict(self, parameters, layer_state, X, order, out, int n_threads):
         """Output activations of the rows of X, an array that `reads` accepts or CSR: in out (n, n_out), contiguous, or in a
         new array if that is None; with several outputs, in a tuple of arrays. Several threads may be in here at once."""
         cdef Run run
