@@ -266,8 +266,8 @@ static char *place_doubles(double **to, ptrdiff_t n, char *p)
     return p + aligned(n * sizeof(double));
 }
 
-/* Give everything its place in the workspace, from p on; returns the end of it. FORWARD has all the places that BACKWARD needs,
- * so that the activations stay where they are. */
+/* Give everything its place in the workspace, from p on; returns the end of it. Values come first, and are the same in FORWARD as in
+ * BACKWARD, so that the activations stay where they are. */
 static char *place_all(Run *run, int n_threads, char *p)
 {
     for (int side = 0; side < run->sides; side++)

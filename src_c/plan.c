@@ -91,8 +91,8 @@ static void link_uses(Run *run)
         if (recomputes(run))
             w->section = section_of(run, op);
         /* of W^T forward, or back, but for the gradient of X */
-        w->keeps_transpose |= op->kind == OP_TRANSPOSED ||
-                              (w->role != ROLE_SCALE && op->kind != OP_SPARSE && op->input && run->mode != LOSS_ONLY && !run->online);
+        const int back = run->mode != LOSS_ONLY && run->mode != FORWARD && !run->online;
+        w->keeps_transpose |= op->kind == OP_TRANSPOSED || (back && w->role != ROLE_SCALE && op->kind != OP_SPARSE && op->input);
     }
 }
 

@@ -536,14 +536,28 @@ void descend(Part *part)
     part->restoring = part->ascended = 0;
 }
 
+/* Whether all that a gradient with its penalties is made of is so small that its norm need not be taken to know that its squares are
+ * finite. */
+static int has_small_gradient(const Run *run)
+{
+    int small = 1;
+    for (const Weights *w = run->weights; w < run->weights + run->n_weight_sets && small; w++) {
+        const ptrdiff_t n = (w->n_in + w->has_bias) * w->n_out;
+        const size_t offset = w->offset * run->k->itemsize;
+        small = MAX(w->l1, w->l2) <= 1 && run->k->all_below(n, run->gradient + offset, 0x1p30) &&
+                (MAX(w->l1, w->l2) == 0 || run->k->all_below(n, run->parameters + offset, 0x1p30));
+    }
+    return small;
+}
+
 double update_flat(Run *run, double eta, int64_t t)
 {
     const Kernels *k = run->k;
-    const int squared = state_of_squares(run->settings.rule) >= 0;
+    const int bounds = state_of_squares(run->settings.rule) >= 0 && run->settings.clip_value == 0 && !has_small_gradient(run);
     Update update = step_of(run, eta, t), updates[2];
     double norms[2] = {0, 0}, penalty = 0;
     char *states[MAX_STATES];
-    for (int measuring = run->settings.clip_norm > 0 || squared; measuring >= 0; measuring--) {
+    for (int measuring = run->settings.clip_norm > 0 || bounds; measuring >= 0; measuring--) {
         for (int i = 0; i < 2 * run->n_weight_sets; i++) {
             const Weights *w = run->weights + i / 2;
             const int biases = i % 2;
@@ -561,8 +575,7 @@ double update_flat(Run *run, double eta, int64_t t)
         }
         if (measuring && run->settings.clip_norm > 0)
             update.scale = clipping(norms[0], run->settings.clip_norm);
-        if (measuring && squared && run->settings.clip_value == 0 &&
-            !(norms[0] * update.scale < (k->itemsize == 4 ? 0x1p64 : 0x1p512)))
+        if (measuring && bounds && !(norms[0] * update.scale < (k->itemsize == 4 ? 0x1p64 : 0x1p512)))
             return norms[0];
     }
     for (int i = 0; i < run->n_weight_sets; i++) {
