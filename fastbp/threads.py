@@ -73,6 +73,11 @@ def team(n_threads, uses_blas):
     return Threads(most, n_threads is None, _blas() if uses_blas else None)
 
 
+def alone_with_blas():
+    """The same of a call by one thread, which BLAS is to have too."""
+    return Threads(1, False, _blas())
+
+
 @functools.cache
 def _blas():
     """The BLAS libraries in this process."""

@@ -44,10 +44,7 @@ def backward(model, dz, out, n_threads):
     else:
         _check_gradients(out, shapes, model.dtype)
     uses_blas = out[1] is not None  # for the input gradient's product
-    with (
-        threads.exclusive(model.engine),
-        threads.team(n_threads, True) if uses_blas else model.team(n_threads, data.n_rows, data.n_rows) as n_threads,
-    ):
+    with threads.exclusive(model.engine), model.team(n_threads, data.n_rows, data.n_rows, uses_blas) as n_threads:
         model.engine.backward(model.parameters, model.layer_state, data, dz, *out, n_threads)
     return tuple(out)
 
@@ -137,17 +134,18 @@ def update(model, gradient, optimizer):
             optimizer.update(model.parameters, model.penalize(0.0, gradient.copy())[1], *state.arrays, state.t)
         return
 
-    def keep(error):
-        """Unless the state is a new one, which has made no step."""
-        return model.optimizer_state is None or model.optimizer_state.t[0] > 0
-
-    with threads.exclusive(model.engine), Undo(keep) as undo:
-        undo.save_attribute(model, "optimizer_state")
-        state = model.state_of(optimizer)
-        rate = state.learning_rates(optimizer, 1)[0]
-        if model.ties or any(mask is not None for mask in model.masks):
-            gradient = gradient.copy()
-            model.add_ties(model.parameters, gradient)
-        model.engine.step(
-            model.parameters, gradient, model.settings_of(optimizer), rate, state.arrays, state.t, model.penalties
-        )  # fmt: skip
+    with threads.exclusive(model.engine):
+        before = model.optimizer_state
+        try:
+            state = model.state_of(optimizer)
+            if model.ties or model.is_masked:
+                gradient = gradient.copy()
+                model.add_ties(model.parameters, gradient)
+            model.engine.step(
+                model.parameters, gradient, model.settings_of(optimizer), state.learning_rate(optimizer), state.arrays,
+                state.t, model.penalties,
+            )  # fmt: skip
+        except BaseException:
+            if model.optimizer_state is not before and model.optimizer_state.t[0] == 0:  # a new one, without a step
+                model.optimizer_state = before
+            raise

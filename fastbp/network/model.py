@@ -80,6 +80,8 @@ class Model:
     masks : tuple of ndarray of shape (n_in, n_out) or None
         For each of the graph's weights 1 where there is one, 0 where there is none and its gradient is 0; None: all.
         May be set, to arrays of bool too.
+    is_masked : bool
+        Whether any has a mask.
     is_random : bool
         Whether training is, with dropout or noise.
     normalizes_batches, follows_steps : bool
@@ -177,6 +179,7 @@ class Model:
     @masks.setter
     def masks(self, masks):
         self._masks = tuple(None if mask is None else np.ascontiguousarray(mask, self.dtype) for mask in masks)
+        self.is_masked = any(mask is not None for mask in self._masks)
         self.engine.set_masks(self._masks)
 
     def columns_of_places(self):
@@ -301,7 +304,7 @@ class Model:
     @property
     def penalties(self):
         """Strengths of L1 and L2 as pairs, one for each of the graph's weights; 0 unless their role is "weight"."""
-        given = self.l1, self.l2, self.layer_penalty_divisor
+        given = self._l1, self._l2, self.layer_penalty_divisor
         if self._penalties is None or self._penalties[0] != given:
             l1, l2, own = given
             pairs = [
@@ -350,7 +353,9 @@ class Model:
     @property
     def tied_sets(self):
         """The ties, by numbers of the graph's weights."""
-        places = self.graph.places if self.ties else ()
+        if not self.ties:
+            return ()
+        places = self.graph.places
         return [(places[i][0], places[j][0], strength) for i, j, strength in self.ties]
 
     # ---- updates ----------------------------------------------------------------------------------------------------
@@ -395,7 +400,7 @@ class Model:
                 rates = np.full(len(record), learning_rate, dtype=np.float64)
             settings, randomness = self.settings_of(optimizer), self._randomness(random_state, augmentation)
             own = self.parameters, self.layer_state
-            averaged, t = state.begin_average(average, own), int(state.t[0])
+            averaged, t = state.begin_average(average, own), state.t[0]
             try:
                 loss = self.engine.train(
                     self.parameters, self.layer_state, data, order, batch_size, settings, rates, state.arrays, state.t,
@@ -419,12 +424,12 @@ class Model:
         finally:
             averaged.values[1][:] = self.layer_state
 
-    def team(self, n_threads, batch_size, n):
+    def team(self, n_threads, batch_size, n, uses_blas=False):
         """Context of a call for so many rows in batches: gives the number of threads, one where more don't repay."""
         if self.engine.alone(batch_size, n):
             threads.check_n_threads(n_threads)
-            return ALONE
-        return threads.team(n_threads, uses_blas=False)
+            return threads.alone_with_blas() if uses_blas else ALONE
+        return threads.team(n_threads, uses_blas)
 
     def _randomness(self, random_state, augmentation):
         """A seed and the settings of what is random, as the engine takes them; None where nothing is."""

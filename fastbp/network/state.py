@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..averaging import EMA, SWA
+from ..optimizers import SAM
 from ..schedules import Schedule
 
 LEAST_ROWS = 256  # of which an average has statistics, if there have been so many
@@ -149,6 +150,11 @@ class OptimizerState:
             self.average = AverageState.of(rule, own)
         return self.average
 
+    def learning_rate(self, optimizer):
+        """That of the next step."""
+        rate = optimizer.learning_rate
+        return self.learning_rates(optimizer, 1)[0] if isinstance(rate, Schedule) else rate
+
     def learning_rates(self, optimizer, n_steps):
         """Learning rates of the next steps (float64), all of one epoch.
 
@@ -170,4 +176,4 @@ class OptimizerState:
 
 
 def _kind(optimizer):
-    return type(getattr(optimizer, "base", optimizer)).__name__
+    return type(optimizer.base if isinstance(optimizer, SAM) else optimizer).__name__
