@@ -220,7 +220,8 @@ cdef class Engine(Workspace):
     """
 
     cdef const Kernels *k
-    cdef Memory memory, predicting_memory  # of what the pointers in these lead to
+    cdef Memory memory, predicting_memory  # of what the pointers in these lead to,
+    cdef Memory copy                       #   and in those of the run at hand
     cdef tuple masks
     cdef Run network, predicting           # what all runs, and predictions, begin with
     cdef list levels, connections          #   and arrays that these lead to
@@ -252,7 +253,7 @@ cdef class Engine(Workspace):
         run.n_values, run.n_weight_sets, run.n_heads = len(program.values), len(program.weights), len(program.outputs)
         run.n_forward, run.n_backward = len(program.forward), len(program.backward)
         run.n_layer_state = program.n_state
-        self.workspace, self.memory, self.levels, self.connections = Memory(), Memory(), [], []
+        self.workspace, self.memory, self.copy, self.levels, self.connections = Memory(), Memory(), Memory(), [], []
         run.n_sections = program.n_sections
         for i in range(N_ROLES):
             run.settings.per_role[i] = 1
@@ -400,15 +401,17 @@ cdef class Engine(Workspace):
         cdef Running running = Running(self, None)
         cdef Run run
         cdef int i, n_members
-        cdef bint in_place
-        cdef Memory copy = Memory(), tied = Memory()
+        cdef bint in_place, penalized
+        cdef Memory tied = Memory() if ties else None
         cdef int64_t *steps = <int64_t *>memory_of(t, True)
         cdef Py_ssize_t n_rows = data.n_rows if order is None else PyArray_DIM(order, 0)
         in_place = self.uses_weights_in_place(data, batch_size) and batch_size >= n_rows and settings["radius"] == 0
         while True:
-            self.begin(&run, copy, TRAIN, parameters, layer_state, data, order, batch_size)
+            self.begin(&run, self.copy, TRAIN, parameters, layer_state, data, order, batch_size)
+            penalized = False
             for i, (l1, l2) in enumerate(penalties):
                 run.weights[i].l1, run.weights[i].l2 = l1, l2
+                penalized |= run.weights[i].l1 != 0 or run.weights[i].l2 != 0
                 run.bounded = run.bounded or run.weights[i].max_norm > 0
             fill_ties(&run, tied, ties)
             if randomness is not None:
@@ -433,7 +436,7 @@ cdef class Engine(Workspace):
             n_members = self.team_size(batch_size, run.n_rows, n_threads)
             run.online = learns_online(&run, run.n_rows)
             self.place(&run, chunk_of(&run, batch_size), n_members)
-            if not any(l1 or l2 for l1, l2 in penalties):
+            if not penalized:
                 run.n_penalties = 0
             try:
                 self.go(&run, train_member, n_members)
@@ -449,10 +452,9 @@ cdef class Engine(Workspace):
         those of the rows, not the layers' own."""
         cdef Running running = Running(self, None)
         cdef Run run
-        cdef Memory copy = Memory()
         cdef double record[3]
         cdef Pace pace
-        self.begin(&run, copy, LOSS_ONLY if gradient is None else GRADIENT, parameters, layer_state, data, order,
+        self.begin(&run, self.copy, LOSS_ONLY if gradient is None else GRADIENT, parameters, layer_state, data, order,
                    PyArray_DIM(order, 0) if order is not None else data.n_rows)
         run.weights_in_place = self.uses_weights_in_place(data, run.n_rows)
         run.batch_statistics = batch_statistics
@@ -471,9 +473,9 @@ cdef class Engine(Workspace):
         they are the means then."""
         cdef Running running = Running(self, None)
         cdef Run run
-        cdef Memory copy = Memory(), records = Memory()
+        cdef Memory records = Memory()
         cdef Pace pace
-        self.begin(&run, copy, LOSS_ONLY, parameters, layer_state, data, order, batch_size)
+        self.begin(&run, self.copy, LOSS_ONLY, parameters, layer_state, data, order, batch_size)
         run.weights_in_place = self.uses_weights_in_place(data, run.n_rows)
         run.batch_statistics = run.renews = True
         run.t = n_before
@@ -498,9 +500,8 @@ cdef class Engine(Workspace):
             raise RuntimeError("backward needs a call of forward before it, with nothing trained or evaluated between")
         cdef Running running = Running(self, data if mode == BACKWARD else None)
         cdef Run run
-        cdef Memory copy = Memory()
         cdef int i
-        self.begin(&run, copy, mode, parameters, layer_state, data, None, data.n_rows)
+        self.begin(&run, self.copy, mode, parameters, layer_state, data, None, data.n_rows)
         run.weights_in_place = self.uses_weights_in_place(data, data.n_rows)
         outputs = output if isinstance(output, tuple) else (output,)
         for i in range(run.n_heads):
@@ -520,12 +521,11 @@ cdef class Engine(Workspace):
         changed, if the rule would divide by squares that overflow."""
         cdef Running running = Running(self, None)
         cdef Run run
-        cdef Memory copy = Memory()
         cdef int64_t *steps = <int64_t *>memory_of(t, True)
         cdef double norm
         cdef int i
         memcpy(&run, &self.network, sizeof(Run))
-        run.weights = <Weights *>copy.reserve(run.n_weight_sets * sizeof(Weights))
+        run.weights = <Weights *>self.copy.reserve(run.n_weight_sets * sizeof(Weights))
         memcpy(run.weights, self.network.weights, run.n_weight_sets * sizeof(Weights))
         for i, (l1, l2) in enumerate(penalties):
             run.weights[i].l1, run.weights[i].l2 = l1, l2

@@ -39,12 +39,10 @@ static int is_moderate(Part *part)
         moderate = moderate && tie->strength <= SMALL_PENALTY * part->penalty_scale;
     for (ptrdiff_t i = 0; i < n_blocks_of(part->rows, run->block, run->shared); i++)
         moderate = moderate && isfinite(run->block_loss[i]);
-    for (ptrdiff_t i = 0; i < part->rows && moderate; i++) {
-        moderate = k->all_below(run->values->n, part->x_rows[i], SMALL);
-        for (const Value *value = run->values + 1; value < run->values + run->n_values; value++)
-            moderate = moderate && k->all_below(value->n, value->a_rows[part->side][i], SMALL) &&
-                       (!value->learns || k->all_below(value->n, value->d_rows[part->side][i], SMALL_DELTA));
-    }
+    moderate = moderate && k->rows_below(part->rows, run->values->n, part->x_rows, SMALL);
+    for (const Value *value = run->values + 1; value < run->values + run->n_values; value++)
+        moderate = moderate && k->rows_below(part->rows, value->n, value->a_rows[part->side], SMALL) &&
+                   (!value->learns || k->rows_below(part->rows, value->n, value->d_rows[part->side], SMALL_DELTA));
     return moderate;
 }
 
@@ -308,7 +306,7 @@ static void check_finite(Run *run, int member, int n_members)
             run->loss /= value_of(&weight);
         finite = finite && isfinite(run->loss);
     }
-    for (i = 0; i < run->n_weight_sets; i++) {
+    for (i = 0; i < (run->guarded && run->weights_in_place ? 0 : run->n_weight_sets); i++) { /* else it was looked at before the step */
         const Weights *w = run->weights + i;
         const Range mine = share(size_of(w), member, n_members);
         const ptrdiff_t n = mine.end - mine.begin;

@@ -3,6 +3,7 @@ beside the steps as there can be."""
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -25,9 +26,13 @@ def fit_epoch(
     n = rows.X.shape[0]
     shuffle = shuffle and batch_size < n
     data = (rows.row_major(model.dtype) if shuffle else rows).data()
-    history, made_step = History(np.empty(1), np.empty(0), np.empty(1)), False
+    history, state, before = History(np.empty(1), np.empty(0), np.empty(1)), None, math.inf
     started = time.perf_counter()
-    with threads.exclusive(model.engine), Undo(lambda error: made_step) as undo:
+
+    def made_step(error):
+        return state is not None and state.t[0] > before
+
+    with threads.exclusive(model.engine), Undo(made_step) as undo:
         if shuffle or augmentation is not None or model.is_random:
             undo.save_draws(random_state, uniform=True)
         undo.save_attribute(model, "optimizer_state")
@@ -39,18 +44,15 @@ def fit_epoch(
             learn_inputs(model, rows)
         state = model.state_of(optimizer)
         undo.save_attribute(state, "average")
-        before = int(state.t[0])
+        before = state.t[0]
         order = None
         if shuffle:
             order = np.arange(n, dtype=np.int64)
             random_state.shuffle(order)
-        try:
-            _, loss = model.train_epoch(
-                data, order, batch_size, optimizer, n_threads=n_threads, random_state=random_state,
-                augmentation=augmentation, guarded=True, average=average,
-            )  # fmt: skip
-        finally:
-            made_step = state.t[0] > before
+        _, loss = model.train_epoch(
+            data, order, batch_size, optimizer, n_threads=n_threads, random_state=random_state,
+            augmentation=augmentation, guarded=True, average=average,
+        )  # fmt: skip
         history.loss[0], history.seconds[0] = loss, time.perf_counter() - started
         if loss != loss:  # NaN
             check_finite(loss, lambda: divergence(0), [("X", given[0]), *named("y", given[1])])

@@ -65,9 +65,9 @@ def fit(
     if then is not None and _are_indices(rows) != _are_indices(validation):
         raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
     if (
-        epochs == 1 and validation is None and not callbacks and not verbose and bar is None and not issparse(X)
-        and prune is None and not isinstance(optimizer, FullBatch) and not isinstance(optimizer.learning_rate, Schedule)
-        and not (average is not None and model.follows_steps)
+        epochs == 1 and validation is None and not callbacks and not verbose and bar is None
+        and isinstance(rows.X, np.ndarray) and prune is None and not isinstance(optimizer, FullBatch)
+        and not isinstance(optimizer.learning_rate, Schedule) and not (average is not None and model.follows_steps)
     ):  # fmt: skip
         return fit_epoch(
             model, random_state, rows, (X, y), fresh, optimizer, batch_size or BATCH_SIZE, shuffle, n_threads,
@@ -340,7 +340,9 @@ def _check_settings(
 
 def _callbacks_of(callback):
     """The callbacks as a tuple; TypeError if one can't be called."""
-    callbacks = tuple(callback) if isinstance(callback, list | tuple) else () if callback is None else (callback,)
+    if callback is None:
+        return ()
+    callbacks = tuple(callback) if isinstance(callback, list | tuple) else (callback,)
     if not all(map(callable, callbacks)):
         raise TypeError(f"callback must be a callable, a list of them or None, got {callback!r}")
     return callbacks

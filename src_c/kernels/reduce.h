@@ -113,9 +113,9 @@ INLINE REAL NAME(row_sum)(ptrdiff_t n, const REAL *a, const REAL *b)
     return total;
 }
 
-static int NAME(all_below)(ptrdiff_t n, const void *a_, double bound_)
+/* Lanes that are set where an element of a (n) is not below the bound in size */
+INLINE IVEC NAME(not_below)(ptrdiff_t n, const REAL *a, REAL bound)
 {
-    const REAL *a = a_, bound = (REAL)bound_;
     IVEC below[4] = {0};
     ptrdiff_t i = 0;
     for (int j = 0; j < 4; j++)
@@ -125,9 +125,16 @@ static int NAME(all_below)(ptrdiff_t n, const void *a_, double bound_)
             below[j] &= NAME(abs)(NAME(load)(a + i + j * LANES)) < bound;
     for (; i < n; i += LANES) /* zeros fill it up */
         below[0] &= NAME(abs)(NAME(load_masked)(a + i, NAME(first)(n - i < LANES ? n - i : LANES))) < bound;
-    below[0] &= below[1] & below[2] & below[3];
-    for (i = 0; i < LANES; i++)
-        if (!below[0][i])
-            return 0;
-    return 1;
+    return ~(below[0] & below[1] & below[2] & below[3]);
+}
+
+static int NAME(all_below)(ptrdiff_t n, const void *a, double bound) { return !NAME(any)(NAME(not_below)(n, a, (REAL)bound)); }
+
+static int NAME(rows_below)(ptrdiff_t m, ptrdiff_t n, const void *rows_, double bound)
+{
+    const REAL *const *rows = rows_;
+    IVEC above = {0};
+    for (ptrdiff_t i = 0; i < m; i++)
+        above |= NAME(not_below)(n, rows[i], (REAL)bound);
+    return !NAME(any)(above);
 }

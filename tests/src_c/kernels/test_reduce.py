@@ -1,5 +1,6 @@
 """Sums of many gradients, and whether all numbers are finite."""
 
+import kernel_table as kt
 import numpy as np
 import pytest
 from kernel_cases import guarded
@@ -41,6 +42,19 @@ def test_all_below(k, dtype):
                 a[i] = bad
                 assert not k.all_below(n, pointer(a), 8)
             a[i] = -7
+
+
+def test_rows_below(k, dtype):
+    for n in (0, 1, k.lanes + 1, 4 * k.lanes + 1):
+        a = np.full((3, n + 1), np.nextafter(dtype.type(8), dtype.type(0)))
+        a[:, n] = np.nan  # not to be looked at
+        assert k.rows_below(3, n, pointer(kt.rows(a)), 8)
+        assert k.rows_below(0, n, pointer(kt.rows(a)), 8)
+        for at in np.ndindex(3, n):
+            for bad in (8, -8, np.nan):
+                a[at] = bad
+                assert not k.rows_below(3, n, pointer(kt.rows(a)), 8)
+            a[at] = -7
 
 
 def test_zero_masked(k, dtype, rng):
