@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -29,6 +30,12 @@ from .parameters import set_parameters
 
 Weights = Mapping[Any, float] | Sequence[Mapping[Any, float]] | Literal["balanced"] | None
 OUTPUTS_AT_ONCE = 1 << 21  # numbers: of rows enough to repay what each call does for all of them
+
+
+@lru_cache
+def _are_integers(*dtypes):
+    """Whether all are of integers, or booleans, that one dtype holds exactly."""
+    return {dtype.kind for dtype in dtypes} <= set("biu") and np.result_type(*dtypes).kind != "f"
 
 
 def _log_softmax(z):
@@ -353,8 +360,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _encode_known(self, y):
         # For integers a search will do; unique_labels can take as long as an epoch of a small network.
-        integers = y.ndim == 1 and {y.dtype.kind, self.classes_.dtype.kind} <= set("biu")
-        exact = integers and np.result_type(y, self.classes_).kind != "f"
+        exact = y.ndim == 1 and _are_integers(y.dtype, self.classes_.dtype)
         if not (exact and np.isin(y, self.classes_).all()):
             classes = of_labels(unique_labels, y)
             if not self._knows(classes):
@@ -373,12 +379,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._label_binarizer.transform(y).astype(bool)
 
     def _encode_plain(self, y):
-        kinds = {y.dtype.kind, self.classes_.dtype.kind}
-        exact = kinds <= set("iub") and np.result_type(y, self.classes_).kind != "f"
-        if y.ndim != 1 or not (exact or kinds == {"U"}):
+        ours = self.classes_
+        if y.ndim != 1 or not (_are_integers(y.dtype, ours.dtype) or y.dtype.kind == ours.dtype.kind == "U"):
             return None
-        indices = np.searchsorted(self.classes_, y)
-        if indices.max() >= len(self.classes_) or not (self.classes_[indices] == y).all():
+        indices = ours.searchsorted(y)
+        if np.count_nonzero(ours.take(indices, mode="clip") != y):
             return None
         if self.out_activation_ == "softmax":
             return indices.astype(np.int64, copy=False)

@@ -6,6 +6,9 @@ small batch of plain arrays can only be refused for what is looked at here. If a
 make something that is not finite, nothing has changed and the long way is to be gone, which says what is wrong.
 """
 
+import math
+import operator
+
 import numpy as np
 from sklearn.utils import check_random_state
 
@@ -23,7 +26,9 @@ class Quick:
 
     def __init__(self, mlp, model):
         self.model = model
-        self.parameters = {name: _kept(value) for name, value in mlp.get_params(deep=False).items()}
+        parameters = mlp.get_params(deep=False)
+        self.get, self.values = operator.itemgetter(*parameters), tuple(parameters.values())
+        self.lists = [(value, list(value)) for value in self.values if type(value) is list]  # which may change
         self.orders = {}
 
     @classmethod
@@ -41,7 +46,8 @@ class Quick:
         attributes = vars(mlp)
         return (
             "_skl_callbacks" not in attributes
-            and all(_is_same(attributes[name], value) for name, value in self.parameters.items())
+            and all(map(operator.is_, self.get(attributes), self.values))
+            and all(value == before for value, before in self.lists)
             and mlp._model(train=True) is self.model
         )
 
@@ -77,19 +83,16 @@ def partial_fit(mlp, *args, **kwargs):
     target = mlp._encode_plain(y)
     if target is None or mlp._n_outputs(target) != mlp.n_outputs_:
         return False
-    data, made_step = model.check_rows(X, target).data(), False
-    with threads.exclusive(model.engine), Undo(lambda error: made_step) as undo:
+    data, before = model.check_rows(X, target).data(), math.inf
+    with threads.exclusive(model.engine), Undo(lambda error: model.optimizer_state.t[0] > before) as undo:
         undo.save_attributes(mlp)
         undo.save_length(mlp.loss_curve_)
         undo.save_attributes(mlp._optimizer)
         undo.save_attribute(model.optimizer_state, "average")
-        before = int(model.optimizer_state.t[0])
+        before = model.optimizer_state.t[0]
         order, (put_back, arguments) = quick.order_of(mlp, n)
         undo.actions.append((put_back, arguments))
-        try:
-            record, loss = train_epoch(mlp, model, data, order, n, guarded=True)
-        finally:
-            made_step = model.optimizer_state.t[0] > before
+        record, loss = train_epoch(mlp, model, data, order, n, guarded=True)
         if loss != loss:  # NaN
             put_back(*arguments)
             return False
@@ -97,15 +100,6 @@ def partial_fit(mlp, *args, **kwargs):
         record_epoch(mlp, model, record, n, n, None)
         look_for_convergence(mlp, None)
     return True
-
-
-def _kept(value):
-    """A parameter, to be compared with later: a list may change."""
-    return list(value) if type(value) is list else value
-
-
-def _is_same(value, before):
-    return value is before or (type(value) is list and value == before)
 
 
 def _nothing():

@@ -106,11 +106,16 @@ def train_epoch(mlp, model, data, order, batch_size, guarded=False):
 
 def record_epoch(mlp, model, record, batch_size, n_samples, held_out):
     """Take down an epoch with this record of its batches, and go on in the rule's schedule."""
-    losses = record[:, 0] / mlp._loss_scale() + record[:, 1]
-    lengths = np.full(len(losses), batch_size)
-    lengths[-1] = n_samples - batch_size * (len(losses) - 1)
+    scale = mlp._loss_scale()
+    if len(record) == 1:  # without arrays, which would take longer than the batch
+        loss, penalty, _ = record[0].tolist()
+        total = (loss / scale + penalty) * n_samples
+    else:
+        lengths = np.full(len(record), batch_size)
+        lengths[-1] = n_samples - batch_size * (len(record) - 1)
+        total = float((record[:, 0] / scale + record[:, 1]) @ lengths)
     pruning = is_pruning(mlp.prune, model.optimizer_state, n_more=1)
-    end_epoch(mlp, model, float(losses @ lengths) / n_samples, held_out, n_samples, pruning)
+    end_epoch(mlp, model, total / n_samples, held_out, n_samples, pruning)
     mlp._optimizer.end_epoch(mlp.t_)
     watched = mlp.loss_ if held_out is None else mlp.validation_loss_curve_[-1]
     model.optimizer_state.end_epoch(mlp._optimizer.rule, watched)
