@@ -550,7 +550,7 @@ static int has_small_gradient(const Run *run)
     return small;
 }
 
-double update_flat(Run *run, double eta, int64_t t)
+static double update_all(Run *run, double eta, int64_t t)
 {
     const Kernels *k = run->k;
     const int bounds = state_of_squares(run->settings.rule) >= 0 && run->settings.clip_value == 0 && !has_small_gradient(run);
@@ -585,4 +585,12 @@ double update_flat(Run *run, double eta, int64_t t)
                              w->max_norm);
     }
     return 0;
+}
+
+double update_flat(Run *run, double eta, int64_t t)
+{
+    const FloatMode mode = flush_subnormals(); /* as in training */
+    const double norm = update_all(run, eta, t);
+    restore_mode(mode);
+    return norm;
 }

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastbp import SGD, Dense, Network
+from fastbp import SGD, Adam, Dense, Network
 
 TINY = {"float32": 1e-40, "float64": 1e-310}
 
@@ -26,6 +26,18 @@ def test_subnormals(dtype, n_threads, n_rows):
     assert cost == 0 and (gradient == 0).all()
     net.fit(X, y, optimizer=SGD(0.1), batch_size=100, n_threads=n_threads)
     assert (net.parameters == 0).all()
+    assert caller_has_subnormals(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_subnormals_in_steps_by_hand(dtype):
+    """Rounded, 0.75 times the least number of all is that number: what Adam keeps of a gradient would never be 0 again."""
+    net = Network([Dense(30), Dense(3)], n_inputs=5, dtype=dtype, random_state=0)
+    rule = Adam(beta_1=0.75)
+    net.step(np.full_like(net.parameters, 1e-3), rule)
+    for _ in range(2600):
+        net.step(np.zeros_like(net.parameters), rule)
+    assert (net._model.optimizer_state.arrays[0] == 0).all()
     assert caller_has_subnormals(dtype)
 
 
