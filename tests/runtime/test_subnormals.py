@@ -31,7 +31,7 @@ def test_subnormals(dtype, n_threads, n_rows):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_subnormals_in_steps_by_hand(dtype):
-    """Rounded, 0.75 times the least number of all is that number: what Adam keeps of a gradient would never be 0 again."""
+    """Rounded, 0.75 times the least number is that number: what Adam keeps of a gradient would never be 0 again."""
     net = Network([Dense(30), Dense(3)], n_inputs=5, dtype=dtype, random_state=0)
     rule = Adam(beta_1=0.75)
     net.step(np.full_like(net.parameters, 1e-3), rule)
