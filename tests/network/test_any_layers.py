@@ -259,5 +259,7 @@ def test_gradients_and_hessian_products_are_differences(drawn, n, batch_statisti
         at(w)
         cost, difference = ((4 * fine - coarse) / 3 for coarse, fine in (costs, gradients))  # without their h^2
         size = max(np.linalg.norm(gradient), 1e-3)
+        near = np.linalg.norm(gradients[0] - gradients[1]) < 1e-4 * max(np.linalg.norm(product), size)
+        assume(near and abs(costs[0] - costs[1]) < 1e-4 * size)  # else the steps are too long for what bends so much
         assert abs(cost - gradient @ direction) < 1e-6 * size
         assert np.linalg.norm(difference - product) < 1e-6 * max(np.linalg.norm(product), size)
