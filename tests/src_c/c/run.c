@@ -77,13 +77,20 @@ static char *reserve(size_t size)
     return memset(memory, 0xff, size);
 }
 
-static char *work(Run *run, ptrdiff_t chunk, int n_members)
+/* The workspace of a run, which begins with `size` bytes of another one, whose place it takes. */
+static char *work_from(Run *run, ptrdiff_t chunk, int n_members, char *before, size_t size)
 {
     plan(run, chunk, n_members);
-    char *memory = reserve(lay_out(run, n_members, NULL));
+    const size_t needed = lay_out(run, n_members, NULL);
+    char *memory = reserve(MAX(needed, size));
+    if (before)
+        memcpy(memory, before, size);
+    free(before);
     lay_out(run, n_members, memory);
     return memory;
 }
+
+static char *work(Run *run, ptrdiff_t chunk, int n_members) { return work_from(run, chunk, n_members, NULL, 0); }
 
 /* The arrays of a network's outputs, or of gradients with respect to them. */
 typedef struct {
@@ -249,13 +256,13 @@ static double half_squares(const Network *net, void *program, char *parameters, 
     Run run = begin(net, program, FORWARD, net->run.n_rows, parameters);
     point_to(outputs, &run);
     char *memory = work(&run, run.n_rows, n_members);
+    const size_t size = lay_out(&run, n_members, memory);
     go(&run, own_cost_member, n_members);
     if (gradient) {
         run = begin(net, program, BACKWARD, net->run.n_rows, parameters);
         point_to(outputs, &run);
         run.gradient = gradient, run.input_gradient = input_gradient;
-        plan(&run, run.n_rows, n_members);
-        lay_out(&run, n_members, memory);
+        memory = work_from(&run, run.n_rows, n_members, memory, size);
         go(&run, own_cost_member, n_members);
     }
     free(memory);
