@@ -56,74 +56,43 @@ INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int t
         }
 }
 
-/* Rows of the tallest tile of nv vectors. */
-#define MOST_ROWS(nv) ((nv) == 3 ? ROWS_OF_THREE : (nv) > TILE_VECTORS ? FEW_ROWS : 6)
-
-/* Rows of X that lie anywhere are fetched a tile ahead. */
-INLINE void NAME(fetch_rows)(ptrdiff_t m, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset)
-{
-    for (ptrdiff_t r = 0; r < m; r++)
-        for (ptrdiff_t p = 0; p < k; p += 64 / (ptrdiff_t)sizeof(REAL))
-            __builtin_prefetch(rows[r] + offset + p);
-}
-
-/* A tile of `mr` rows, each number of which has code of its own. */
-INLINE void NAME(tile_of_rows)(int mr, const int nv, const int masked, const int transposed, NAME(mask) mask, ptrdiff_t k,
-                               const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
-                               const REAL *init, ptrdiff_t ldi, ptrdiff_t stripe_i, int add, REAL *c, ptrdiff_t ldc,
-                               ptrdiff_t stripe_c, const int far, const REAL *next, REAL *copy)
-{
-#define CASE(MR) \
-    case MR: \
-        if (MR <= MOST_ROWS(nv)) \
-            NAME(tile)(MR, nv, masked, transposed, mask, k, rows, offset, b, ldb, stripe_b, init, ldi, stripe_i, add, c, ldc, \
-                       stripe_c, far, next, copy); \
-        break;
-    switch (mr) {
-        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
-#if ROWS_OF_THREE > 6
-        CASE(7) CASE(8)
-#endif
-    }
-#undef CASE
-}
-
 /* A column of tiles: all m rows of nv vectors of C. The rows are dealt out evenly, so that no tile is a sliver. */
 INLINE void NAME(tile_column)(const int nv, const int masked, const int transposed, NAME(mask) mask, ptrdiff_t m,
                               ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb,
                               ptrdiff_t stripe_b, const REAL *init, ptrdiff_t ldi, ptrdiff_t stripe_i, int add, REAL *c,
-                              ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows)
+                              ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows, const int far, const REAL *next, REAL *copy)
 {
-    const int most = MOST_ROWS(nv);
+    const int most = nv == 3 ? ROWS_OF_THREE : nv > TILE_VECTORS ? FEW_ROWS : 6;
     const ptrdiff_t n_tiles = (m + most - 1) / most, least = n_tiles ? m / n_tiles : 0, longer = m - n_tiles * least;
     for (ptrdiff_t t = 0, i = 0; t < n_tiles; t++) {
         const int mr = (int)(least + (t < longer));
-        if (far_rows)
-            NAME(fetch_rows)(m - i - mr < most ? m - i - mr : most, k, rows + i + mr, offset);
-        NAME(tile_of_rows)(mr, nv, masked, transposed, mask, k, transposed ? rows : rows + i, transposed ? offset + i : offset, b, ldb,
-                           stripe_b, init ? init + i * ldi : NULL, ldi, stripe_i, add, c + i * ldc, ldc, stripe_c, 0, NULL, NULL);
-        i += mr;
-    }
-}
-
-/* The tiles of a column but for the first, where that has copied B: a function of its own, as with the first one's code around them
- * the compiler runs out of registers for these. */
-static __attribute__((noinline)) void NAME(copied_column)(int nv, ptrdiff_t m, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset,
-                                                          const REAL *copy, const REAL *init, ptrdiff_t ldi, ptrdiff_t stripe_i,
-                                                          int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows)
-{
-#define COLUMN(NV) \
-    NAME(tile_column)(NV, 0, 0, NAME(first)(LANES), m, k, rows, offset, copy, (NV) * LANES, LANES, init, ldi, stripe_i, add, c, \
-                      ldc, stripe_c, far_rows)
-#if ROWS_OF_THREE < 8
-    if (nv == 3) {
-        COLUMN(3);
-        return;
-    }
+        for (ptrdiff_t r = i + mr; far_rows && r < i + mr + most && r < m; r++) /* the next tile's */
+            for (ptrdiff_t p = 0; p < k; p += 64 / (ptrdiff_t)sizeof(REAL))
+                __builtin_prefetch(rows[r] + offset + p);
+#define TILE(MR, FAR) \
+    NAME(tile)(MR, nv, masked, transposed, mask, k, transposed ? rows : rows + i, transposed ? offset + i : offset, b, ldb, \
+               stripe_b, init ? init + i * ldi : NULL, ldi, stripe_i, add, c + i * ldc, ldc, stripe_c, FAR, next, copy)
+#define CASE(MR) \
+    case MR: \
+        if (MR <= most) { \
+            if (far && t == 0) \
+                TILE(MR, 1); \
+            else \
+                TILE(MR, 0); \
+        } \
+        break;
+        switch (mr) {
+            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#if ROWS_OF_THREE > 6
+            CASE(7) CASE(8)
 #endif
-    (void)nv;
-    COLUMN(TILE_VECTORS);
-#undef COLUMN
+        }
+#undef CASE
+#undef TILE
+        i += mr;
+        if (far && t == 0)
+            b = copy, ldb = nv * LANES, stripe_b = LANES;
+    }
 }
 
 /* A column of tiles where B is far: of several the first one makes a copy of B for the others, a part of the depth at a time.
@@ -132,9 +101,8 @@ INLINE void NAME(far_column)(const int nv, ptrdiff_t m, ptrdiff_t k, const REAL 
                              ptrdiff_t ldb, const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows,
                              const REAL *next, REAL *copy, REAL *sums)
 {
-    const int most = MOST_ROWS(nv);
-    const ptrdiff_t n_tiles = (m + most - 1) / most, mr = n_tiles ? (m + n_tiles - 1) / n_tiles : 0;
-    const ptrdiff_t part = NAME(COPIED) / (nv * LANES), n_parts = k && m > mr ? (k + part - 1) / part : 1;
+    const int most = nv == 3 ? ROWS_OF_THREE : nv > TILE_VECTORS ? FEW_ROWS : 6;
+    const ptrdiff_t part = NAME(COPIED) / (nv * LANES), n_parts = k && m > most ? (k + part - 1) / part : 1;
     const REAL *init = bias;
     ptrdiff_t ldi = 0, stripe_i = LANES, p = 0;
     for (ptrdiff_t i = 0; i < n_parts; i++) {
@@ -142,13 +110,8 @@ INLINE void NAME(far_column)(const int nv, ptrdiff_t m, ptrdiff_t k, const REAL 
         const int last = i == n_parts - 1, aside = add && !last;
         const ptrdiff_t ldt = aside ? nv * LANES : ldc, stripe_t = aside ? LANES : stripe_c;
         REAL *to = aside ? sums : c;
-        if (far_rows)
-            NAME(fetch_rows)(m - mr < most ? m - mr : most, end - p, rows + mr, offset + p);
-        NAME(tile_of_rows)((int)mr, nv, 0, 0, NAME(first)(LANES), end - p, rows, offset + p, b + p * ldb, ldb, LANES, init, ldi,
-                           stripe_i, add && last, to, ldt, stripe_t, 1, last ? next : b + end * ldb, m > mr ? copy : NULL);
-        if (m > mr)
-            NAME(copied_column)(nv, m - mr, end - p, rows + mr, offset + p, copy, init ? init + mr * ldi : NULL, ldi, stripe_i,
-                                add && last, to + mr * ldt, ldt, stripe_t, far_rows);
+        NAME(tile_column)(nv, 0, 0, NAME(first)(LANES), m, end - p, rows, offset + p, b + p * ldb, ldb, LANES, init, ldi, stripe_i,
+                          add && last, to, ldt, stripe_t, far_rows, 1, last ? next : b + end * ldb, m > most ? copy : NULL);
         init = to, ldi = ldt, stripe_i = stripe_t, p = end;
     }
 }
@@ -166,7 +129,7 @@ INLINE void NAME(block)(const int transposed, const int far, const int few, ptrd
     const ptrdiff_t last = n - (nv - 1) * LANES;
 #define COLUMN(NV, MASKED) \
     NAME(tile_column)(NV, MASKED, transposed, mask, m, k, rows, offset, b, ldb, stripe_b, bias, 0, LANES, add, c, ldc, stripe_c, \
-                      far_rows)
+                      far_rows, 0, NULL, NULL)
 #define WHOLE_COLUMNS(NV, WHILE) \
     for (; WHILE; nv -= NV) { \
         if (far) \
