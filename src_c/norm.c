@@ -192,19 +192,19 @@ void run_group_norm(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 }
 
 /* Sums of the rows of a block, of D * X and of D: behind the statistics of all rows. */
-static ptrdiff_t sums_distance(const Part *part, const Value *z) { return 2 * z->vectors * part->run->k->lanes; }
+static ptrdiff_t sums_distance(const Run *run, const Value *z) { return 2 * z->vectors * run->k->lanes; }
 
 static char *sums_of_block(const Part *part, const Op *op, const Value *z, ptrdiff_t block, int biases)
 {
     const Run *run = part->run;
-    const ptrdiff_t at = 2 * run->chunk * op->n_groups + block * sums_distance(part, z) + biases * z->vectors * run->k->lanes;
+    const ptrdiff_t at = 2 * run->chunk * op->n_groups + block * sums_distance(run, z) + biases * z->vectors * run->k->lanes;
     return z->statistics[part->side] + at * run->k->itemsize;
 }
 
 ptrdiff_t n_row_statistics(const Run *run, const Op *op)
 {
-    const ptrdiff_t sums = 2 * run->values[op->output].vectors * run->k->lanes;
-    return 2 * run->chunk * op->n_groups + (op->weights < 0 ? 0 : n_blocks_of(run->chunk, run->block, run->shared) * sums);
+    const ptrdiff_t n_blocks = op->weights < 0 ? 0 : n_blocks_of(run->chunk, run->block, run->shared);
+    return 2 * run->chunk * op->n_groups + n_blocks * sums_distance(run, run->values + op->output);
 }
 
 void add_row_norm_gradient(const Part *part, const Op *op, int biases, ptrdiff_t column, ptrdiff_t n, int accumulate, char *g)
@@ -215,7 +215,7 @@ void add_row_norm_gradient(const Part *part, const Op *op, int biases, ptrdiff_t
     if (!accumulate)
         k->fill_rows(1, n - there, NULL, g + there * k->itemsize, n);
     /* they are those of all rows, and so of the first window's */
-    k->column_sums(part->row > 0 ? 0 : part->n_blocks, there, sums_of_block(part, op, z, 0, biases) + column * k->itemsize, NULL, sums_distance(part, z),
+    k->column_sums(part->row > 0 ? 0 : part->n_blocks, there, sums_of_block(part, op, z, 0, biases) + column * k->itemsize, NULL, sums_distance(part->run, z),
                    accumulate, g);
 }
 

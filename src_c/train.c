@@ -37,7 +37,7 @@ static int is_moderate(Part *part)
         moderate = moderate && MAX(w->l1, w->l2) <= SMALL_PENALTY * part->penalty_scale && w->n_uses <= 1;
     for (const Tie *tie = run->ties; tie < run->ties + run->n_ties; tie++)
         moderate = moderate && tie->strength <= SMALL_PENALTY * part->penalty_scale;
-    for (ptrdiff_t i = 0; i < n_blocks_of(part->rows, run->block, run->shared); i++)
+    for (ptrdiff_t i = 0; i < part->n_blocks; i++)
         moderate = moderate && isfinite(run->block_loss[i]);
     moderate = moderate && k->rows_below(part->rows, run->values->n, part->x_rows, SMALL);
     for (const Value *value = run->values + 1; value < run->values + run->n_values; value++)

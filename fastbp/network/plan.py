@@ -200,9 +200,8 @@ class _Words:
                 return f"{self._value(output)} = {self._unit(output)}"
             case "unit_back":
                 return f"{self._gradient(output)} *= {self._unit(output)}'"
-            case "dense" | "transposed" | "rbf" | "sparse" | "scale" | "prelu":
-                b = f", b{bias} {self._shape(bias, False)}" if bias >= 0 else ""
-                return f"{self._value(input_)} -> {self._value(output)}    W{weights} {self._shape(weights)}{b}"
+            case "dense" | "transposed" | "rbf" | "sparse" | "scale" | "prelu" | "group_norm" | "weight_norm":
+                return f"{self._value(input_)} -> {self._value(output)}{self._parameters(weights, bias)}"
             case "embed":
                 W = f"W{weights} {self._shape(weights)}"
                 to = self._columns(output, column, self.graph.weights[weights].n_out)
@@ -210,18 +209,10 @@ class _Words:
             case "dense_back" | "transposed_back" | "rbf_back" | "sparse_back" | "scale_back" | "prelu_back":
                 W = f"W{weights} {self._shape(weights)}"
                 return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}    {W}"
-            case "group_norm":
-                b = f", b{bias} {self._shape(bias, False)}" if bias >= 0 else ""
-                w = f"    W{weights} {self._shape(weights)}{b}" if weights >= 0 else ""
-                return f"{self._value(input_)} -> {self._value(output)}{w}"
             case "batch_norm" | "bins":
                 return f"{self._value(input_)} -> {self._value(output)}"
             case "batch_norm_back" | "group_norm_back" | "bins_back":
                 return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}"
-            case "weight_norm":
-                b = f", b{bias} {self._shape(bias, False)}"
-                w = f"W{weights} {self._shape(weights)}{b}" if weights >= 0 else b[2:]
-                return f"{self._value(input_)} -> {self._value(output)}    {w}"
             case "weight_norm_back":
                 return f"{self._gradient(input_)} -> {self._gradient(output, accumulate)}"
             case "weight_factors":
@@ -257,6 +248,12 @@ class _Words:
     def _shape(self, number, whole=True):
         w = self.graph.weights[number]
         return f"({w.n_in}, {w.n_out})" if whole else f"({w.n_out},)"
+
+    def _parameters(self, weights, bias):
+        """Those that there are, W and b, after some blanks."""
+        W = [f"W{weights} {self._shape(weights)}"] if weights >= 0 else []
+        b = [f"b{bias} {self._shape(bias, False)}"] if bias >= 0 else []
+        return "    " * bool(W or b) + ", ".join(W + b)
 
     def _columns(self, number, first, n, prefix=""):
         """Some columns of a value."""
