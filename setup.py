@@ -35,29 +35,27 @@ def instruction_sets():
 
 
 class BuildExt(build_ext):
-    """Compiles the kernels once per instruction set before the extension that they are linked into."""
+    """Compiles the core's sources side by side, the kernels among them once per instruction set, and links the objects."""
 
     def build_extension(self, ext):
         if ext is core:
             isas = instruction_sets()
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                ext.extra_objects = list(pool.map(lambda isa: self.compile_kernels(isa, *isas[isa]), isas))
             ext.define_macros += [(f"HAVE_{isa.upper()}", None) for isa in isas]
+            sources, ext.sources = ext.sources, []
+            # those that take longest first
+            kernels = [(KERNELS, isa, [("ISA", isa), ("VEC_BYTES", str(width))], FLAGS + flags)
+                       for isa, (width, flags) in reversed(isas.items())]  # fmt: skip
+            others = [(source, "", ext.define_macros, ext.extra_compile_args) for source in sources]
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                ext.extra_objects = list(pool.map(lambda job: self.compile(ext, *job), kernels + others))
         super().build_extension(ext)
 
-    def compile_kernels(self, isa, width, flags):
+    def compile(self, ext, source, folder, macros, flags):
         """The object file, made anew unless it is newer than what it is made of."""
-        folder = os.path.join(self.build_temp, isa)
-        (compiled,) = self.compiler.object_filenames([KERNELS], output_dir=folder)
-        if not (self.force or newer_group([KERNELS, "setup.py", *HEADERS], compiled, "newer")):
-            return compiled
-        self.compiler.compile(
-            [KERNELS],
-            output_dir=folder,
-            macros=[("ISA", isa), ("VEC_BYTES", str(width))],
-            include_dirs=["src_c"],
-            extra_postargs=SYMBOLS + FLAGS + flags,
-        )
+        folder = os.path.join(self.build_temp, folder)
+        (compiled,) = self.compiler.object_filenames([source], output_dir=folder)
+        if self.force or newer_group([source, "setup.py", *HEADERS], compiled, "newer"):
+            self.compiler.compile([source], folder, macros, ext.include_dirs, extra_postargs=SYMBOLS + flags)
         return compiled
 
 
@@ -68,7 +66,7 @@ core = Extension(
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
     depends=[KERNELS, "setup.py", *HEADERS],
     libraries=["m"],
-    extra_compile_args=[*SYMBOLS, "-O2", "-g0"],
+    extra_compile_args=["-O2", "-g0"],
     extra_link_args=["-pthread"],
 )
 

@@ -15,7 +15,7 @@ pytest.register_assert_rewrite(
 import fastbp  # noqa: E402
 from fastbp import threads  # noqa: E402
 
-# The runs of test_every_isa.py share the processors: threads of BLAS, which scipy's L-BFGS wakes for the smallest
+# Workers share the processors: threads of BLAS, which scipy's L-BFGS wakes for the smallest
 # triangular systems, would spin for want of each other most of the time.
 threadpool_limits(1, user_api="blas")
 
@@ -25,15 +25,8 @@ def pytest_report_header():
 
 
 def pytest_collection_modifyitems(items):
-    """test_every_isa.py comes last: it waits for runs that go on beside this one."""
-    items.sort(key=lambda item: hasattr(item.module, "start"))
-
-
-def pytest_collection_finish(session):
-    """Begin those runs."""
-    for item in session.items:
-        if hasattr(item.module, "start") and "FASTBP_ISA" not in os.environ and not session.config.option.collectonly:
-            item.module.start(item.callspec.params["isa"])
+    """Runs of test_every_isa.py, which take longest, come first: other workers (``pytest -n``) go on with the rest."""
+    items.sort(key=lambda item: "test_every_isa" not in item.nodeid)
 
 
 @pytest.fixture(autouse=True)

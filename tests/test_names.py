@@ -62,7 +62,7 @@ def test_steps_by_name():
         by_name.step(np.ones(by_name.parameters.size), "newton")
 
 
-@pytest.mark.parametrize("name", set(FULL_BATCH_RULES) - {"lbfgs"})
+@pytest.mark.parametrize("name", sorted(set(FULL_BATCH_RULES) - {"lbfgs"}))
 def test_solvers_of_estimators_by_name(name):
     by_name, by_object = (
         MLPRegressor(hidden_layer_sizes=4, solver=solver, max_iter=3, random_state=0).fit(X, Y)

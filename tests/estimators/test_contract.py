@@ -14,7 +14,7 @@ from fastbp.estimators import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-CODE = Shared(Dense(4, "tanh"))
+CODE = Shared(Dense(4, "tanh"), name="code")
 
 
 @parametrize_with_checks(

@@ -354,7 +354,7 @@ def test_sparse_input(rng, name):
 
 @pytest.mark.parametrize(("first", "where"), [
     (RBF(3), ""), (Activation("tanh"), ""), (Residual([Dense(5)]), ""), (Parallel([[Dense(3)], []]), ""),
-    (Parallel([[Dense(3)], [Dropout(0.5), Dense(2)]]), ", 0.1.0 in it"), (Shared(RBF(3)), ""),
+    (Parallel([[Dense(3)], [Dropout(0.5), Dense(2)]]), ", 0.1.0 in it"), (Shared(RBF(3), name="radial"), ""),
     (Scale(), ""), (PReLU(), ""), (Parallel([[Dense(3)], [Scale(), Dense(2)]]), ", 0.1.0 in it"),
 ], ids=str)  # fmt: skip
 def test_first_layers_that_need_dense_input(rng, first, where):

@@ -7,7 +7,7 @@
 static uint64_t schedule; /* 0: as in production */
 
 #ifdef FASTBP_RANDOM_SCHEDULE
-enum { RANDOM_SCHEDULES = 1 };
+enum { RANDOM_SCHEDULE = 1 };
 
 /* A random number of its own for each key: all members draw the same, whenever they do. */
 static uint64_t drawn(uint64_t a, uint64_t b, uint64_t c)
@@ -63,7 +63,7 @@ ptrdiff_t nth(ptrdiff_t i, ptrdiff_t n)
     return (a * i + (ptrdiff_t)(drawn(3, (uint64_t)n, 1) % (uint64_t)n)) % n;
 }
 #else
-enum { RANDOM_SCHEDULES = 0 };
+enum { RANDOM_SCHEDULE = 0 };
 #endif
 
 #endif
