@@ -35,13 +35,14 @@ def instruction_sets():
 
 
 class BuildExt(build_ext):
-    """Compiles the core's sources side by side, the kernels among them once per instruction set, and links the objects."""
+    """Compiles the core's sources side by side, the kernels once per instruction set, and links the objects."""
 
     def build_extension(self, ext):
         if ext is core:
             isas = instruction_sets()
             ext.define_macros += [(f"HAVE_{isa.upper()}", None) for isa in isas]
             sources, ext.sources = ext.sources, []
+            ext.depends += sources
             # those that take longest first
             kernels = [(KERNELS, isa, [("ISA", isa), ("VEC_BYTES", str(width))], FLAGS + flags)
                        for isa, (width, flags) in reversed(isas.items())]  # fmt: skip

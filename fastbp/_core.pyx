@@ -541,9 +541,9 @@ cdef class Engine(Workspace):
         steps[0] += 1
 
     def describe(self, mode, parameters, layer_state, Data data, Py_ssize_t batch_size, int n_threads, ties=(), states=(),
-                 randomness=None, bint whole=True):
+                 randomness=None, bint whole=True, settings=None, penalties=()):
         """What a run would do, which is planned and not made. mode: one of MODES; the others as in `train`; `whole`: whether
-        data are all that there is to do, which may be too little for several threads.
+        data are all that there is to do, which may be too little for several threads; `settings`: the optimizer's, for TRAIN.
 
         Returns a dict of numbers, of "phases", tuples (split, barrier, ops), the ops as in a Program,
         but for an "update" with a section in the place of weights, and of "halved", the value
@@ -572,7 +572,11 @@ cdef class Engine(Workspace):
                 _, run.input_dropout, run.input_noise, augmentation = randomness
                 run.x_in_place = run.x_in_place and run.input_dropout == 0 and run.input_noise == 0 and augmentation is None
             fill_states(states, run.state)
-            run.weights_in_place = self.uses_weights_in_place(data, batch_size) and (
+            if mode_ == TRAIN:
+                run.settings = settings
+            for i, (l1, l2) in enumerate(penalties):
+                run.weights[i].l1, run.weights[i].l2 = l1, l2
+            run.weights_in_place = self.uses_weights_in_place(data, batch_size) and run.settings.radius == 0 and (
                 mode_ != TRAIN or (whole and batch_size >= run.n_rows)
             )
             run.online = learns_online(&run, rows)

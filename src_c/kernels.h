@@ -55,6 +55,11 @@ typedef struct {
     double average;     /* unless 0, the share that the new w has in its average */
 } Update;
 
+/* What of an update differs from step to step. */
+typedef struct {
+    double learning_rate, epsilon, decay;
+} StepSettings;
+
 /* Where a row's random words come from. Word j of the row is a function of all of this and of j, and of nothing else: it
  * can be had anywhere, in any order, again. See random_words in kernels.c. */
 typedef struct {

@@ -31,12 +31,12 @@ enum { MY_ROWS = 1, MY_COLUMNS = 2, MY_PANELS = 4, MORE = 8 };
 
 /* ---- the ops in order ------------------------------------------------------------------------------------------------------ */
 
-/* Those of both passes and the heads, with GATHER, LIST_TRANSPOSE, TRANSPOSE of X, TIES, SUM_LOSSES, UPDATE, MIDDLE_UNIT; and a
+/* Those of both passes and the heads, with GATHER, CATCH_UP, LIST_TRANSPOSE, TRANSPOSE of X, TIES, SUM_LOSSES, UPDATE, MIDDLE_UNIT; and a
  * TRANSPOSE, BATCH_STATISTICS and BATCH_SUMS for each value. What is made again is there twice, and has an UPDATE for each section. */
 int most_ops(const Run *run)
 {
     const int again = run->n_sections ? run->n_forward + 2 * run->n_values + 1 + run->n_sections : 0;
-    return run->n_forward + run->n_backward + run->n_heads + 3 * run->n_values + 7 + again;
+    return run->n_forward + run->n_backward + run->n_heads + 3 * run->n_values + 8 + again;
 }
 
 int n_touched(const Run *run) { return N_ARRAYS * run->n_values + run->n_weight_sets; }
@@ -149,6 +149,8 @@ static void assemble(Run *run)
     if (run->mode != BACKWARD) {
         if (run->x_as_nonzeros || !run->x_in_place)
             append(run, OP_GATHER, 0);
+        if (rested_weights(run))
+            append(run, OP_CATCH_UP, 0)->weights = (int)(rested_weights(run) - run->weights);
         if (lists && early)
             append(run, OP_LIST_TRANSPOSE, 0);
         if (run->values->keeps_transpose)
@@ -183,7 +185,7 @@ static Split split_of(const Op *op)
         return WHOLE_COLUMNS;
     if (op->kind == OP_LIST_TRANSPOSE || op->kind == OP_TIES || op->kind == OP_SUM_LOSSES)
         return ALONE;
-    return op->kind == OP_UPDATE ? BY_WEIGHTS : op->by_columns ? BY_COLUMNS : BY_ROWS;
+    return op->kind == OP_UPDATE || op->kind == OP_CATCH_UP ? BY_WEIGHTS : op->by_columns ? BY_COLUMNS : BY_ROWS;
 }
 
 int is_by_rows(const Op *op) { return split_of(op) == BY_ROWS; }
@@ -227,6 +229,8 @@ static int touch_all(const Run *run, const Op *op, Touched *touched)
             conflict |= touch(weights + i, 1, run->weights[i].by_columns ? MY_COLUMNS : MY_PANELS);
         return conflict;
     }
+    if (op->kind == OP_CATCH_UP)
+        conflict |= touch(weights + op->weights, 1, MY_PANELS);
     if (reads != NONE)
         conflict |= touch(in + reads, 0, access == SAME || (access == WHOLE && split == BY_ROWS) ? mine : MORE);
     if (writes != NONE)

@@ -283,6 +283,12 @@ static char *place_all(Run *run, int n_threads, char *p)
         run->kept[side] = p;
         p += aligned(run->n_layer_state * run->k->itemsize);
     }
+    if (rested_weights(run)) {
+        run->n_caught_up = (int32_t *)p;
+        p += aligned(run->values->n * sizeof(int32_t));
+        run->steps = (StepSettings *)p;
+        p += aligned((run->n_rows + run->batch - 1) / run->batch * sizeof(StepSettings));
+    }
     run->scratch = p;
     return p + n_threads * run->scratch_size;
 }
@@ -291,8 +297,12 @@ static char *place_all(Run *run, int n_threads, char *p)
 static void point_to_rows(Run *run)
 {
     const size_t itemsize = run->k->itemsize;
-    if (run->list_of != NULL)
+    if (run->list_of != NULL) {
         memset(run->list_of, 0, run->values->n * sizeof(int32_t));
+        memset(run->penalties, 0, run->n_penalties * sizeof(double)); /* of weights without any, that no panel of them writes */
+    }
+    if (run->n_caught_up != NULL)
+        memset(run->n_caught_up, 0, run->values->n * sizeof(int32_t));
     for (int side = 0; side < run->sides; side++) {
         for (int i = 0; i < run->n_values; i++) {
             Value *value = run->values + i;

@@ -172,6 +172,9 @@ typedef struct Run {
     Nonzeros transposed[2];       /*   and of its columns, or of those that have some, */
     int32_t *touched_columns[2];  /*     which are these, */
     int32_t *list_of;             /*     and 0 for each column, unless its list is being made */
+    int32_t *n_caught_up;         /* steps of this run that each row of W has made, where some rest; */
+    StepSettings *steps;          /*   what those are, of all that have begun, */
+    int64_t t_begin;              /*   of which this is the first */
     ptrdiff_t n_halves;           /* rows of W before that second half */
     ptrdiff_t ld_transposed;      /* distance between rows of the values' H^T */
     char *input_gradient;         /* BACKWARD: (n_rows, n_in) or NULL */
@@ -323,6 +326,7 @@ void output_unit(Part *part, int head, ptrdiff_t row, ptrdiff_t m);
 
 /* update.c */
 Update step_of(const Run *run, double eta, int64_t t);
+void updates_of(const Run *run, const Update *update, const Weights *w, double S, Update *updates);
 /* The optimizer's step with gradients that are there, or the norms of those. */
 void update_weights(Part *part, const Update *update);
 /* Gradients of the weights of a section over the rows at hand, added to those of the rows before, and the step where it is due. */
@@ -340,6 +344,11 @@ double update_flat(Run *run, double eta, int64_t t);
 /* sparse_update.c: whether only those rows of W are to be updated that a batch has nonzeros for; and that, of this member's. */
 int updates_sparsely(const Run *run, const Weights *w, ptrdiff_t chunk);
 void update_touched_rows(Part *part, const Update *update, Weights *w);
+/* The weights whose other rows miss steps that are made up for later, if there are any; what a step is; and a member's share of what
+ * is still missing at the end. */
+Weights *rested_weights(const Run *run);
+void begin_step(Run *run, const Update *update, int64_t t);
+void catch_up_all(Run *run, int member, int n_members);
 
 /* pack.c */
 void update_transpose(const Kernels *k, Weights *w, ptrdiff_t v, ptrdiff_t begin, ptrdiff_t m);

@@ -169,6 +169,8 @@ static int train_batch(Part *part, ptrdiff_t batch, int64_t *t)
     part->penalty_scale = run->penalty_over_weight ? S : 1;
     if (run->mode == TRAIN)
         update = step_of(run, run->learning_rates[batch], t[0] + 1);
+    if (run->steps != NULL && part->member == 0)
+        begin_step(run, &update, t[0]);
     part->update = whole ? &update : NULL;
     if (!run_chunks(part, m) || (sharp && !run_chunks_above(part, m)))
         return 0;
@@ -329,6 +331,8 @@ void train_member(void *arg, Team *team, int member, int n_members)
     Part part;
     init_part(&part, run, team, member, n_members);
     move_shares(run, member, n_members, 0);
+    if (member == 0)
+        run->t_begin = run->t;
     if (run->mode == TRAIN && run->n_layer_state > 0 && member == 0)
         move_layer_state(run, 0);
     if (run->guarded && run->weights_in_place && !has_moderate_weights(run, member, n_members))
@@ -362,6 +366,11 @@ void train_member(void *arg, Team *team, int member, int n_members)
     }
     if (member == 0 && !run->online)
         choose_pace(run, n_members, end, n_batches); /* for the next epoch: what the last segment took */
+    if (run->steps != NULL) {
+        team_barrier(team); /* all see how many steps there were */
+        catch_up_all(run, member, n_members);
+        team_barrier(team);
+    }
     if (run->mode == TRAIN) {
         check_finite(run, member, n_members);
         team_barrier(team);

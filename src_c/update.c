@@ -43,7 +43,7 @@ Update step_of(const Run *run, double eta, int64_t t)
 
 /* The updates of W and of b: their roles say how fast they learn, and what pulls them towards 0. Of what is to be bounded there is no
  * average yet. */
-static void updates_of(const Run *run, const Update *update, const Weights *w, double S, Update *updates)
+void updates_of(const Run *run, const Update *update, const Weights *w, double S, Update *updates)
 {
     for (int biases = 0; biases < 2; biases++) {
         Update *u = updates + biases;

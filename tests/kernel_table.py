@@ -73,6 +73,10 @@ class Update(Structure):
         super().__init__(list(RULES).index(rule), **{"scale": 1, "clip": np.inf, **settings})
 
 
+class StepSettings(Structure):
+    _fields_ = [("learning_rate", c_double), ("epsilon", c_double), ("decay", c_double)]
+
+
 class Counter(Structure):
     _fields_ = [("seed", c_uint32 * 2), ("step", c_uint32), ("row", c_uint32), ("stream", c_uint32)]
 
@@ -176,8 +180,8 @@ class Connections(Structure):
 _STRUCTS = {
     c.__name__: c
     for c in (
-        Cost, Update, Counter, Augmentation, Rows, Stripes, Strided, Csr, Nonzeros, Reader, Connections, ChainLayer,
-        Chain,
+        Cost, Update, StepSettings, Counter, Augmentation, Rows, Stripes, Strided, Csr, Nonzeros, Reader, Connections,
+        ChainLayer, Chain,
     )
 }  # fmt: skip
 
@@ -205,8 +209,16 @@ _structs = _names("fastbp_structs")
 SIZES = dict(zip(_structs, _numbers("fastbp_struct_sizes", len(_structs)), strict=True))  # as C has them
 
 
+class _Address(int):
+    """Of an array, which lives as long."""
+
+
 def pointer(a):
-    return None if a is None else a.ctypes.data
+    if a is None:
+        return None
+    address = _Address(a.ctypes.data)
+    address.array = a
+    return address
 
 
 def states(arrays, average=None):

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..hints import Matrix
+from ..names import OptimizerName
+from ..optimizers import SAM, UpdateRule
 from ..settings import called
 from .attributes import Attributes
 from .plan import Plan, plan_of
@@ -76,6 +78,7 @@ class Description(Attributes):
         batch_size: int = 32,
         n_threads: int = 1,
         X: Matrix | None = None,
+        optimizer: UpdateRule | SAM | OptimizerName | None = None,
     ) -> Plan:
         """What a call would run, to be read: ops, how threads share them, where they wait for each other, memory.
 
@@ -84,8 +87,8 @@ class Description(Attributes):
         Parameters
         ----------
         mode : {"train", "gradient", "loss", "predict", "forward", "backward"}, default="train"
-            "train" is a step of `fit`, but for what an optimizer's `clip_norm`, a layer's `max_norm` and an average
-            add; "gradient" is `value_and_gradient`, "loss" that without the gradient.
+            "train" is a step of `fit`, but for what a layer's `max_norm` and an average add; "gradient" is
+            `value_and_gradient`, "loss" that without the gradient.
         batch_size : int, default=32
             Rows of a batch; in modes other than "train" all rows, if X is None.
         n_threads : int, default=1
@@ -93,6 +96,8 @@ class Description(Attributes):
         X : {array-like, sparse matrix} of shape (n_samples, n_inputs), default=None
             Data, whose layout, zeros and number of rows have a say. None is for dense data without zeros of the
             network's dtype, enough of it for all threads.
+        optimizer : SGD, Adam, AdamW, RMSProp, Adagrad, SAM or str, default=None
+            As in `fit`, for mode "train". None is that of the last step, and `SGD` before the first.
 
         Returns
         -------
@@ -118,7 +123,7 @@ class Description(Attributes):
         >>> [phase.split for phase in program.phases], program.n_barriers
         (['columns', 'rows', 'alone', 'weights'], 2)
         """
-        return plan_of(self._model, mode, batch_size, n_threads, X)
+        return plan_of(self._model, mode, batch_size, n_threads, X, optimizer)
 
     def unflatten(self, vector: ArrayLike) -> dict[str, LayerParameters]:
         """A flat vector in the order of `parameters`, such as a gradient, layer by layer.

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from .. import threads
-from .._core import ROLES, RULES, Engine
+from .._core import Engine
 from ..checks import check_in_dtype, check_number, check_size
 from ..graph import fused, program_of
 from ..initializers import check_initializer
@@ -22,6 +22,7 @@ from .heads import check_outs, joined, outputs_of, settings_of, targets_of
 from .inputs import Rows, check_categories, check_order, check_out, check_sample_weight, readable
 from .norms import n_samples_of, norm_ops
 from .prediction import engine_of, predicted
+from .rules import update_settings
 from .state import OptimizerState
 
 ALONE = nullcontext(1)
@@ -363,9 +364,7 @@ class Model:
     def settings_of(self, optimizer):
         """The optimizer's settings as the engine takes them: the same dict for as long as it is the same one."""
         if optimizer is not self.optimizer:
-            factors = [(optimizer.per_role or {}).get(role, 1.0) for role in ROLES]
-            settings = {**optimizer.settings, "rule": RULES[optimizer.rule], "per_role": factors}
-            self.optimizer, self._settings = optimizer, settings
+            self.optimizer, self._settings = optimizer, update_settings(optimizer)
         return self._settings
 
     def state_of(self, optimizer):

@@ -11,7 +11,10 @@ from .. import threads
 from .._arrays import Data
 from .._core import MODES
 from ..checks import check_size
+from ..full_batch import FullBatch
 from ..graph import sections_of, weights_of_sections
+from .rules import check_optimizer, rule_of, update_settings
+from .state import OptimizerState
 
 _SPLITS = {
     "rows": "blocks of rows", "columns": "columns", "whole columns": "columns, all rows at once",
@@ -75,8 +78,8 @@ class Plan:
         Whether weights and the optimizer's state are used where they lie, as packing them does not repay.
     sparse_update : bool
         Whether an update passes over those weights of the first layer whose columns of X have no nonzeros in the batch,
-        as nothing would change them: `SGD` without momentum and `Adagrad` do so, where nothing penalizes, bounds or
-        averages these weights and gradients are not clipped by norm.
+        as they can make up for the steps that they miss (or miss nothing, by `SGD` without momentum and `Adagrad`):
+        where nothing penalizes, bounds or averages these weights and gradients are not clipped by norm.
     halved : str or None
         The layer whose middle stripe of columns two members may share, as its sum is made in two halves.
     chunk : int
@@ -130,7 +133,7 @@ class Plan:
             f"workspace: {self.workspace_size:,} bytes, on {self.sides} side{'s'[: self.sides - 1]}",
         ]
         if self.sparse_update:
-            lines.append("of the first layer only weights of columns with nonzeros are updated, if the rule allows it")
+            lines.append("of the first layer only weights of columns with nonzeros are updated")
         if self.online:
             lines.append("online: many batches in one call, without phases; a layer is updated once its delta is there")
         if self.halved is not None:
@@ -140,13 +143,17 @@ class Plan:
     __repr__ = __str__
 
 
-def plan_of(model, mode, batch_size, n_threads, X):
+def plan_of(model, mode, batch_size, n_threads, X, optimizer):
     """What `Network.program` returns."""
     if mode not in MODES:
         raise ValueError(f"mode must be one of {tuple(MODES)}, got {mode!r}")
     if mode in ("train", "gradient", "loss") and model.loss is None:
         raise ValueError(f"mode {mode!r} needs a network with a loss, this one has loss=None")
     batch_size = check_size("batch_size", batch_size)
+    optimizer = rule_of(optimizer or model.optimizer or "sgd")
+    check_optimizer(optimizer, model.dtype)
+    if isinstance(optimizer, FullBatch):
+        raise ValueError(f"optimizer must be a rule that makes steps of batches, got {optimizer!r}")
     n_threads = threads.check_n_threads(n_threads) or threads.default_n_threads()
     whole = X is not None
     X = model.check_X(X) if whole else np.ones((batch_size, model.n_inputs), model.dtype)
@@ -156,11 +163,11 @@ def plan_of(model, mode, batch_size, n_threads, X):
     ties, states, randomness = (), (), None
     if mode == "train":
         ties, randomness = model.tied_sets, (None, model.input_dropout, model.input_noise, None)
-        states = () if model.optimizer_state is None else model.optimizer_state.arrays
+        states = OptimizerState.of(optimizer, model.parameters).arrays
     none = (None,) * len(model.outputs)
     found = model.engine.describe(
         mode, model.parameters, model.layer_state, Data(X, none, none), n_rows, n_threads, ties, states, randomness,
-        whole,
+        whole, update_settings(optimizer), model.penalties if mode == "train" else (),
     )
     words = _Words(model, mode, min(n_rows, found["chunk"]))
     phases = tuple(
@@ -228,6 +235,8 @@ class _Words:
             case "move_back":
                 to = self._columns(output, source, n, "d ")
                 return f"{self._columns(input_, column, n, 'd ')} -> {'+= ' * accumulate}{to}"
+            case "catch_up":
+                return f"rows of W{weights} {self._shape(weights)}"
             case "update":
                 return " ".join(f"W{i}" for i, section in enumerate(self.sections) if section == weights)
             case _:  # ties, sum_losses

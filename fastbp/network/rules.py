@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from .._core import ROLES, RULES
 from ..checks import check_in_dtype
 from ..full_batch import BFGS, LBFGS, FullBatch, Newton, NewtonCG, Quickprop, Rprop
 from ..names import OPTIMIZERS, OptimizerName, did_you_mean
@@ -34,6 +35,12 @@ def check_optimizer(optimizer, dtype):
             f"NewtonCG, BFGS or LBFGS, or one of the names {OPTIMIZERS}, got {optimizer!r}"
         )
     check_in_dtype(dtype, optimizer=optimizer)
+
+
+def update_settings(optimizer):
+    """Those of a rule that makes steps of batches, as the engine takes them."""
+    factors = [(optimizer.per_role or {}).get(role, 1.0) for role in ROLES]
+    return {**optimizer.settings, "rule": RULES[optimizer.rule], "per_role": factors}
 
 
 @cache  # a network knows by the object that it has checked it

@@ -180,6 +180,41 @@ INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain
     *penalty += NAME(penalty_of)(&u, squares, sizes);
 }
 
+/* n_steps updates of n weights from gradients of 0; then states and w take their factors. */
+INLINE void NAME(rest_by)(const Rule rule, const int n_states, const Update *update, const StepSettings *steps, ptrdiff_t n_steps,
+                          const double *factors, ptrdiff_t n, REAL *w, REAL *const *states)
+{
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const NAME(mask) mask = NAME(first)(n - i < LANES ? n - i : LANES);
+        VEC wi = NAME(load_masked)(w + i, mask), s[MAX_STATES] = {0};
+        Update u = *update;
+        for (int j = 0; j < n_states; j++)
+            s[j] = NAME(load_masked)(states[j] + i, mask);
+        for (ptrdiff_t t = 0; t < n_steps; t++) {
+            u.learning_rate = steps[t].learning_rate, u.epsilon = steps[t].epsilon, u.decay = steps[t].decay;
+            wi = NAME(rule)(rule, 0, &u, wi, (VEC){0}, s);
+        }
+        NAME(store_masked)(w + i, mask, wi * (REAL)factors[MAX_STATES]);
+        for (int j = 0; j < n_states; j++)
+            NAME(store_masked)(states[j] + i, mask, s[j] * (REAL)factors[j]);
+    }
+}
+
+static void NAME(update_at_rest)(const Update *u, const StepSettings *steps, ptrdiff_t n_steps, const double *factors, ptrdiff_t n, void *w,
+                                 void *const *states)
+{
+    switch (u->rule) {
+#define CASE(RULE, N_STATES) \
+    case RULE: \
+        NAME(rest_by)(RULE, N_STATES, u, steps, n_steps, factors, n, w, (REAL *const *)states); \
+        break;
+        FOR_EACH_RULE(CASE)
+#undef CASE
+    case NO_RULE:
+        break;
+    }
+}
+
 static void NAME(average)(double share_, ptrdiff_t n, const void *w_, void *average_)
 {
     const REAL share = (REAL)share_, *w = w_;

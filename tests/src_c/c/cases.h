@@ -49,6 +49,7 @@ typedef struct {
     int keep_every; /* of a chain's values, others are made again; 0: keep all */
     double average, radius;                          /* decay of the parameters' average, and SAM's; 0: none */
     double masked; /* share of weights */
+    int free;      /* of penalties */
 } Case;
 
 static const Case CASES[] = {
@@ -62,6 +63,10 @@ static const Case CASES[] = {
      .csr = 1, .rule = ADAMW, .n_states = 2, .clip_norm = 0.1},
     {.name = "csr in place", .units = {33000, 33, 2}, .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 50, .batch = 20,
      .zeros = 0.999, .csr = 1, .rule = MOMENTUM, .n_states = 1, .average = 0.9, .radius = 0.05},
+    {.name = "csr of many columns", .units = {3000, 33, 2}, .activation = RELU, .loss = SQUARED_ERROR, .n_rows = 60, .batch = 9,
+     .zeros = 0.999, .csr = 1, .rule = GRADIENT_DESCENT, .free = 1},
+    {.name = "csr of many columns, rows at rest", .units = {3000, 33, 2}, .activation = TANH, .loss = SQUARED_ERROR, .n_rows = 60,
+     .batch = 1, .zeros = 0.999, .csr = 1, .rule = ADAM, .n_states = 2, .free = 1},
     {.name = "chunks", .units = {60, 256, 7}, .activation = SILU, .loss = HUBER, .n_rows = 700, .batch = 700, .weighted = 1,
      .rule = RMSPROP_CENTERED, .n_states = 3, .average = 0.9},
     {.name = "folds", .units = {3, 9, 2}, .activation = SOFTPLUS, .loss = POISSON, .n_rows = 8200, .batch = 8200,

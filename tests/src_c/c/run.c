@@ -177,7 +177,7 @@ static Run begin_training(const Network *net, void *program, const Case *c, Lear
     run.average_decay = c->average, run.first_averaged = 1;
     run.bounded = c->max_norm > 0;
     for (int i = 0; i < run.n_weight_sets; i++)
-        if (run.weights[i].n_in > 0)
+        if (run.weights[i].n_in > 0 && !c->free)
             run.weights[i].l2 = 0.01, run.weights[i].l1 = 0.001;
     return run;
 }

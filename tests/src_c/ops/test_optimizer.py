@@ -68,6 +68,37 @@ def test_update(k, dtype, rng, rule, l1, l2, extras):
         check()
 
 
+@pytest.mark.parametrize("rule", kt.RULES)
+@pytest.mark.parametrize("decay", [0.0, 0.03])
+def test_update_at_rest(k, dtype, rng, rule, decay):
+    """The bits of updates with gradient 0, if factors are 1; the factors."""
+    steps = (kt.StepSettings * 5)(*((rate, 1e-3 * rate, decay * rate) for rate in (0.1, 0.0, 0.5, 0.2, 0.1)))
+    ones = np.ones(kt.MAX_STATES + 1)
+    for n in SIZES:
+        w, check = guarded((n,), dtype)
+        w[:] = rng.normal(size=n)
+        states = [rng.random(n).astype(dtype) for _ in range(kt.RULES[rule])]
+        expected, expected_states = w.copy(), [s.copy() for s in states]
+        for step in steps:
+            u = kt.Update(rule, momentum=0.8, beta_1=0.7, beta_2=0.9)
+            u.learning_rate, u.epsilon, u.decay = step.learning_rate, step.epsilon, step.decay
+            k.update(
+                byref(u), n, pointer(expected), pointer(np.zeros(n, dtype)), pointer(kt.states(expected_states)),
+                byref(c_double()),
+            )  # fmt: skip
+        u = kt.Update(rule, momentum=0.8, beta_1=0.7, beta_2=0.9)
+        k.update_at_rest(byref(u), steps, 5, pointer(ones), n, pointer(w), pointer(kt.states(states)))
+        assert_array_equal(w, expected)
+        for s, e in zip(states, expected_states, strict=True):
+            assert_array_equal(s, e)
+        factors = np.array([0.5, 2, 4, 8, 0.25])
+        k.update_at_rest(byref(u), None, 0, pointer(factors), n, pointer(w), pointer(kt.states(states)))
+        assert_array_equal(w, expected / 4)
+        for s, e, factor in zip(states, expected_states, factors, strict=False):
+            assert_array_equal(s, e * dtype.type(factor))
+        check()
+
+
 def test_no_rule(k, dtype, rng):
     """Nothing changes, whatever the gradient is and the sign of zeros; the penalty counts."""
     u = kt.Update("adam", learning_rate=0.1, l1=0.3, l2=0.2, decay=0.5, clip=0.1, proximal=0.1)
