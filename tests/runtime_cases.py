@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_info
 from fastbp import Dense, Network
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and processes")
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="stands before the GNU C library")
 
 # name: sizes, batch, rows: enough for several threads; see test_teams.py for the path that each of them takes. 36 units
 # are an odd number of vectors, whatever their width.

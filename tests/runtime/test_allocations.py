@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from runtime_cases import shared_library
+from runtime_cases import glibc, shared_library
 
 HERE = Path(__file__).parent
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="stands before the GNU C library")
+@glibc
 @pytest.mark.parametrize("group", ["training", "the rest of a network", "estimators"])
 def test_each_allocation_fails_in_turn(tmp_path, group):
     """Nothing changes then, all that was taken is given back, and the next call gives what it would have given."""

@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from runtime_cases import shared_library
+from runtime_cases import glibc, shared_library
 
 SHIM = r"""
 #define _GNU_SOURCE
@@ -73,7 +73,7 @@ print("counted", few)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="counts through the GNU C library")
+@glibc
 def test_no_allocation_and_no_python_within_an_epoch(tmp_path):
     """Twice as many steps make no more allocations and Python calls, for every rule, dtype and kind of input."""
     shim = shared_library(tmp_path, SHIM)
