@@ -21,9 +21,10 @@ def rows(rng, n=50):
     return sparse.csr_array((rng.integers(-1, 3, len(indices)) / 4, indices, np.r_[0, counts.cumsum()]), (n, N))
 
 
-def net_of(dtype, **settings):
+def net_of(dtype, n_inputs=N, **settings):
     return Network(
-        [Dense(17, "tanh", **settings), Dense(2)], n_inputs=N, loss="softmax_cross_entropy", dtype=dtype, random_state=0
+        [Dense(17, "tanh", **settings), Dense(2)], n_inputs=n_inputs, loss="softmax_cross_entropy", dtype=dtype,
+        random_state=0,
     )  # fmt: skip
 
 
@@ -64,12 +65,12 @@ def test_bits(rng, rule, dtype, batch_size):
 @pytest.mark.parametrize(("dtype", "rtol"), [("float32", 1e-4), ("float64", 1e-10)])
 def test_long_rests(rng, rule, dtype, rtol):
     """Steps by which a row of weights does not move any more are made up for at once."""
-    n = 600
-    columns = np.r_[rng.integers(0, 3, n)]
-    columns[:: n // 5] = N - 1 - np.arange(5)  # each but once
-    X = sparse.csr_array((rng.normal(size=n), columns, np.arange(n + 1)), (n, N))
+    n, n_inputs = 600, 2000
+    columns = rng.integers(0, 3, n)
+    columns[:: n // 5] = n_inputs - 1 - np.arange(5)  # each but once
+    X = sparse.csr_array((rng.normal(size=n), columns, np.arange(n + 1)), (n, n_inputs))
     y, kwargs = rng.integers(0, 2, n), {"optimizer": rule, "epochs": 2, "batch_size": 1, "shuffle": False}
-    everything, net = net_of(dtype, max_norm=1e9), net_of(dtype)
+    everything, net = net_of(dtype, n_inputs, max_norm=1e9), net_of(dtype, n_inputs)
     assert net.program("train", X=X, batch_size=1, optimizer=rule).sparse_update
     everything.fit(X, y, **kwargs)
     net.fit(X, y, **kwargs)
