@@ -57,7 +57,8 @@ def calls():
 
 
 def serve():
-    """Answer lines [row, dtype] by timing: the rate of the calls, or the names of all rows for null."""
+    """Answer lines [row, dtype] by timing: the rate of the calls, 0 if this build has no such network; or the names of all
+    rows for null."""
     rows, timers = calls(), {}
     for line in sys.stdin:
         request = json.loads(line)
@@ -67,7 +68,11 @@ def serve():
             name, dtype = request
             if name not in timers:
                 timers.clear()
-                timers[name] = [rows[name](dtype), 1]
+                try:
+                    timers[name] = [rows[name](dtype), 1]
+                except AttributeError:  # of a layer that came later
+                    print(0, flush=True)
+                    continue
             timer, repeats = timers[name]
             while (seconds := timer.timeit(repeats)) < LEAST_SECONDS:
                 repeats *= 2
@@ -114,8 +119,9 @@ def main():
             if options.rows not in name:
                 continue
             request = name, options.dtype
-            for build in (old, new, again):
-                build.ask(request)
+            if not all([build.ask(request) for build in (old, new, again)]):
+                print(f"not in both builds: {name}", flush=True)
+                continue
             pairs, selves = [], []
             for turn in range(options.rounds):
                 order = (old, new, again) if turn % 2 else (again, new, old)
