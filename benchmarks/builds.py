@@ -57,8 +57,8 @@ def calls():
 
 
 def serve():
-    """Answer lines [row, dtype] by timing: the rate of the calls, 0 if this build has no such network; or the names of all
-    rows for null."""
+    """Answer lines [row, dtype] by timing: the rate of the calls, or 0 if this build has no such network; null by the
+    names of all rows."""
     rows, timers = calls(), {}
     for line in sys.stdin:
         request = json.loads(line)
@@ -119,7 +119,8 @@ def main():
             if options.rows not in name:
                 continue
             request = name, options.dtype
-            if not all([build.ask(request) for build in (old, new, again)]):
+            rates = [build.ask(request) for build in (old, new, again)]
+            if not all(rates):
                 print(f"not in both builds: {name}", flush=True)
                 continue
             pairs, selves = [], []
