@@ -76,8 +76,9 @@ static double decay_of_motion(const Update *u, const double *decays)
     return u->rule == RMSPROP_MOMENTUM || u->rule == RMSPROP_CENTERED ? decays[1] : 0;
 }
 
-/* Of a row of W, the steps of the run that it misses up to `to`. They are made one by one as long as what is to come, of velocity or mean gradient, may
- * change a digit of what they have moved W by: with b = decay_of_motion and learning rates eta that are at most `largest`, until
+/* Of a row of W, the steps of the run that it misses up to `to`. They are made one by one as long as what is to come, of velocity or
+ * mean gradient, may change a digit of what they have moved W by: with b = decay_of_motion and learning rates eta that are at most
+ * `largest`, until
  *
  *     largest sum over j >= i of b^j <= epsilon sum over j < i of eta_j b^j.
  *
