@@ -154,6 +154,16 @@ cdef char *memory_of(array, bint writable=False) except NULL:
     return PyArray_BYTES(array)
 
 
+cdef bint fill_penalties(Run *run, penalties) except -1:
+    """Strengths of L1 and L2, pairs of the weights in their order; whether any is other than 0."""
+    cdef bint penalized = False
+    cdef int i
+    for i, (l1, l2) in enumerate(penalties):
+        run.weights[i].l1, run.weights[i].l2 = l1, l2
+        penalized |= run.weights[i].l1 != 0 or run.weights[i].l2 != 0
+    return penalized
+
+
 cdef int fill_augmentation(Augmentation *a, settings) except -1:
     a.height, a.width, a.shift, a.rotation, a.scale, a.shear, a.elastic_alpha, a.elastic_sigma = settings
     return 0
@@ -408,10 +418,8 @@ cdef class Engine(Workspace):
         in_place = self.uses_weights_in_place(data, batch_size) and batch_size >= n_rows and settings["radius"] == 0
         while True:
             self.begin(&run, self.copy, TRAIN, parameters, layer_state, data, order, batch_size)
-            penalized = False
-            for i, (l1, l2) in enumerate(penalties):
-                run.weights[i].l1, run.weights[i].l2 = l1, l2
-                penalized |= run.weights[i].l1 != 0 or run.weights[i].l2 != 0
+            penalized = fill_penalties(&run, penalties)
+            for i in range(run.n_weight_sets):
                 run.bounded = run.bounded or run.weights[i].max_norm > 0
             fill_ties(&run, tied, ties)
             if randomness is not None:
@@ -523,12 +531,10 @@ cdef class Engine(Workspace):
         cdef Run run
         cdef int64_t *steps = <int64_t *>memory_of(t, True)
         cdef double norm
-        cdef int i
         memcpy(&run, &self.network, sizeof(Run))
         run.weights = <Weights *>self.copy.reserve(run.n_weight_sets * sizeof(Weights))
         memcpy(run.weights, self.network.weights, run.n_weight_sets * sizeof(Weights))
-        for i, (l1, l2) in enumerate(penalties):
-            run.weights[i].l1, run.weights[i].l2 = l1, l2
+        fill_penalties(&run, penalties)
         run.settings = self.settings_from(settings)
         run.parameters, run.gradient = memory_of(parameters, True), memory_of(gradient)
         fill_states(states, run.state)
@@ -574,8 +580,7 @@ cdef class Engine(Workspace):
             fill_states(states, run.state)
             if mode_ == TRAIN:
                 run.settings = settings
-            for i, (l1, l2) in enumerate(penalties):
-                run.weights[i].l1, run.weights[i].l2 = l1, l2
+            fill_penalties(&run, penalties)
             run.weights_in_place = self.uses_weights_in_place(data, batch_size) and run.settings.radius == 0 and (
                 mode_ != TRAIN or (whole and batch_size >= run.n_rows)
             )

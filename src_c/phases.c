@@ -143,14 +143,15 @@ static void assemble(Run *run)
     for (int i = 0; i < run->n_forward; i++)
         columns |= run->forward[i].by_columns;
     const int early = columns || recomputes(run); /* where they are as well made at once, or weights are updated on the way back */
+    const Weights *rested = rested_weights(run);
     for (int i = 0; i < run->n_weight_sets; i++) /* of all members only one needs its rows of X^T, and makes them itself */
         lists = lists && !(run->sparse && run->weights[i].row_major);
     run->n_ops = 0;
     if (run->mode != BACKWARD) {
         if (run->x_as_nonzeros || !run->x_in_place)
             append(run, OP_GATHER, 0);
-        if (rested_weights(run))
-            append(run, OP_CATCH_UP, 0)->weights = (int)(rested_weights(run) - run->weights);
+        if (rested != NULL)
+            append(run, OP_CATCH_UP, 0)->weights = (int)(rested - run->weights);
         if (lists && early)
             append(run, OP_LIST_TRANSPOSE, 0);
         if (run->values->keeps_transpose)

@@ -14,8 +14,8 @@ pytest.register_assert_rewrite(
 import fastbp  # noqa: E402
 from fastbp import threads  # noqa: E402
 
-# Workers share the processors: threads of BLAS, which scipy's L-BFGS wakes for the smallest
-# triangular systems, would spin for want of each other most of the time.
+# Workers share the processors: threads of BLAS, which scipy's L-BFGS wakes for the smallest triangular systems, would
+# spin for want of each other most of the time.
 threadpool_limits(1, user_api="blas")
 
 

@@ -14,7 +14,6 @@ from ..checks import check_size
 from ..full_batch import FullBatch
 from ..graph import sections_of, weights_of_sections
 from .rules import check_optimizer, rule_of, update_settings
-from .state import OptimizerState
 
 _SPLITS = {
     "rows": "blocks of rows", "columns": "columns", "whole columns": "columns, all rows at once",
@@ -163,7 +162,7 @@ def plan_of(model, mode, batch_size, n_threads, X, optimizer):
     ties, states, randomness = (), (), None
     if mode == "train":
         ties, randomness = model.tied_sets, (None, model.input_dropout, model.input_noise, None)
-        states = OptimizerState.of(optimizer, model.parameters).arrays
+        states = [model.parameters] * optimizer.n_states  # any place, as nothing is written there
     none = (None,) * len(model.outputs)
     found = model.engine.describe(
         mode, model.parameters, model.layer_state, Data(X, none, none), n_rows, n_threads, ties, states, randomness,

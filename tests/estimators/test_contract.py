@@ -9,7 +9,7 @@ from estimator_cases import X_iris, classifier, regressor, y_iris
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastbp import Activation, Dense, Residual, Rprop, Shared
+from fastbp import RBF, Activation, Dense, Residual, Rprop, Shared, SoftmaxCrossEntropy
 from fastbp.estimators import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -24,9 +24,11 @@ CODE = Shared(Dense(4, "tanh"), name="code")
         MLPClassifier(solver="lbfgs", max_iter=30, l1_ratio=0.5),
         MLPRegressor(solver="sgd"),
         MLPClassifier(loss="squared_error", solver=Rprop(), max_iter=30),
+        MLPClassifier(loss=SoftmaxCrossEntropy(label_smoothing=0.1)),
         MLPRegressor(loss="gaussian"),
         MLPClassifier(hidden_layers=[Dense(16, "relu"), Residual([Activation("tanh"), Dense(16)])]),
         MLPRegressor(hidden_layers=[Dense(8), CODE, CODE.transposed("tanh")], solver="lbfgs", max_iter=50),
+        MLPRegressor(hidden_layers=[RBF(20)], learning_rate_init=0.05),
     ]
 )
 def test_scikit_learns_checks(estimator, check):

@@ -111,11 +111,11 @@ def test_same_bits_and_the_reference_with_other_layers(rng, name):
 def test_same_bits_while_the_number_of_members_at_work_changes():
     """Members that were not at work for a while come back in step: the team tries one and all in turn."""
     sizes = [300, 100, 10]  # the members have half a stripe each
-    X, y = data(sizes, 20000)
+    X, y = data(sizes, 30000)
     results = []
     for n_threads in (1, 2):
         net = make(sizes)
-        net.fit(X, y, optimizer=SGD(0.01, momentum=0.9), epochs=4, n_threads=n_threads)
+        net.fit(X, y, optimizer=SGD(0.01, momentum=0.9), epochs=8, n_threads=n_threads)
         results.append(net.parameters)
     assert_array_equal(*results)
 
