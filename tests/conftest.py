@@ -1,3 +1,4 @@
+import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from fastbp import threads  # noqa: E402
 # Workers share the processors: threads of BLAS, which scipy's L-BFGS wakes for the smallest triangular systems, would
 # spin for want of each other most of the time.
 threadpool_limits(1, user_api="blas")
+
+# A script's jobs in the background ignore what Ctrl-C sends, and so would the tests of it, for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header():

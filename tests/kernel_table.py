@@ -3,6 +3,7 @@
 What is in them the extension tells itself; the structs that kernels take are here once more."""
 
 import ctypes
+import fcntl
 import re
 import shutil
 import subprocess
@@ -254,7 +255,8 @@ def table(isa, dtype):
 
 
 def build_wide(folder):
-    """Tables of 64-byte vectors compiled for AVX2, so that the sources of AVX-512 run on processors without it.
+    """Tables of 64-byte vectors compiled for AVX2, so that the sources of AVX-512 run on processors without it; those
+    that another process makes or has made in this folder, if one does.
 
     None where there is no compiler, no source folder, or no AVX2.
     """
@@ -262,7 +264,11 @@ def build_wide(folder):
     compiler = shutil.which("gcc") or shutil.which("clang")
     if not source.exists() or compiler is None or "avx2" not in _core.isas()[1]:
         return None
-    library = Path(folder) / "wide.so"
+    library, made = Path(folder) / "wide.so", Path(folder) / "made.so"
     flags = "-std=gnu11 -Og -ffp-contract=fast -fno-math-errno -mavx2 -mfma -shared -fPIC -DISA=wide -DVEC_BYTES=64"
-    subprocess.run([compiler, *flags.split(), "-Wno-psabi", str(source), "-o", str(library), "-lm"], check=True)
+    with open(Path(folder) / "wide.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not library.exists():
+            subprocess.run([compiler, *flags.split(), "-Wno-psabi", str(source), "-o", str(made), "-lm"], check=True)
+            made.rename(library)
     return (Kernels * 2).in_dll(ctypes.CDLL(str(library)), "fastbp_kernels_wide")

@@ -1,5 +1,7 @@
 """Which kernels are tested: those of the chosen instruction set, for both dtypes."""
 
+import os
+
 import kernel_table as kt
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ import fastbp
 
 @pytest.fixture(scope="session")
 def wide(tmp_path_factory):
-    return kt.build_wide(tmp_path_factory.mktemp("wide"))
+    # workers (``pytest -n``) have folders in one of the whole run
+    many = "PYTEST_XDIST_WORKER" in os.environ
+    return kt.build_wide(tmp_path_factory.getbasetemp().parent if many else tmp_path_factory.mktemp("wide"))
 
 
 # where AVX-512 cannot be had itself, its width is tested beside AVX2
