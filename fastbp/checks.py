@@ -43,7 +43,7 @@ def check_size(name, value):
 
 def check_flag(name, value):
     """ValueError unless the value is True or False."""
-    if not isinstance(value, bool | np.bool_):
+    if value is not True and value is not False and not isinstance(value, np.bool_):
         raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
@@ -57,6 +57,8 @@ def check_real(name, array, error=ValueError, for_strings=""):
     """The argument as an array, of SciPy's if it is sparse, else of NumPy's; an error unless it holds real numbers: no
     dates, no strings, for which there may be some advice, nothing that is masked, and of objects, as a data frame of
     several types gives, none that are no numbers."""
+    if type(array) is np.ndarray and array.dtype.kind in "biuf":
+        return array
     given = array
     if isinstance(array, np.ma.MaskedArray) and (n_masked := np.ma.count_masked(array)):
         raise error(f"{name} must hold real numbers, got {n_masked} masked elements ({name}.filled() has values there)")

@@ -318,6 +318,14 @@ def outputs_per_target(loss):
     return {"gaussian": 2, "quantile": len(levels)}.get(name, 1)
 
 
+@lru_cache  # targets are checked in each call
+def _targets_of(loss):
+    """Of a loss the name of the kernel, whether its targets are classes, and the groups of outputs."""
+    name = kernel_of(loss)[0]
+    of_classes = name == "softmax_cross_entropy" and not isinstance(loss, HistogramLoss)
+    return name, of_classes, outputs_per_target(loss)
+
+
 def output_units(loss, n_targets):
     """Number of outputs of a network for so many targets."""
     return len(loss.edges) - 1 if isinstance(loss, HistogramLoss) else outputs_per_target(loss) * n_targets
@@ -379,17 +387,20 @@ def check_targets(loss, y, n_samples, n_outputs):
     ValueError
         If y has the wrong length, shape, dtype or values. NaN is not looked for in float targets.
     """
-    name, of_histogram = kernel_of(loss)[0], isinstance(loss, HistogramLoss)
-    of_classes = name == "softmax_cross_entropy" and not of_histogram
+    name, of_classes, n_groups = _targets_of(loss)
+    if of_classes and type(y) is np.ndarray and y.shape == (n_samples,) and y.dtype.kind in "biu":
+        labels = class_indices(y, n_outputs)  # a copy that is ours alone: they index memory, and must stay as checked
+        if labels is not None:
+            return None, labels
     y = check_real("y", y, for_strings=_FOR_LABELS if of_classes or name in ("cross_entropy", "perceptron") else "")
     if y.ndim not in (1, 2) or y.shape[0] != n_samples:
         raise ValueError(f"y must have {n_samples} rows, one for each row of X, got shape {y.shape}")
-    if of_histogram:
+    if isinstance(loss, HistogramLoss):
         if y.shape not in ((n_samples,), (n_samples, 1)):
             raise ValueError(f"y must have shape ({n_samples},) for HistogramLoss, got {y.shape}")
         y = loss.targets(y.reshape(-1))
     if name == "softmax_cross_entropy" and y.ndim == 1:
-        labels = class_indices(y, n_outputs)  # a copy that is ours alone: they index memory, and must stay as checked
+        labels = class_indices(y, n_outputs)
         if labels is not None:
             return None, labels
         if y.dtype.kind == "f" and not np.isfinite(y).all():
@@ -398,7 +409,6 @@ def check_targets(loss, y, n_samples, n_outputs):
         wrong = (labels != y) | (labels < 0) | (labels >= n_outputs)
         _refuse(wrong, f"y must hold class indices from 0 to {n_outputs - 1}", y)
         return None, labels
-    n_groups = outputs_per_target(loss)
     n_targets = n_outputs // n_groups
     if y.shape[1:] != (n_targets,) and not (y.ndim == 1 and n_targets == 1):
         indices = f", or ({n_samples},) for class indices" if of_classes else ""

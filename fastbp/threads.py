@@ -53,8 +53,8 @@ def check_n_threads(n_threads):
     ValueError
         If n_threads is 0, too large or no integer.
     """
-    if n_threads is None:
-        return None
+    if n_threads is None or (type(n_threads) is int and 1 <= n_threads <= 256):
+        return n_threads
     if not isinstance(n_threads, Integral) or isinstance(n_threads, bool) or n_threads == 0 or n_threads > 256:
         raise ValueError(f"n_threads must be None or an integer up to 256 other than 0, got {n_threads!r}")
     n_threads = int(n_threads)

@@ -2,7 +2,7 @@
 
 import ctypes
 import operator
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -19,8 +19,14 @@ def state_setter(random_state):
     generator = random_state._bit_generator
     if type(generator) is not np.random.MT19937 or not _words_are_the_state():
         return random_state.set_state, (random_state.get_state(legacy=False),)
-    words = _WORDS.from_address(generator.ctypes.state_address)
+    words = _words_of(generator)
     return ctypes.memmove, (words, bytes(words), ctypes.sizeof(words))
+
+
+@lru_cache(maxsize=4)
+def _words_of(generator):
+    """The state of a Mersenne twister, where it is."""
+    return _WORDS.from_address(generator.ctypes.state_address)
 
 
 @cache
@@ -57,9 +63,13 @@ class Undo:
         """One that is bound anew, not changed in place."""
         self.actions.append((setattr, (holder, name, getattr(holder, name))))
 
-    def save_attributes(self, holder):
-        """All of them; those that are new go."""
-        self.actions.append((setattr, (holder, "__dict__", dict(vars(holder)))))
+    def save_attributes(self, holder, names=None):
+        """All of them; those that are new go. Or those with these names, which it has."""
+        attributes = vars(holder)
+        if names is None:
+            self.actions.append((setattr, (holder, "__dict__", dict(attributes))))
+        else:
+            self.actions.append((attributes.update, ({name: attributes[name] for name in names},)))
 
     def save_length(self, items):
         """Of a list that grows."""

@@ -10,26 +10,24 @@ import math
 import operator
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from .. import threads
-from ..undo import Undo, state_setter
+from ..undo import Undo
 from .inputs import is_plain
 from .training import look_for_convergence, record_epoch, train_epoch
 
 MOST_ROWS = 200  # of what batch_size="auto" takes as one batch
+RECORDED = "n_iter_", "t_", "converged_", "loss_", "best_loss_", "_no_improvement_count"  # what a call binds anew
 
 
 class Quick:
-    """What a call of `partial_fit` that went the long way leaves for the next: parameters, network, and orders of rows
-    where they are those of an integer `random_state`, by their number."""
+    """What a call of `partial_fit` that went the long way leaves for the next: parameters and network."""
 
     def __init__(self, mlp, model):
         self.model = model
         parameters = mlp.get_params(deep=False)
         self.get, self.values = operator.itemgetter(*parameters), tuple(parameters.values())
         self.lists = [(value, list(value)) for value in self.values if type(value) is list]  # which may change
-        self.orders = {}
 
     @classmethod
     def of(cls, mlp, model):
@@ -50,19 +48,6 @@ class Quick:
             and all(value == before for value, before in self.lists)
             and mlp._model(train=True) is self.model
         )
-
-    def order_of(self, mlp, n):
-        """The order in which an epoch takes n rows, and a function and arguments that put its draws back."""
-        seed = mlp.random_state
-        if not mlp.shuffle:
-            return None, (_nothing, ())
-        if seed is None or isinstance(seed, np.random.RandomState):
-            random_state = check_random_state(seed)
-            put_back = state_setter(random_state)
-            return random_state.permutation(n), put_back
-        if n not in self.orders:
-            self.orders[n] = check_random_state(seed).permutation(n)
-        return self.orders[n], (_nothing, ())
 
 
 def partial_fit(mlp, *args, **kwargs):
@@ -85,22 +70,16 @@ def partial_fit(mlp, *args, **kwargs):
         return False
     data, before = model.check_rows(X, target).data(), math.inf
     with threads.exclusive(model.engine), Undo(lambda error: model.optimizer_state.t[0] > before) as undo:
-        undo.save_attributes(mlp)
+        undo.save_attributes(mlp, RECORDED)
         undo.save_length(mlp.loss_curve_)
         undo.save_attributes(mlp._optimizer)
         undo.save_attribute(model.optimizer_state, "average")
         before = model.optimizer_state.t[0]
-        order, (put_back, arguments) = quick.order_of(mlp, n)
-        undo.actions.append((put_back, arguments))
-        record, loss = train_epoch(mlp, model, data, order, n, guarded=True)
+        record, loss = train_epoch(mlp, model, data, None, n, guarded=True)
         if loss != loss:  # NaN
-            put_back(*arguments)
             return False
         mlp.n_iter_, mlp.converged_ = 0, False
         record_epoch(mlp, model, record, n, n, None)
         look_for_convergence(mlp, None)
     return True
 
-
-def _nothing():
-    """What puts no draws back."""

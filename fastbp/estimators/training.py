@@ -54,7 +54,7 @@ def fit_stochastic(mlp, model, data, order, held_out, incremental, tasks, unseen
     try:
         for _ in range(1 if incremental else mlp.max_iter):
             tasks.begin("epoch")
-            if mlp.shuffle:
+            if mlp.shuffle and batch_size < n_samples:  # nothing is cut from a single batch
                 order = order[mlp._random_state.permutation(n_samples)]
             record, loss = train_epoch(mlp, model, data, order, batch_size)
             if unseen is not None and np.isnan(loss):
@@ -124,7 +124,8 @@ def record_epoch(mlp, model, record, batch_size, n_samples, held_out):
 def look_for_convergence(mlp, held_out):
     """Set `converged_`, or lower the rate, where there was no improvement for too long."""
     if mlp._no_improvement_count > mlp.n_iter_no_change:
-        message = _no_progress(mlp, "Training loss" if held_out is None else "Validation score")
+        watched = "Training loss" if held_out is None else "Validation score"
+        message = _no_progress(mlp, watched) if mlp.verbose else ""
         mlp.converged_ = mlp._optimizer.stop(message, mlp.verbose)
         if not mlp.converged_:
             mlp._no_improvement_count = 0

@@ -218,5 +218,7 @@ def kind_of(out):
 
 def contiguous(array, dtype):
     """The array, or a copy that C can read."""
+    if type(array) is np.ndarray and array.dtype == dtype and array.flags.carray:
+        return array
     array = np.ascontiguousarray(array, dtype=dtype)
     return array if array.flags.aligned else array.copy()

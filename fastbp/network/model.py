@@ -23,7 +23,7 @@ from .inputs import Rows, check_categories, check_order, check_out, check_sample
 from .norms import n_samples_of, norm_ops
 from .prediction import engine_of, predicted
 from .rules import update_settings
-from .state import OptimizerState
+from .state import OptimizerState, constant
 
 ALONE = nullcontext(1)
 SETTINGS = (
@@ -93,6 +93,8 @@ class Model:
         How many values each column of X may have that is a category.
     optimizer_state : OptimizerState or None
         None before the first update. May be set.
+    again : Again or None
+        Of the last call of one epoch what the next may go on from; see again.py. May be set.
     engine : Engine
         The compiled core's part, which owns the workspace; ``threads.exclusive(model.engine)`` is around all that
         changes the model.
@@ -150,10 +152,10 @@ class Model:
         self._predicts_by_output = any(
             output.name is not None or isinstance(output.loss, HistogramLoss) for output in self.outputs
         )
-        self._penalties = None  # see penalties
         self._linear = None  # see before_output_unit
         self._layer_activations = None
         self._layer_engines = {}  # see layer_output
+        self.again = None
 
     @property
     def l1(self):
@@ -162,7 +164,7 @@ class Model:
     @l1.setter
     def l1(self, value):
         check_in_dtype(self.dtype, l1=check_number("l1", value, "[0, inf)"))
-        self._l1 = float(value)
+        self._l1, self._penalties = float(value), None
 
     @property
     def l2(self):
@@ -171,7 +173,15 @@ class Model:
     @l2.setter
     def l2(self, value):
         check_in_dtype(self.dtype, l2=check_number("l2", value, "[0, inf)"))
-        self._l2 = float(value)
+        self._l2, self._penalties = float(value), None
+
+    @property
+    def layer_penalty_divisor(self):
+        return self._layer_penalty_divisor
+
+    @layer_penalty_divisor.setter
+    def layer_penalty_divisor(self, value):
+        self._layer_penalty_divisor, self._penalties = value, None
 
     @property
     def masks(self):
@@ -305,17 +315,15 @@ class Model:
     @property
     def penalties(self):
         """Strengths of L1 and L2 as pairs, one for each of the graph's weights; 0 unless their role is "weight"."""
-        given = self._l1, self._l2, self.layer_penalty_divisor
-        if self._penalties is None or self._penalties[0] != given:
-            l1, l2, own = given
-            pairs = [
+        if self._penalties is None:
+            l1, l2, own = self._l1, self._l2, self._layer_penalty_divisor
+            self._penalties = [
                 (l1 if w.layer.l1 is None else w.layer.l1 / own, l2 if w.layer.l2 is None else w.layer.l2 / own)
                 if w.role == "weight"
                 else (0.0, 0.0)
                 for w in self.graph.weights
             ]
-            self._penalties = given, pairs
-        return self._penalties[1]
+        return self._penalties
 
     def flat_penalties(self):
         """Strengths of L1 and L2 for each parameter, (2, n_parameters)."""
@@ -396,7 +404,7 @@ class Model:
             if learning_rate is None:
                 rates = state.learning_rates(optimizer, len(record))
             else:
-                rates = np.full(len(record), learning_rate, dtype=np.float64)
+                rates = constant(learning_rate, len(record))
             settings, randomness = self.settings_of(optimizer), self._randomness(random_state, augmentation)
             own = self.parameters, self.layer_state
             averaged, t = state.begin_average(average, own), state.t[0]

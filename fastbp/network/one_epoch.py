@@ -11,6 +11,7 @@ import numpy as np
 from .. import threads
 from ..checks import check_finite
 from ..undo import Undo
+from .again import Again
 from .heads import named
 from .history import History
 from .start import has_inputs_to_learn, learn_inputs
@@ -18,8 +19,10 @@ from .start import has_inputs_to_learn, learn_inputs
 
 def fit_epoch(
     model, random_state, rows, given, fresh, optimizer, batch_size, shuffle, n_threads, augmentation, average,
+    settings,
 ):  # fmt: skip
-    """What `Network.fit` does with ``epochs=1``, of checked arguments and dense rows, made from X and y, the `given`.
+    """What `Network.fit` does with ``epochs=1``, of checked arguments and dense rows, made from X and y, the `given`;
+    `settings` are the other arguments as they were given, which the next call may have again.
 
     The engine writes nothing back that is not finite, and nothing that may fail comes after it.
     """
@@ -45,6 +48,9 @@ def fit_epoch(
         state = model.state_of(optimizer)
         undo.save_attribute(state, "average")
         before = state.t[0]
+        again = None
+        if not model.is_random and augmentation is None and average is None and rows.sample_weight is None:
+            again = Again(settings, optimizer, state, batch_size, n_threads)
         order = None
         if shuffle:
             order = np.arange(n, dtype=np.int64)
@@ -57,6 +63,7 @@ def fit_epoch(
         if loss != loss:  # NaN
             check_finite(loss, lambda: divergence(0), [("X", given[0]), *named("y", given[1])])
         state.end_epoch(optimizer, loss)
+        model.again = again
     return history
 
 
