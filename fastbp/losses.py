@@ -288,7 +288,6 @@ _FOR_LABELS = (
     "; a Network takes class indices from 0 (numpy.unique(y, return_inverse=True) makes them), MLPClassifier labels as "
     "they are"
 )
-_READ_AS_THEY_ARE = {np.dtype(t) for t in (np.float32, np.float64, np.uint8, np.bool_)}
 _DEFAULTS = {"softmax_cross_entropy": SoftmaxCrossEntropy(), "huber": Huber(), "quantile": Quantile()}
 
 
@@ -413,9 +412,9 @@ def check_targets(loss, y, n_samples, n_outputs):
     if y.shape[1:] != (n_targets,) and not (y.ndim == 1 and n_targets == 1):
         indices = f", or ({n_samples},) for class indices" if of_classes else ""
         raise ValueError(f"y must have shape ({n_samples}, {n_targets}){indices}, got {y.shape}")
-    if y.dtype not in _READ_AS_THEY_ARE or not y.flags.aligned:
+    if y.dtype.char not in "fdB?" or not y.dtype.isnative or not y.flags.aligned:  # the core reads those as they are
         y = y.astype(np.float64)
-    if name == "cross_entropy" and y.dtype != np.bool_:
+    if name == "cross_entropy" and y.dtype.kind != "b":
         _refuse((y < 0) | (y > 1), "y must lie between 0 and 1 for loss='cross_entropy'", y)
     if name == "perceptron":
         _refuse((y != 0) & (y != 1), "y must hold 0 and 1 for loss='perceptron'", y)

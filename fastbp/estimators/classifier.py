@@ -14,6 +14,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
+from .._arrays import class_indices
 from ..averaging import EMA, SWA
 from ..hints import Floats, Matrix
 from ..layers import Layer, Unit
@@ -380,12 +381,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._label_binarizer.transform(y).astype(bool)
 
     def _encode_plain(self, y):
-        ours = self.classes_
+        ours, indices = self.classes_, None
         if y.ndim != 1 or not (_are_integers(y.dtype, ours.dtype) or y.dtype.kind == ours.dtype.kind == "U"):
             return None
-        indices = ours.searchsorted(y)
-        if np.count_nonzero(ours.take(indices, mode="clip") != y):
-            return None
+        if ours.dtype.kind != "U" and ours[0] == 0 and ours[-1] == len(ours) - 1:  # their own, as they ascend
+            indices = class_indices(y, len(ours))
+        if indices is None:
+            indices = ours.searchsorted(y)
+            if np.count_nonzero(ours.take(indices, mode="clip") != y):
+                return None
         if self.out_activation_ == "softmax":
             return indices.astype(np.int64, copy=False)
         return indices.astype(bool)[:, np.newaxis] if self._label_binarizer.y_type_ == "binary" else None

@@ -10,6 +10,7 @@ from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
+from .._core import all_finite
 from ..checks import NUMBER, check_real
 from ..layers import Dense, build
 
@@ -44,7 +45,7 @@ def is_plain(mlp, X):
         and "_bound" in attributes
         and "feature_names_in_" not in attributes
         and X.shape[1] == attributes["n_features_in_"]
-        and math.isfinite(np.vdot(X, X))
+        and (all_finite(X) if X.flags.c_contiguous else math.isfinite(np.vdot(X, X)))
     )
 
 

@@ -144,6 +144,9 @@ def _output_gradient(dz, n, dtype, output):
 
 def check_outs(out, n, dtype, X, outputs):
     """ValueError unless predictions of n rows can be written to `out`; its arrays, one of each output."""
+    if outputs[0].name is None:
+        check_out(out, (n, outputs[0].n_predicted), dtype, X)
+        return [out]
     outs = by_output("out", out, outputs)
     for output, array in zip(outputs, outs, strict=True):
         with _of(output.name, "out"):
