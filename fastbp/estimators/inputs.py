@@ -33,8 +33,8 @@ def check_X(mlp, X):
 def is_plain(mlp, X):
     """Whether X is small and the checks of `check_X` would let it pass as it is.
 
-    They take a few hundred microseconds, the prediction of one row takes one or two. A sum of
-    squares is finite only if all elements are; if it overflows, they are asked after all.
+    They take a few hundred microseconds, the prediction of one row takes one or two. Where elements do not follow each
+    other, a sum of squares is finite only if all of them are; if it overflows, the checks are asked after all.
     """
     attributes = vars(mlp)
     return (

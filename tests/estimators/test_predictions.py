@@ -42,7 +42,10 @@ def test_plain_rows_need_no_further_validation(monkeypatch, dtype):
         np.testing.assert_array_equal(clf.predict(np.asfortranarray(X[rows])), expected[rows].argmax(axis=1))
     assert not asked
     others = [X.tolist(), X.astype("f2"), X.astype(">f8"), X.view(np.memmap), np.tile(X, (20, 1))]
-    others.append(X * (np.finfo(dtype).max / 10))  # finite, but not its square
+    large = X * (np.finfo(dtype).max / 10)  # finite, but not its square, which is looked at in the second
+    clf.predict(large)
+    assert not asked
+    others.append(np.asfortranarray(large))
     for n, other in enumerate(others, 1):
         clf.predict(other)
         assert len(asked) == n
