@@ -153,29 +153,33 @@ INLINE double NAME(penalty_of)(const Update *u, VEC squares, VEC sizes)
     CASE(GRADIENT_DESCENT, 0) CASE(MOMENTUM, 1) CASE(NESTEROV, 1) case ADAMW: CASE(ADAM, 2) CASE(ADAGRAD, 1) CASE(RMSPROP, 1) \
     CASE(RMSPROP_MOMENTUM, 2) CASE(RMSPROP_CENTERED, 3)
 
-INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain, const Update *update, ptrdiff_t n, REAL *w,
-                            const REAL *g, REAL *const *states, double *penalty)
+/* Without penalties the loop asks for nothing at each vector: GCC does not take the question out of it by itself. */
+INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain, const int penalized, const Update *update,
+                            ptrdiff_t n, REAL *w, const REAL *g, REAL *const *states, double *penalty)
 {
-    const Update u = *update; /* which no store to the arrays may change */
+    Update u = *update; /* which no store to the arrays may change */
+    const ptrdiff_t whole = n - n % LANES;
     VEC squares = {0}, sizes = {0}, s[MAX_STATES] = {0};
     REAL *state[MAX_STATES];
-    NAME(mask) mask = NAME(first)(LANES);
+    if (!penalized)
+        u.l1 = u.l2 = 0;
     for (int j = 0; j < n_states; j++)
         state[j] = states[j];
-    for (ptrdiff_t i = 0; i < n; i += LANES) {
-        const int whole = i + LANES <= n;
-        if (!whole)
-            mask = NAME(first)(n - i);
-#define LOAD(p) (whole ? NAME(load)((p) + i) : NAME(load_masked)((p) + i, mask))
-#define STORE(p, v) (whole ? NAME(store)((p) + i, v) : NAME(store_masked)((p) + i, mask, v))
-        const VEC wi = LOAD(w), gi = LOAD(g);
+    for (ptrdiff_t i = 0; i < whole; i += LANES) {
         for (int j = 0; j < n_states; j++)
-            s[j] = LOAD(state[j]);
-        STORE(w, NAME(step_with)(rule, plain, &u, wi, gi, s, &squares, &sizes));
+            s[j] = NAME(load)(state[j] + i);
+        NAME(store)(w + i, NAME(step_with)(rule, plain, &u, NAME(load)(w + i), NAME(load)(g + i), s, &squares, &sizes));
         for (int j = 0; j < n_states; j++)
-            STORE(state[j], s[j]);
-#undef LOAD
-#undef STORE
+            NAME(store)(state[j] + i, s[j]);
+    }
+    if (whole < n) {
+        const NAME(mask) mask = NAME(first)(n - whole);
+        const VEC wi = NAME(load_masked)(w + whole, mask), gi = NAME(load_masked)(g + whole, mask);
+        for (int j = 0; j < n_states; j++)
+            s[j] = NAME(load_masked)(state[j] + whole, mask);
+        NAME(store_masked)(w + whole, mask, NAME(step_with)(rule, plain, &u, wi, gi, s, &squares, &sizes));
+        for (int j = 0; j < n_states; j++)
+            NAME(store_masked)(state[j] + whole, mask, s[j]);
     }
     *penalty += NAME(penalty_of)(&u, squares, sizes);
 }
@@ -233,7 +237,7 @@ static void NAME(average)(double share_, ptrdiff_t n, const void *w_, void *aver
 
 static void NAME(update)(const Update *u, ptrdiff_t n, void *w_, const void *g_, void *const *states_, double *penalty)
 {
-    const int plain = NAME(is_plain)(u);
+    const int plain = NAME(is_plain)(u), penalized = u->l1 != 0 || u->l2 != 0;
     const ptrdiff_t block = NAME(BLOCK_DEPTH) * LANES; /* of the sums that make the penalty */
     Total penalties = {0, 0};
     for (ptrdiff_t at = 0; at < n; at += block) {
@@ -246,15 +250,17 @@ static void NAME(update)(const Update *u, ptrdiff_t n, void *w_, const void *g_,
         switch (u->rule) {
 #define CASE(RULE, N_STATES) \
     case RULE: \
-        if (plain) \
-            NAME(update_by)(RULE, N_STATES, 1, u, size, w, g, states, &part); \
+        if (plain && !penalized) \
+            NAME(update_by)(RULE, N_STATES, 1, 0, u, size, w, g, states, &part); \
+        else if (plain) \
+            NAME(update_by)(RULE, N_STATES, 1, 1, u, size, w, g, states, &part); \
         else \
-            NAME(update_by)(RULE, N_STATES, 0, u, size, w, g, states, &part); \
+            NAME(update_by)(RULE, N_STATES, 0, 1, u, size, w, g, states, &part); \
         break;
             FOR_EACH_RULE(CASE)
 #undef CASE
         case NO_RULE:
-            NAME(update_by)(NO_RULE, 0, 1, u, size, w, g, states, &part);
+            NAME(update_by)(NO_RULE, 0, 1, 1, u, size, w, g, states, &part);
             break;
         }
         if (u->average != 0)
