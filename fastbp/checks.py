@@ -43,7 +43,7 @@ def check_size(name, value):
 
 def check_flag(name, value):
     """ValueError unless the value is True or False."""
-    if value is not True and value is not False and not isinstance(value, np.bool_):
+    if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, got {value!r}")
 
 

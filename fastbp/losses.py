@@ -387,10 +387,6 @@ def check_targets(loss, y, n_samples, n_outputs):
         If y has the wrong length, shape, dtype or values. NaN is not looked for in float targets.
     """
     name, of_classes, n_groups = _targets_of(loss)
-    if of_classes and type(y) is np.ndarray and y.shape == (n_samples,) and y.dtype.kind in "biu":
-        labels = class_indices(y, n_outputs)  # a copy that is ours alone: they index memory, and must stay as checked
-        if labels is not None:
-            return None, labels
     y = check_real("y", y, for_strings=_FOR_LABELS if of_classes or name in ("cross_entropy", "perceptron") else "")
     if y.ndim not in (1, 2) or y.shape[0] != n_samples:
         raise ValueError(f"y must have {n_samples} rows, one for each row of X, got shape {y.shape}")
@@ -399,7 +395,7 @@ def check_targets(loss, y, n_samples, n_outputs):
             raise ValueError(f"y must have shape ({n_samples},) for HistogramLoss, got {y.shape}")
         y = loss.targets(y.reshape(-1))
     if name == "softmax_cross_entropy" and y.ndim == 1:
-        labels = class_indices(y, n_outputs)
+        labels = class_indices(y, n_outputs)  # a copy that is ours alone: they index memory, and must stay as checked
         if labels is not None:
             return None, labels
         if y.dtype.kind == "f" and not np.isfinite(y).all():

@@ -2,7 +2,7 @@
 
 import ctypes
 import operator
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -19,14 +19,8 @@ def state_setter(random_state):
     generator = random_state._bit_generator
     if type(generator) is not np.random.MT19937 or not _words_are_the_state():
         return random_state.set_state, (random_state.get_state(legacy=False),)
-    words = _words_of(generator)
+    words = _WORDS.from_address(generator.ctypes.state_address)
     return ctypes.memmove, (words, bytes(words), ctypes.sizeof(words))
-
-
-@lru_cache(maxsize=4)
-def _words_of(generator):
-    """The state of a Mersenne twister, where it is."""
-    return _WORDS.from_address(generator.ctypes.state_address)
 
 
 @cache

@@ -34,7 +34,6 @@ OUTPUTS_AT_ONCE = 1 << 21  # numbers: of rows enough to repay what each call doe
 
 
 @lru_cache
-@lru_cache
 def _are_integers(*dtypes):
     """Whether all are of integers, or booleans, that one dtype holds exactly."""
     return {dtype.kind for dtype in dtypes} <= set("biu") and np.result_type(*dtypes).kind != "f"

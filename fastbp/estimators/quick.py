@@ -82,4 +82,3 @@ def partial_fit(mlp, *args, **kwargs):
         record_epoch(mlp, model, record, n, n, None)
         look_for_convergence(mlp, None)
     return True
-

@@ -129,8 +129,7 @@ class OptimizerState:
 
     def fits(self, optimizer):
         """Whether the rule can go on from it."""
-        is_its = self.kind == type(optimizer).__name__ or self.kind == _kind(optimizer)
-        return is_its and len(self.arrays) == optimizer.n_states
+        return self.kind == _kind(optimizer) and len(self.arrays) == optimizer.n_states
 
     def copy(self):
         average = self.average and self.average.copy()

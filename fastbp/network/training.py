@@ -58,10 +58,7 @@ def fit(
     if not fresh and (history := again.partial_fit(model, settings, X, y)) is not None:
         return history
     optimizer = rule_of(optimizer)
-    is_full_batch = isinstance(optimizer, FullBatch)
-    _check_settings(
-        model, optimizer, is_full_batch, epochs, batch_size, validation_data, early_stopping, n_threads, then, average
-    )
+    _check_settings(model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then, average)
     check_flag("shuffle", shuffle)
     callbacks, bar = _callbacks_of(callback), None
     if progress is not False:
@@ -76,7 +73,7 @@ def fit(
         raise ValueError("then needs validation_data with a y like y: both class indices or both probabilities")
     if (
         epochs == 1 and validation is None and not callbacks and not verbose and bar is None
-        and isinstance(rows.X, np.ndarray) and prune is None and not is_full_batch
+        and isinstance(rows.X, np.ndarray) and prune is None and not isinstance(optimizer, FullBatch)
         and not isinstance(optimizer.learning_rate, Schedule) and not (average is not None and model.follows_steps)
     ):  # fmt: skip
         return fit_epoch(
@@ -313,7 +310,7 @@ def _rows_of_steps(n_steps, order, batch_size, sample_weight):
 
 
 def _check_settings(
-    model, optimizer, is_full_batch, epochs, batch_size, validation_data, early_stopping, n_threads, then, average
+    model, optimizer, epochs, batch_size, validation_data, early_stopping, n_threads, then, average
 ):  # fmt: skip
     """TypeError or ValueError unless each setting is possible, also with the others and for this network."""
     if optimizer is not model.optimizer:  # it is immutable, and was checked when it became that
@@ -334,7 +331,7 @@ def _check_settings(
     threads.check_n_threads(n_threads)
     if average is not None and not isinstance(average, EMA | SWA):
         raise TypeError(f"average must be an EMA, a SWA or None, got {average!r}")
-    if is_full_batch:
+    if isinstance(optimizer, FullBatch):
         if average is not None:
             raise ValueError(
                 f"average must be None for {type(optimizer).__name__}, whose iterations have no noise to average, got "
