@@ -1,7 +1,7 @@
 """The outputs of a network, each with its loss: one, or several heads, of which users have dicts by name."""
 
 from collections.abc import Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -144,6 +144,9 @@ def _output_gradient(dz, n, dtype, output):
 
 def check_outs(out, n, dtype, X, outputs):
     """ValueError unless predictions of n rows can be written to `out`; its arrays, one of each output."""
+    if outputs[0].name is None:
+        check_out(out, (n, outputs[0].n_predicted), dtype, X)
+        return [out]
     outs = by_output("out", out, outputs)
     for output, array in zip(outputs, outs, strict=True):
         with _of(output.name, "out"):
@@ -167,15 +170,13 @@ def _by_name(argument, given, names):
     return {name: given[name] for name in names}
 
 
-def _of(name, argument):
-    """Context that says in the message of a ValueError of which head it is; of a single output there is none."""
-    return nullcontext() if name is None else _of_head(name, argument)
-
-
 @contextmanager
-def _of_head(name, argument):
+def _of(name, argument):
+    """Say in the message of a ValueError of which head it is; of a single output there is none."""
     try:
         yield
     except ValueError as error:
+        if name is None:
+            raise
         message = str(error).removeprefix(f"{argument} ")
         raise ValueError(f"{argument}[{name!r}]{' ' if message != str(error) else ': '}{message}") from error
