@@ -213,6 +213,7 @@ typedef struct {
     const char *isa;
     size_t itemsize;
     ptrdiff_t lanes;
+    ptrdiff_t far; /* bytes from row to row of a factor from which it counts as far: many times what a product takes of one */
 #define KERNEL(type, name, arguments) type(*name) arguments;
 #define KERNEL_BY_UNIT(type, name, arguments) type(*name[N_ACTIVATIONS]) arguments;
 #include "kernels.def"

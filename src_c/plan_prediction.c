@@ -3,8 +3,8 @@
  * Many rows are cut into blocks, each of which a member takes through all ops. Few rows are one block, on which all members work
  * together, by columns and with the barriers that training has: all of W is read once, a part by each member, from its own cache.
  *
- * W is used where it lies; products with several rows copy the part of it at hand where it would not stay in the cache. For very
- * many rows, and where a transposed layer needs W^T, the members pack W before, a share each. */
+ * W is used where it lies; products with several rows copy the part of it at hand where it would not stay in the cache. Where a
+ * transposed layer needs W^T, and for very many rows of a sparse layer, the members pack W before, a share each. */
 #include "run.h"
 
 #include <string.h>
@@ -14,7 +14,8 @@ enum {
     LEAST_ROWS = 8,      /* of a block that another member might take */
     TOGETHER_ROWS = 48,  /* for each member, up to which they work together, */
     MOST_TOGETHER = 256, /*   and in all */
-    PACKED_ROWS = 1024   /* from which on packing W takes no time to speak of */
+    PACKED_ROWS = 1024,  /* from which on packing W takes no time to speak of */
+    NARROW = 2048        /* bytes of a row up to which values lie row by row without a gap */
 };
 
 /* What all predictions of a network begin with: weights where they lie, values without what fills up vectors. */
@@ -32,7 +33,7 @@ void prepare_prediction(Run *run)
         value->width = value->ld = value->n;
         value->dropout = 0;
         if (!value->is_output && value != run->values) {
-            value->ld = value->n * itemsize < FAR_BYTES / 2 ? value->n : row_distance(run->k, value->n);
+            value->ld = value->n * itemsize < NARROW ? value->n : row_distance(run->k, value->n);
             run->widest = MAX(run->widest, value->ld);
         }
     }
@@ -106,13 +107,12 @@ static size_t values_size(const Run *run)
     return run->together ? size : run->n_buffers * (size_t)run->buffer_size;
 }
 
-/* Pack weights that overflow the L1 cache, but for those that CSR reads few rows of. */
+/* Pack the weights of sparse layers, which are read a stripe after the other for a few rows at a time. */
 static void pack_weights(Run *run)
 {
     for (const Op *op = run->forward; op < run->forward + run->n_forward; op++) {
         Weights *w = run->weights + op->weights;
-        if ((op->kind != OP_DENSE && op->kind != OP_RBF && op->kind != OP_SPARSE) || (run->sparse && op->input == 0) ||
-            w->n_in * w->n_out * (ptrdiff_t)run->k->itemsize <= 32768)
+        if (op->kind != OP_SPARSE)
             continue;
         w->row_major = w->far = 0;
         w->width = w->vectors * run->k->lanes;

@@ -507,13 +507,10 @@ static inline int moves_all(const Run *run, const Op *op)
 /* Elements of W and b, as they lie. */
 static inline ptrdiff_t size_of(const Weights *w) { return (w->n_in + (w->has_bias || !w->row_major)) * w->width; }
 
-/* Rows so far apart that those of a block share few sets of the cache. */
-enum { FAR_BYTES = 4096 };
-
-/* Whether rows of W are, where it lies. */
+/* Whether products had better copy parts of W, where it lies. */
 static inline int is_far(const Kernels *k, const Weights *w)
 {
-    return w->row_major && w->n_out * (ptrdiff_t)k->itemsize >= FAR_BYTES;
+    return w->row_major && w->n_out * (ptrdiff_t)k->itemsize >= k->far;
 }
 
 /* W from a stripe on, as it lies. */

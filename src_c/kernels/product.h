@@ -1,16 +1,31 @@
 /* Products of matrices. */
 
-/* Of B that is far: rows that are fetched ahead of those at work, and how much is copied at once, which stays in the L1 cache. */
-enum { NAME(AHEAD) = 32, NAME(COPIED) = 16384 / sizeof(REAL) };
+enum {
+    NAME(AHEAD) = 32, /* rows of B that is far which are fetched before they are at work */
+    NAME(ONE_TILE) = ROWS_OF_THREE > 6 ? ROWS_OF_THREE : 6, /* the most rows of C that need no second one */
+};
+
+/* What a tile fetches while it is at work: a row of other parts of B, as wide as its own, at every so many of its own rows. */
+typedef struct {
+    const REAL *at;
+    ptrdiff_t step, wait, every;
+} NAME(Fetch);
+
+/* Fetch nv vectors: the lines that their last elements are in, which are the next ones where rows don't begin with a line. */
+INLINE void NAME(prefetch)(const int nv, const REAL *at)
+{
+    for (int v = 0; v < nv; v += 64 / VEC_BYTES)
+        __builtin_prefetch(at + v * LANES + 64 / sizeof(REAL) - 1, 0, 2);
+}
 
 /* One register tile: mr rows and nv vectors of C, of which the last is partial if `masked`. What is const here is a
  * constant where this is called, so the loops over it unroll and acc lives in registers. The sums begin with `init` (0 where
- * NULL), whose rows are ldi apart, and C is added to them at the end if `add`. Where B is `far`, the rows that follow are fetched,
- * those of `next` after its own, and what is read goes to `copy`, unless that is NULL, row by row. */
+ * NULL), whose rows are ldi apart, and C is added to them at the end if `add`. Where B is `far`, the rows that follow are
+ * fetched, those of `next` after its own. What is read goes to `copy`, row by row, unless that is NULL. */
 INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int transposed, NAME(mask) mask, ptrdiff_t k,
                        const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
-                       const REAL *init, ptrdiff_t ldi, ptrdiff_t stripe_i, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c,
-                       const int far, const REAL *next, REAL *copy)
+                       const REAL *init, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, const int far,
+                       const REAL *next, REAL *copy, NAME(Fetch) *fetch)
 {
     VEC acc[NAME(TILE_ROWS)][FEW_VECTORS];
     const REAL *a[NAME(TILE_ROWS)];
@@ -20,19 +35,24 @@ INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int t
         if (!transposed)
             a[r] = rows[r] + offset;
         for (int v = 0; v < nv; v++)
-            acc[r][v] = init ? LOAD(init + r * ldi, v, stripe_i) : (VEC){0};
+            acc[r][v] = init ? LOAD(init, v, LANES) : (VEC){0};
     }
     for (ptrdiff_t p = 0; p < k; p++) {
         const REAL *column = transposed ? rows[p] + offset : NULL;
         VEC row[FEW_VECTORS];
         for (int v = 0; v < nv; v++)
             row[v] = LOAD(b, v, stripe_b);
-        if (far) {
-            const REAL *ahead = p + NAME(AHEAD) < k ? b + NAME(AHEAD) * ldb : next + (p + NAME(AHEAD) - k) * ldb;
-            for (int v = 0; v < nv; v += 64 / VEC_BYTES)
-                __builtin_prefetch(ahead + v * LANES, 0, 2);
-            for (int v = 0; copy && v < nv; v++)
-                NAME(store)(copy + (p * nv + v) * LANES, row[v]);
+        if (far)
+            NAME(prefetch)(nv, p + NAME(AHEAD) < k ? b + NAME(AHEAD) * ldb : next + (p + NAME(AHEAD) - k) * ldb);
+        if (fetch && --fetch->wait == 0) {
+            NAME(prefetch)(nv, fetch->at);
+            fetch->at += fetch->step;
+            fetch->wait = fetch->every;
+        }
+        if (copy) {
+            for (int v = 0; v < nv; v++)
+                NAME(store)(copy + v * LANES, row[v]);
+            copy += nv * LANES;
         }
         for (int r = 0; r < mr; r++) {
             REAL s = transposed ? column[r] : a[r][p];
@@ -56,30 +76,27 @@ INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int t
         }
 }
 
-/* A column of tiles: all m rows of nv vectors of C. The rows are dealt out evenly, so that no tile is a sliver. */
+/* A column of tiles: all m rows of nv vectors of C. The rows are dealt out evenly, so that no tile is a sliver. B that is `far` is
+ * followed by `next`. Where it `fetches`, it does k rows at `other` in the same time. */
 INLINE void NAME(tile_column)(const int nv, const int masked, const int transposed, NAME(mask) mask, ptrdiff_t m,
                               ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb,
-                              ptrdiff_t stripe_b, const REAL *init, ptrdiff_t ldi, ptrdiff_t stripe_i, int add, REAL *c,
-                              ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows, const int far, const REAL *next, REAL *copy)
+                              ptrdiff_t stripe_b, const REAL *init, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c,
+                              int far_rows, const int far, const REAL *next, const int fetches, const REAL *other,
+                              ptrdiff_t ld_other)
 {
     const int most = nv == 3 ? ROWS_OF_THREE : nv > TILE_VECTORS ? FEW_ROWS : 6;
     const ptrdiff_t n_tiles = (m + most - 1) / most, least = n_tiles ? m / n_tiles : 0, longer = m - n_tiles * least;
     for (ptrdiff_t t = 0, i = 0; t < n_tiles; t++) {
         const int mr = (int)(least + (t < longer));
+        NAME(Fetch) fetch = {fetches ? other + t * ld_other : NULL, n_tiles * ld_other, t + 1, n_tiles};
         for (ptrdiff_t r = i + mr; far_rows && r < i + mr + most && r < m; r++) /* the next tile's */
             for (ptrdiff_t p = 0; p < k; p += 64 / (ptrdiff_t)sizeof(REAL))
                 __builtin_prefetch(rows[r] + offset + p);
-#define TILE(MR, FAR) \
-    NAME(tile)(MR, nv, masked, transposed, mask, k, transposed ? rows : rows + i, transposed ? offset + i : offset, b, ldb, \
-               stripe_b, init ? init + i * ldi : NULL, ldi, stripe_i, add, c + i * ldc, ldc, stripe_c, FAR, next, copy)
 #define CASE(MR) \
     case MR: \
-        if (MR <= most) { \
-            if (far && t == 0) \
-                TILE(MR, 1); \
-            else \
-                TILE(MR, 0); \
-        } \
+        if (MR <= most) \
+            NAME(tile)(MR, nv, masked, transposed, mask, k, transposed ? rows : rows + i, transposed ? offset + i : offset, b, ldb, \
+                       stripe_b, init, add, c + i * ldc, ldc, stripe_c, far, next, NULL, fetches ? &fetch : NULL); \
         break;
         switch (mr) {
             CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
@@ -88,31 +105,7 @@ INLINE void NAME(tile_column)(const int nv, const int masked, const int transpos
 #endif
         }
 #undef CASE
-#undef TILE
         i += mr;
-        if (far && t == 0)
-            b = copy, ldb = nv * LANES, stripe_b = LANES;
-    }
-}
-
-/* A column of tiles where B is far: of several the first one makes a copy of B for the others, a part of the depth at a time.
- * `sums` (m, nv vectors) keeps what is not added to C before the end. */
-INLINE void NAME(far_column)(const int nv, ptrdiff_t m, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b,
-                             ptrdiff_t ldb, const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows,
-                             const REAL *next, REAL *copy, REAL *sums)
-{
-    const int most = nv == 3 ? ROWS_OF_THREE : nv > TILE_VECTORS ? FEW_ROWS : 6;
-    const ptrdiff_t part = NAME(COPIED) / (nv * LANES), n_parts = k && m > most ? (k + part - 1) / part : 1;
-    const REAL *init = bias;
-    ptrdiff_t ldi = 0, stripe_i = LANES, p = 0;
-    for (ptrdiff_t i = 0; i < n_parts; i++) {
-        const ptrdiff_t end = k * (i + 1) / n_parts;
-        const int last = i == n_parts - 1, aside = add && !last;
-        const ptrdiff_t ldt = aside ? nv * LANES : ldc, stripe_t = aside ? LANES : stripe_c;
-        REAL *to = aside ? sums : c;
-        NAME(tile_column)(nv, 0, 0, NAME(first)(LANES), m, end - p, rows, offset + p, b + p * ldb, ldb, LANES, init, ldi, stripe_i,
-                          add && last, to, ldt, stripe_t, far_rows, 1, last ? next : b + end * ldb, m > most ? copy : NULL);
-        init = to, ldi = ldt, stripe_i = stripe_t, p = end;
     }
 }
 
@@ -120,23 +113,18 @@ INLINE void NAME(far_column)(const int nv, ptrdiff_t m, ptrdiff_t k, const REAL 
  * more of them where few rows would make few sums, which wait for each other. */
 INLINE void NAME(block)(const int transposed, const int far, const int few, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
                         const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
-                        const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows, REAL *copy,
-                        REAL *sums)
+                        const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows)
 {
     const REAL *const below = b + k * ldb;
     NAME(mask) mask = NAME(first)(LANES);
     ptrdiff_t nv = (n + LANES - 1) / LANES;
     const ptrdiff_t last = n - (nv - 1) * LANES;
-#define COLUMN(NV, MASKED) \
-    NAME(tile_column)(NV, MASKED, transposed, mask, m, k, rows, offset, b, ldb, stripe_b, bias, 0, LANES, add, c, ldc, stripe_c, \
-                      far_rows, 0, NULL, NULL)
+#define COLUMN(NV, MASKED, FAR) \
+    NAME(tile_column)(NV, MASKED, transposed, mask, m, k, rows, offset, b, ldb, stripe_b, bias, add, c, ldc, stripe_c, far_rows, \
+                      FAR, nv > NV ? b + NV * stripe_b : below, 0, NULL, 0)
 #define WHOLE_COLUMNS(NV, WHILE) \
     for (; WHILE; nv -= NV) { \
-        if (far) \
-            NAME(far_column)(NV, m, k, rows, offset, b, ldb, bias, add, c, ldc, stripe_c, far_rows, \
-                             nv > NV ? b + NV * LANES : below, copy, sums); \
-        else \
-            COLUMN(NV, 0); \
+        COLUMN(NV, 0, far); \
         far_rows = 0; \
         b += NV * stripe_b; \
         c += NV * stripe_c; \
@@ -151,40 +139,105 @@ INLINE void NAME(block)(const int transposed, const int far, const int few, ptrd
     mask = NAME(first)(last);
     if (last == LANES)
         switch (nv) {
-        case 1: COLUMN(1, 0); break;
-        case 3: COLUMN(3, 0); break;
+        case 1: COLUMN(1, 0, 0); break;
+        case 3: COLUMN(3, 0, 0); break;
 #if TILE_VECTORS == 4
-        case 2: COLUMN(2, 0); break;
+        case 2: COLUMN(2, 0, 0); break;
 #endif
         }
     else
         switch (nv) {
-        case 1: COLUMN(1, 1); break;
-        case 2: COLUMN(2, 1); break;
-        case 3: COLUMN(3, 1); break;
+        case 1: COLUMN(1, 1, 0); break;
+        case 2: COLUMN(2, 1, 0); break;
+        case 3: COLUMN(3, 1, 0); break;
 #if TILE_VECTORS == 4
-        case 4: COLUMN(4, 1); break;
+        case 4: COLUMN(4, 1, 0); break;
 #endif
         }
 #undef WHOLE_COLUMNS
 #undef COLUMN
 }
 
-/* A block of C (m, n) where B is far, and one of few rows: functions of their own, as in one with all others the compiler runs out
- * of registers for these. */
-static __attribute__((noinline)) void NAME(far_block)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b,
-                            ptrdiff_t ldb, const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows)
+/* What follows are functions of their own, as in one with all others the compiler runs out of registers for these. */
+#define PART static __attribute__((noinline))
+
+PART void NAME(few_block)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b,
+                          ptrdiff_t ldb, ptrdiff_t stripe_b, const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c,
+                          int far_rows)
 {
-    REAL copy[NAME(COPIED)], sums[NAME(BLOCK_ROWS) * MOST_VECTORS * LANES];
-    NAME(block)(0, 1, 1, m, n, k, rows, offset, b, ldb, LANES, bias, add, c, ldc, stripe_c, far_rows, copy, sums);
+    NAME(block)(0, 0, 1, m, n, k, rows, offset, b, ldb, stripe_b, bias, add, c, ldc, stripe_c, far_rows);
 }
 
-static __attribute__((noinline)) void NAME(few_block)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows,
-                                                      ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
-                                                      const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c,
-                                                      int far_rows)
+/* Where B is far and each column has one tile. */
+PART void NAME(far_block)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b,
+                          ptrdiff_t ldb, const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows)
 {
-    NAME(block)(0, 0, 1, m, n, k, rows, offset, b, ldb, stripe_b, bias, add, c, ldc, stripe_c, far_rows, NULL, NULL);
+    NAME(block)(0, 1, 1, m, n, k, rows, offset, b, ldb, LANES, bias, add, c, ldc, stripe_c, far_rows);
+}
+
+/* Where it has several, the first one, of m rows, makes a copy of B */
+PART void NAME(copying_tile)(int m, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb,
+                             const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, REAL *copy)
+{
+#define CASE(MR) \
+    case MR: \
+        NAME(tile)(MR, TILE_VECTORS, 0, 0, NAME(first)(LANES), k, rows, offset, b, ldb, LANES, bias, add, c, ldc, stripe_c, 0, \
+                   NULL, copy, NULL); \
+        break;
+    switch (m) {
+        CASE(4) CASE(5) CASE(6)
+    }
+#undef CASE
+}
+
+/* for the others, which fetch what the next column has at `next`. */
+PART void NAME(copied_tiles)(ptrdiff_t m, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *copy,
+                             const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c, int far_rows,
+                             const REAL *next, ptrdiff_t ldb)
+{
+    NAME(tile_column)(TILE_VECTORS, 0, 0, NAME(first)(LANES), m, k, rows, offset, copy, TILE_VECTORS * LANES, LANES, bias, add, c,
+                      ldc, stripe_c, far_rows, 0, NULL, 1, next, ldb);
+}
+#undef PART
+
+/* The columns of TILE_VECTORS of a block of m > ONE_TILE rows where B is far. Returns how many columns of C that are. */
+static ptrdiff_t NAME(far_columns)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, const REAL *b,
+                                   ptrdiff_t ldb, const REAL *bias, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t stripe_c,
+                                   int far_rows)
+{
+    enum { WIDTH = TILE_VECTORS * LANES };
+    REAL copy[NAME(BLOCK_DEPTH) * WIDTH] __attribute__((aligned(64)));
+    const ptrdiff_t n_tiles = (m + 5) / 6, first = (m + n_tiles - 1) / n_tiles;
+    ptrdiff_t j = 0;
+    for (; n - j > MOST_VECTORS * LANES || n - j == WIDTH; j += WIDTH) {
+        const REAL *init = bias ? bias + j : NULL, *next = n - j > WIDTH ? b + j + WIDTH : b + k * ldb;
+        REAL *to = c + j / LANES * stripe_c;
+        NAME(copying_tile)((int)first, k, rows, offset, b + j, ldb, init, add, to, ldc, stripe_c, copy);
+        NAME(copied_tiles)(m - first, k, rows + first, offset, copy, init, add, to + first * ldc, ldc, stripe_c,
+                           far_rows && j == 0, next, ldb);
+    }
+    return j;
+}
+
+/* One block of m rows of C and depth k, C = bias + A B (C + A B if `add`), by what is fastest */
+static void NAME(rows_block)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, int far_rows,
+                             const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, int far, const REAL *bias, int add, REAL *c,
+                             ptrdiff_t ldc, ptrdiff_t stripe_c)
+{
+    if (far && stripe_b == LANES && m <= NAME(ONE_TILE)) {
+        NAME(far_block)(m, n, k, rows, offset, b, ldb, bias, add, c, ldc, stripe_c, far_rows);
+        return;
+    }
+    if (far && stripe_b == LANES) {
+        const ptrdiff_t done = NAME(far_columns)(m, n, k, rows, offset, b, ldb, bias, add, c, ldc, stripe_c, far_rows);
+        b += done, n -= done, c += done / LANES * stripe_c;
+        bias = bias ? bias + done : NULL;
+        far_rows = far_rows && done == 0;
+    }
+    if (m <= FEW_ROWS || m == 7 || m == 8)
+        NAME(few_block)(m, n, k, rows, offset, b, ldb, stripe_b, bias, add, c, ldc, stripe_c, far_rows);
+    else
+        NAME(block)(0, 0, 0, m, n, k, rows, offset, b, ldb, stripe_b, bias, add, c, ldc, stripe_c, far_rows);
 }
 
 /* One row of C: `nv` vectors of it, the last partial if `masked`, in as many independent chains of additions. The factors of
@@ -349,17 +402,10 @@ static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const Rows *a, c
             const REAL *start = p ? NULL : bias, *bp = (const REAL *)b->at + p * b->ld;
             const int add = accumulate || p;
             if (transposed)
-                NAME(block)(1, 0, 0, mi, n, kp, rows + p, a->offset + i, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe, 0,
-                            NULL, NULL);
-            else if (b->far && b->stripe == LANES)
-                NAME(far_block)(mi, n, kp, rows + i, a->offset + p, bp, b->ld, start, add, to, c->ld, c->stripe,
-                                a->reading == FAR_ROWS);
-            else if (mi <= FEW_ROWS || mi == 7 || mi == 8)
-                NAME(few_block)(mi, n, kp, rows + i, a->offset + p, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe,
-                                a->reading == FAR_ROWS);
+                NAME(block)(1, 0, 0, mi, n, kp, rows + p, a->offset + i, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe, 0);
             else
-                NAME(block)(0, 0, 0, mi, n, kp, rows + i, a->offset + p, bp, b->ld, b->stripe, start, add, to, c->ld, c->stripe,
-                            a->reading == FAR_ROWS, NULL, NULL);
+                NAME(rows_block)(mi, n, kp, rows + i, a->offset + p, a->reading == FAR_ROWS, bp, b->ld, b->stripe, b->far, start, add,
+                                 to, c->ld, c->stripe);
             p += step_k;
         } while (p < k);
     }

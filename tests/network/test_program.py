@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 import fastbp
-from fastbp import Adam, Dense, Dropout, Network, Parallel, Residual, Shared
+from fastbp import Adam, Dense, Dropout, Network, Parallel, Residual, Shared, Sparse
 
 
 def mnist(n_threads=2, mode="train", **settings):
@@ -180,12 +180,14 @@ def test_inputs_that_are_changed_are_copied():
 
 
 def test_predictions_use_weights_where_they_lie():
-    """But for very many rows, and where a layer needs the transpose."""
+    """But where a layer needs the transpose, and for very many rows of a sparse one."""
     net = Network([Dense(500), Dense(2)], n_inputs=300, dtype="float32", random_state=0)
     assert net.program("predict", batch_size=1).workspace_size < net.parameters.nbytes / 10
-    for rows in (48, 1000):
+    for rows in (48, 1000, 10000):
         assert net.program("predict", batch_size=rows, n_threads=1).workspace_size < net.parameters.nbytes
-    assert net.program("predict", batch_size=10000, n_threads=1).workspace_size > 300 * 500 * 4
+    net = Network([Sparse(5000, 50), Dense(2)], n_inputs=300, dtype="float32", random_state=0)
+    few, many = (net.program("predict", batch_size=rows, n_threads=1).workspace_size for rows in (960, 9600))
+    assert many > few + 50 * 5000 * 4
     code = Shared(Dense(500), name="code")
     net = Network([code, code.transposed()], n_inputs=300, dtype="float32", random_state=0)
     assert net.program("predict", batch_size=1).workspace_size > 2 * 300 * 500 * 4
