@@ -40,7 +40,7 @@ cdef extern from "kernels.h" nogil:
         const char *isa
         size_t itemsize
         ptrdiff_t lanes
-        int (*all_below)(ptrdiff_t, const void *, double)
+        int (*all_below)(ptrdiff_t, const void *, double) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const Strided *, const int64_t *, ptrdiff_t, void *, ptrdiff_t) noexcept nogil
         void (*augment)(ptrdiff_t, const Augmentation *, const Counter *, void *, ptrdiff_t, void *) noexcept nogil
     const Kernels *fastbp_kernels(const char *isa)

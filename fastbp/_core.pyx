@@ -79,7 +79,12 @@ def choose_isa(name):
 def all_finite(array):
     """Whether there is no NaN and no infinity in a contiguous array of float32 or float64."""
     cdef Buffer b = Buffer(array)
-    return bool(_kernels[b.dtype() == FLOAT64].all_below(b.view.len // b.view.itemsize, b.pointer(), INFINITY))
+    cdef const Kernels *k = &_kernels[b.dtype() == FLOAT64]
+    cdef const void *at = b.pointer()
+    cdef bint finite
+    with nogil:
+        finite = k.all_below(b.view.len // b.view.itemsize, at, INFINITY)
+    return finite
 
 
 def gather_rows(X, out):

@@ -298,7 +298,7 @@ INLINE ptrdiff_t NAME(strip_of)(ptrdiff_t n) { return n > LAST_VECTORS * LANES ?
  * rows at a time, or all in one strip where that has registers for whole rows. */
 static void NAME(row_block)(ptrdiff_t n, ptrdiff_t k, const REAL *a, const REAL *b, ptrdiff_t ldb, const REAL *init, REAL *c)
 {
-    const ptrdiff_t most = n * k <= 4096 || n <= LAST_VECTORS * LANES ? k : 16;
+    const ptrdiff_t most = n * k <= 4096 || n <= LAST_VECTORS * LANES ? k : 8;
     ptrdiff_t p = 0;
     do { /* once at least: k may be 0 */
         const ptrdiff_t rows = k - p < most ? k - p : most;

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_plain_rows_need_no_further_validation(monkeypatch, dtype):
-    """A few rows that validation would let pass do not go through it, and everything else does."""
+    """Rows that validation would let pass do not go through it, and everything else does."""
     X = X_iris.astype(dtype)
     clf = classifier().fit(X, y_iris)
     expected = clf.predict_proba(X.tolist() if dtype == "f8" else pd.DataFrame(X))
@@ -40,8 +40,10 @@ def test_plain_rows_need_no_further_validation(monkeypatch, dtype):
     for rows in (slice(0, 1), slice(0, 150), slice(0, 150, 3)):
         np.testing.assert_array_equal(clf.predict_proba(X[rows]), expected[rows])
         np.testing.assert_array_equal(clf.predict(np.asfortranarray(X[rows])), expected[rows].argmax(axis=1))
+    many = np.tile(X, (20, 1))
+    np.testing.assert_array_equal(clf.predict_proba(many), np.tile(expected, (20, 1)))
     assert not asked
-    others = [X.tolist(), X.astype("f2"), X.astype(">f8"), X.view(np.memmap), np.tile(X, (20, 1))]
+    others = [X.tolist(), X.astype("f2"), X.astype(">f8"), X.view(np.memmap), np.asfortranarray(many)]
     large = X * (np.finfo(dtype).max / 10)  # finite, but not its square, which is looked at in the second
     clf.predict(large)
     assert not asked
