@@ -220,7 +220,7 @@ static ptrdiff_t NAME(far_columns)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const 
 }
 
 /* One block of m rows of C and depth k, C = bias + A B (C + A B if `add`), by what is fastest */
-static void NAME(rows_block)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, int far_rows,
+INLINE void NAME(rows_block)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *const *rows, ptrdiff_t offset, int far_rows,
                              const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b, int far, const REAL *bias, int add, REAL *c,
                              ptrdiff_t ldc, ptrdiff_t stripe_c)
 {
