@@ -56,14 +56,16 @@ def partial_fit(mlp, *args, **kwargs):
     if quick is None or len(args) != 2 or not (kwargs.keys() <= {"classes"}):
         return False
     X, y = args
-    if not is_plain(mlp, X) or type(y) is not np.ndarray or y.ndim == 0 or len(y) != len(X):
+    if type(X) is not np.ndarray or type(y) is not np.ndarray or X.ndim == 0 or y.ndim == 0 or len(y) != len(X):
+        return False
+    n, model = len(X), quick.model
+    whole = n <= MOST_ROWS if mlp.batch_size == "auto" else n == mlp.batch_size
+    if not whole or not is_plain(mlp, X):
         return False
     classes = kwargs.get("classes")
     if classes is not None and not np.array_equal(classes, vars(mlp).get("classes_")):
         return False
-    n, model = len(X), quick.model
-    whole = n <= MOST_ROWS if mlp.batch_size == "auto" else n == mlp.batch_size
-    if not whole or X.dtype != model.dtype or not quick.knows(mlp):
+    if X.dtype != model.dtype or not quick.knows(mlp):
         return False
     target = mlp._encode_plain(y)
     if target is None or mlp._n_outputs(target) != mlp.n_outputs_:
