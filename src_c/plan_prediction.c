@@ -107,12 +107,12 @@ static size_t values_size(const Run *run)
     return run->together ? size : run->n_buffers * (size_t)run->buffer_size;
 }
 
-/* Pack the weights of sparse layers, which are read a stripe after the other for a few rows at a time. */
+/* Pack the weights of sparse layers that overflow the L1 cache: they are read a stripe after the other for a few rows at a time. */
 static void pack_weights(Run *run)
 {
     for (const Op *op = run->forward; op < run->forward + run->n_forward; op++) {
         Weights *w = run->weights + op->weights;
-        if (op->kind != OP_SPARSE)
+        if (op->kind != OP_SPARSE || w->n_in * w->n_out * (ptrdiff_t)run->k->itemsize <= 32768)
             continue;
         w->row_major = w->far = 0;
         w->width = w->vectors * run->k->lanes;

@@ -34,8 +34,8 @@ def is_plain(mlp, X):
     """Whether the checks of `check_X` would let X pass as it is.
 
     They take a few hundred microseconds, the prediction of one row takes one or two. Where elements do not follow each
-    other, a sum of squares, for which few of them are copied, is finite only if all of them are; if it overflows, the
-    checks are asked after all.
+    other, a sum of squares is finite only if all of them are; it is taken of a few, as it copies them, and if it
+    overflows, the checks are asked after all.
     """
     attributes = vars(mlp)
     return (

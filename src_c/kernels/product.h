@@ -19,8 +19,8 @@ INLINE void NAME(prefetch)(const int nv, const REAL *at)
 }
 
 /* One register tile: mr rows and nv vectors of C, of which the last is partial if `masked`. What is const here is a
- * constant where this is called, so the loops over it unroll and acc lives in registers. The sums begin with `init` (0 where
- * NULL), whose rows are ldi apart, and C is added to them at the end if `add`. Where B is `far`, the rows that follow are
+ * constant where this is called, so the loops over it unroll and acc lives in registers. The sums of each row begin
+ * with `init` (0 where NULL), and C is added to them at the end if `add`. Where B is `far`, the rows that follow are
  * fetched, those of `next` after its own. What is read goes to `copy`, row by row, unless that is NULL. */
 INLINE void NAME(tile)(const int mr, const int nv, const int masked, const int transposed, NAME(mask) mask, ptrdiff_t k,
                        const REAL *const *rows, ptrdiff_t offset, const REAL *b, ptrdiff_t ldb, ptrdiff_t stripe_b,
