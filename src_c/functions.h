@@ -49,11 +49,12 @@ INLINE VEC NAME(exp_series)(VEC x, IVEC *n, VEC *r_)
     *n = (IVEC)shifted - (IVEC)magic;
     VEC r = x - rounded * LN2_HIGH;
     r = r - rounded * LN2_LOW;
-    VEC q = NAME(broadcast)(coefficient[EXP_TERMS - 3]);
-    for (int t = EXP_TERMS - 4; t >= 0; t--)
-        q = q * r + coefficient[t];
+    const VEC square = r * r;
+    VEC q = r * coefficient[EXP_TERMS - 3] + coefficient[EXP_TERMS - 4];
+    for (int t = EXP_TERMS - 6; t >= 0; t -= 2) /* two at a time, as one would wait for the other */
+        q = q * square + (r * coefficient[t + 1] + coefficient[t]);
     *r_ = r;
-    return q * r * r;
+    return q * square;
 }
 
 /* exp(r) - 1, and n */
@@ -70,8 +71,7 @@ INLINE VEC NAME(power_of_two)(IVEC n) { return (VEC)((n + BIAS) << MANTISSA); }
 INLINE VEC NAME(bounded_exp_factors)(VEC x, VEC *second)
 {
     IVEC n;
-    x = NAME(select)(x < EXP_MIN, NAME(broadcast)(EXP_MIN), x);
-    VEC p = NAME(expm1_reduced)(x, &n);
+    VEC p = NAME(expm1_reduced)(NAME(at_least)(EXP_MIN, x), &n);
     IVEC half = n >> 1;
     VEC power = NAME(power_of_two)(half);
     *second = NAME(power_of_two)(n - half);
@@ -94,8 +94,7 @@ INLINE VEC NAME(vexp)(VEC x)
 INLINE VEC NAME(vexpm1)(VEC x)
 {
     IVEC n;
-    x = NAME(select)(x < -2 * TANH_ONE, NAME(broadcast)(-2 * TANH_ONE), x);
-    VEC p = NAME(expm1_reduced)(x, &n), power = NAME(power_of_two)(n);
+    VEC p = NAME(expm1_reduced)(NAME(at_least)(-2 * TANH_ONE, x), &n), power = NAME(power_of_two)(n);
     return power * p + (power - (REAL)1);
 }
 
@@ -148,8 +147,7 @@ INLINE VEC NAME(log_ratio)(VEC z, VEC y)
 INLINE VEC NAME(exp_rest)(VEC x, VEC *expm1)
 {
     IVEC n;
-    VEC r, bounded = NAME(select)(x < -2 * TANH_ONE, NAME(broadcast)(-2 * TANH_ONE), x);
-    VEC rest = NAME(exp_series)(bounded, &n, &r), power = NAME(power_of_two)(n);
+    VEC r, rest = NAME(exp_series)(NAME(at_least)(-2 * TANH_ONE, x), &n, &r), power = NAME(power_of_two)(n);
     *expm1 = power * (rest + r) + (power - (REAL)1);
     return NAME(select)(n == 0, rest, *expm1 - x);
 }

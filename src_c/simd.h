@@ -1,8 +1,8 @@
 /* Vectors of REAL, VEC_BYTES wide, as GNU vector extensions give them. Included once per dtype.
  *
  * Arithmetic, comparison and shifts are the language's own operators; a * b + c is one FMA where the target has it.
- * What the language lacks is here. The only intrinsics are masked loads and stores, the square root, the compression, and whether
- * any lane is set.
+ * What the language lacks is here. The only intrinsics are masked loads and stores, the square root, the maximum, the compression, and
+ * whether any lane is set. A NaN is no less than anything: it stays one.
  */
 typedef REAL VEC __attribute__((vector_size(VEC_BYTES)));
 typedef INT IVEC __attribute__((vector_size(VEC_BYTES)));
@@ -44,6 +44,7 @@ INLINE NAME(mask) NAME(first)(ptrdiff_t n) { return (NAME(mask))((1u << n) - 1);
 INLINE VEC NAME(load_masked)(const REAL *p, NAME(mask) m) { return (VEC)X86(_mm512_maskz_loadu)(m, p); }
 INLINE void NAME(store_masked)(REAL *p, NAME(mask) m, VEC v) { X86(_mm512_mask_storeu)(p, m, v); }
 INLINE VEC NAME(sqrt)(VEC a) { return X86(_mm512_sqrt)(a); }
+INLINE VEC NAME(at_least)(REAL low, VEC a) { return X86(_mm512_max)(NAME(broadcast)(low), a); }
 #elif defined(__AVX2__) && VEC_BYTES == 32
 typedef __m256i NAME(mask);
 INLINE NAME(mask) NAME(first)(ptrdiff_t n)
@@ -59,6 +60,7 @@ INLINE NAME(mask) NAME(first)(ptrdiff_t n)
 INLINE VEC NAME(load_masked)(const REAL *p, NAME(mask) m) { return (VEC)X86(_mm256_maskload)(p, m); }
 INLINE void NAME(store_masked)(REAL *p, NAME(mask) m, VEC v) { X86(_mm256_maskstore)(p, m, v); }
 INLINE VEC NAME(sqrt)(VEC a) { return X86(_mm256_sqrt)(a); }
+INLINE VEC NAME(at_least)(REAL low, VEC a) { return X86(_mm256_max)(NAME(broadcast)(low), a); }
 #else
 typedef ptrdiff_t NAME(mask);
 INLINE NAME(mask) NAME(first)(ptrdiff_t n) { return n; }
@@ -80,6 +82,7 @@ INLINE VEC NAME(sqrt)(VEC a)
         a[i] = SCALAR_SQRT(a[i]);
     return a;
 }
+INLINE VEC NAME(at_least)(REAL low, VEC a) { return NAME(select)(a < low, NAME(broadcast)(low), a); }
 #endif
 
 /* Whether any lane of the result of a comparison is set. */

@@ -5,15 +5,14 @@ INLINE VEC NAME(vlogistic)(VEC z)
 {
     const VEC one = NAME(broadcast)(1);
     VEC second, first = NAME(bounded_exp_factors)(-NAME(abs)(z), &second);
-    VEC s = one / (first * second + one); /* e^-|z| above is a product of its own, so that this one becomes an FMA */
-    return NAME(select)(z < 0, first, one) * NAME(select)(z < 0, second, one) * s;
+    /* e^-|z| above is a product of its own, so that the one below becomes an FMA */
+    return NAME(select)(z < 0, first, one) * NAME(select)(z < 0, second, one) / (first * second + one);
 }
 
 /* tanh |z| = expm1(2|z|) / (expm1(2|z|) + 2), without cancellation for small z */
 INLINE VEC NAME(vtanh)(VEC z)
 {
-    VEC y = NAME(abs)(z);
-    y = NAME(select)(y > TANH_ONE, NAME(broadcast)(TANH_ONE), y);
+    VEC y = -NAME(at_least)(-TANH_ONE, -NAME(abs)(z));
     VEC e = NAME(vexpm1)(y + y);
     IVEC sign = (IVEC)z & ~((IVEC){0} + INT_MAX_OF);
     return (VEC)((IVEC)(e / (e + (REAL)2)) | sign);
