@@ -20,6 +20,8 @@
 #include "ops/loss.h"
 #include "ops/optimizer.h"
 #include "ops/noise.h"
+#include "ops/chain.h"
+#include "ops/narrow.h"
 #include "ops/online.h"
 
 #undef MANTISSA
