@@ -44,20 +44,14 @@ static int NAME(is_narrow)(const Chain *chain)
     return narrow;
 }
 
-/* nv vectors of a = f(h W + b), from stripe v on; returns the last */
-INLINE VEC NAME(narrow_forward)(const int nv, const ChainLayer *layer, const REAL *h, ptrdiff_t v)
+/* A vector of z = h W + b, stripe v */
+INLINE VEC NAME(narrow_sum)(const ChainLayer *layer, const REAL *h, ptrdiff_t v)
 {
-    const ptrdiff_t stripe = layer->n_in * LANES;
-    const REAL *w = (const REAL *)layer->w + v * stripe;
-    VEC z[2], a = {0};
-    for (int i = 0; i < nv; i++)
-        z[i] = layer->b ? NAME(load)((REAL *)layer->b + (v + i) * LANES) : (VEC){0};
+    const REAL *w = (const REAL *)layer->w + v * layer->n_in * LANES;
+    VEC z = layer->b ? NAME(load)((REAL *)layer->b + v * LANES) : (VEC){0};
     for (ptrdiff_t p = 0; p < layer->n_in; p++)
-        for (int i = 0; i < nv; i++)
-            z[i] += NAME(load)(w + i * stripe + p * LANES) * h[p];
-    for (int i = 0; i < nv; i++)
-        a = NAME(chain_unit)(layer, (v + i) * LANES, z[i]);
-    return a;
+        z += NAME(load)(w + p * LANES) * h[p];
+    return z;
 }
 
 /* W <- W - eta h^T d of a stripe, and b <- b - eta d */
@@ -104,19 +98,12 @@ static void NAME(narrow_steps)(const Chain *chain, ptrdiff_t begin, ptrdiff_t en
         }
         VEC a = {0}, d, next = {0};
         for (const ChainLayer *layer = first; layer <= last; h = layer->a, layer++) {
-            ptrdiff_t v = 0;
-            if (layer->column) {
-                a = NAME(chain_unit)(layer, 0, NAME(broadcast)(NAME(single_sum)(layer, h)));
-                continue;
+            if (layer->vectors > 4) /* whose sums are side by side there */
+                NAME(wide_forward)(chain->batch, layer, &h);
+            for (ptrdiff_t v = 0; layer->vectors <= 4 && v < layer->vectors; v++) {
+                const VEC z = layer->column ? NAME(broadcast)(NAME(single_sum)(layer, h)) : NAME(narrow_sum)(layer, h, v);
+                a = NAME(chain_unit)(layer, v * LANES, z);
             }
-            if (layer->vectors > 4) { /* whose sums are side by side there */
-                NAME(wide_forward)(1, layer, &h);
-                continue;
-            }
-            for (; v + 2 <= layer->vectors; v += 2)
-                NAME(narrow_forward)(2, layer, h, v);
-            if (v < layer->vectors)
-                a = NAME(narrow_forward)(1, layer, h, v);
         }
         double *record = chain->record + 3 * step;
         record[0] = chain->weight * (double)NAME(row_loss)(&chain->cost, last, a, y, 1, chain->weight, &d);
