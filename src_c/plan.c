@@ -52,16 +52,17 @@ static ptrdiff_t window_of(const Run *run)
     for (int i = 1; i < run->n_values; i++)
         width += 2 * run->values[i].ld;
     ptrdiff_t most = MIN(FOLDED_ROWS, MAX(256, (1 << 20) / (width * (ptrdiff_t)run->k->itemsize)));
-    return MAX(64, MIN(most, ((ptrdiff_t)1 << 31) / (weights + 1)));
+    return MAX(64, MIN(most, ((ptrdiff_t)3 << 30) / (weights + 1)));
 }
 
-/* All of a batch whose statistics are wanted. */
+/* All of a batch whose statistics are wanted; others are cut evenly, as each chunk reads all weights, however few rows it has. */
 ptrdiff_t chunk_of(Run *run, ptrdiff_t batch)
 {
+    const ptrdiff_t window = window_of(run), n_chunks = (batch + window - 1) / window;
     for (int i = 0; i < run->n_forward; i++)
         if (takes_batch(run, run->forward + i))
             return batch;
-    return MIN(batch, window_of(run));
+    return n_chunks > 1 ? (batch + n_chunks - 1) / n_chunks : batch;
 }
 
 /* The uses of weights forward, in the order of the program. */

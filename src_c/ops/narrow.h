@@ -29,8 +29,8 @@ INLINE REAL NAME(row_loss)(const Cost *cost, const ChainLayer *layer, VEC a, con
     return sum;
 }
 
-/* Whether all layers have few units, no sum of several blocks and no penalty, and rows are read where they lie. Of more units a panel
- * of W at a time is done, while it is in cache. */
+/* Whether all layers have few units, no sum of several blocks and no penalty, and rows are read where they lie. Of more units a
+ * panel of W at a time is done, while it is in cache. */
 static int NAME(is_narrow)(const Chain *chain)
 {
     enum { MOST_UNITS = 128 };
@@ -81,6 +81,7 @@ INLINE void NAME(column_descent)(const ChainLayer *layer, const REAL *h, VEC d, 
     }
 }
 
+/* Steps begin to end, a row each */
 static void NAME(narrow_steps)(const Chain *chain, ptrdiff_t begin, ptrdiff_t end, const Update *const *updates)
 {
     const ChainLayer *const first = chain->layers, *const last = first + chain->n - 1;
@@ -112,25 +113,22 @@ static void NAME(narrow_steps)(const Chain *chain, ptrdiff_t begin, ptrdiff_t en
         d = NAME(times_slope)(last, 0, d);
         NAME(store)(last->d, d);
         for (const ChainLayer *layer = last; layer >= first; layer--, d = next) {
-            const ChainLayer *const below = layer - 1;
-            h = layer == first ? x : below->a;
-            for (ptrdiff_t i = 0; layer > first && i < layer->n_in; i += LANES)
+            const ChainLayer *const below = layer == first ? NULL : layer - 1;
+            h = below ? below->a : x;
+            for (ptrdiff_t i = 0; below && i < layer->n_in; i += LANES)
                 if (layer->column) {
                     next = NAME(times_slope)(below, i, NAME(load)((REAL *)layer->column + i) * d[0] + (VEC){0});
                     NAME(store)((REAL *)below->d + i, next);
                 } else {
                     next = NAME(square_back)(1, layer, i, below);
                 }
-            if (descends && layer->column)
-                NAME(column_descent)(layer, h, d, rate);
-            else if (descends && layer->vectors == 1)
-                NAME(stripe_descent)(layer, 0, h, d, rate);
-            else
-                for (ptrdiff_t v = 0; v < layer->vectors; v++)
-                    if (descends)
-                        NAME(stripe_descent)(layer, v, h, NAME(load)((REAL *)layer->d + v * LANES), rate);
-                    else
-                        NAME(chain_step)(update, 1, 1, layer, v, 0, layer->n_in, &h, NULL);
+            for (ptrdiff_t v = 0; v < layer->vectors; v++)
+                if (!descends)
+                    NAME(chain_step)(update, 1, 1, layer, v, 0, layer->n_in, &h, NULL);
+                else if (layer->column)
+                    NAME(column_descent)(layer, h, d, rate);
+                else
+                    NAME(stripe_descent)(layer, v, h, layer->vectors == 1 ? d : NAME(load)((REAL *)layer->d + v * LANES), rate);
         }
     }
 }

@@ -106,6 +106,14 @@ def test_all_modes(rng):
     assert one_row.chunk == 1 and one_row.n_threads == 1
 
 
+def test_large_batches_are_cut_evenly():
+    """No chunk of few rows is left over, which would read all weights once more."""
+    net = Network([Dense(1024, "relu"), Dense(10)], n_inputs=64, dtype="float32", random_state=0)
+    chunks = {n: net.program("train", batch_size=n).chunk for n in (256, 257, 512, 600)}
+    assert chunks == {256: 256, 257: 129, 512: 256, 600: 200}
+
+
+
 def test_what_is_printed():
     code = Shared(Dense(4, "tanh", dropout=0.25), name="code")
     net = Network(
