@@ -2,7 +2,7 @@
  *
  * Arithmetic, comparison and shifts are the language's own operators; a * b + c is one FMA where the target has it.
  * What the language lacks is here. The only intrinsics are masked loads and stores, the square root, the maximum, the compression, and
- * whether any lane is set. A NaN is no less than anything: it stays one.
+ * whether any lane is set. at_least leaves a NaN what it is.
  */
 typedef REAL VEC __attribute__((vector_size(VEC_BYTES)));
 typedef INT IVEC __attribute__((vector_size(VEC_BYTES)));

@@ -153,6 +153,36 @@ PART void NAME(vector_forward)(const ChainLayer *layer, const REAL *h)
     NAME(chain_unit)(layer, 0, z[0]);
 }
 
+/* ---- loss ------------------------------------------------------------------------------------------------------------------ */
+
+/* Whether a loss is one of single elements of one vector. */
+INLINE int NAME(is_short)(const ChainLayer *last, Loss kind)
+{
+    return last->vectors == 1 && kind != QUANTILE && kind != GAUSSIAN && kind != SOFTMAX_CROSS_ENTROPY;
+}
+
+/* Such a loss of a row, and d = weight scale dC/da, 0 in lanes without a unit */
+INLINE REAL NAME(row_loss)(const Cost *cost, const ChainLayer *layer, VEC a, const REAL *y, double weight, double scale, VEC *d)
+{
+    static const REAL ones[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    const NAME(mask) mask = NAME(first)(layer->n_out);
+    const VEC there = NAME(load_masked)(ones, mask), zero = {0}, yi = NAME(load_masked)(y, mask);
+    const REAL p = (REAL)cost->parameter;
+    VEC slope = zero, loss = zero;
+    REAL losses[LANES], sum = 0;
+    switch (cost->kind) {
+#define CASE(kind) case kind: loss = NAME(element_loss)(kind, p, a, yi, &slope); break;
+    CASE(SQUARED_ERROR) CASE(ABSOLUTE_ERROR) CASE(LP) CASE(HUBER) CASE(CROSS_ENTROPY) CASE(POISSON) CASE(PERCEPTRON)
+#undef CASE
+    case QUANTILE: case GAUSSIAN: case SOFTMAX_CROSS_ENTROPY: case NO_LOSS: break;
+    }
+    *d = weight == 0 ? zero : NAME(select)(there != 0, slope * (REAL)(weight * scale), zero);
+    NAME(store)(losses, loss);
+    for (ptrdiff_t j = 0; j < layer->n_out; j++)
+        sum += losses[j];
+    return sum;
+}
+
 /* ---- backward -------------------------------------------------------------------------------------------------------------- */
 
 /* One vector of d * f'(z), at this place of the layer's outputs; softmax, which is of whole rows, is left to softmax_back. */

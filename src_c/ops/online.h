@@ -100,13 +100,9 @@ static void NAME(move_columns)(const Chain *chain, int back)
         }
 }
 
-static void NAME(train_chain)(const Chain *chain, ptrdiff_t begin, ptrdiff_t end, const Update *const *updates)
+INLINE void NAME(chain_steps)(const Chain *chain, ptrdiff_t begin, ptrdiff_t end, const Update *const *updates)
 {
-    const int narrow = NAME(is_narrow)(chain);
-    NAME(move_columns)(chain, 0);
-    if (narrow)
-        NAME(narrow_steps)(chain, begin, end, updates);
-    for (ptrdiff_t batch = begin; !narrow && batch < end; batch++) {
+    for (ptrdiff_t batch = begin; batch < end; batch++) {
         const ptrdiff_t first = batch * chain->batch, left = chain->n_rows - first;
         const ptrdiff_t m = left < chain->batch ? left : chain->batch;
         const double S = chain->sample_weights ? chain->record[3 * batch + 2] : (double)m;
@@ -116,5 +112,14 @@ static void NAME(train_chain)(const Chain *chain, ptrdiff_t begin, ptrdiff_t end
         else
             NAME(chain_batch)(chain, m, first, S, updates[batch - begin], record);
     }
+}
+
+static void NAME(train_chain)(const Chain *chain, ptrdiff_t begin, ptrdiff_t end, const Update *const *updates)
+{
+    NAME(move_columns)(chain, 0);
+    if (NAME(is_narrow)(chain))
+        NAME(narrow_steps)(chain, begin, end, updates);
+    else
+        NAME(chain_steps)(chain, begin, end, updates);
     NAME(move_columns)(chain, 1);
 }
