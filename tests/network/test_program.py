@@ -113,7 +113,6 @@ def test_large_batches_are_cut_evenly():
     assert chunks == {256: 256, 257: 129, 512: 256, 600: 200}
 
 
-
 def test_what_is_printed():
     code = Shared(Dense(4, "tanh", dropout=0.25), name="code")
     net = Network(
