@@ -136,6 +136,38 @@ void run_dense(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
         half_product(part, op, row, m, op->by_columns ? stripes_of(part, z->vectors, z->halved, second) : all, second);
 }
 
+/* The sums over this member's parts of the rows of W, in the order they lie in: more of them stay in its cache than of a part of each row,
+ * whose lines share few sets where rows are of a power of two. */
+void run_dense_parts(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    Run *run = part->run;
+    const Kernels *k = run->k;
+    const Weights *w = run->weights + op->weights;
+    const Value *z = part->values + op->output;
+    const ptrdiff_t depth = (w->n_in + z->n_parts - 1) / z->n_parts;
+    const Range mine = share(z->n_parts, part->member, part->n_members);
+    for (ptrdiff_t j = 0; j < mine.end - mine.begin; j++) {
+        const ptrdiff_t i = mine.begin + nth(j, mine.end - mine.begin), begin = i * depth, end = MIN(begin + depth, w->n_in);
+        const Rows h = {rows_of(part, op->input) + row, begin, ROWS};
+        const Stripes to = {z->d[part->side] + i * z->ld * k->itemsize, z->ld, k->lanes, 0};
+        Stripes from = stripes_from(k, w, 0);
+        from.at = (char *)from.at + begin * from.ld * k->itemsize;
+        k->matmul(m, z->width, end - begin, &h, &from, i > 0 || op->bias < 0 ? NULL : biases_of(k, run->weights + op->bias, 0), 0, &to);
+    }
+}
+
+/* Z, the sum of them */
+void run_sum_parts(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
+{
+    const Kernels *k = part->run->k;
+    const Value *z = part->values + op->output;
+    Range columns;
+    (void)m;
+    columns_of(part, z, op->by_columns, &columns);
+    k->column_sums(z->n_parts, columns.end - columns.begin, z->d[part->side] + columns.begin * k->itemsize, NULL, z->ld, 0,
+                   z->a[part->side] + (row * z->ld + columns.begin) * k->itemsize);
+}
+
 /* Z = H W^T + b */
 void run_transposed(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {

@@ -213,6 +213,7 @@ typedef struct {
     const char *isa;
     size_t itemsize;
     ptrdiff_t lanes;
+    ptrdiff_t depth; /* the most rows of W that are summed up in one chain: a product with more is a sum of such sums, in order */
     ptrdiff_t far; /* bytes from row to row of a factor from which it counts as far: many times what a product takes of one */
 #define KERNEL(type, name, arguments) type(*name) arguments;
 #define KERNEL_BY_UNIT(type, name, arguments) type(*name[N_ACTIVATIONS]) arguments;

@@ -66,7 +66,12 @@ static void append_forward_op(Run *run, int i)
         run->ops[run->n_ops] = *op;
         run->ops[run->n_ops++].kind = op->kind == OP_WEIGHT_NORM ? OP_WEIGHT_FACTORS : OP_BATCH_STATISTICS;
     }
-    run->ops[run->n_ops++] = *op;
+    Op *last = run->ops + run->n_ops++;
+    *last = *op;
+    if (op->kind == OP_DENSE && out->n_parts) {
+        last->kind = OP_DENSE_PARTS;
+        append(run, OP_SUM_PARTS, op->output)->by_columns = op->by_columns;
+    }
     if (op->kind != OP_UNIT)
         return;
     if (out->halved && op->by_columns)
@@ -184,7 +189,7 @@ static Split split_of(const Op *op)
         return op->state < 0 ? WHOLE_COLUMNS : ALONE;
     if (op->kind == OP_BATCH_STATISTICS || op->kind == OP_BATCH_SUMS)
         return WHOLE_COLUMNS;
-    if (op->kind == OP_LIST_TRANSPOSE || op->kind == OP_TIES || op->kind == OP_SUM_LOSSES)
+    if (op->kind == OP_DENSE_PARTS || op->kind == OP_LIST_TRANSPOSE || op->kind == OP_TIES || op->kind == OP_SUM_LOSSES)
         return ALONE;
     return op->kind == OP_UPDATE || op->kind == OP_CATCH_UP ? BY_WEIGHTS : op->by_columns ? BY_COLUMNS : BY_ROWS;
 }

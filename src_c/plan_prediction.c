@@ -1,7 +1,8 @@
 /* How predictions are cut, and where everything lies in their workspace.
  *
  * Many rows are cut into blocks, each of which a member takes through all ops. Few rows are one block, on which all members work
- * together, by columns and with the barriers that training has: all of W is read once, a part by each member, from its own cache.
+ * together, by columns and with the barriers that training has: all of W is read once, a part by each member, from its own cache. Of a single
+ * row's products a member has whole rows of W instead, where its sums are made of as many parts for each.
  *
  * W is used where it lies; products with several rows copy the part of it at hand where it would not stay in the cache. Where a
  * transposed layer needs W^T, and for very many rows of a sparse layer, the members pack W before, a share each. */
@@ -14,6 +15,7 @@ enum {
     LEAST_ROWS = 8,      /* of a block that another member might take */
     TOGETHER_ROWS = 48,  /* for each member, up to which they work together, */
     MOST_TOGETHER = 256, /*   and in all */
+    MOST_PARTS = 32,     /* that one row's product is cut into: of very many its sums are sums of two halves */
     PACKED_ROWS = 1024,  /* from which on packing W takes no time to speak of */
     NARROW = 2048        /* bytes of a row up to which values lie row by row without a gap */
 };
@@ -58,6 +60,16 @@ void copy_for_prediction(Run *run, int n_threads, char *p)
     run->heads = (Head *)(run->weights + run->n_weight_sets);
 }
 
+/* How many parts of the rows of W a product of one row is cut into, as many for each member; 0 where it is not, but shared by columns. The
+ * parts are those that its sums are made of anyway. */
+static int parts_of(const Run *run, const Op *op, int n_threads)
+{
+    const Weights *w = run->weights + op->weights;
+    const ptrdiff_t parts = op->kind == OP_DENSE ? (w->n_in + run->k->depth - 1) / run->k->depth : 0;
+    const int cut = run->n_rows == 1 && !(op->input == 0 && run->x_as_nonzeros) && parts % n_threads == 0 && parts <= MOST_PARTS;
+    return cut ? (int)parts : 0;
+}
+
 /* Ops by columns, as far as that repays, and the phases that follow; whether there are any. */
 static int share_columns(Run *run, int n_threads)
 {
@@ -65,8 +77,10 @@ static int share_columns(Run *run, int n_threads)
     for (int i = 0; i < end; i++) {
         Op *op = run->forward + i;
         op->by_columns = run->values[op->output].by_columns = 1;
-        if (op->weights >= 0)
+        if (op->weights >= 0) {
             run->weights[op->weights].by_columns = 1;
+            run->values[op->output].n_parts = parts_of(run, op, n_threads);
+        }
     }
     if (end)
         find_phases(run, n_threads);
@@ -97,13 +111,19 @@ static size_t value_size(const Run *run, const Value *value)
     return elsewhere ? 0 : aligned(run->chunk * value->ld * run->k->itemsize);
 }
 
+/* And a place for the parts of its product. */
+static size_t parts_size(const Run *run, const Value *value)
+{
+    return aligned(value->n_parts * value->ld * run->k->itemsize);
+}
+
 /* All of them: buffers that values take in turn; or one for each where members work together, some of whom may still read one
  * value while others write the next. */
 static size_t values_size(const Run *run)
 {
     size_t size = 0;
     for (int i = 0; run->together && i < run->n_values; i++)
-        size += value_size(run, run->values + i);
+        size += value_size(run, run->values + i) + parts_size(run, run->values + i);
     return run->together ? size : run->n_buffers * (size_t)run->buffer_size;
 }
 
@@ -153,6 +173,10 @@ void place_chunk(const Run *run, Value *values, Nonzeros *nonzeros, char *p)
         for (ptrdiff_t r = 0; r < run->chunk; r++)
             *rows++ = value->a[0] + r * value->ld * itemsize;
         own += value_size(run, run->values + i);
+        if (run->together) {
+            value->d[0] = own;
+            own += parts_size(run, value);
+        }
     }
     if (run->x_as_nonzeros)
         place_nonzeros(nonzeros, p + values_size(run) + aligned(run->n_values * run->chunk * sizeof(char *)), run->chunk,

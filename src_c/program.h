@@ -67,9 +67,10 @@ typedef struct {
     int section;    /* of values that are made again on the way back instead of being kept; -1: none */
     int by_columns; /* the product that makes it is split by columns */
     int halved;     /* it is two sums, so that two members may share the middle stripe */
+    int n_parts;    /* PREDICT: its product is so many sums over parts of the rows of W, which members share, added up then; 0: it is one */
     int keeps_transpose;
     /* the workspace, on both sides */
-    char *a[2], *d[2]; /* of Z in two sums, the second is in d until it is added */
+    char *a[2], *d[2]; /* of Z in two sums, the second is in d until it is added; of n_parts all are */
     char *slope[2];    /* what derivative takes where a does not tell f'(z), or rbf's Y, else NULL */
     char **a_rows[2];  /* pointers to the rows of a and d */
     char **d_rows[2];

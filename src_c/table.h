@@ -1,6 +1,6 @@
 /* The table of one dtype, of the kernels that NAME(x) names. Included once per dtype, inside of the array of tables. */
 {
-    .isa = STR(ISA), .itemsize = sizeof(REAL), .lanes = VEC_BYTES / sizeof(REAL), .far = 16 * TILE_VECTORS * VEC_BYTES,
+    .isa = STR(ISA), .itemsize = sizeof(REAL), .lanes = VEC_BYTES / sizeof(REAL), .depth = NAME(BLOCK_DEPTH), .far = 16 * TILE_VECTORS * VEC_BYTES,
     .activate = {
 #define UNIT(name, forward, backward) [name] = NAME(forward),
 #include "names.def"

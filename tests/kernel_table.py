@@ -201,7 +201,7 @@ def _member(signature):
 
 class Kernels(Structure):
     _fields_ = [
-        ("isa", c_char_p), ("itemsize", c_size_t), ("lanes", c_ssize_t), ("far", c_ssize_t),
+        ("isa", c_char_p), ("itemsize", c_size_t), ("lanes", c_ssize_t), ("depth", c_ssize_t), ("far", c_ssize_t),
         *map(_member, _names("fastbp_signatures"))
     ]  # fmt: skip
 

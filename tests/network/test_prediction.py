@@ -68,6 +68,25 @@ def test_few_rows_of_wide_layers_have_the_bits_of_single_ones(rng, dtype):
                     assert_array_equal(net.predict(kind(X[:m]), n_threads=n_threads), a[:m])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_row_has_the_same_bits_for_any_number_of_threads(rng, dtype):
+    """Sums in one part, two, three and four, of which members make as many each, or columns."""
+    depth = 256 if dtype == "float32" else 128
+    n = [4 * depth - 3, 3 * depth, 2 * depth + 1, 2 * depth, depth, 257]
+    layers = [Dense(n[0], "tanh"), Residual([Dense(n[0])]), *(Dense(k, "relu") for k in n[1:])]
+    net = Network(layers, n_inputs=n[0], loss="squared_error", dtype=dtype, random_state=0)
+    X = rng.normal(size=(40, n[0])).astype(dtype)
+    X[1, 40:] = 0
+    a = net.predict(X, n_threads=1)
+    for i in (0, 1, 39):
+        for kind in (np.asarray, np.asfortranarray, sparse.csr_array):
+            for n_threads in (1, 2, 3, 4):
+                assert_array_equal(net.predict(kind(X[i : i + 1]), n_threads=n_threads), a[i : i + 1])
+    for other in {"float32", "float64", "uint8"} - {dtype}:
+        row = X[:1].astype(other)
+        assert_array_equal(net.predict(row, n_threads=2), net.predict(row, n_threads=1))
+
+
 def test_parameters_are_views():
     net = make([3, 4, 2])
     assert net.parameters.size == 3 * 4 + 4 + 4 * 2 + 2

@@ -212,6 +212,17 @@ def test_predictions_of_few_rows_are_shared_by_columns():
     assert [phase.split for phase in narrow.program("predict", batch_size=96, n_threads=2).phases] == ["rows"]
 
 
+def test_predictions_of_one_row_are_shared_by_parts_of_sums():
+    """Those that a sum is made of anyway, where there are as many for each member."""
+    net = Network([Dense(500, "relu"), Dense(700, "relu"), Dense(2)], n_inputs=784, dtype="float32", random_state=0)
+    one, three = (net.program("predict", batch_size=1, n_threads=n_threads) for n_threads in (2, 3))
+    parts, alone = [["dense_parts"], ["sum_parts", "unit"]], ["dense", "unit", "output"]
+    assert kinds(one) == [*parts, *parts, alone]
+    assert [(phase.split, phase.barrier) for phase in one.phases[:2]] == [("alone", True), ("columns", True)]
+    assert [op for phase in kinds(three) for op in phase] == ["dense", "unit"] * 3 + ["output"]
+    assert "dense_parts" not in str(net.program("predict", batch_size=2, n_threads=2))
+
+
 def test_no_gradient_that_no_weight_needs():
     """Of a branch without weights on X; with that of the inputs, `backward` needs all."""
     net = Network([Parallel([[Dense(4)], [fastbp.Activation("tanh")]]), Dense(2)], n_inputs=5, random_state=0)
