@@ -158,7 +158,7 @@ cdef extern from "run.h" nogil:
         double *record
         double loss
         ptrdiff_t n_not_finite
-        int guarded
+        int guarded, moderate_states, large_states
         ptrdiff_t n_penalties
         int stop, failed
         Pace *pace

@@ -248,6 +248,8 @@ cdef class Engine(Workspace):
     cdef int n_in_a_row       #   how many have followed each other at once
     cdef Pace pace
     cdef Py_ssize_t paced_batch
+    cdef readonly object moderate_t       # that of an optimizer's states of which a guarded step has left none large,
+    cdef readonly int64_t moderate_steps  #   and what was in it then
     cdef bint packs                        # some weights are of use in packed form alone: centres, and what norms divide
     cdef bint embeds                       # columns of X are numbers of rows of tables
     cdef readonly Py_ssize_t n_parameters
@@ -438,6 +440,7 @@ cdef class Engine(Workspace):
             fill_states(states, run.state)
             run.penalty_over_weight, run.guarded, run.weights_in_place = penalty_over_weight, guarded, in_place
             run.t = steps[0]
+            run.moderate_states = self.moderate_t is t and self.moderate_steps == steps[0]
             if average is not None:
                 values, n_averaged, run.average_decay = average
                 run.state[AVERAGE], run.first_averaged = memory_of(values, True), run.t - n_averaged + 1
@@ -456,6 +459,8 @@ cdef class Engine(Workspace):
             finally:
                 if not run.immoderate and (run.n_not_finite == 0 or not guarded):
                     steps[0] = run.t
+            if guarded and in_place and not (run.immoderate or run.large_states):
+                self.moderate_t, self.moderate_steps = t, steps[0]
             if not run.immoderate:
                 return NAN if run.n_not_finite else run.loss
             in_place = False

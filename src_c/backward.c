@@ -113,8 +113,14 @@ static void delta_product(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m, 
 void run_dense_back(Part *part, const Op *op, ptrdiff_t row, ptrdiff_t m)
 {
     const Weights *w = part->run->weights + op->weights;
-    const ptrdiff_t lanes = part->run->k->lanes;
-    delta_product(part, op, row, m, w->n_out, (Stripes){w->wt, lanes, w->vectors * lanes * lanes, 0});
+    const Kernels *k = part->run->k;
+    const Value *out = part->values + op->output;
+    const ptrdiff_t lanes = k->lanes;
+    if (w->wt == NULL)
+        k->matmul_transposed(m, w->n_in, w->n_out, part->values[op->input].d_rows[part->side] + row, w->packed, w->n_out, op->accumulate,
+                             out->d[part->side] + row * out->ld * k->itemsize, out->ld);
+    else
+        delta_product(part, op, row, m, w->n_out, (Stripes){w->wt, lanes, w->vectors * lanes * lanes, 0});
 }
 
 /* dC/dH = D W */

@@ -65,8 +65,8 @@ ptrdiff_t chunk_of(Run *run, ptrdiff_t batch)
     return n_chunks > 1 ? (batch + n_chunks - 1) / n_chunks : batch;
 }
 
-/* The uses of weights forward, in the order of the program. */
-static void link_uses(Run *run)
+/* The uses of weights forward, in the order of the program; `back`: all of W^T is needed on the way back. */
+static void link_uses(Run *run, int back)
 {
     for (int i = 0; i < run->n_weight_sets; i++)
         run->weights[i].first_use = run->weights[i].first_bias_use = run->weights[i].first_norm = run->weights[i].section = -1;
@@ -92,7 +92,6 @@ static void link_uses(Run *run)
         if (recomputes(run))
             w->section = section_of(run, op);
         /* of W^T forward, or back, but for the gradient of X */
-        const int back = run->mode != LOSS_ONLY && run->mode != FORWARD && !run->online;
         w->keeps_transpose |= op->kind == OP_TRANSPOSED || (back && w->role != ROLE_SCALE && op->kind != OP_SPARSE && op->input);
     }
 }
@@ -237,7 +236,8 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
     const ptrdiff_t lanes = run->k->lanes;
     const size_t itemsize = run->k->itemsize;
     const int own_cost = run->mode == FORWARD || run->mode == BACKWARD;
-    link_uses(run);
+    const int few = run->weights_in_place && chunk <= ONLINE_ROWS; /* rows that take W as it lies */
+    link_uses(run, run->mode != LOSS_ONLY && run->mode != FORWARD && !run->online && !few);
     find_row_major(run, chunk);
     cut_weights(run);
     for (int i = 0; i < run->n_values; i++)
@@ -255,7 +255,7 @@ void plan(Run *run, ptrdiff_t chunk, int n_threads)
             run->weights[op->weights].by_columns = 1;
     }
     run->x_as_nonzeros =
-        run->sparse || (run->mode < FORWARD && !run->online && run->input_noise == 0 && lists_repay(run, 512));
+        run->sparse || (run->mode < FORWARD && !run->online && run->input_noise == 0 && lists_repay(run, MIN(512, 32 * run->n_rows)));
     find_transposes(run, end);
     /* H^T is made from gathered rows, and so are products with X itself, element by element too; and where the rows of a batch would share few sets of the
      * L1 cache, a gather repays if products read them for many columns */

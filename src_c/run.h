@@ -140,7 +140,9 @@ typedef struct Run {
     /* what to do */
     Mode mode;
     int weights_in_place; /* all are used where they lie: packing does not repay for so few steps */
-    int immoderate;       /* TRAIN: so that a guarded step might make what is not finite, and is not made; see is_moderate */
+    int moderate_states;  /* TRAIN: before a guarded step it is known that they are, see is_moderate, */
+    int large_states;     /*   and by a step that some are of 2 and more, which may be too large for the next; */
+    int immoderate;       /*   a guarded step might make what is not finite, and is not made; see is_moderate */
     ptrdiff_t batch, chunk, block;
     int online;       /* whether one kernel makes whole steps, see online.c */
     int shared;       /* whether row blocks are to be shared among members */

@@ -18,7 +18,7 @@ static int has_moderate_weights(const Run *run, int member, int n_members)
         const size_t offset = mine.begin * run->k->itemsize;
         moderate = moderate && run->k->all_below(mine.end - mine.begin, w->packed + offset, SMALL);
         for (int j = 0; j < MAX_STATES; j++)
-            if (w->state[j] != NULL)
+            if (w->state[j] != NULL && (j == AVERAGE || !run->moderate_states))
                 moderate = moderate && run->k->all_below(mine.end - mine.begin, w->state[j] + offset, SMALL_STATE);
     }
     return moderate;

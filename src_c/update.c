@@ -78,6 +78,14 @@ static int keeps_or_restores(Part *part, Weights *w, size_t offset, ptrdiff_t n)
     return part->restoring;
 }
 
+/* The rule's step for n elements. */
+static void make_step(Part *part, const Update *update, ptrdiff_t n, void *w, const void *g, char **states, double *penalty)
+{
+    Run *run = part->run;
+    if (!run->k->update(update, n, w, g, (void **)states, penalty) && !__atomic_load_n(&run->large_states, __ATOMIC_RELAXED))
+        __atomic_store_n(&run->large_states, 1, __ATOMIC_RELAXED);
+}
+
 /* Sums of the columns of delta, of all uses of b, and the optimizer's step with them. */
 static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_t v0, ptrdiff_t v1, int accumulate)
 {
@@ -117,7 +125,7 @@ static void update_biases(Part *part, const Update *update, Weights *w, ptrdiff_
     if (keeps_or_restores(part, w, offset, n))
         return;
     states_at(w->state, offset, states);
-    k->update(update, n, w->packed + offset, g, (void **)states, &none);
+    make_step(part, update, n, w->packed + offset, g, states, &none);
 }
 
 /* A use of W by an op forward: G = H^T D, of a transposed one G = D^T H; of radial basis functions C diag(sums) is subtracted; of
@@ -251,7 +259,7 @@ static void step_panel(Part *part, const Update *update, Weights *w, ptrdiff_t v
             continue;
         run->penalties[place] = 0;
         states_at(w->state, offset, states);
-        k->update(update, count, w->packed + offset, from, (void **)states, run->penalties + place);
+        make_step(part, update, count, w->packed + offset, from, states, run->penalties + place);
         if (w->wt != NULL && !w->row_major)
             update_transpose(k, w, v, begin, size);
     }

@@ -410,3 +410,47 @@ static void NAME(matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const Rows *a, c
         } while (p < k);
     }
 }
+
+/* LANES sums of products of a (k) with rows of B, one for each lane of the result; those from `there` on are of the last one. */
+INLINE VEC NAME(dot_rows)(ptrdiff_t k, const REAL *a, const REAL *b, ptrdiff_t ldb, ptrdiff_t there)
+{
+    VEC sum[LANES] = {{0}}, total = {0};
+    const REAL *row[LANES];
+    ptrdiff_t p = 0;
+    for (int r = 0; r < LANES; r++)
+        row[r] = b + (r < there ? r : there - 1) * ldb;
+    for (; p + LANES <= k; p += LANES) {
+        const VEC factor = NAME(load)(a + p);
+        for (int r = 0; r < LANES; r++)
+            sum[r] += NAME(load)(row[r] + p) * factor;
+    }
+    if (p < k) {
+        const NAME(mask) mask = NAME(first)(k - p);
+        const VEC factor = NAME(load_masked)(a + p, mask);
+        for (int r = 0; r < LANES; r++)
+            sum[r] += NAME(load_masked)(row[r] + p, mask) * factor;
+    }
+    NAME(transpose_square)(sum);
+    for (int r = 0; r < LANES; r++)
+        total += sum[r];
+    return total;
+}
+
+static void NAME(matmul_transposed)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const void *rows_, const void *b_, ptrdiff_t ldb,
+                                    int accumulate, void *c_, ptrdiff_t ldc)
+{
+    const ptrdiff_t depth = NAME(BLOCK_DEPTH) * LANES;
+    const REAL *const *rows = rows_;
+    for (ptrdiff_t j = 0; j < n; j += LANES) {
+        const ptrdiff_t there = n - j < LANES ? n - j : LANES;
+        const NAME(mask) mask = NAME(first)(there);
+        const REAL *b = (const REAL *)b_ + j * ldb;
+        for (ptrdiff_t i = 0; i < m; i++) {
+            REAL *c = (REAL *)c_ + i * ldc + j;
+            VEC total = accumulate ? NAME(load_masked)(c, mask) : (VEC){0};
+            for (ptrdiff_t p = 0; p < k; p += depth)
+                total += NAME(dot_rows)(k - p < depth ? k - p : depth, rows[i] + p, b + p, ldb, there);
+            NAME(store_masked)(c, mask, total);
+        }
+    }
+}

@@ -153,13 +153,15 @@ INLINE double NAME(penalty_of)(const Update *u, VEC squares, VEC sizes)
     CASE(GRADIENT_DESCENT, 0) CASE(MOMENTUM, 1) CASE(NESTEROV, 1) case ADAMW: CASE(ADAM, 2) CASE(ADAGRAD, 1) CASE(RMSPROP, 1) \
     CASE(RMSPROP_MOMENTUM, 2) CASE(RMSPROP_CENTERED, 3)
 
-/* Without penalties the loop asks for nothing at each vector: GCC does not take the question out of it by itself. */
-INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain, const int penalized, const Update *update,
+/* Returns the bits that new states have among them. Without penalties the loop asks for nothing at each vector: GCC does not take the
+ * question out of it by itself. */
+INLINE IVEC NAME(update_by)(const Rule rule, const int n_states, const int plain, const int penalized, const Update *update,
                             ptrdiff_t n, REAL *w, const REAL *g, REAL *const *states, double *penalty)
 {
     Update u = *update; /* which no store to the arrays may change */
     const ptrdiff_t whole = n - n % LANES;
     VEC squares = {0}, sizes = {0}, s[MAX_STATES] = {0};
+    IVEC bits = {0};
     REAL *state[MAX_STATES];
     if (!penalized)
         u.l1 = u.l2 = 0;
@@ -169,8 +171,10 @@ INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain
         for (int j = 0; j < n_states; j++)
             s[j] = NAME(load)(state[j] + i);
         NAME(store)(w + i, NAME(step_with)(rule, plain, &u, NAME(load)(w + i), NAME(load)(g + i), s, &squares, &sizes));
-        for (int j = 0; j < n_states; j++)
+        for (int j = 0; j < n_states; j++) {
             NAME(store)(state[j] + i, s[j]);
+            bits |= (IVEC)s[j];
+        }
     }
     if (whole < n) {
         const NAME(mask) mask = NAME(first)(n - whole);
@@ -178,10 +182,13 @@ INLINE void NAME(update_by)(const Rule rule, const int n_states, const int plain
         for (int j = 0; j < n_states; j++)
             s[j] = NAME(load_masked)(state[j] + whole, mask);
         NAME(store_masked)(w + whole, mask, NAME(step_with)(rule, plain, &u, wi, gi, s, &squares, &sizes));
-        for (int j = 0; j < n_states; j++)
+        for (int j = 0; j < n_states; j++) {
             NAME(store_masked)(state[j] + whole, mask, s[j]);
+            bits |= (IVEC)s[j];
+        }
     }
     *penalty += NAME(penalty_of)(&u, squares, sizes);
+    return bits;
 }
 
 /* n_steps updates of n weights from gradients of 0; then states and w take their factors. */
@@ -235,11 +242,12 @@ static void NAME(average)(double share_, ptrdiff_t n, const void *w_, void *aver
     }
 }
 
-static void NAME(update)(const Update *u, ptrdiff_t n, void *w_, const void *g_, void *const *states_, double *penalty)
+static int NAME(update)(const Update *u, ptrdiff_t n, void *w_, const void *g_, void *const *states_, double *penalty)
 {
     const int plain = NAME(is_plain)(u), penalized = u->l1 != 0 || u->l2 != 0;
     const ptrdiff_t block = NAME(BLOCK_DEPTH) * LANES; /* of the sums that make the penalty */
     Total penalties = {0, 0};
+    IVEC bits = {0};
     for (ptrdiff_t at = 0; at < n; at += block) {
         const ptrdiff_t size = n - at < block ? n - at : block;
         double part = 0;
@@ -251,11 +259,11 @@ static void NAME(update)(const Update *u, ptrdiff_t n, void *w_, const void *g_,
 #define CASE(RULE, N_STATES) \
     case RULE: \
         if (plain && !penalized) \
-            NAME(update_by)(RULE, N_STATES, 1, 0, u, size, w, g, states, &part); \
+            bits |= NAME(update_by)(RULE, N_STATES, 1, 0, u, size, w, g, states, &part); \
         else if (plain) \
-            NAME(update_by)(RULE, N_STATES, 1, 1, u, size, w, g, states, &part); \
+            bits |= NAME(update_by)(RULE, N_STATES, 1, 1, u, size, w, g, states, &part); \
         else \
-            NAME(update_by)(RULE, N_STATES, 0, 1, u, size, w, g, states, &part); \
+            bits |= NAME(update_by)(RULE, N_STATES, 0, 1, u, size, w, g, states, &part); \
         break;
             FOR_EACH_RULE(CASE)
 #undef CASE
@@ -268,6 +276,7 @@ static void NAME(update)(const Update *u, ptrdiff_t n, void *w_, const void *g_,
         add_to(&penalties, part);
     }
     *penalty += value_of(&penalties);
+    return !NAME(any)(bits << 1 < 0); /* of 2 and more, of infinity and NaN the exponent's first bit is set */
 }
 
 static double NAME(tie)(ptrdiff_t m, ptrdiff_t n, double strength, const void *a_, ptrdiff_t lda, const void *b_,

@@ -210,3 +210,24 @@ def test_another_thread_has_the_network(rng):
     left.set()
     thread.join()
     assert len(errors) == 1 and "another call" in str(errors[0])
+
+
+def test_what_is_known_of_the_states_is_of_the_last_step():
+    """A step says whether it has left them small, so that the next need not look; nothing is known of others."""
+    rng = np.random.default_rng(0)
+    net = network("numbers")
+    engine, rule = net._model.engine, Adam(1e-3)
+
+    def learn(scale=1.0, optimizer=rule, n=3):
+        net.partial_fit(rng.normal(size=(n, 4)), scale * rng.normal(size=n), optimizer=optimizer, batch_size=3)
+        t = net._model.optimizer_state.t
+        return engine.moderate_t is t and bool(engine.moderate_steps == t[0])
+
+    assert [learn() for _ in range(3)] == [True, True, True]
+    assert not learn(n=6) and learn()  # two steps of a call, which packs its weights
+    assert not learn(1e4) and not learn()  # of whose squares the mean stays large
+    assert learn(optimizer=SGD(1e-3, momentum=0.9))  # with a state of its own
+    before = copy.deepcopy(net)
+    with pytest.raises(FloatingPointError):
+        learn(1e160, SGD(1e160, momentum=0.9))
+    assert_array_equal(net.parameters, before.parameters)

@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.special import softmax
 
-from fastbp import SGD
+from fastbp import SGD, Dense, Network, Parallel, Shared
 from fastbp.losses import kernel_of
 
 
@@ -35,6 +35,19 @@ def test_gradient_by_central_differences(rng, loss, activation):
 
     assert f() == cost
     assert relative_error(gradient, central_differences(f, net.parameters)) < 1e-6
+
+
+@pytest.mark.parametrize("n", [1, 2, 8, 9])
+def test_gradient_of_few_rows(rng, n):
+    """Up to 8, whose deltas are made of W as it lies, of whole and partial vectors; also where two layers share it."""
+    shared = Shared(Dense(19, "tanh"))
+    layers = [Dense(19, "tanh"), shared, shared, Parallel([[Dense(5, "elu")], [Dense(17)]]), Dense(2)]
+    net = Network(layers, n_inputs=3, loss="squared_error", random_state=0)
+    X, y, _ = problem(rng, n, 3, 2, "squared_error")
+    assert net.program("gradient", X=X).weights_in_place
+    _, gradient = net.value_and_gradient(X, y)
+    numeric = central_differences(lambda: net.value_and_gradient(X, y)[0], net.parameters)
+    assert relative_error(gradient, numeric) < 1e-6
 
 
 @pytest.mark.parametrize("output", ACTIVATIONS)

@@ -212,3 +212,31 @@ def test_matmul_nonfinite(k, dtype):
         kt.Stripes(pointer(c), 9, k.lanes),
     )
     assert_array_equal(c, np.repeat([[np.inf], [np.nan], [1]], 9, axis=1))
+
+
+@pytest.mark.parametrize("m", [0, 1, 3, 8])
+@pytest.mark.parametrize("n", SIZES)
+def test_matmul_transposed(k, dtype, rng, m, n):
+    """Rows that lie anywhere, of no, whole and partial vectors, and of several blocks; onto 0 or what is there."""
+    for depth in (*SIZES, 256 * k.lanes + 3):
+        a, b = rng.normal(size=(m, depth + 2)).astype(dtype)[:, 1:-1], rng.normal(size=(n, depth + 3)).astype(dtype)
+        old = rng.normal(size=(m, n)).astype(dtype)
+        b[:, depth:] = np.nan  # of no row
+        expected = a.astype(float) @ b[:, :depth].astype(float).T
+        for accumulate in (0, 1):
+            c, check = guarded((m, n), dtype)
+            c[:] = old
+            k.matmul_transposed(m, n, depth, pointer(kt.rows(a)), pointer(b), depth + 3, accumulate, pointer(c), n)
+            assert_allclose(c, expected + accumulate * old, **tolerance(dtype, depth + 1))
+            check()
+
+
+def test_matmul_transposed_nonfinite(k, dtype):
+    """What is no number stays in the sums that it is part of."""
+    n = 2 * k.lanes + 1
+    a, b = np.ones((2, n), dtype), np.ones((n, n), dtype)
+    a[1, -1], b[3, 1] = np.inf, np.nan
+    c = np.zeros((2, n), dtype)
+    k.matmul_transposed(2, n, n, pointer(kt.rows(a)), pointer(b), n, 0, pointer(c), n)
+    assert_array_equal(c[0], np.where(np.arange(n) == 3, np.nan, n))
+    assert_array_equal(c[1], np.where(np.arange(n) == 3, np.nan, np.inf))

@@ -170,6 +170,25 @@ def test_update_nonfinite(k, dtype, rule, extras):
     assert_array_equal(w, 3)
 
 
+@pytest.mark.parametrize("rule", kt.RULES)
+@pytest.mark.parametrize("extras", [{}, {"l1": 0.1}, {"clip": 1e30}])
+def test_update_says_whether_states_are_small(k, dtype, rule, extras):
+    """Below 2 in size; the average is none of them."""
+    u = kt.Update(rule, learning_rate=1.0, momentum=1.0, beta_1=1.0, beta_2=1.0, **extras)  # of no gradient they stay
+    sizes = {0: 1, 1.99: 1, 2: 0, 3e30: 0, np.inf: 0, np.nan: 0}
+    if rule in ("momentum", "nesterov"):
+        sizes |= {-1.99: 1, -2: 0}
+    for n in (*SIZES, 5000):
+        for j in range(kt.RULES[rule]):
+            for size, small in sizes.items():
+                states = [np.zeros(n, dtype) for _ in range(kt.RULES[rule])]
+                states[j][n // 2 : n // 2 + 1] = size
+                w, g, average = np.zeros(n, dtype), np.zeros(n, dtype), np.full(n, 10, dtype)
+                arrays = kt.states(states, average)
+                got = k.update(byref(u), n, pointer(w), pointer(g), pointer(arrays), byref(c_double(0)))
+                assert got == (small or n == 0), (n, j, size)
+
+
 @pytest.mark.parametrize("rule", [rule for rule in kt.RULES if rule.startswith(("ada", "rms"))])
 @pytest.mark.parametrize("epsilon", [0.0, 1e-50, 1e-44, 1e-30])
 def test_epsilon_that_is_hardly_there(k, dtype, rule, epsilon):
