@@ -55,10 +55,10 @@ class Fastbp:
         self.partial_fit = partial(net.partial_fit, optimizer=optimizer, epochs=1, batch_size=case.batch_size)
         self.train_epoch = partial(self.partial_fit, X, y)
         self.predict = net.predict
-        self.net, self.optimizer = net, optimizer
+        self.net, self.optimizer, self.gradient = net, optimizer, np.empty_like(net.parameters)
 
     def by_hand(self, X):
-        gradient, _ = self.net.backward(self.net.forward(X))
+        gradient, _ = self.net.backward(self.net.forward(X), out=(self.gradient, None))  # as the others, none of X
         self.net.step(gradient, self.optimizer)
 
 
