@@ -179,6 +179,8 @@ cdef extern from "run.h" nogil:
     void prepare_prediction(Run *)
     void find_sparse(Run *)
     void plan_prediction(Run *, int)
+    int takes_nonzeros(Run *)
+    void point_together(Run *)
     size_t lay_out_prediction(Run *, int, char *)
     double update_flat(Run *, double, int64_t)
     void train_member(void *, Team *, int, int) noexcept

@@ -226,6 +226,27 @@ cdef int raise_pending() except -1:
 
 
 @cython.final
+cdef class TogetherPlan:
+    """What members who predict a few rows together were planned to do, for the next such call: while nobody writes to it, it stays in
+    the caches of all of them."""
+
+    cdef Run run
+    cdef Memory program, memory  # of what its pointers lead to
+    cdef int n_threads           # 0 while there is no plan
+
+    def __cinit__(self):
+        self.program, self.memory = Memory(), Memory()
+
+    cdef bint serves(self, Run *run, int n_threads):
+        """Whether it is one for these rows, parameters and so many threads, but for where rows and outputs are."""
+        cdef Run *own = &self.run
+        return (
+            self.n_threads == n_threads and own.n_rows == run.n_rows and own.parameters == run.parameters
+            and own.kept[0] == run.kept[0] and own.x.dtype == run.x.dtype and own.x.row_stride == run.x.row_stride
+            and own.x.column_stride == run.x.column_stride and own.x_as_nonzeros == takes_nonzeros(run)
+        )
+
+
 cdef class Engine(Workspace):
     """Runs a program over data: training, loss and gradient, prediction.
 
@@ -243,7 +264,8 @@ cdef class Engine(Workspace):
     cdef Memory workspace
     cdef dict last_settings
     cdef Settings settings
-    cdef Memory kept_memory   # workspace of a prediction, for the next one
+    cdef Memory kept_memory   # workspace of a prediction, for the next one,
+    cdef TogetherPlan kept_plan  #   and the plan of one
     cdef double ended, gap    # when the last prediction that might repay a team did, and until the next one;
     cdef int n_in_a_row       #   how many have followed each other at once
     cdef Pace pace
@@ -685,7 +707,9 @@ cdef class Engine(Workspace):
         cdef npy_intp shape[2]
         cdef char small[16384]
         cdef char *base = small + (-<uintptr_t>small & 63)
-        cdef Memory copy, memory = None
+        cdef Memory copy = None, memory = None
+        cdef TogetherPlan plan = None
+        cdef bint keeps
         cdef Data data
         cdef int type_ = NPY_FLOAT if itemsize == 4 else NPY_DOUBLE, n_copies, i
         memcpy(&run, &self.predicting, sizeof(Run))
@@ -711,20 +735,33 @@ cdef class Engine(Workspace):
                 out = array if run.n_heads == 1 else (array,) if out is None else (*out, array)
         if run.n_rows == 0:
             return out
+        keeps = n_threads > 1 and not run.sparse and run.order == NULL
+        if keeps:
+            plan, self.kept_plan = self.kept_plan or TogetherPlan(), None  # another thread's call makes its own
+            if plan.serves(&run, n_threads):
+                plan.run.x.data = run.x.data
+                self.predict_together(plan, out)
+                return out
+            plan.n_threads, copy = 0, plan.program
         n_copies = 2 if run.sparse else n_threads  # ops are changed for CSR, as they are where members share them
         at = prediction_size(&run, n_copies)
-        if at > sizeof(small) // 2:
+        if copy is None and at > sizeof(small) // 2:
             copy = Memory()
+        if copy is not None:
             copy_for_prediction(&run, n_copies, copy.reserve(at))
             at = 0
         else:
             copy_for_prediction(&run, n_copies, base)
         if run.sparse:
             standardize_on_gathering(&run)
-        for i in range(run.n_heads):
-            run.heads[i].array = PyArray_BYTES(out if run.n_heads == 1 else out[i])
+        self.point_to(out, &run)
         plan_prediction(&run, n_threads)
         size = lay_out_prediction(&run, n_threads, NULL)
+        if run.together and keeps:
+            plan.run, plan.n_threads = run, n_threads
+            lay_out_prediction(&plan.run, n_threads, plan.memory.reserve(size))
+            self.predict_together(plan, out)
+            return out
         if at + size > sizeof(small) - 64:
             memory, self.kept_memory = self.kept_memory, None  # another thread's call takes its own
             if memory is None or memory.size < size:
@@ -736,8 +773,31 @@ cdef class Engine(Workspace):
             predict_member(&run, NULL, 0, 1)
         else:
             run.next_check = team_clock() + 0.05
-            self.go(&run, predict_member, n_threads, 2 * self.gap + 0.0001 if self.n_in_a_row else 0)
+            self.go(&run, predict_member, n_threads, self.lingering())
             self.ended = team_clock()
         if memory is not None and memory.size <= 1 << 25:
             self.kept_memory = memory
+        self.kept_plan = plan or self.kept_plan
         return out
+
+    cdef int point_to(self, out, Run *run) except -1:
+        cdef int i
+        for i in range(run.n_heads):
+            run.heads[i].array = PyArray_BYTES(out if run.n_heads == 1 else out[i])
+        return 0
+
+    cdef int predict_together(self, TogetherPlan plan, out) except -1:
+        """Outputs of the rows at plan.run.x, by members who linger for the next call if the last ones have followed each other at once."""
+        plan.run.stop = plan.run.failed = False
+        self.point_to(out, &plan.run)
+        point_together(&plan.run)
+        plan.run.next_check = team_clock() + 0.05
+        self.go(&plan.run, predict_member, plan.n_threads, self.lingering())
+        self.ended = team_clock()
+        if plan.memory.size <= 1 << 25:
+            self.kept_plan = plan
+        return 0
+
+    cdef double lingering(self):
+        """Seconds that a team stays after a prediction."""
+        return 2 * self.gap + 0.0001 if self.n_in_a_row else 0

@@ -140,11 +140,13 @@ static void pack_weights(Run *run)
     }
 }
 
+int takes_nonzeros(Run *run) { return run->sparse || lists_repay(run, run->n_rows < 48 ? 32 : 512); }
+
 void plan_prediction(Run *run, int n_threads)
 {
     const ptrdiff_t itemsize = (ptrdiff_t)run->k->itemsize;
     Nonzeros nonzeros;
-    run->x_as_nonzeros = run->sparse || lists_repay(run, run->n_rows < 48 ? 32 : 512);
+    run->x_as_nonzeros = takes_nonzeros(run);
     if (run->x_as_nonzeros && !run->sparse)
         run->most = run->values->n;
     for (Weights *w = run->weights; w < run->weights + run->n_weight_sets; w++)
@@ -183,15 +185,20 @@ void place_chunk(const Run *run, Value *values, Nonzeros *nonzeros, char *p)
                        run->chunk * run->most, itemsize);
 }
 
-/* What members who work together read: all rows, in places that are theirs in common. */
-static void place_together(Run *run)
+void point_together(Run *run)
 {
     Part all = {.run = run, .values = run->values, .rows = run->n_rows};
-    place_chunk(run, run->values, run->nonzeros, run->scratch);
     all.x_rows = run->values->a_rows[0];
     find_rows(&all);
     for (int i = 0; i < run->n_heads; i++)
         run->values[run->heads[i].value].a[0] = run->heads[i].array;
+}
+
+/* What members who work together read: all rows, in places that are theirs in common. */
+static void place_together(Run *run)
+{
+    place_chunk(run, run->values, run->nonzeros, run->scratch);
+    point_together(run);
 }
 
 size_t lay_out_prediction(Run *run, int n_threads, char *p)

@@ -308,6 +308,9 @@ void prepare_prediction(Run *run);
 size_t prediction_size(const Run *run, int n_threads);
 void copy_for_prediction(Run *run, int n_threads, char *p);
 void plan_prediction(Run *run, int n_threads);
+/* Whether products with X take its nonzeros; and the same plan of members who work together for other rows and outputs. */
+int takes_nonzeros(Run *run);
+void point_together(Run *run);
 size_t lay_out_prediction(Run *run, int n_threads, char *p);
 void place_chunk(const Run *run, Value *values, Nonzeros *nonzeros, char *p);
 

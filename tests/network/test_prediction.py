@@ -1,5 +1,7 @@
 """predict, and what a network shows of itself."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from network_cases import expected_output, make
@@ -85,6 +87,33 @@ def test_one_row_has_the_same_bits_for_any_number_of_threads(rng, dtype):
     for other in {"float32", "float64", "uint8"} - {dtype}:
         row = X[:1].astype(other)
         assert_array_equal(net.predict(row, n_threads=2), net.predict(row, n_threads=1))
+
+
+def test_a_plan_that_is_kept_is_of_calls_alike(rng):
+    """Other rows, numbers of them and of threads, types, strides, zeros and parameters in turn."""
+    net = make([784, 800, 700, 3], "tanh", dtype="float32")
+    X = rng.normal(size=(60, 784)).astype("float32")
+    zeros = np.where(rng.random(X.shape) < 0.02, X, 0)
+    kinds = [X, zeros, X[::2], X[:, ::-1], np.asfortranarray(X), X.astype(float), sparse.csr_array(zeros)]
+    calls = [(n, n_threads, i) for n in (1, 2, 25) for n_threads in (2, 3) for i in range(len(kinds))]
+    for _ in range(3):
+        for n, n_threads, i in rng.permutation(calls).tolist():
+            for start in (0, 1, 0):  # alike
+                rows, out = kinds[i][start : start + n], np.empty((n, 3), "float32")
+                alone = net.predict(rows, n_threads=1)
+                assert_array_equal(net.predict(rows, n_threads=n_threads), alone)
+                assert_array_equal(net.predict(rows, n_threads=n_threads, out=out), alone)
+        net.parameters[:] = rng.normal(size=net.parameters.size) / 20
+
+
+def test_threads_that_predict_at_once_have_plans_of_their_own(rng):
+    net = make([784, 700, 700, 5], dtype="float32")
+    X = rng.normal(size=(40, 784)).astype("float32")
+    expected = net.predict(X, n_threads=1)
+    with ThreadPoolExecutor(3) as pool:
+        parts = [slice(i % 37, i % 37 + 1 + i % 3) for i in range(600)]
+        for part, rows in zip(parts, pool.map(lambda part: net.predict(X[part], n_threads=2), parts), strict=True):
+            assert_array_equal(rows, expected[part])
 
 
 def test_parameters_are_views():
