@@ -247,6 +247,7 @@ cdef class TogetherPlan:
         )
 
 
+@cython.final
 cdef class Engine(Workspace):
     """Runs a program over data: training, loss and gradient, prediction.
 
@@ -264,14 +265,14 @@ cdef class Engine(Workspace):
     cdef Memory workspace
     cdef dict last_settings
     cdef Settings settings
-    cdef Memory kept_memory   # workspace of a prediction, for the next one,
+    cdef Memory kept_memory      # workspace of a prediction, for the next one,
     cdef TogetherPlan kept_plan  #   and the plan of one
     cdef double ended, gap    # when the last prediction that might repay a team did, and until the next one;
     cdef int n_in_a_row       #   how many have followed each other at once
     cdef Pace pace
     cdef Py_ssize_t paced_batch
-    cdef readonly object moderate_t       # that of an optimizer's states of which a guarded step has left none large,
-    cdef readonly int64_t moderate_steps  #   and what was in it then
+    cdef readonly object moderate_t        # that of an optimizer's states of which a guarded step has left none large,
+    cdef readonly int64_t moderate_steps   #   and what was in it then
     cdef bint packs                        # some weights are of use in packed form alone: centres, and what norms divide
     cdef bint embeds                       # columns of X are numbers of rows of tables
     cdef readonly Py_ssize_t n_parameters

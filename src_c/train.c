@@ -9,7 +9,7 @@
  * a state of less than 2^60 over the least root that rules divide by, 2^-63. */
 static const double SMALL = 0x1p30, SMALL_DELTA = 0x1p17, SMALL_STATE = 0x1p60, SMALL_RATE = 4, SMALL_PENALTY = 0x1p20;
 
-/* Whether this member's part of the weights and of the optimizer's state is. */
+/* Whether this member's part of the weights is, and of the optimizer's states, unless these are known to be. */
 static int has_moderate_weights(const Run *run, int member, int n_members)
 {
     int moderate = 1;
